@@ -1,0 +1,81 @@
+# Builds, installs and tests the extensions; try them with `make demo`.
+#
+# Needs Rust. What else is missing is installed by tests/harness/deps, on Debian and its relatives. PGXS is not
+# used: cargo builds the library, and the SQL is written by hand.
+#
+#   make                 build for the PostgreSQL of PG_CONFIG
+#   make install         install it there (sudo make install, after make)
+#   make installcheck    regression tests of what is installed, in a throwaway cluster
+#   make test            all of it: build, install, and every test
+#   make demo            build, install, and run examples/quickstart.sql against a local Lambda emulator
+#   make psql            the same, and a psql prompt in the place of the examples
+#   make clean
+
+PG_CONFIG ?= pg_config
+export PG_CONFIG
+
+# Found out when a recipe needs them, because `deps` may have to install pg_config first.
+PGVER = $(shell $(PG_CONFIG) --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+PKGLIBDIR = $(shell $(PG_CONFIG) --pkglibdir)
+EXTENSIONDIR = $(shell $(PG_CONFIG) --sharedir)/extension
+
+# pgrx and supabase-wrappers declare a newer Rust than they need.
+CARGO_FLAGS = --ignore-rust-version --no-default-features --features pg$(PGVER)
+CARGO = PGRX_PG_CONFIG_PATH=$$(command -v $(PG_CONFIG)) cargo
+
+LIBRARY = target/release/libaws_lambda_fdw.so
+CONTROL = aws_commons.control aws_lambda.control aws_lambda_fdw.control
+SQL = $(wildcard sql/*.sql)
+
+EMULATOR = --emulator --functions examples/functions
+
+.PHONY: all build deps venv install installed installcheck unit e2e test demo psql clean
+
+all: build
+
+deps:
+	@tests/harness/deps
+
+venv: deps
+	@tests/harness/venv
+
+# cargo knows best what is up to date. There is one profile, release, so that everything is compiled once.
+build: deps
+	$(CARGO) build --release $(CARGO_FLAGS)
+
+# Under sudo nothing is built: cargo would run as root, and leave files of root's in target.
+install: $(if $(SUDO_USER),,build)
+	@test -f $(LIBRARY) || { echo "$(LIBRARY) is not there yet: run make first, without sudo" >&2; exit 1; }
+	install -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(EXTENSIONDIR)'
+	install -m 755 $(LIBRARY) '$(DESTDIR)$(PKGLIBDIR)/aws_lambda_fdw.so'
+	install -m 644 $(CONTROL) $(SQL) '$(DESTDIR)$(EXTENSIONDIR)'
+
+# Installs for the tests and the demo, with sudo where that is needed.
+installed: build
+	@tests/harness/install '$(PKGLIBDIR)' '$(EXTENSIONDIR)'
+
+installcheck: deps
+	tests/harness/run --endpoint -- tests/harness/installcheck
+
+unit: deps
+	cargo fmt --check
+	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(CARGO) test --release $(CARGO_FLAGS) --lib
+
+e2e: venv
+	tests/harness/run --endpoint --emulator --auth -- target/venv/bin/pytest -o cache_dir=target/pytest \
+		-o pythonpath=tests/harness $(wildcard tests/e2e tests/endpoint)
+
+test: venv installed
+	@tests/harness/test unit installcheck e2e
+
+demo: venv installed
+	@echo "==> starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions"
+	@tests/harness/run $(EMULATOR) -- psql -X -a -v ON_ERROR_STOP=1 -P pager=off -f examples/quickstart.sql
+	@echo "==> all of it is stopped and removed again; make psql gives you a prompt in the same place"
+
+psql: venv installed
+	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -o /dev/null -f examples/quickstart.sql; exec psql'
+
+clean:
+	rm -rf target

@@ -1,0 +1,221 @@
+\echo Use "CREATE EXTENSION aws_lambda" to load this file. \quit
+
+CREATE SCHEMA aws_lambda;
+COMMENT ON SCHEMA aws_lambda IS 'invoke AWS Lambda functions';
+
+CREATE SERVER aws_lambda FOREIGN DATA WRAPPER aws_lambda_fdw;
+COMMENT ON SERVER aws_lambda IS 'AWS Lambda, with the credentials that the server process finds';
+
+CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
+    function_name text,
+    region text,
+    payload jsonb,
+    invocation_type text,
+    log_type text,
+    context jsonb,
+    qualifier text,
+    status_code integer,
+    response jsonb,
+    executed_version text,
+    log_result text,
+    log text,
+    function_error text,
+    request_id text
+) SERVER aws_lambda;
+COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS 'invocations of AWS Lambda functions';
+REVOKE ALL ON TABLE aws_lambda.lambda_invocations FROM PUBLIC;
+REVOKE ALL ON TYPE aws_lambda.lambda_invocations FROM PUBLIC;
+
+-- The same with exact texts: json has no equality to write a clause with, so payload and context are text.
+CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
+    function_name text,
+    region text,
+    payload text,
+    invocation_type text,
+    log_type text,
+    context text,
+    qualifier text,
+    status_code integer,
+    response json,
+    executed_version text,
+    log_result text,
+    log text,
+    function_error text,
+    request_id text
+) SERVER aws_lambda;
+COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, payload and response being kept to the letter';
+REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
+REVOKE ALL ON TYPE aws_lambda.lambda_invocations_json FROM PUBLIC;
+
+-- The functions run as their owner, so that EXECUTE on them is all that a role needs. A null argument is
+-- one that was not given.
+
+CREATE FUNCTION aws_lambda.invoke(
+    IN function_name aws_commons._lambda_function_arn_1,
+    IN payload json,
+    IN invocation_type text DEFAULT 'RequestResponse',
+    IN log_type text DEFAULT 'None',
+    IN context json DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.status_code, l.response, l.executed_version, l.log_result
+    FROM aws_lambda.lambda_invocations_json AS l
+    WHERE l.function_name IS NOT DISTINCT FROM ($1).function_name
+      AND l.region IS NOT DISTINCT FROM ($1).region
+      AND l.payload IS NOT DISTINCT FROM $2::text
+      AND l.invocation_type IS NOT DISTINCT FROM $3
+      AND l.log_type IS NOT DISTINCT FROM $4
+      AND l.context IS NOT DISTINCT FROM $5::text
+      AND l.qualifier IS NOT DISTINCT FROM $6
+$$;
+COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128))
+    IS 'invokes an AWS Lambda function';
+REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128)) FROM PUBLIC;
+
+-- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
+-- the signature above, whose arguments then arrive one place further right, the others being defaults.
+CREATE FUNCTION aws_lambda.invoke(
+    IN function_name text,
+    IN payload json,
+    IN region text DEFAULT NULL,
+    IN invocation_type text DEFAULT 'RequestResponse',
+    IN log_type text DEFAULT 'None',
+    IN context json DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.status_code, l.response, l.executed_version, l.log_result
+    FROM aws_lambda.lambda_invocations_json AS l,
+    (
+        SELECT left($1, 1) = '(' AND $3 IS NOT NULL,
+               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
+    ) AS a (shifted, arn)
+    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
+      AND l.region IS NOT DISTINCT FROM (a.arn).region
+      AND l.payload IS NOT DISTINCT FROM $2::text
+      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
+      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN NULLIF($4, 'RequestResponse') ELSE $5 END
+      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted THEN COALESCE($6::text, (NULLIF($5, 'None'))::json::text) ELSE $6::text END
+      AND l.qualifier IS NOT DISTINCT FROM $7
+$$;
+COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
+    IS 'invokes an AWS Lambda function';
+REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128)) FROM PUBLIC;
+
+-- Without defaults, so that it takes calls with six arguments only: of a row literal, the signature with the
+-- composite; of a plain name, name, payload, region, invocation_type, log_type and context.
+CREATE FUNCTION aws_lambda.invoke(
+    IN function_name text,
+    IN payload json,
+    IN argument_3 text,
+    IN argument_4 text,
+    IN argument_5 text,
+    IN argument_6 varchar(128),
+    OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.status_code, l.response, l.executed_version, l.log_result
+    FROM aws_lambda.lambda_invocations_json AS l,
+    (
+        SELECT left($1, 1) = '(',
+               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
+    ) AS a (shifted, arn)
+    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
+      AND l.region IS NOT DISTINCT FROM (a.arn).region
+      AND l.payload IS NOT DISTINCT FROM $2::text
+      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
+      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $4 ELSE $5 END
+      AND l.context IS NOT DISTINCT FROM (CASE WHEN a.shifted THEN $5 ELSE $6 END)::json::text
+      AND l.qualifier IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $6 END
+$$;
+COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128))
+    IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
+REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128)) FROM PUBLIC;
+
+CREATE FUNCTION aws_lambda.invoke(
+    IN function_name aws_commons._lambda_function_arn_1,
+    IN payload jsonb,
+    IN invocation_type text DEFAULT 'RequestResponse',
+    IN log_type text DEFAULT 'None',
+    IN context jsonb DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.status_code, l.response, l.executed_version, l.log_result
+    FROM aws_lambda.lambda_invocations AS l
+    WHERE l.function_name IS NOT DISTINCT FROM ($1).function_name
+      AND l.region IS NOT DISTINCT FROM ($1).region
+      AND l.payload IS NOT DISTINCT FROM $2
+      AND l.invocation_type IS NOT DISTINCT FROM $3
+      AND l.log_type IS NOT DISTINCT FROM $4
+      AND l.context IS NOT DISTINCT FROM $5
+      AND l.qualifier IS NOT DISTINCT FROM $6
+$$;
+COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128))
+    IS 'invokes an AWS Lambda function';
+REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128)) FROM PUBLIC;
+
+-- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
+-- the signature above, whose arguments then arrive one place further right, the others being defaults.
+CREATE FUNCTION aws_lambda.invoke(
+    IN function_name text,
+    IN payload jsonb,
+    IN region text DEFAULT NULL,
+    IN invocation_type text DEFAULT 'RequestResponse',
+    IN log_type text DEFAULT 'None',
+    IN context jsonb DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.status_code, l.response, l.executed_version, l.log_result
+    FROM aws_lambda.lambda_invocations AS l,
+    (
+        SELECT left($1, 1) = '(' AND $3 IS NOT NULL,
+               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
+    ) AS a (shifted, arn)
+    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
+      AND l.region IS NOT DISTINCT FROM (a.arn).region
+      AND l.payload IS NOT DISTINCT FROM $2
+      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
+      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN NULLIF($4, 'RequestResponse') ELSE $5 END
+      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted THEN COALESCE($6, (NULLIF($5, 'None'))::jsonb) ELSE $6 END
+      AND l.qualifier IS NOT DISTINCT FROM $7
+$$;
+COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))
+    IS 'invokes an AWS Lambda function';
+REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128)) FROM PUBLIC;
+
+-- Without defaults, so that it takes calls with six arguments only: of a row literal, the signature with the
+-- composite; of a plain name, name, payload, region, invocation_type, log_type and context.
+CREATE FUNCTION aws_lambda.invoke(
+    IN function_name text,
+    IN payload jsonb,
+    IN argument_3 text,
+    IN argument_4 text,
+    IN argument_5 text,
+    IN argument_6 varchar(128),
+    OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.status_code, l.response, l.executed_version, l.log_result
+    FROM aws_lambda.lambda_invocations AS l,
+    (
+        SELECT left($1, 1) = '(',
+               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
+    ) AS a (shifted, arn)
+    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
+      AND l.region IS NOT DISTINCT FROM (a.arn).region
+      AND l.payload IS NOT DISTINCT FROM $2
+      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
+      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $4 ELSE $5 END
+      AND l.context IS NOT DISTINCT FROM (CASE WHEN a.shifted THEN $5 ELSE $6 END)::jsonb
+      AND l.qualifier IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $6 END
+$$;
+COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128))
+    IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
+REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128)) FROM PUBLIC;

@@ -1,0 +1,240 @@
+//! Recognises the clauses that give an input column its values.
+//!
+//! `column = x`, `column IS NOT DISTINCT FROM x`, `column = ANY (array)` and `column IS NULL`, where the
+//! right side is not volatile and holds no column of the table itself. Everything else filters rows and is
+//! left to the executor.
+
+use crate::columns::{Attribute, Column, Layout};
+use crate::compat;
+use crate::nodes;
+use pgrx::{is_a, pg_sys};
+
+/// How a binding's expression gives values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// `=`: one value, and none when it is null.
+    Equal,
+    /// `IS NOT DISTINCT FROM`: one value, which may be null.
+    NotDistinct,
+    /// `= ANY`: the elements that are not null.
+    Any,
+    /// `IS NULL`: null, and there is no expression.
+    Null,
+}
+
+impl Kind {
+    /// The kind with a number that `kind as i32` gave.
+    pub fn from_number(number: i32) -> Option<Kind> {
+        [Kind::Equal, Kind::NotDistinct, Kind::Any, Kind::Null]
+            .into_iter()
+            .find(|kind| *kind as i32 == number)
+    }
+
+    /// The kind as SQL writes it.
+    pub fn operator(self) -> &'static str {
+        match self {
+            Kind::Equal => "=",
+            Kind::NotDistinct => "IS NOT DISTINCT FROM",
+            Kind::Any => "= ANY",
+            Kind::Null => "IS NULL",
+        }
+    }
+}
+
+/// A clause that gives an input column its values.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// The column.
+    pub attribute: Attribute,
+    /// How.
+    pub kind: Kind,
+    /// The collation under which values are equal.
+    pub collation: pg_sys::Oid,
+    /// The right side, coerced to text or jsonb, or to an array of it; null for [`Kind::Null`].
+    pub expression: *mut pg_sys::Node,
+}
+
+/// Recognises a binding in a clause of the relation with number `relid`.
+///
+/// # Safety
+/// `root` and `clause` are the planner's.
+pub unsafe fn classify(
+    root: *mut pg_sys::PlannerInfo,
+    relid: pg_sys::Index,
+    layout: &Layout,
+    clause: *mut pg_sys::Node,
+) -> Option<Binding> {
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        let (column, right, kind, collation) = if is_a(clause, pg_sys::NodeTag::T_OpExpr) {
+            let (column, right, collation) = equality(relid, layout, clause.cast())?;
+            (column, right, Kind::Equal, collation)
+        } else if is_a(clause, pg_sys::NodeTag::T_BoolExpr) {
+            let not = &*clause.cast::<pg_sys::BoolExpr>();
+            if not.boolop != pg_sys::BoolExprType::NOT_EXPR {
+                return None;
+            }
+            let distinct = nodes::nth(not.args, 0)?;
+            if !is_a(distinct, pg_sys::NodeTag::T_DistinctExpr) {
+                return None;
+            }
+            let (column, right, collation) = equality(relid, layout, distinct.cast())?;
+            (column, right, Kind::NotDistinct, collation)
+        } else if is_a(clause, pg_sys::NodeTag::T_ScalarArrayOpExpr) {
+            let any = &*clause.cast::<pg_sys::ScalarArrayOpExpr>();
+            if !any.useOr || !is_equality(any.opno) {
+                return None;
+            }
+            let column = column_of(relid, layout, nodes::nth(any.args, 0)?)?;
+            (column, nodes::nth(any.args, 1)?, Kind::Any, any.inputcollid)
+        } else if is_a(clause, pg_sys::NodeTag::T_NullTest) {
+            let test = &*clause.cast::<pg_sys::NullTest>();
+            if test.nulltesttype != pg_sys::NullTestType::IS_NULL || test.argisrow {
+                return None;
+            }
+            return Some(Binding {
+                attribute: column_of(relid, layout, test.arg.cast())?,
+                kind: Kind::Null,
+                collation: pg_sys::InvalidOid,
+                expression: std::ptr::null_mut(),
+            });
+        } else {
+            return None;
+        };
+        if pg_sys::contain_volatile_functions(right)
+            || pg_sys::bms_is_member(relid as _, compat::pull_varnos(root, right))
+        {
+            return None;
+        }
+        Some(Binding {
+            attribute: column,
+            kind,
+            collation,
+            expression: coerce(right, column, kind)?,
+        })
+    }
+}
+
+/// Whether an expression is the given input column, perhaps with a relabelled type.
+///
+/// # Safety
+/// `node` is an expression of the planner's.
+pub unsafe fn is_column(
+    relid: pg_sys::Index,
+    layout: &Layout,
+    node: *mut pg_sys::Node,
+    column: Column,
+) -> bool {
+    // SAFETY: see above.
+    unsafe { column_of(relid, layout, node) }.is_some_and(|found| found.column == column)
+}
+
+/// The column and the other side of `column = x` or `x = column`, and the collation.
+unsafe fn equality(
+    relid: pg_sys::Index,
+    layout: &Layout,
+    expression: *mut pg_sys::OpExpr,
+) -> Option<(Attribute, *mut pg_sys::Node, pg_sys::Oid)> {
+    // SAFETY: OpExpr and DistinctExpr are one structure, with two arguments for an equality.
+    unsafe {
+        let expression = &*expression;
+        if !is_equality(expression.opno) {
+            return None;
+        }
+        let (left, right) = (
+            nodes::nth(expression.args, 0)?,
+            nodes::nth(expression.args, 1)?,
+        );
+        let (column, other) = match column_of(relid, layout, left) {
+            Some(column) => (column, right),
+            None => (column_of(relid, layout, right)?, left),
+        };
+        Some((column, other, expression.inputcollid))
+    }
+}
+
+/// Whether an operator is PostgreSQL's own equality of text or jsonb.
+unsafe fn is_equality(operator: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    let function = unsafe { pg_sys::get_opcode(operator) }.to_u32();
+    [
+        pg_sys::F_TEXTEQ,
+        pg_sys::F_TEXTEQNAME,
+        pg_sys::F_NAMEEQTEXT,
+        pg_sys::F_JSONB_EQ,
+    ]
+    .contains(&function)
+}
+
+unsafe fn column_of(
+    relid: pg_sys::Index,
+    layout: &Layout,
+    node: *mut pg_sys::Node,
+) -> Option<Attribute> {
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        let mut node = node;
+        let mut through_text = false;
+        loop {
+            if is_a(node, pg_sys::NodeTag::T_RelabelType) {
+                node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
+            } else if is_a(node, pg_sys::NodeTag::T_CoerceViaIO) && !through_text {
+                through_text = true;
+                node = (*node.cast::<pg_sys::CoerceViaIO>()).arg.cast();
+            } else {
+                break;
+            }
+        }
+        if !is_a(node, pg_sys::NodeTag::T_Var) {
+            return None;
+        }
+        let var = &*node.cast::<pg_sys::Var>();
+        if var.varno as pg_sys::Index != relid || var.varlevelsup != 0 {
+            return None;
+        }
+        let attribute = *layout.attribute(var.varattno)?;
+        // json has no equality of its own; its text is its value, so column::text stands for it.
+        (attribute.column.is_input() && (!through_text || attribute.base_type == pg_sys::JSONOID))
+            .then_some(attribute)
+    }
+}
+
+/// The type in which a column's values are compared and sent.
+pub fn value_type(attribute: &Attribute) -> pg_sys::Oid {
+    if attribute.base_type == pg_sys::JSONBOID {
+        pg_sys::JSONBOID
+    } else {
+        pg_sys::TEXTOID
+    }
+}
+
+unsafe fn coerce(
+    expression: *mut pg_sys::Node,
+    attribute: Attribute,
+    kind: Kind,
+) -> Option<*mut pg_sys::Node> {
+    let target = match (kind, value_type(&attribute)) {
+        (Kind::Any, pg_sys::JSONBOID) => pg_sys::JSONBARRAYOID,
+        (Kind::Any, _) => pg_sys::TEXTARRAYOID,
+        (_, value_type) => value_type,
+    };
+    // SAFETY: an expression has a type, and without a parse state the coercion adds nothing but nodes.
+    unsafe {
+        let found = pg_sys::exprType(expression);
+        if found == target {
+            return Some(expression);
+        }
+        let coerced = pg_sys::coerce_to_target_type(
+            std::ptr::null_mut(),
+            expression,
+            found,
+            target,
+            -1,
+            pg_sys::CoercionContext::COERCION_IMPLICIT,
+            pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+            -1,
+        );
+        (!coerced.is_null()).then_some(coerced)
+    }
+}

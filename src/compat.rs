@@ -1,0 +1,118 @@
+//! Where PostgreSQL 13 to 18 differ in what this extension calls. Nothing here decides anything.
+
+use crate::nodes;
+use pgrx::pg_sys;
+
+/// The relations that an expression uses.
+///
+/// # Safety
+/// `root` and `node` are the planner's.
+pub unsafe fn pull_varnos(
+    root: *mut pg_sys::PlannerInfo,
+    node: *mut pg_sys::Node,
+) -> pg_sys::Relids {
+    #[cfg(feature = "pg13")]
+    // SAFETY: see above.
+    return unsafe {
+        let _ = root;
+        pg_sys::pull_varnos(node)
+    };
+    #[cfg(not(feature = "pg13"))]
+    // SAFETY: see above.
+    return unsafe { pg_sys::pull_varnos(root, node) };
+}
+
+/// Keeps the planner from remembering a scan's rows by its parameters (Memoize): each invocation has effects.
+///
+/// # Safety
+/// `baserel` and `param_info` are the planner's; `param_info` may be null.
+pub unsafe fn forbid_memoize(
+    baserel: *mut pg_sys::RelOptInfo,
+    param_info: *mut pg_sys::ParamPathInfo,
+) {
+    #[cfg(feature = "pg13")]
+    let _ = (baserel, param_info);
+    #[cfg(not(feature = "pg13"))]
+    // SAFETY: sets the flags in which the planner remembers that expressions are volatile.
+    unsafe {
+        use pg_sys::VolatileFunctionStatus::VOLATILITY_VOLATILE;
+        (*(*baserel).reltarget).has_volatile_expr = VOLATILITY_VOLATILE;
+        if !param_info.is_null() {
+            for clause in nodes::pointers::<pg_sys::RestrictInfo>((*param_info).ppi_clauses) {
+                (*clause).has_volatile = VOLATILITY_VOLATILE;
+            }
+        }
+    }
+}
+
+/// What a foreign path is made of, whatever the arguments are called in this version.
+pub struct ForeignPath {
+    /// Estimated rows.
+    pub rows: f64,
+    /// Total cost; the start costs nothing.
+    pub total_cost: f64,
+    /// The other relations that the path's parameters come from.
+    pub required_outer: pg_sys::Relids,
+    /// The path's own list.
+    pub fdw_private: *mut pg_sys::List,
+    /// Whether any other path should win; before 18 the cost alone decides that.
+    #[cfg_attr(not(feature = "pg18"), allow(dead_code))]
+    pub last_resort: bool,
+}
+
+/// Makes a foreign path.
+///
+/// # Safety
+/// `root` and `baserel` are the planner's.
+pub unsafe fn create_foreignscan_path(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    path: ForeignPath,
+) -> *mut pg_sys::Path {
+    let nil = std::ptr::null_mut();
+    // SAFETY: no pathkeys, no outer path and the relation's own target are what a plain scan has.
+    unsafe {
+        pg_sys::create_foreignscan_path(
+            root,
+            baserel,
+            std::ptr::null_mut(),
+            path.rows,
+            #[cfg(feature = "pg18")]
+            if path.last_resort { 1000 } else { 0 },
+            0.0,
+            path.total_cost,
+            nil,
+            path.required_outer,
+            std::ptr::null_mut(),
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            nil,
+            path.fdw_private,
+        )
+        .cast()
+    }
+}
+
+/// The role as which a foreign scan runs.
+///
+/// # Safety
+/// `node` is an initialised scan.
+pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
+    // SAFETY: a foreign scan's plan is a ForeignScan, whose relation is in the range table.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        let user = {
+            let estate = (*node).ss.ps.state;
+            let place = (*plan).scan.scanrelid as usize - 1;
+            nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
+                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+        };
+        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        let user = (*plan).checkAsUser;
+        if user == pg_sys::InvalidOid {
+            pg_sys::GetUserId()
+        } else {
+            user
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What the catalogs and the settings say about one foreign table and one role: the most specific wins.
+//!
+//! The clause's or call's own values come before all of this, in scan.rs. What the AWS SDK finds on the
+//! machine comes last, in lambda.rs.
+
+use crate::error::Error;
+use crate::lambda::{ClientConfig, Keys};
+use crate::options::{endpoint_url, parse_boolean};
+use crate::request::Inputs;
+use crate::{name, nodes, settings};
+use pgrx::pg_sys;
+use std::ffi::{CStr, c_char};
+use std::time::Duration;
+
+/// What holds for every invocation of one scan.
+pub struct Config {
+    /// Values that the table's options fix.
+    pub fixed: Inputs,
+    /// The foreign server.
+    pub server: pg_sys::Oid,
+    /// The role whose user mapping counts.
+    pub user: pg_sys::Oid,
+    /// Bounds each attempt at an invocation.
+    pub request_timeout: Duration,
+    client: ClientConfig,
+}
+
+impl Config {
+    /// Reads options and settings for a foreign table as a role sees them.
+    ///
+    /// Errors when a setting is malformed, and when the role has no keys and may not use the machine's.
+    ///
+    /// # Safety
+    /// Called in a transaction, in the backend's thread.
+    pub unsafe fn read(table: pg_sys::Oid, user: pg_sys::Oid) -> Result<Config, Error> {
+        // SAFETY: these look-ups return palloc'd structures that live as long as the current context, or
+        // raise an error.
+        let (table, server) = unsafe {
+            let table = &*pg_sys::GetForeignTable(table);
+            (table, &*pg_sys::GetForeignServer(table.serverid))
+        };
+        // SAFETY: the lists are those of the structures above.
+        let (table_options, server_options, mapping_options) = unsafe {
+            (
+                Options::read(table.options),
+                Options::read(server.options),
+                mapping(user, server.serverid)
+                    .map(|mapping| Options::read((*mapping).options))
+                    .unwrap_or_default(),
+            )
+        };
+        let keys = match (
+            mapping_options.get("access_key_id"),
+            mapping_options.get("secret_access_key"),
+        ) {
+            (Some(access_key_id), Some(secret_access_key)) => Some(Keys {
+                access_key_id,
+                secret_access_key,
+                session_token: mapping_options.get("session_token"),
+            }),
+            _ => None,
+        };
+        // SAFETY: a catalog look-up.
+        let use_machine = unsafe { pg_sys::superuser_arg(server.owner) };
+        if keys.is_none() && !use_machine {
+            return Err(Error::NoCredentials {
+                // SAFETY: both are names in the catalog or palloc'd copies of them.
+                server: unsafe { lossy(server.servername) },
+                role: unsafe { lossy(pg_sys::GetUserNameFromId(user, true)) },
+            });
+        }
+        Ok(Config {
+            fixed: Inputs {
+                function_name: table_options.get("function_name"),
+                region: table_options.get("region"),
+                qualifier: table_options.get("qualifier"),
+                invocation_type: table_options.get("invocation_type"),
+                log_type: table_options.get("log_type"),
+                payload: None,
+                context: None,
+            },
+            server: server.serverid,
+            user,
+            request_timeout: Duration::from_millis(
+                server_options.milliseconds("request_timeout_ms", settings::request_timeout_ms()),
+            ),
+            client: ClientConfig {
+                region: match server_options.get("region") {
+                    Some(region) => Some(region),
+                    None => checked_region(settings::region())?,
+                },
+                endpoint_url: match server_options.get("endpoint_url") {
+                    Some(url) => Some(url),
+                    None => checked_endpoint(settings::endpoint_override())?,
+                },
+                sts_endpoint_url: server_options.get("sts_endpoint_url"),
+                connect_timeout_ms: server_options
+                    .milliseconds("connect_timeout_ms", settings::connect_timeout_ms()),
+                profile: server_options.get("profile"),
+                role_arn: server_options.get("role_arn"),
+                external_id: server_options.get("external_id"),
+                use_fips: server_options.boolean("use_fips"),
+                use_dualstack: server_options.boolean("use_dualstack"),
+                keys,
+                use_machine,
+            },
+        })
+    }
+
+    /// The configuration of the client for an invocation in a region; `None` leaves the region to options,
+    /// settings and machine.
+    pub fn client(&self, region: Option<&str>) -> ClientConfig {
+        let mut client = self.client.clone();
+        if let Some(region) = region {
+            client.region = Some(region.to_owned());
+        }
+        client
+    }
+}
+
+fn checked_region(region: Option<String>) -> Result<Option<String>, Error> {
+    if let Some(region) = &region {
+        name::check_region(region)?;
+    }
+    Ok(region)
+}
+
+fn checked_endpoint(url: Option<String>) -> Result<Option<String>, Error> {
+    if let Some(url) = &url {
+        endpoint_url(url).map_err(|allowed| Error::InvalidValue {
+            what: "aws_lambda.endpoint_override",
+            value: url.clone(),
+            allowed,
+        })?;
+    }
+    Ok(url)
+}
+
+/// The role's own mapping or PUBLIC's, and none where `GetUserMapping` would raise an error.
+unsafe fn mapping(user: pg_sys::Oid, server: pg_sys::Oid) -> Option<*mut pg_sys::UserMapping> {
+    [user, pg_sys::InvalidOid].into_iter().find_map(|role| {
+        // SAFETY: a look-up by the cache's two keys; the tuple is released before anything else happens.
+        unsafe {
+            let tuple = pg_sys::SearchSysCache2(
+                pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as _,
+                role.into(),
+                server.into(),
+            );
+            if tuple.is_null() {
+                return None;
+            }
+            pg_sys::ReleaseSysCache(tuple);
+            Some(pg_sys::GetUserMapping(user, server))
+        }
+    })
+}
+
+unsafe fn lossy(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller passes a zero-terminated string.
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The options of one object, which its validator has checked.
+#[derive(Default)]
+struct Options(Vec<(String, String)>);
+
+impl Options {
+    unsafe fn read(list: *mut pg_sys::List) -> Options {
+        // SAFETY: an option list holds DefElems, and defGetString gives a string for each.
+        let options = unsafe { nodes::pointers::<pg_sys::DefElem>(list) };
+        Options(
+            options
+                .map(|option| unsafe {
+                    (
+                        lossy((*option).defname),
+                        lossy(pg_sys::defGetString(option)),
+                    )
+                })
+                .collect(),
+        )
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        self.0
+            .iter()
+            .find(|(option, _)| option == name)
+            .map(|(_, value)| value.clone())
+    }
+
+    fn boolean(&self, name: &str) -> Option<bool> {
+        self.get(name).and_then(|value| parse_boolean(&value))
+    }
+
+    fn milliseconds(&self, name: &str, default: i32) -> u64 {
+        self.get(name)
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(default.unsigned_abs().into())
+    }
+}

@@ -1,0 +1,501 @@
+//! Everything that can go wrong, and how PostgreSQL reports it: one enum, one table of SQLSTATE, message,
+//! DETAIL and HINT.
+//!
+//! No value of a secret ever becomes part of an [`Error`]. PostgreSQL's own errors are not wrapped here.
+
+use pgrx::PgSqlErrorCode;
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
+
+/// An error of this extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// An option that this catalog object does not take.
+    UnknownOption {
+        /// The name that was given.
+        name: String,
+        /// `server`, `user mapping`, …
+        object: &'static str,
+        /// What to write instead.
+        hint: String,
+    },
+    /// A value that an option does not take.
+    InvalidOption {
+        /// The option's name.
+        name: &'static str,
+        /// What was given; `None` for a secret.
+        value: Option<String>,
+        /// What is allowed, as a sentence.
+        allowed: String,
+    },
+    /// An option that points the server process somewhere, set by an ordinary role.
+    OptionNeedsSuperuser {
+        /// The option's name.
+        name: &'static str,
+    },
+    /// A column of the foreign table that has no meaning here.
+    UnknownColumn {
+        /// The column's name.
+        column: String,
+        /// The foreign table's name.
+        table: String,
+        /// Every known column.
+        known: String,
+    },
+    /// A known column of an unsuitable type.
+    ColumnType {
+        /// The column's name.
+        column: &'static str,
+        /// The foreign table's name.
+        table: String,
+        /// The type it has.
+        found: String,
+        /// The types it may have.
+        allowed: &'static str,
+    },
+    /// The scan was asked for a row before an input column that it needs had a value.
+    NotBound {
+        /// The column's name.
+        column: &'static str,
+        /// The foreign table's name.
+        table: String,
+        /// Whether a join condition on the column exists that the plan could not use.
+        in_join: bool,
+    },
+    /// No clause, argument or option names a function.
+    NoFunctionName,
+    /// An input value outside the API's grammar.
+    InvalidValue {
+        /// Column, argument or setting.
+        what: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed, as a sentence.
+        allowed: String,
+    },
+    /// A region or qualifier that differs from the one in the function's name.
+    Contradiction {
+        /// `region` or `qualifier`.
+        what: &'static str,
+        /// The value given beside the name.
+        argument: String,
+        /// The value in the name.
+        in_name: String,
+        /// The name.
+        function_name: String,
+    },
+    /// A client context over Lambda's limit.
+    ContextTooLong {
+        /// Bytes of base64.
+        length: usize,
+        /// Most bytes of base64.
+        limit: usize,
+    },
+    /// The role has no keys and may not use the machine's.
+    NoCredentials {
+        /// The foreign server's name.
+        server: String,
+        /// The role whose mapping was looked for.
+        role: String,
+    },
+    /// The function ran, or was stopped, and reported an error.
+    Function {
+        /// Name or ARN, as it was given.
+        function_name: String,
+        /// `Handled` or `Unhandled`.
+        function_error: String,
+        /// The response payload.
+        payload: String,
+    },
+    /// The Invoke API did not give a result.
+    Api(ApiFailure),
+    /// A response that its column cannot hold.
+    Response {
+        /// The column's name.
+        column: &'static str,
+        /// What is wrong with it.
+        problem: ResponseProblem,
+        /// Its first characters.
+        beginning: String,
+    },
+    /// The backend could not start its network thread.
+    Runtime(String),
+}
+
+/// What makes a response unfit for a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseProblem {
+    /// Not JSON, in a json or jsonb column.
+    NotJson,
+    /// Not UTF-8.
+    NotUtf8,
+    /// A zero byte, which PostgreSQL's text cannot hold.
+    ZeroByte,
+}
+
+/// An invocation without a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiFailure {
+    /// Which row of the table of errors applies.
+    pub cause: Cause,
+    /// What the client said, in the form `Code: message`.
+    pub said: String,
+    /// Further facts as sentences; empty when there are none.
+    pub facts: String,
+}
+
+/// Why an invocation has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection was made: the function did not run.
+    Connect,
+    /// No connection was made in time: the function did not run.
+    ConnectTimeout,
+    /// Nothing, or not all, came back in time: the function may have run.
+    RequestTimeout,
+    /// The connection broke after the request was sent: the function may have run.
+    ConnectionLost,
+    /// What came back is not an answer of Lambda's: the function may have run.
+    BadAnswer,
+    /// HTTP 429.
+    Throttled,
+    /// Lambda knows the caller and refuses.
+    Denied,
+    /// No usable credentials, or Lambda does not accept them.
+    Credentials,
+    /// No such function, alias or version.
+    NotFound,
+    /// Payload or response over Lambda's limits.
+    TooLarge,
+    /// Lambda finds the request itself wrong.
+    InvalidRequest,
+    /// The function's own configuration keeps it from running.
+    Configuration,
+    /// Lambda failed.
+    Service,
+    /// The request could not be built or no region is known.
+    Client,
+}
+
+struct Row {
+    sqlstate: PgSqlErrorCode,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+impl Row {
+    fn new(sqlstate: PgSqlErrorCode, message: impl Into<String>) -> Row {
+        Row {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    fn detail(mut self, detail: impl Into<String>) -> Row {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Row {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl Error {
+    /// The one table of errors.
+    fn row(&self) -> Row {
+        use PgSqlErrorCode::*;
+        match self {
+            Error::UnknownOption { name, object, hint } => Row::new(
+                ERRCODE_FDW_INVALID_OPTION_NAME,
+                format!("invalid option \"{name}\" for a {object} of aws_lambda_fdw"),
+            )
+            .hint(hint),
+            Error::InvalidOption {
+                name,
+                value,
+                allowed,
+            } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                match value {
+                    Some(value) => {
+                        format!("invalid value for option \"{name}\": \"{}\"", quotable(value))
+                    }
+                    None => format!("invalid value for option \"{name}\""),
+                },
+            )
+            .hint(allowed),
+            Error::OptionNeedsSuperuser { name } => Row::new(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("only a superuser may set option \"{name}\""),
+            )
+            .detail("It decides where the server process connects or which of its files it reads."),
+            Error::UnknownColumn {
+                column,
+                table,
+                known,
+            } => Row::new(
+                ERRCODE_FDW_INVALID_COLUMN_NAME,
+                format!("column \"{column}\" of foreign table \"{table}\" is not known to aws_lambda_fdw"),
+            )
+            .hint(format!("Known columns are {known}.")),
+            Error::ColumnType {
+                column,
+                table,
+                found,
+                allowed,
+            } => Row::new(
+                ERRCODE_FDW_INVALID_DATA_TYPE,
+                format!("column \"{column}\" of foreign table \"{table}\" cannot have type {found}"),
+            )
+            .hint(format!("It can be of type {allowed}.")),
+            Error::NotBound {
+                column,
+                table,
+                in_join,
+            } => {
+                let row = Row::new(
+                    ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
+                    format!("no value for column \"{column}\" of foreign table \"{table}\""),
+                );
+                if *in_join {
+                    row.detail("The join condition on it can't be used in this plan, so no function was invoked.")
+                        .hint("Write the query as an inner, left or LATERAL join in which the other table comes first.")
+                } else {
+                    row.detail("Its value is needed before a function can be invoked, and none was.")
+                        .hint(format!(
+                            "Add a clause such as {column} = …, {column} = ANY (…) or {column} IS NULL, whose right side is neither volatile nor made of the table's own columns."
+                        ))
+                }
+            }
+            Error::NoFunctionName => Row::new(ERRCODE_NULL_VALUE_NOT_ALLOWED, "function_name is null")
+                .detail("No function was invoked.")
+                .hint("Name the function to invoke."),
+            Error::InvalidValue {
+                what,
+                value,
+                allowed,
+            } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("invalid {what}: \"{}\"", quotable(value)),
+            )
+            .hint(allowed),
+            Error::Contradiction {
+                what,
+                argument,
+                in_name,
+                function_name,
+            } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("{what} \"{argument}\" conflicts with {what} \"{in_name}\" in the function name"),
+            )
+            .detail(format!("The function name is \"{function_name}\"."))
+            .hint(format!("Give the {what} once.")),
+            Error::ContextTooLong { length, limit } => Row::new(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "client context is too long",
+            )
+            .detail(format!(
+                "It has {length} bytes in base64; Lambda takes at most {limit}."
+            ))
+            .hint("Put the data into the payload."),
+            Error::NoCredentials { server, role } => Row::new(
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("no AWS credentials for server \"{server}\""),
+            )
+            .detail(format!(
+                "Role \"{role}\" has no user mapping with access_key_id, and credentials found on the machine are used only through servers owned by a superuser."
+            ))
+            .hint("Use CREATE USER MAPPING with access_key_id and secret_access_key."),
+            Error::Function {
+                function_name,
+                function_error,
+                payload,
+            } => Row::new(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "lambda invocation failed").detail(format!(
+                "\"{function_name}\" returned error \"{function_error}\", details: \"{payload}\"."
+            )),
+            Error::Api(failure) => failure.row(),
+            Error::Response {
+                column,
+                problem,
+                beginning,
+            } => {
+                let (sqlstate, what) = match problem {
+                    ResponseProblem::NotJson => (ERRCODE_INVALID_TEXT_REPRESENTATION, "not valid JSON"),
+                    ResponseProblem::NotUtf8 => (ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "not valid UTF-8"),
+                    ResponseProblem::ZeroByte => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not text: it has a zero byte"),
+                };
+                let row = Row::new(sqlstate, format!("response of the function is {what}"))
+                    .detail(format!("The function ran. Its response begins: {beginning}"));
+                match problem {
+                    ResponseProblem::NotJson => {
+                        row.hint(format!("Declare column \"{column}\" as text to read it as it is."))
+                    }
+                    _ => row,
+                }
+            }
+            Error::Runtime(problem) => Row::new(
+                ERRCODE_INSUFFICIENT_RESOURCES,
+                "could not start the AWS Lambda client",
+            )
+            .detail(problem),
+        }
+    }
+}
+
+impl ApiFailure {
+    fn row(&self) -> Row {
+        use PgSqlErrorCode::*;
+        let (sqlstate, hint) = match self.cause {
+            Cause::Connect => (
+                ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "The function did not run. Check the region, the network path to Lambda, and the server option endpoint_url.",
+            ),
+            Cause::ConnectTimeout => (
+                ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
+                "The function did not run. Check the network path to Lambda, or raise aws_lambda.connect_timeout_ms or the server option connect_timeout_ms.",
+            ),
+            Cause::RequestTimeout => (
+                ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+                "The function may have run. If it needs longer, raise aws_lambda.request_timeout_ms or the server option request_timeout_ms.",
+            ),
+            Cause::ConnectionLost => (
+                ERRCODE_CONNECTION_FAILURE,
+                "The function may have run. It was not invoked again.",
+            ),
+            Cause::BadAnswer => (
+                ERRCODE_PROTOCOL_VIOLATION,
+                "The function may have run. Check that the endpoint is Lambda's.",
+            ),
+            Cause::Throttled => (
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "The function did not run. Try again later, or raise its concurrency in Lambda.",
+            ),
+            Cause::Denied => (
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                "Allow the action lambda:InvokeFunction on the function to the credentials in use.",
+            ),
+            Cause::Credentials => (
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "Check the user mapping's keys, or the credentials that the server process finds on its machine, and the machine's clock.",
+            ),
+            Cause::NotFound => (
+                ERRCODE_UNDEFINED_FUNCTION,
+                "Check the function's name, its region, and the alias or version.",
+            ),
+            Cause::TooLarge => (
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "Lambda takes 6 MB as a synchronous payload or response, and 1 MB as an event.",
+            ),
+            Cause::InvalidRequest => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "Check the payload and the other values of the invocation.",
+            ),
+            Cause::Configuration => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "Check the function's configuration in Lambda.",
+            ),
+            Cause::Service => (
+                ERRCODE_SYSTEM_ERROR,
+                "The function may have run. It was not invoked again.",
+            ),
+            Cause::Client => (
+                ERRCODE_FDW_ERROR,
+                "Set the region with the server option region, aws_lambda.region or in the call.",
+            ),
+        };
+        let mut detail = format!(
+            "AWS Lambda client returned '{}'.",
+            self.said.trim_end_matches('.')
+        );
+        if !self.facts.is_empty() {
+            detail.push(' ');
+            detail.push_str(&self.facts);
+        }
+        Row::new(sqlstate, "invoke API failed")
+            .detail(detail)
+            .hint(hint)
+    }
+}
+
+/// The first characters of something that came from outside, fit for a message.
+pub fn quotable(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut short: String = text
+        .chars()
+        .take(MOST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(MOST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Raises an error the way PostgreSQL does, unwinding through Rust's destructors.
+pub trait OrReport<T> {
+    /// The value, or no return.
+    fn or_report(self) -> T;
+}
+
+impl<T> OrReport<T> for Result<T, Error> {
+    fn or_report(self) -> T {
+        self.map_err(ErrorReport::from).unwrap_or_report()
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> ErrorReport {
+        let row = error.row();
+        let mut report = ErrorReport::new(row.sqlstate, row.message, "aws_lambda_fdw");
+        if let Some(detail) = row.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = row.hint {
+            report = report.set_hint(hint);
+        }
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_texts() {
+        let row = Error::Function {
+            function_name: "arn:aws:lambda:us-west-2:123456789012:function:my-function".into(),
+            function_error: "Unhandled".into(),
+            payload: "<Error details string>".into(),
+        }
+        .row();
+        assert_eq!(row.message, "lambda invocation failed");
+        assert_eq!(
+            row.detail.as_deref(),
+            Some(
+                "\"arn:aws:lambda:us-west-2:123456789012:function:my-function\" returned error \"Unhandled\", details: \"<Error details string>\"."
+            )
+        );
+        let row = Error::Api(ApiFailure {
+            cause: Cause::Connect,
+            said: "Unable to connect to endpoint".into(),
+            facts: String::new(),
+        })
+        .row();
+        assert_eq!(row.message, "invoke API failed");
+        assert_eq!(
+            row.detail.as_deref(),
+            Some("AWS Lambda client returned 'Unable to connect to endpoint'.")
+        );
+    }
+
+    #[test]
+    fn what_is_quoted_is_short_and_printable() {
+        assert_eq!(quotable("a\nb\0c"), "a\u{fffd}b\u{fffd}c");
+        assert_eq!(quotable(&"é".repeat(1000)).chars().count(), 201);
+    }
+}

@@ -1,0 +1,392 @@
+//! The only module that knows the SDK: a client for a configuration, and one invocation through it.
+//!
+//! Knows nothing of PostgreSQL. How many run at once is dispatch.rs's; retrying what surely did not run is
+//! here, because only the SDK's errors tell.
+
+use crate::error::{ApiFailure, Cause, Error, quotable};
+use crate::request::{InvocationType, InvokeRequest, LogType};
+use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_credential_types::provider::{SharedCredentialsProvider, error::CredentialsError};
+use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
+use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
+use aws_sdk_lambda::operation::RequestId;
+use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
+use std::error::Error as StdError;
+use std::time::Duration;
+
+/// Most attempts at one invocation, as long as each surely did not run the function.
+const MAX_ATTEMPTS: u32 = 3;
+/// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// Most bytes of a function's error payload that a message carries.
+const MAX_ERROR_PAYLOAD: usize = 8192;
+
+/// Everything that decides which client serves an invocation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ClientConfig {
+    /// `None` leaves it to what the SDK finds on the machine.
+    pub region: Option<String>,
+    /// Where Lambda is, if not at its public endpoint.
+    pub endpoint_url: Option<String>,
+    /// Where STS is, if not at its public endpoint.
+    pub sts_endpoint_url: Option<String>,
+    /// Milliseconds.
+    pub connect_timeout_ms: u64,
+    /// Profile in the machine's AWS configuration files.
+    pub profile: Option<String>,
+    /// Role to assume.
+    pub role_arn: Option<String>,
+    /// External id for assuming it.
+    pub external_id: Option<String>,
+    /// `None` leaves it to what the SDK finds on the machine.
+    pub use_fips: Option<bool>,
+    /// `None` leaves it to what the SDK finds on the machine.
+    pub use_dualstack: Option<bool>,
+    /// Keys of the user mapping.
+    pub keys: Option<Keys>,
+    /// Whether environment, profile, container and instance may be asked for what is not given.
+    pub use_machine: bool,
+}
+
+/// Long-lived or temporary keys. Without `Debug`, so that none ends up in a message.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Keys {
+    /// Access key id.
+    pub access_key_id: String,
+    /// Secret access key.
+    pub secret_access_key: String,
+    /// Session token of temporary keys.
+    pub session_token: Option<String>,
+}
+
+/// A client with its connections and credentials.
+#[derive(Clone)]
+pub struct Client {
+    sdk: aws_sdk_lambda::Client,
+}
+
+/// What came back from an invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvokeResponse {
+    /// HTTP status: 200, 202 or 204.
+    pub status_code: i32,
+    /// `None` when it was empty.
+    pub payload: Option<Vec<u8>>,
+    /// The version that ran.
+    pub executed_version: Option<String>,
+    /// Base64 of the log's tail.
+    pub log_result: Option<String>,
+    /// AWS's id of the request.
+    pub request_id: Option<String>,
+}
+
+/// Makes a client. Connects nowhere, except to find out the region where none is given.
+pub async fn connect(config: ClientConfig) -> Result<Client, Error> {
+    let base = base_config(&config).await;
+    let region = base.region().cloned().ok_or_else(|| {
+        Error::Api(ApiFailure {
+            cause: Cause::Client,
+            said: "no region".to_owned(),
+            facts: "No function was invoked.".to_owned(),
+        })
+    })?;
+    let mut builder = aws_sdk_lambda::config::Builder::from(&base)
+        .retry_config(RetryConfig::disabled())
+        // The request's own time-out bounds a stalled body too.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+                .build(),
+        );
+    if let Ok(name) = AppName::new("aws_lambda_fdw") {
+        builder = builder.app_name(name);
+    }
+    if let Some(url) = &config.endpoint_url {
+        builder = builder.endpoint_url(url);
+    }
+    if let Some(role_arn) = &config.role_arn {
+        let mut sts = base.to_builder();
+        if let Some(url) = &config.sts_endpoint_url {
+            sts = sts.endpoint_url(url);
+        }
+        let mut role = AssumeRoleProvider::builder(role_arn)
+            .session_name("aws_lambda_fdw")
+            .region(region)
+            .configure(&sts.build());
+        if let Some(external_id) = &config.external_id {
+            role = role.external_id(external_id);
+        }
+        builder = builder.credentials_provider(role.build().await);
+    }
+    Ok(Client {
+        sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
+    })
+}
+
+async fn base_config(config: &ClientConfig) -> SdkConfig {
+    let keys = config.keys.as_ref().map(|keys| {
+        SharedCredentialsProvider::new(aws_credential_types::Credentials::new(
+            &keys.access_key_id,
+            &keys.secret_access_key,
+            keys.session_token.clone(),
+            None,
+            "user mapping",
+        ))
+    });
+    let region = config.region.clone().map(Region::new);
+    if !config.use_machine {
+        let mut builder = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(region);
+        builder.set_credentials_provider(keys);
+        builder.set_use_fips(config.use_fips);
+        builder.set_use_dual_stack(config.use_dualstack);
+        return builder.build();
+    }
+    let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(region) = region {
+        loader = loader.region(region);
+    }
+    if let Some(keys) = keys {
+        loader = loader.credentials_provider(keys);
+    }
+    if let Some(profile) = &config.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(use_fips) = config.use_fips {
+        loader = loader.use_fips(use_fips);
+    }
+    if let Some(use_dualstack) = config.use_dualstack {
+        loader = loader.use_dual_stack(use_dualstack);
+    }
+    loader.load().await
+}
+
+impl Client {
+    /// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or no
+    /// connection was made. `request_timeout` bounds each attempt from its first step to the last byte.
+    pub async fn invoke(
+        &self,
+        request: InvokeRequest,
+        request_timeout: Duration,
+    ) -> Result<InvokeResponse, Error> {
+        let mut attempt = 1;
+        loop {
+            let failure = match self.attempt(&request, request_timeout).await {
+                Err(Error::Api(failure)) => failure,
+                result => return result,
+            };
+            let did_not_run = matches!(failure.cause, Cause::Throttled | Cause::Connect);
+            if !did_not_run || attempt == MAX_ATTEMPTS {
+                return Err(Error::Api(failure));
+            }
+            tokio::time::sleep(FIRST_BACKOFF.mul_f64(fastrand::f64()) * (1 << (attempt - 1))).await;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        request: &InvokeRequest,
+        request_timeout: Duration,
+    ) -> Result<InvokeResponse, Error> {
+        let sending = self
+            .sdk
+            .invoke()
+            .function_name(&request.function_name)
+            .set_qualifier(request.qualifier.clone())
+            .invocation_type(invocation_type(request.invocation_type))
+            .set_log_type(log_type(request.log_type))
+            .set_client_context(request.client_context.clone())
+            .set_payload(request.payload.clone().map(Blob::new))
+            .send();
+        match tokio::time::timeout(request_timeout, sending).await {
+            Ok(Ok(output)) => response(request, output),
+            Ok(Err(error)) => Err(Error::Api(failure(error))),
+            Err(_) => Err(Error::Api(ApiFailure {
+                cause: Cause::RequestTimeout,
+                said: "Request timed out".to_owned(),
+                facts: format!(
+                    "No complete answer came within {} ms.",
+                    request_timeout.as_millis()
+                ),
+            })),
+        }
+    }
+}
+
+fn invocation_type(given: InvocationType) -> aws_sdk_lambda::types::InvocationType {
+    use aws_sdk_lambda::types::InvocationType as Sdk;
+    match given {
+        InvocationType::RequestResponse => Sdk::RequestResponse,
+        InvocationType::Event => Sdk::Event,
+        InvocationType::DryRun => Sdk::DryRun,
+    }
+}
+
+fn log_type(given: LogType) -> Option<aws_sdk_lambda::types::LogType> {
+    match given {
+        LogType::None => None,
+        LogType::Tail => Some(aws_sdk_lambda::types::LogType::Tail),
+    }
+}
+
+fn response(request: &InvokeRequest, output: InvokeOutput) -> Result<InvokeResponse, Error> {
+    let request_id = output.request_id().map(str::to_owned);
+    let payload = output
+        .payload
+        .map(Blob::into_inner)
+        .filter(|payload| !payload.is_empty());
+    if let Some(function_error) = output.function_error {
+        let function_name = match &request.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", request.function_name),
+            None => request.function_name.clone(),
+        };
+        let payload = payload.unwrap_or_default();
+        let shown = &payload[..payload.len().min(MAX_ERROR_PAYLOAD)];
+        return Err(Error::Function {
+            function_name,
+            function_error: quotable(&function_error),
+            payload: String::from_utf8_lossy(shown).replace('\0', "\u{fffd}"),
+        });
+    }
+    Ok(InvokeResponse {
+        status_code: output.status_code,
+        payload,
+        executed_version: output.executed_version,
+        log_result: output.log_result,
+        request_id,
+    })
+}
+
+/// Finds the row of the table of errors for what the SDK reports.
+fn failure(error: SdkError<InvokeError, HttpResponse>) -> ApiFailure {
+    match &error {
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            let meta = service.err().meta();
+            let code = meta.code().unwrap_or("no error code");
+            let mut said = quotable(code);
+            if let Some(message) = meta.message() {
+                said = format!("{said}: {}", quotable(message));
+            }
+            let mut facts = format!("HTTP status {status}");
+            if let Some(id) = meta.request_id() {
+                facts.push_str(&format!(", request id {}", quotable(id)));
+            }
+            facts.push('.');
+            ApiFailure {
+                cause: service_cause(status, meta.code()),
+                said,
+                facts,
+            }
+        }
+        SdkError::DispatchFailure(dispatch) if find::<CredentialsError>(&error).is_none() => {
+            let (cause, said) = if connect_failed(&error) {
+                if dispatch.is_timeout() {
+                    (Cause::ConnectTimeout, "Connection timed out")
+                } else {
+                    (Cause::Connect, "Unable to connect to endpoint")
+                }
+            } else if dispatch.is_timeout() {
+                (Cause::RequestTimeout, "Request timed out")
+            } else if dispatch.is_user() {
+                (Cause::Client, "Request could not be built")
+            } else {
+                (Cause::ConnectionLost, "Connection lost")
+            };
+            ApiFailure {
+                cause,
+                said: said.to_owned(),
+                facts: root(&error),
+            }
+        }
+        SdkError::ResponseError(_) => ApiFailure {
+            cause: Cause::BadAnswer,
+            said: "Answer could not be read".to_owned(),
+            facts: root(&error),
+        },
+        SdkError::TimeoutError(_) => ApiFailure {
+            cause: Cause::RequestTimeout,
+            said: "Request timed out".to_owned(),
+            facts: String::new(),
+        },
+        _ if find::<CredentialsError>(&error).is_some() => ApiFailure {
+            cause: Cause::Credentials,
+            said: "No usable credentials".to_owned(),
+            facts: credentials_problem(&error),
+        },
+        _ => ApiFailure {
+            cause: Cause::Client,
+            said: "Request could not be built".to_owned(),
+            facts: root(&error),
+        },
+    }
+}
+
+fn service_cause(status: u16, code: Option<&str>) -> Cause {
+    match (status, code.unwrap_or_default()) {
+        (429, _) => Cause::Throttled,
+        (413, _) | (_, "RequestTooLargeException") => Cause::TooLarge,
+        // Lambda names its errors; what has no name is a proxy's.
+        (_, "") => Cause::BadAnswer,
+        (
+            _,
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "ExpiredTokenException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidClientTokenId"
+            | "IncompleteSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "OptInRequired",
+        ) => Cause::Credentials,
+        (404, _) => Cause::NotFound,
+        (401 | 403, _) => Cause::Denied,
+        (400 | 415, _) => Cause::InvalidRequest,
+        (409, _) => Cause::Configuration,
+        // The service's own failures; the other named 5xx tell of the function's configuration.
+        (500.., "ServiceException" | "InternalFailure" | "ServiceUnavailable") => Cause::Service,
+        (500.., _) => Cause::Configuration,
+        _ => Cause::BadAnswer,
+    }
+}
+
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (*error).source()
+    })
+}
+
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    chain(error).find_map(|error| error.downcast_ref::<T>())
+}
+
+/// Whether the error came before there was a connection, so that nothing was sent.
+fn connect_failed(error: &(dyn StdError + 'static)) -> bool {
+    find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
+        || chain(error).any(|error| error.to_string().contains("HTTP connect timeout"))
+}
+
+fn root(error: &(dyn StdError + 'static)) -> String {
+    let deepest = chain(error)
+        .last()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    format!("{}.", quotable(deepest.trim_end_matches('.')))
+}
+
+/// What the providers say, which never holds a secret, without the nested structure around it.
+fn credentials_problem(error: &(dyn StdError + 'static)) -> String {
+    match find::<CredentialsError>(error) {
+        Some(error) => format!("{}.", quotable(&DisplayErrorContext(error).to_string())),
+        None => String::new(),
+    }
+}

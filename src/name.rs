@@ -1,0 +1,246 @@
+//! Names of functions, regions and qualifiers: Lambda's own grammar, checked before anything is sent.
+//!
+//! The grammar is that of `FunctionName` and `Qualifier` in the Invoke API reference
+//! (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). Whether a function exists is not
+//! asked here, and nothing of PostgreSQL or of the SDK is known here.
+
+use crate::error::Error;
+use regex_lite::Regex;
+use std::sync::LazyLock;
+
+/// Most characters in a name in any of its forms.
+pub const MAX_NAME: usize = 256;
+/// Most characters in a bare function name.
+pub const MAX_BARE_NAME: usize = 64;
+/// Most characters in a qualifier.
+pub const MAX_QUALIFIER: usize = 128;
+
+const REGION: &str = r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d";
+
+static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(&format!(
+        r"\A(?P<prefix>(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?P<region>{REGION}):)?(?:\d{{12}}:)?(?:function:)?)(?P<name>[a-zA-Z0-9_.-]+)(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]+))?\z"
+    ))
+    .ok()
+});
+static REGION_ONLY: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r"\A{REGION}\z")).ok());
+static QUALIFIER: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\A(?:\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_$-]+)\z").ok());
+
+/// A function's name, taken apart: `name`, `name:qualifier`, a partial ARN or a full one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionName {
+    /// The name as it was given, without its qualifier.
+    pub name: String,
+    /// The region that an ARN names.
+    pub region: Option<String>,
+    /// The alias or version behind the name.
+    pub qualifier: Option<String>,
+}
+
+impl FunctionName {
+    /// Takes a name apart.
+    ///
+    /// Errors with [`Error::InvalidValue`] when it is too long or outside Lambda's grammar.
+    pub fn parse(given: &str) -> Result<FunctionName, Error> {
+        let invalid = |allowed: &str| Error::InvalidValue {
+            what: "function_name",
+            value: given.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        if given.len() > MAX_NAME {
+            return Err(invalid("A function name has at most 256 characters."));
+        }
+        let parts = NAME
+            .as_ref()
+            .and_then(|regex| regex.captures(given))
+            .ok_or_else(|| {
+                invalid(
+                    "Write a name, name:qualifier, a partial ARN such as 123456789012:function:name, or a full ARN.",
+                )
+            })?;
+        let part = |group: &str| parts.name(group).map(|found| found.as_str());
+        let prefix = part("prefix").unwrap_or_default();
+        let name = part("name").unwrap_or_default();
+        if prefix.is_empty() && name.len() > MAX_BARE_NAME {
+            return Err(invalid(
+                "A function name that is not an ARN has at most 64 characters.",
+            ));
+        }
+        Ok(FunctionName {
+            name: format!("{prefix}{name}"),
+            region: part("region").map(str::to_owned),
+            qualifier: part("qualifier").map(str::to_owned),
+        })
+    }
+}
+
+/// Checks a region's name, so that nothing else ever becomes part of a host name.
+pub fn check_region(given: &str) -> Result<(), Error> {
+    match REGION_ONLY.as_ref() {
+        Some(regex) if regex.is_match(given) => Ok(()),
+        _ => Err(Error::InvalidValue {
+            what: "region",
+            value: given.to_owned(),
+            allowed: "A region looks like us-east-1 or us-gov-west-1.".to_owned(),
+        }),
+    }
+}
+
+/// Checks the name of an alias or version.
+pub fn check_qualifier(given: &str) -> Result<(), Error> {
+    match QUALIFIER.as_ref() {
+        Some(regex) if given.len() <= MAX_QUALIFIER && regex.is_match(given) => Ok(()),
+        _ => Err(Error::InvalidValue {
+            what: "qualifier",
+            value: given.to_owned(),
+            allowed:
+                "A qualifier is $LATEST, a version number or an alias, with at most 128 characters."
+                    .to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(given: &str) -> (String, Option<String>, Option<String>) {
+        let parsed = FunctionName::parse(given).unwrap();
+        (parsed.name, parsed.region, parsed.qualifier)
+    }
+
+    #[test]
+    fn documented_forms() {
+        assert_eq!(parts("my-function"), ("my-function".into(), None, None));
+        assert_eq!(
+            parts("my-function:v1"),
+            ("my-function".into(), None, Some("v1".into()))
+        );
+        assert_eq!(
+            parts("123456789012:function:my-function"),
+            ("123456789012:function:my-function".into(), None, None)
+        );
+        assert_eq!(
+            parts("arn:aws:lambda:us-west-2:123456789012:function:my-function:$LATEST"),
+            (
+                "arn:aws:lambda:us-west-2:123456789012:function:my-function".into(),
+                Some("us-west-2".into()),
+                Some("$LATEST".into())
+            )
+        );
+        assert_eq!(
+            parts("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f").1,
+            Some("us-gov-west-1".into())
+        );
+        assert_eq!(
+            parts("us-west-2:123456789012:function:f").1,
+            Some("us-west-2".into())
+        );
+    }
+
+    #[test]
+    fn lengths() {
+        assert!(FunctionName::parse(&"f".repeat(64)).is_ok());
+        assert!(FunctionName::parse(&"f".repeat(65)).is_err());
+        assert!(FunctionName::parse(&format!("123456789012:function:{}", "f".repeat(65))).is_ok());
+        assert!(
+            FunctionName::parse(&format!("123456789012:function:{}", "f".repeat(235))).is_err()
+        );
+        assert!(check_qualifier(&"q".repeat(128)).is_ok());
+        assert!(check_qualifier(&"q".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn outside_the_grammar() {
+        for name in [
+            "",
+            " ",
+            "a b",
+            "f\n",
+            "f/../g",
+            "f:",
+            ":f",
+            "f:a:b:c",
+            "arn:aws:s3:::bucket",
+            "f?x=1",
+            "é",
+            "(f,r)",
+            "f:$latest",
+            "f\0",
+        ] {
+            assert!(FunctionName::parse(name).is_err(), "{name:?}");
+        }
+        for region in [
+            "",
+            "us-west",
+            "us-west-2.evil.example",
+            "US-WEST-2",
+            "us-west-22",
+            "us-west-2\n",
+            "localhost",
+            "us-west-2/",
+            "x@us-west-2",
+        ] {
+            assert!(check_region(region).is_err(), "{region:?}");
+        }
+        for qualifier in ["", "a b", "a:b", "a.b", "$LATEST.X", "é"] {
+            assert!(check_qualifier(qualifier).is_err(), "{qualifier:?}");
+        }
+    }
+
+    #[test]
+    fn regions() {
+        for region in [
+            "us-east-1",
+            "ap-southeast-7",
+            "us-gov-west-1",
+            "us-iso-east-1",
+            "us-isob-east-1",
+            "eusc-de-east-1",
+            "mx-central-1",
+        ] {
+            assert!(check_region(region).is_ok(), "{region}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_grammar_generates_is_taken_apart(
+            arn in proptest::bool::ANY,
+            region in proptest::option::of("[a-z]{2}-(gov-|iso-|isob-)?[a-z]{1,9}-[0-9]"),
+            account in proptest::option::of("[0-9]{12}"),
+            function in proptest::bool::ANY,
+            name in "[a-zA-Z_.][a-zA-Z0-9_.-]{0,60}",
+            qualifier in proptest::option::of("[a-zA-Z0-9_-]{1,60}|[$]LATEST|[$]LATEST[.]PUBLISHED"),
+        ) {
+            // "function" and a region are themselves names, so a qualifier behind them reads as a name.
+            prop_assume!(name != "function" && check_region(&name).is_err());
+            let mut full = String::new();
+            if arn { full.push_str("arn:aws:lambda:"); }
+            if let Some(region) = &region { full.push_str(&format!("{region}:")); }
+            if let Some(account) = &account { full.push_str(&format!("{account}:")); }
+            if function { full.push_str("function:"); }
+            full.push_str(&name);
+            let unqualified = full.clone();
+            if let Some(qualifier) = &qualifier { full.push_str(&format!(":{qualifier}")); }
+            let parsed = FunctionName::parse(&full).unwrap();
+            prop_assert_eq!(parsed.name, unqualified);
+            prop_assert_eq!(parsed.region, region);
+            prop_assert_eq!(parsed.qualifier, qualifier);
+        }
+
+        #[test]
+        fn whatever_is_accepted_is_safe_in_a_path(given in "\\PC{0,300}") {
+            if let Ok(parsed) = FunctionName::parse(&given) {
+                prop_assert!(given.len() <= MAX_NAME);
+                prop_assert!(parsed.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)));
+            }
+            if check_region(&given).is_ok() {
+                prop_assert!(given.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
+            }
+        }
+    }
+}

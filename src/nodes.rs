@@ -1,0 +1,44 @@
+//! Walking PostgreSQL's lists, which have been arrays since version 13 (pg_list.h).
+
+use pgrx::pg_sys;
+
+/// The pointers of a list of nodes.
+///
+/// # Safety
+/// `list` is null or a list of pointers to `T`, and is not changed while it is walked.
+pub unsafe fn pointers<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
+    // SAFETY: the elements of a list of pointers are pointers.
+    unsafe { cells(list) }.map(|cell| unsafe { (*cell).ptr_value.cast() })
+}
+
+/// One pointer of a list of nodes, counted from 0.
+///
+/// # Safety
+/// As for [`pointers`].
+pub unsafe fn nth<T>(list: *mut pg_sys::List, place: usize) -> Option<*mut T> {
+    // SAFETY: as above.
+    unsafe { pointers(list) }.nth(place)
+}
+
+/// The numbers of a list of integers.
+///
+/// # Safety
+/// `list` is null or a list of integers, and is not changed while it is walked.
+pub unsafe fn integers(list: *mut pg_sys::List) -> impl Iterator<Item = i32> {
+    // SAFETY: the elements of a list of integers are integers.
+    unsafe { cells(list) }.map(|cell| unsafe { (*cell).int_value })
+}
+
+/// The length of a list of either kind.
+///
+/// # Safety
+/// `list` is null or a list.
+pub unsafe fn length(list: *mut pg_sys::List) -> usize {
+    // SAFETY: null is the empty list.
+    unsafe { list.as_ref() }.map_or(0, |list| list.length as usize)
+}
+
+unsafe fn cells(list: *mut pg_sys::List) -> impl Iterator<Item = *mut pg_sys::ListCell> {
+    // SAFETY: a list has `length` elements.
+    (0..unsafe { length(list) }).map(move |place| unsafe { (*list).elements.add(place) })
+}

@@ -1,0 +1,265 @@
+//! One invocation to be made: from the values bound to a row's input columns to a checked request.
+//!
+//! Knows the Invoke API's rules and nothing of PostgreSQL or the SDK. Which function exists and how large
+//! a payload may be is left to Lambda, whose limits change.
+
+use crate::error::Error;
+use crate::name::{FunctionName, check_qualifier, check_region};
+use base64::Engine;
+
+/// Most bytes of base64 that Lambda takes as client context.
+pub const MAX_CLIENT_CONTEXT: usize = 3583;
+
+/// How a function is invoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InvocationType {
+    /// Wait for the response.
+    #[default]
+    RequestResponse,
+    /// Queue the event and return at once.
+    Event,
+    /// Check access without running the function.
+    DryRun,
+}
+
+impl InvocationType {
+    /// Every value, as the API spells it.
+    pub const ALL: [(&'static str, InvocationType); 3] = [
+        ("RequestResponse", InvocationType::RequestResponse),
+        ("Event", InvocationType::Event),
+        ("DryRun", InvocationType::DryRun),
+    ];
+
+    /// Reads the API's spelling; case matters.
+    pub fn parse(given: &str) -> Result<InvocationType, Error> {
+        one_of("invocation_type", given, &Self::ALL)
+    }
+}
+
+/// Whether the tail of the execution log comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogType {
+    /// No log.
+    #[default]
+    None,
+    /// The last 4 KB.
+    Tail,
+}
+
+impl LogType {
+    /// Every value, as the API spells it.
+    pub const ALL: [(&'static str, LogType); 2] =
+        [("None", LogType::None), ("Tail", LogType::Tail)];
+
+    /// Reads the API's spelling; case matters.
+    pub fn parse(given: &str) -> Result<LogType, Error> {
+        one_of("log_type", given, &Self::ALL)
+    }
+}
+
+fn one_of<T: Copy>(what: &'static str, given: &str, all: &[(&str, T)]) -> Result<T, Error> {
+    all.iter()
+        .find(|(name, _)| *name == given)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+            Error::InvalidValue {
+                what,
+                value: given.to_owned(),
+                allowed: format!(
+                    "Allowed are {}, in exactly this spelling.",
+                    names.join(", ")
+                ),
+            }
+        })
+}
+
+/// What a row's input columns hold; `None` is "not given".
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// Name, partial ARN or ARN.
+    pub function_name: Option<String>,
+    /// Where the function is.
+    pub region: Option<String>,
+    /// UTF-8 bytes to send as they are.
+    pub payload: Option<Vec<u8>>,
+    /// See [`InvocationType`].
+    pub invocation_type: Option<String>,
+    /// See [`LogType`].
+    pub log_type: Option<String>,
+    /// JSON text of the client context.
+    pub context: Option<String>,
+    /// Alias or version.
+    pub qualifier: Option<String>,
+}
+
+/// A request that Lambda's grammar accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvokeRequest {
+    /// Name or ARN, without the qualifier.
+    pub function_name: String,
+    /// From the row or from the ARN; `None` leaves it to the configuration.
+    pub region: Option<String>,
+    /// From the row or from the name.
+    pub qualifier: Option<String>,
+    /// See [`InvocationType`].
+    pub invocation_type: InvocationType,
+    /// See [`LogType`].
+    pub log_type: LogType,
+    /// Already in base64.
+    pub client_context: Option<String>,
+    /// The bytes to send; `None` sends no payload.
+    pub payload: Option<Vec<u8>>,
+}
+
+impl InvokeRequest {
+    /// Checks the inputs and puts them together.
+    ///
+    /// Errors when the function's name is missing, when a value is outside the API's grammar, and when
+    /// `region` or `qualifier` contradicts the name.
+    pub fn new(inputs: Inputs) -> Result<InvokeRequest, Error> {
+        let given = inputs.function_name.ok_or(Error::NoFunctionName)?;
+        let name = FunctionName::parse(&given)?;
+        if let Some(region) = &inputs.region {
+            check_region(region)?;
+        }
+        if let Some(qualifier) = &inputs.qualifier {
+            check_qualifier(qualifier)?;
+        }
+        let region = agree("region", inputs.region, name.region, &given)?;
+        let qualifier = agree("qualifier", inputs.qualifier, name.qualifier, &given)?;
+        let invocation_type = match &inputs.invocation_type {
+            Some(given) => InvocationType::parse(given)?,
+            None => InvocationType::default(),
+        };
+        let log_type = match &inputs.log_type {
+            Some(given) => LogType::parse(given)?,
+            None => LogType::default(),
+        };
+        let client_context = inputs
+            .context
+            .map(|context| base64::engine::general_purpose::STANDARD.encode(context));
+        if let Some(encoded) = &client_context
+            && encoded.len() > MAX_CLIENT_CONTEXT
+        {
+            return Err(Error::ContextTooLong {
+                length: encoded.len(),
+                limit: MAX_CLIENT_CONTEXT,
+            });
+        }
+        Ok(InvokeRequest {
+            function_name: name.name,
+            region,
+            qualifier,
+            invocation_type,
+            log_type,
+            client_context,
+            payload: inputs.payload,
+        })
+    }
+}
+
+fn agree(
+    what: &'static str,
+    argument: Option<String>,
+    in_name: Option<String>,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    match (argument, in_name) {
+        (Some(argument), Some(in_name)) if argument != in_name => Err(Error::Contradiction {
+            what,
+            argument,
+            in_name,
+            function_name: name.to_owned(),
+        }),
+        (argument, in_name) => Ok(argument.or(in_name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(function_name: &str) -> Inputs {
+        Inputs {
+            function_name: Some(function_name.to_owned()),
+            ..Inputs::default()
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let request = InvokeRequest::new(inputs("f")).unwrap();
+        assert_eq!(request.invocation_type, InvocationType::RequestResponse);
+        assert_eq!(request.log_type, LogType::None);
+        assert_eq!(request.payload, None);
+        assert_eq!(request.region, None);
+    }
+
+    #[test]
+    fn a_name_is_required() {
+        assert!(matches!(
+            InvokeRequest::new(Inputs::default()),
+            Err(Error::NoFunctionName)
+        ));
+    }
+
+    #[test]
+    fn region_and_qualifier_come_from_either_side_and_must_agree() {
+        let arn = "arn:aws:lambda:us-west-2:123456789012:function:f:v1";
+        let request = InvokeRequest::new(inputs(arn)).unwrap();
+        assert_eq!(
+            request.function_name,
+            "arn:aws:lambda:us-west-2:123456789012:function:f"
+        );
+        assert_eq!(request.region.as_deref(), Some("us-west-2"));
+        assert_eq!(request.qualifier.as_deref(), Some("v1"));
+
+        let same = Inputs {
+            region: Some("us-west-2".into()),
+            qualifier: Some("v1".into()),
+            ..inputs(arn)
+        };
+        assert!(InvokeRequest::new(same).is_ok());
+        let other = Inputs {
+            region: Some("eu-west-1".into()),
+            ..inputs(arn)
+        };
+        assert!(matches!(
+            InvokeRequest::new(other),
+            Err(Error::Contradiction { what: "region", .. })
+        ));
+        let other = Inputs {
+            qualifier: Some("v2".into()),
+            ..inputs(arn)
+        };
+        assert!(matches!(
+            InvokeRequest::new(other),
+            Err(Error::Contradiction {
+                what: "qualifier",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn spelling_of_types_matters() {
+        assert!(InvocationType::parse("Event").is_ok());
+        assert!(InvocationType::parse("event").is_err());
+        assert!(LogType::parse("tail").is_err());
+    }
+
+    #[test]
+    fn client_context_has_a_limit() {
+        let context = |length: usize| Inputs {
+            context: Some("x".repeat(length)),
+            ..inputs("f")
+        };
+        // 2,685 bytes are 3,580 of base64; one group more is 3,584, over the limit of 3,583.
+        assert!(InvokeRequest::new(context(2685)).is_ok());
+        assert!(matches!(
+            InvokeRequest::new(context(2686)),
+            Err(Error::ContextTooLong { length: 3584, .. })
+        ));
+    }
+}

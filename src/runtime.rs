@@ -1,0 +1,211 @@
+//! The one network thread of a backend, and how its work wakes the backend.
+//!
+//! Knows nothing of PostgreSQL: the backend's side of the waiting is wait.rs's. The thread is started by the
+//! first invocation and not before, so a backend that never calls Lambda pays nothing. Every signal is blocked in it and in the
+//! threads it starts, since a PostgreSQL signal handler must run in the backend's own thread only.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// A running network thread.
+pub struct Runtime {
+    handle: tokio::runtime::Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    bell: Arc<UnixStream>,
+    door: UnixStream,
+}
+
+impl Runtime {
+    /// Starts the thread.
+    pub fn start() -> io::Result<Runtime> {
+        let (door, bell) = UnixStream::pair()?;
+        door.set_nonblocking(true)?;
+        bell.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = with_signals_blocked(|| {
+            std::thread::Builder::new()
+                .name("aws_lambda".to_owned())
+                .spawn(move || {
+                    // An error means the sender is gone, which is a stop too.
+                    let _ = runtime.block_on(stopped);
+                    runtime.shutdown_background();
+                })
+        })??;
+        Ok(Runtime {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+            bell: Arc::new(bell),
+            door,
+        })
+    }
+
+    /// Runs a future on the thread. Its result waits in the [`Task`]; the bell is rung when it is there.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
+        let (sender, result) = oneshot::channel();
+        let bell = self.bell.clone();
+        let task = self.handle.spawn(async move {
+            let _ = sender.send(future.await);
+            // A full socket has already been rung.
+            let _ = (&*bell).write(&[1]);
+        });
+        Task {
+            result,
+            abort: task.abort_handle(),
+        }
+    }
+
+    /// The file descriptor that becomes readable when the bell rings.
+    pub fn door(&self) -> RawFd {
+        self.door.as_raw_fd()
+    }
+
+    /// Forgets the rings so far.
+    pub fn answer_door(&self) {
+        let mut rings = [0u8; 64];
+        while matches!((&self.door).read(&mut rings), Ok(n) if n == rings.len()) {}
+    }
+}
+
+impl Drop for Runtime {
+    /// Drops what is in flight and ends the thread.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Work on the network thread; dropping it drops the work.
+pub struct Task<T> {
+    result: oneshot::Receiver<T>,
+    abort: tokio::task::AbortHandle,
+}
+
+impl<T> Task<T> {
+    /// The result, once it is there. `Err` when the work ended without one, which only a panic does.
+    pub fn poll(&mut self) -> Option<Result<T, ()>> {
+        match self.result.try_recv() {
+            Ok(result) => Some(Ok(result)),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(())),
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    // SAFETY: both sets are plain data that the calls fill in, and the mask is this thread's own.
+    unsafe {
+        let mut every = std::mem::zeroed::<libc::sigset_t>();
+        let mut before = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut every);
+        let failed = libc::pthread_sigmask(libc::SIG_SETMASK, &every, &mut before);
+        if failed != 0 {
+            return Err(io::Error::from_raw_os_error(failed));
+        }
+        let result = work();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn wait<T>(runtime: &Runtime, task: &mut Task<T>) -> Result<T, ()> {
+        let start = Instant::now();
+        loop {
+            if let Some(result) = task.poll() {
+                return result;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10));
+            runtime.answer_door();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn results_come_back() {
+        let runtime = Runtime::start().unwrap();
+        let mut task = runtime.spawn(async { 42 });
+        assert_eq!(wait(&runtime, &mut task), Ok(42));
+    }
+
+    #[test]
+    fn a_dropped_task_is_dropped_work() {
+        let runtime = Runtime::start().unwrap();
+        let witness = Arc::new(());
+        let held = witness.clone();
+        let task = runtime.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        drop(task);
+        let start = Instant::now();
+        while Arc::strong_count(&witness) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        let runtime = Runtime::start().unwrap();
+        let mut task = runtime.spawn(async {
+            if true {
+                std::panic::resume_unwind(Box::new(()))
+            }
+        });
+        assert_eq!(wait(&runtime, &mut task), Err(()));
+    }
+
+    #[test]
+    fn the_thread_and_its_children_block_every_signal() {
+        let runtime = Runtime::start().unwrap();
+        let blocked = || {
+            // SAFETY: only reads the calling thread's mask into plain data.
+            unsafe {
+                let mut mask = std::mem::zeroed::<libc::sigset_t>();
+                libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &mut mask);
+                [
+                    libc::SIGINT,
+                    libc::SIGTERM,
+                    libc::SIGUSR1,
+                    libc::SIGALRM,
+                    libc::SIGURG,
+                ]
+                .iter()
+                .all(|signal| libc::sigismember(&mask, *signal) == 1)
+            }
+        };
+        let mut task = runtime.spawn(async move {
+            (
+                blocked(),
+                tokio::task::spawn_blocking(blocked).await.unwrap(),
+            )
+        });
+        assert_eq!(wait(&runtime, &mut task), Ok((true, true)));
+        assert!(!blocked());
+    }
+}

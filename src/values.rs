@@ -1,0 +1,227 @@
+//! The values that a scan's clauses give an input column: evaluated, made distinct, and intersected.
+//!
+//! Values are kept in the order in which they were first met. Equality is PostgreSQL's, in the collation of
+//! the clause. What a value means to Lambda is request.rs's.
+
+use crate::clause::{Binding, Kind, value_type};
+use crate::error::Error;
+use pgrx::pg_sys;
+use std::collections::HashMap;
+
+/// A value of an input column, in the scan's batch context.
+#[derive(Clone, Copy)]
+pub struct Value {
+    /// `None` is null: not given.
+    pub datum: Option<pg_sys::Datum>,
+}
+
+/// Equality and hash of text or jsonb under one collation.
+struct Comparer {
+    entry: *mut pg_sys::TypeCacheEntry,
+    collation: pg_sys::Oid,
+}
+
+impl Comparer {
+    fn new(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Comparer {
+        // SAFETY: a look-up of a built-in type; entries of the type cache live as long as the backend.
+        let entry = unsafe {
+            pg_sys::lookup_type_cache(
+                type_oid,
+                (pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_PROC_FINFO) as _,
+            )
+        };
+        let collation = if collation == pg_sys::InvalidOid && type_oid == pg_sys::TEXTOID {
+            pg_sys::DEFAULT_COLLATION_OID
+        } else {
+            collation
+        };
+        Comparer { entry, collation }
+    }
+
+    fn hash(&self, value: &Value) -> u32 {
+        value.datum.map_or(0, |datum| {
+            // SAFETY: the datum is of the entry's type.
+            unsafe {
+                pg_sys::FunctionCall1Coll(&mut (*self.entry).hash_proc_finfo, self.collation, datum)
+            }
+            .value() as u32
+        })
+    }
+
+    fn equal(&self, a: &Value, b: &Value) -> bool {
+        match (a.datum, b.datum) {
+            // SAFETY: both datums are of the entry's type.
+            (Some(a), Some(b)) => unsafe {
+                pg_sys::FunctionCall2Coll(&mut (*self.entry).eq_opr_finfo, self.collation, a, b)
+                    .value()
+                    != 0
+            },
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+}
+
+/// Distinct values with a look-up.
+struct Set<'a> {
+    comparer: &'a Comparer,
+    values: Vec<Value>,
+    by_hash: HashMap<u32, Vec<usize>>,
+}
+
+impl<'a> Set<'a> {
+    fn new(comparer: &'a Comparer, values: impl IntoIterator<Item = Value>) -> Set<'a> {
+        let mut set = Set {
+            comparer,
+            values: Vec::new(),
+            by_hash: HashMap::new(),
+        };
+        for value in values {
+            let hash = comparer.hash(&value);
+            if !set.has(hash, &value) {
+                set.by_hash.entry(hash).or_default().push(set.values.len());
+                set.values.push(value);
+            }
+        }
+        set
+    }
+
+    fn has(&self, hash: u32, value: &Value) -> bool {
+        self.by_hash.get(&hash).is_some_and(|places| {
+            places
+                .iter()
+                .any(|place| self.comparer.equal(&self.values[*place], value))
+        })
+    }
+
+    fn contains(&self, value: &Value) -> bool {
+        self.has(self.comparer.hash(value), value)
+    }
+}
+
+/// Narrows a column's values by one more clause: `None` so far means any value.
+pub fn narrow(binding: &Binding, so_far: Option<Vec<Value>>, by: Vec<Value>) -> Vec<Value> {
+    let comparer = Comparer::new(value_type(&binding.attribute), binding.collation);
+    match so_far {
+        None => Set::new(&comparer, by).values,
+        Some(so_far) => {
+            let by = Set::new(&comparer, by);
+            so_far
+                .into_iter()
+                .filter(|value| by.contains(value))
+                .collect()
+        }
+    }
+}
+
+/// Evaluates a binding's expression and copies its values into the current memory context.
+///
+/// # Safety
+/// `state` is the initialised expression of the binding, or null for [`Kind::Null`]; `econtext` is the
+/// scan's, and the current memory context lives as long as the values are used.
+pub unsafe fn evaluate(
+    binding: &Binding,
+    state: *mut pg_sys::ExprState,
+    econtext: *mut pg_sys::ExprContext,
+) -> Result<Vec<Value>, Error> {
+    if binding.kind == Kind::Null {
+        return Ok(vec![Value { datum: None }]);
+    }
+    // SAFETY: the evaluation function belongs to the state. It is called through a pointer, so the guard
+    // that turns PostgreSQL's errors into unwinding has to be put around it here. Results may live in
+    // the per-tuple context, so everything kept is copied.
+    unsafe {
+        let mut is_null = false;
+        let datum = match (*state).evalfunc {
+            Some(evaluate) => {
+                let context = pg_sys::MemoryContextSwitchTo((*econtext).ecxt_per_tuple_memory);
+                let datum =
+                    pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, econtext, &mut is_null));
+                pg_sys::MemoryContextSwitchTo(context);
+                datum
+            }
+            None => {
+                return Err(Error::Runtime(
+                    "An expression was not initialised.".to_owned(),
+                ));
+            }
+        };
+        match (binding.kind, is_null) {
+            (Kind::NotDistinct, true) => Ok(vec![Value { datum: None }]),
+            (_, true) => Ok(Vec::new()),
+            (Kind::Any, false) => Ok(elements(datum, value_type(&binding.attribute))),
+            (_, false) => Ok(vec![Value {
+                datum: Some(copy(datum)),
+            }]),
+        }
+    }
+}
+
+/// The elements of a text or jsonb array that are not null.
+unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid) -> Vec<Value> {
+    // SAFETY: both types are of variable length and aligned as integers (pg_type).
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let mut datums = std::ptr::null_mut();
+        let mut nulls = std::ptr::null_mut();
+        let mut length = 0;
+        pg_sys::deconstruct_array(
+            array,
+            element_type,
+            -1,
+            false,
+            pg_sys::TYPALIGN_INT as _,
+            &mut datums,
+            &mut nulls,
+            &mut length,
+        );
+        (0..length as usize)
+            .filter(|place| !*nulls.add(*place))
+            .map(|place| Value {
+                datum: Some(copy(*datums.add(place))),
+            })
+            .collect()
+    }
+}
+
+unsafe fn copy(datum: pg_sys::Datum) -> pg_sys::Datum {
+    // SAFETY: text and jsonb are varlenas; the copy is whole and lies in the current memory context.
+    unsafe { pg_sys::Datum::from(pg_sys::pg_detoast_datum_copy(datum.cast_mut_ptr())) }
+}
+
+/// The value of a text that an option gives.
+pub fn from_text(text: &str) -> Value {
+    // SAFETY: copies that many bytes into the current memory context.
+    let datum = unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as _) };
+    Value {
+        datum: Some(datum.into()),
+    }
+}
+
+/// What PostgreSQL prints for a value, as UTF-8.
+///
+/// # Safety
+/// The value is of type `value_type`, and still in memory.
+pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Option<Vec<u8>> {
+    let datum = value.datum?;
+    // SAFETY: jsonb_out gives a zero-terminated string; a text that `copy` made is whole, with a 4-byte header.
+    unsafe {
+        let (start, length) = if value_type == pg_sys::JSONBOID {
+            let printed =
+                pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_OUT), datum);
+            (printed, std::ffi::CStr::from_ptr(printed).count_bytes())
+        } else {
+            let text = datum.cast_mut_ptr::<pg_sys::varlena>();
+            (
+                pgrx::varlena::vardata_any(text).cast_mut(),
+                pgrx::varlena::varsize_any_exhdr(text),
+            )
+        };
+        let utf8 = pg_sys::pg_server_to_any(start, length as _, pg_sys::pg_enc::PG_UTF8 as _);
+        let length = if utf8 == start {
+            length
+        } else {
+            std::ffi::CStr::from_ptr(utf8).count_bytes()
+        };
+        Some(std::slice::from_raw_parts(utf8.cast::<u8>(), length).to_vec())
+    }
+}

@@ -1,0 +1,263 @@
+"""A scripted AWS Lambda endpoint for tests: python3 endpoint.py --port-file FILE
+
+Serves the Invoke API, AssumeRole and its own unsigned /_control on one port of
+127.0.0.1, and counts what arrives, since most tests ask how often a function
+ran. What a function answers is in scripts.py. Leaves out every other call of
+the API, and running any code.
+
+/_control/reset                         POST, forgets calls, counters and ordinals
+/_control/counters                      GET, name and value
+/_control/invocations                   GET, the log in COPY's text format
+/_control/assume-roles                  GET, likewise: role ARN, session name, external ID
+/_control/refuse-connections?on=1|0     POST, resets every request that is not control
+"""
+
+import argparse
+import asyncio
+import base64
+import binascii
+import collections
+import os
+import re
+import signal
+import uuid
+from urllib.parse import parse_qs, unquote
+
+import scripts
+import sigv4
+import sts
+from wire import MAX_HEAD, Answer, Connection, Gone
+
+INVOKE_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+
+
+class Record:
+    """What arrived since the last reset.
+
+    A reset starts a new one, so what was still being answered then is counted
+    in the old one and cannot disturb the next test.
+    """
+
+    def __init__(self):
+        self.invocations = []
+        self.assume_roles = []
+        self.ordinals = collections.Counter()
+        self.connections = 0
+        self.refused = 0
+        self.aborted = 0
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    def counters(self):
+        return {
+            "invocations": len(self.invocations),
+            "refused": self.refused,
+            "aborted": self.aborted,
+            "assume_role": len(self.assume_roles),
+            "connections": self.connections,
+            "most_in_flight": self.most_in_flight,
+        }
+
+
+class Endpoint:
+    def __init__(self):
+        self.record = Record()
+        self.refuse_connections = False
+
+    async def serve(self, reader, writer):
+        connection = Connection(reader, writer)
+        try:
+            await self.serve_requests(connection)
+        except (Gone, asyncio.CancelledError):
+            # Cancelled only on SIGTERM, when asyncio would report every open connection.
+            pass
+        finally:
+            writer.close()
+
+    async def serve_requests(self, connection):
+        counted = False
+        while True:
+            request = await connection.read_head()
+            if request is None:
+                return
+            if request.path.startswith("/_control/"):
+                answer = self.control(request, await connection.read_body(request))
+                await connection.send(answer)
+            else:
+                if not counted:
+                    # Not on accept: the control connections are not the client's.
+                    self.record.connections += 1
+                    counted = True
+                answer = await self.answer_signed(request, connection)
+            if answer is None or request.headers.get("connection", "").lower() == "close":
+                return
+            if answer.stale:
+                self.record.aborted += await connection.close_stale()
+                return
+
+    async def answer_signed(self, request, connection):
+        """Answers an AWS request. Returns what it sent, None to close the connection."""
+        invoke = INVOKE_PATH.fullmatch(request.path)
+        function = unquote(invoke[1]) if invoke else ""
+        if self.refuse_connections or scripts.split_name(function)[0] == "reset-before":
+            self.record.aborted += 1
+            connection.reset()
+            return None
+        try:
+            body = await connection.read_body(request)
+        except Gone:
+            self.record.aborted += 1
+            raise
+        if invoke and request.method == "POST":
+            return await self.invoke(function, request, body, connection)
+        if request.path == "/" and request.method == "POST":
+            answer = await self.assume_role(request, body, connection)
+        else:
+            answer = scripts.error(404, "UnknownOperationException", {})
+        if answer is not None:
+            await connection.send(answer)
+        return answer
+
+    async def invoke(self, function, request, body, connection):
+        request_id = ("x-amzn-RequestId", uuid.uuid4())
+        try:
+            caller = sigv4.verify(request, body, "lambda")
+        except sigv4.Refused as reason:
+            self.record.refused += 1
+            answer = scripts.error(403, reason.code, {"message": reason.message})
+            answer = with_headers(answer, request_id)
+            await connection.send(answer)
+            return answer
+
+        record = self.record
+        name, own_qualifier = scripts.split_name(function)
+        record.ordinals[name] += 1
+        call = scripts.Call(
+            function=function,
+            qualifier=parse_qs(request.query).get("Qualifier", [None])[0],
+            invocation_type=request.headers.get("x-amz-invocation-type", "RequestResponse"),
+            log_type=request.headers.get("x-amz-log-type"),
+            client_context=decode_context(request.headers.get("x-amz-client-context")),
+            payload=body,
+            region=caller.region,
+            access_key=caller.access_key,
+            session_token=caller.session_token,
+            ordinal=record.ordinals[name],
+        )
+        record.invocations.append(call)
+        record.in_flight += 1
+        record.most_in_flight = max(record.most_in_flight, record.in_flight)
+        try:
+            script, arguments = scripts.find(name)
+            answer = await script(call, connection, *arguments)
+            if answer is not None:
+                version = call.qualifier or own_qualifier or "$LATEST"
+                answer = with_headers(for_type(answer, call, version), request_id)
+                await connection.send(answer)
+            return answer
+        finally:
+            record.in_flight -= 1
+
+    async def assume_role(self, request, body, connection):
+        try:
+            sigv4.verify(request, body, "sts")
+        except sigv4.Refused as reason:
+            self.record.refused += 1
+            return sts.refused(reason)
+        call = sts.parse(body)
+        if call is None:
+            return sts.invalid_action()
+        self.record.assume_roles.append(call)
+        return await sts.answer(call, connection)
+
+    def control(self, request, body):
+        operation = (request.method, request.path[len("/_control/") :])
+        if operation == ("POST", "reset"):
+            self.record = Record()
+            return Answer(204)
+        if operation == ("POST", "refuse-connections"):
+            self.refuse_connections = parse_qs(request.query).get("on") == ["1"]
+            return Answer(204)
+        if operation == ("GET", "counters"):
+            return copy_rows(self.record.counters().items())
+        if operation == ("GET", "invocations"):
+            return copy_rows(
+                [
+                    call.function,
+                    call.qualifier,
+                    call.invocation_type,
+                    call.log_type,
+                    call.client_context,
+                    scripts.payload_text(call.payload),
+                ]
+                for call in self.record.invocations
+            )
+        if operation == ("GET", "assume-roles"):
+            return copy_rows(self.record.assume_roles)
+        return Answer(404, b"no such control\n")
+
+
+def for_type(answer, call, version):
+    """A function's answer as the caller of this invocation type gets it."""
+    if answer.status != 200:
+        return answer
+    # An Event is only queued, so no version has executed yet.
+    if call.invocation_type == "Event":
+        return answer._replace(status=202, body=b"", headers=())
+    answer = with_headers(answer, ("X-Amz-Executed-Version", version))
+    if call.invocation_type == "DryRun":
+        return answer._replace(status=204, body=b"")
+    return answer
+
+
+def with_headers(answer, *headers):
+    if not any(name == "Content-Type" for name, _ in answer.headers):
+        headers += (("Content-Type", "application/json"),)
+    return answer._replace(headers=answer.headers + headers)
+
+
+def decode_context(header):
+    """The client context's text; the header itself when it is not base64 of UTF-8."""
+    if header is None:
+        return None
+    try:
+        return base64.b64decode(header, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return header
+
+
+def copy_rows(rows):
+    text = "".join("\t".join(map(copy_field, row)) + "\n" for row in rows)
+    return Answer(200, text.encode(), (("Content-Type", "text/plain; charset=utf-8"),))
+
+
+COPY_ESCAPES = str.maketrans(
+    # COPY has no escape that yields a zero byte, so it is shown as \x00 in text.
+    {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\\\x00"}
+)
+
+
+def copy_field(value):
+    return r"\N" if value is None else str(value).translate(COPY_ESCAPES)
+
+
+async def main(port_file):
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = await asyncio.start_server(
+        Endpoint().serve, "127.0.0.1", 0, limit=MAX_HEAD, backlog=1024
+    )
+    # Renamed into place, so that whoever waits for the file never reads half of it.
+    temporary = f"{port_file}.{os.getpid()}"
+    with open(temporary, "w") as file:
+        file.write(f"{server.sockets[0].getsockname()[1]}\n")
+    os.replace(temporary, port_file)
+    await stop.wait()
+    server.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A scripted AWS Lambda endpoint for tests.")
+    parser.add_argument("--port-file", required=True, metavar="FILE")
+    asyncio.run(main(parser.parse_args().port_file))

@@ -1,0 +1,294 @@
+"""What each scripted function answers: its name is the script.
+
+A script returns the Answer to send, or None when it has dealt with the
+connection itself and the connection is to be closed. The endpoint turns a 200
+into the answer an Event or DryRun invocation gets; everything else here,
+errors and broken connections alike, is the same for each invocation type.
+Leaves out the service's own checks (valid JSON, size limits) except in `strict`.
+"""
+
+import asyncio
+import base64
+import functools
+import json
+import re
+from typing import NamedTuple, Optional
+
+from wire import Answer
+
+ACCOUNT = "123456789012"
+
+FUNCTION_NAME = re.compile(
+    r"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d:)?"
+    r"(\d{12}:)?(function:)?(?P<name>[a-zA-Z0-9_.-]+)"
+    r"(:(?P<qualifier>\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9_-]+))?"
+)
+
+REQUEST_ID = "00000000-0000-0000-0000-000000000000"
+LOG = (
+    f"START RequestId: {REQUEST_ID} Version: $LATEST\n"
+    "hello from the log\n"
+    f"END RequestId: {REQUEST_ID}\n"
+).encode()
+# The service keeps the last 4 KB, so the text may begin inside a character.
+CUT_LOG = b"\xa9 the tail of a longer log\na zero \x00 byte\n"
+
+
+class Call(NamedTuple):
+    """An invocation as it arrived."""
+
+    function: str
+    qualifier: Optional[str]
+    invocation_type: str
+    log_type: Optional[str]
+    client_context: Optional[str]
+    payload: bytes
+    region: str
+    access_key: str
+    session_token: bool
+    ordinal: int  # the how manieth call of this script since the last reset
+
+    def tail_headers(self, log_result):
+        if self.log_type == "Tail" and self.invocation_type == "RequestResponse":
+            return (("X-Amz-Log-Result", log_result),)
+        return ()
+
+
+def split_name(function):
+    """The bare name and the qualifier in a name, partial ARN or ARN."""
+    match = FUNCTION_NAME.fullmatch(function)
+    return (match["name"], match["qualifier"]) if match else (function, None)
+
+
+def payload_text(payload):
+    """The payload as text, whatever its bytes; None when there is none."""
+    return payload.decode("utf-8", "backslashreplace") if payload else None
+
+
+def error(status, code, fields, headers=()):
+    return Answer(status, json.dumps(fields).encode(), (("x-amzn-ErrorType", code), *headers))
+
+
+SCRIPTS = []
+
+
+def script(pattern):
+    def register(function):
+        SCRIPTS.append((re.compile(pattern), function))
+        return function
+
+    return register
+
+
+@functools.lru_cache(maxsize=1024)
+def find(name):
+    for pattern, function in SCRIPTS:
+        match = pattern.fullmatch(name)
+        if match:
+            return function, match.groups()
+    return not_found, (name,)
+
+
+async def not_found(call, connection, name):
+    arn = f"arn:aws:lambda:{call.region}:{ACCOUNT}:function:{name}"
+    fields = {"Type": "User", "Message": f"Function not found: {arn}"}
+    return error(404, "ResourceNotFoundException", fields)
+
+
+# Bodies
+
+
+@script("echo")
+async def echo(call, connection):
+    return Answer(200, call.payload)
+
+
+@script("describe")
+async def describe(call, connection):
+    fields = {
+        "function": call.function,
+        "qualifier": call.qualifier,
+        "invocation_type": call.invocation_type,
+        "log_type": call.log_type,
+        "client_context": call.client_context,
+        "payload": payload_text(call.payload),
+        "region": call.region,
+        "access_key": call.access_key,
+        "session_token": call.session_token,
+    }
+    return Answer(200, json.dumps(fields, ensure_ascii=False).encode())
+
+
+FIXED_BODIES = {
+    "empty": b"",
+    "null": b"null",
+    "number": b"1.0000000000000000001",
+    "html": b"<html>not JSON</html>",
+    "nul": b'"a\\u0000b"',
+    "raw-nul": b'"a\x00b"',
+    "invalid-utf8": b'"\xff\xfe"',
+}
+
+
+@script("(" + "|".join(FIXED_BODIES) + ")")
+async def fixed(call, connection, name):
+    return Answer(200, FIXED_BODIES[name])
+
+
+@script(r"size-(\d+)")
+async def size(call, connection, size):
+    return Answer(200, b'"' + b"x" * max(0, int(size) - 2) + b'"')
+
+
+@script("count")
+async def count(call, connection):
+    return Answer(200, str(call.ordinal).encode())
+
+
+# Function errors and logs
+
+FUNCTION_ERROR = b'{"errorMessage":"division by zero","errorType":"ZeroDivisionError"}'
+
+
+@script("(handled|unhandled)")
+async def function_error(call, connection, kind):
+    return Answer(200, FUNCTION_ERROR, (("X-Amz-Function-Error", kind.capitalize()),))
+
+
+@script("unhandled-empty")
+async def unhandled_empty(call, connection):
+    return Answer(200, b"", (("X-Amz-Function-Error", "Unhandled"),))
+
+
+@script("unhandled-text")
+async def unhandled_text(call, connection):
+    return Answer(200, b"division by zero", (("X-Amz-Function-Error", "Unhandled"),))
+
+
+@script("log")
+async def log(call, connection):
+    return Answer(200, call.payload, call.tail_headers(base64.b64encode(LOG).decode()))
+
+
+@script("nul-log")
+async def nul_log(call, connection):
+    return Answer(200, call.payload, call.tail_headers(base64.b64encode(CUT_LOG).decode()))
+
+
+@script("bad-log")
+async def bad_log(call, connection):
+    return Answer(200, call.payload, call.tail_headers("***not base64***"))
+
+
+# Errors of the service
+
+
+@script("throttle")
+async def throttle(call, connection):
+    fields = {
+        "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+        "Type": "User",
+        "message": "Rate Exceeded.",
+    }
+    return error(429, "TooManyRequestsException", fields, (("Retry-After", "0"),))
+
+
+@script(r"throttle-(\d+)")
+async def throttle_at_first(call, connection, times):
+    if call.ordinal <= int(times):
+        return await throttle(call, connection)
+    return await echo(call, connection)
+
+
+@script(r"error-([3-5]\d\d)-(\w+)")
+async def service_error(call, connection, status, code):
+    # The service's own errors differ in how they spell this key.
+    key = "Message" if code.endswith("Exception") else "message"
+    return error(int(status), code, {"Type": "User", key: f"scripted {code}"})
+
+
+@script(r"plain-([2-5]\d\d)")
+async def plain(call, connection, status):
+    page = f"<html><body>{status} from a proxy</body></html>".encode()
+    return Answer(int(status), page, (("Content-Type", "text/html"),))
+
+
+@script("strict")
+async def strict(call, connection):
+    limit = 1_048_576 if call.invocation_type == "Event" else 6_291_456
+    if len(call.payload) > limit:
+        message = f"Request must be smaller than {limit} bytes for the InvokeFunction operation"
+        fields = {"Type": "User", "message": message}
+        return error(413, "RequestTooLargeException", fields)
+    try:
+        json.loads(call.payload or b"null")
+    except ValueError as reason:
+        message = f"Could not parse request body into json: {reason}"
+        fields = {"Type": "User", "message": message}
+        return error(400, "InvalidRequestContentException", fields)
+    return await echo(call, connection)
+
+
+# Time
+
+
+@script(r"sleep-(\d+)")
+async def sleep(call, connection, ms):
+    if call.invocation_type == "RequestResponse":
+        await asyncio.sleep(int(ms) / 1000)
+    return Answer(200, call.payload)
+
+
+@script("hang")
+async def hang(call, connection):
+    await connection.wait_until_closed()
+
+
+@script(r"slow-headers-(\d+)")
+async def slow_headers(call, connection, ms):
+    return Answer(200, call.payload, headers_ms=int(ms))
+
+
+@script(r"slow-body-(\d+)")
+async def slow_body(call, connection, ms):
+    return Answer(200, call.payload, body_ms=int(ms))
+
+
+@script("stall-body")
+async def stall_body(call, connection):
+    body = call.payload or b"null"
+    await connection.send_part(Answer(200), len(body), body[: len(body) // 2])
+    await connection.wait_until_closed()
+
+
+# Broken connections and answers. `reset-before` is not here: it ends before there is a call.
+
+
+@script("cut-body")
+async def cut_body(call, connection):
+    await connection.send_part(Answer(200), len(call.payload) + 100, call.payload)
+
+
+@script("reset-after")
+async def reset_after(call, connection):
+    connection.reset()
+
+
+@script("close-after")
+async def close_after(call, connection):
+    pass
+
+
+@script("close-next")
+async def close_next(call, connection):
+    return Answer(200, call.payload, stale=True)
+
+
+@script("garbage")
+async def garbage(call, connection):
+    await connection.write(b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n")
+
+
+@script("huge-headers")
+async def huge_headers(call, connection):
+    return Answer(200, call.payload, (("X-Huge", "x" * (1 << 20)),))

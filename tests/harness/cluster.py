@@ -1,0 +1,136 @@
+"""A throwaway PostgreSQL cluster in one directory.
+
+It is reached through a Unix socket in that directory and opens no TCP port. fsync is off: a crash of the machine
+loses it, which is the point of throwing it away. Extensions are those installed for `pg_config`; nothing is
+created in the databases.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+
+from processes import StartError, show_end, start, stop, wait_until
+
+SETTINGS = """
+listen_addresses = ''
+unix_socket_directories = '{socket_dir}'
+fsync = off
+shared_buffers = 32MB
+max_connections = 100
+timezone = UTC
+log_timezone = UTC
+log_line_prefix = '%m [%p] '
+"""
+
+
+class Cluster:
+    def __init__(self, directory, settings, aws_environment):
+        """Creates and starts a cluster in `directory/pg`, with lines of postgresql.conf and AWS_* variables."""
+        self.socket_dir = os.path.join(directory, "pg")
+        self.data = os.path.join(self.socket_dir, "data")
+        self.log = os.path.join(self.socket_dir, "postgresql.log")
+        self.bindir = pg_config("--bindir")
+        self.user = server_user()
+
+        os.mkdir(self.socket_dir, 0o700)
+        if self.user:
+            shutil.chown(self.socket_dir, self.user)
+            os.chmod(directory, 0o711)  # so that the server's user gets through to its own
+        self.options = {"cwd": self.socket_dir, "env": self.environment(aws_environment), **run_as(self.user)}
+
+        self.initdb()
+        with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
+            conf.write(SETTINGS.format(socket_dir=self.socket_dir) + "\n".join(settings) + "\n")
+        self.server = start([f"{self.bindir}/postgres", "-D", self.data], self.log, **self.options)
+        try:
+            wait_until(self.is_ready, self.server, "PostgreSQL", self.log)
+        except BaseException:
+            stop(self.server, signal.SIGINT)
+            raise
+
+    def initdb(self):
+        made = subprocess.run(
+            [f"{self.bindir}/initdb", "-D", self.data, "-U", "postgres"]
+            + ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **self.options,
+        )
+        if made.returncode != 0:
+            raise StartError("initdb failed:\n" + made.stdout)
+
+    def environment(self, aws_environment):
+        """The machine's environment, without what would give the server other AWS, proxy or PostgreSQL settings."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "PG")) and not name.lower().endswith("_proxy")
+        }
+        return {
+            **kept,
+            "HOME": self.socket_dir,
+            # Files that do not exist, and no request to the metadata address of a cloud machine.
+            "AWS_CONFIG_FILE": os.path.join(self.socket_dir, "no-aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": os.path.join(self.socket_dir, "no-aws-credentials"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **aws_environment,
+        }
+
+    def is_ready(self):
+        """The server writes its state into the last line of this file; pg_ctl waits for the same word."""
+        try:
+            with open(os.path.join(self.data, "postmaster.pid")) as f:
+                return f.read().rstrip().endswith("ready")
+        except FileNotFoundError:
+            return False
+
+    def client_environment(self):
+        """What the command needs to reach the cluster with psql, libpq or pg_regress, and nothing of PG* besides."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name[:3] == "PG_"}
+        return {
+            **kept,
+            "PATH": self.bindir + os.pathsep + os.environ["PATH"],
+            "PGHOST": self.socket_dir,
+            "PGPORT": "5432",
+            "PGUSER": "postgres",
+            "PGDATABASE": "postgres",
+            "PGDATA": self.data,
+            "PG_LOG": self.log,
+            "POSTMASTER_PID": str(self.server.pid),
+        }
+
+    def stop(self):
+        """Stops the server at once; shows the log if it was no longer there or if one of its processes crashed."""
+        ended_by_itself = self.server.poll() is not None
+        if not ended_by_itself:
+            stop(self.server, signal.SIGINT)  # a "fast" shutdown: open connections are closed
+        with open(self.log, errors="replace") as log:
+            crashed = "was terminated by signal" in log.read()
+        if ended_by_itself or crashed:
+            show_end(self.log)
+
+
+def pg_config(option):
+    program = os.environ.get("PG_CONFIG", "pg_config")
+    try:
+        return subprocess.run([program, option], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as e:
+        raise StartError(f"{program} {option}: {e}")
+
+
+def server_user():
+    """PostgreSQL does not run as root: the account to use instead, or None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            pass
+    raise StartError("root cannot run PostgreSQL, and there is no user postgres or nobody")
+
+
+def run_as(user):
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}

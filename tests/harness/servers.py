@@ -1,0 +1,112 @@
+"""The two stand-ins for AWS Lambda: the scripted endpoint of tests/endpoint, and the ministack emulator.
+
+Both listen on 127.0.0.1, on ports that are free, and keep what they write in the run's directory. The emulator
+comes out of target/venv, which tests/harness/venv makes.
+"""
+
+import os
+import pathlib
+import shutil
+import sys
+import urllib.request
+
+from emulator import ACCOUNT, Emulator
+from processes import StartError, free_port, start, stop, wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# The emulator takes the key `test`, and any of 12 digits, for its administrator without a look at the signature;
+# so neither may be used where a test is about credentials.
+ROOT_KEY, ROOT_SECRET = "rootkey", "rootsecret"
+
+
+class Endpoint:
+    """The scripted endpoint."""
+
+    def __init__(self, directory):
+        log, port_file = os.path.join(directory, "endpoint.log"), os.path.join(directory, "endpoint.port")
+        script = ROOT / "tests/endpoint/endpoint.py"
+        self.server = start([sys.executable, str(script), "--port-file", port_file], log)
+        try:
+            wait_until(lambda: read(port_file).strip().isdigit(), self.server, "the scripted endpoint", log)
+        except BaseException:
+            self.stop()
+            raise
+        self.port = int(read(port_file))
+        # A copy, for COPY FROM PROGRAM: the server's user may have no way into the checkout.
+        self.control = shutil.copy(ROOT / "tests/endpoint/control", directory)
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def stop(self):
+        stop(self.server)
+
+
+class EmulatorServer:
+    """ministack."""
+
+    def __init__(self, directory, auth):
+        program = ROOT / "target/venv/bin/ministack"
+        if not program.exists():
+            raise StartError("target/venv has no ministack: run tests/harness/venv")
+        own = os.path.join(directory, "emulator")
+        os.mkdir(own, 0o700)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.auth = auth
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment.update(
+            GATEWAY_PORT=str(port),
+            BIND_HOST="127.0.0.1",
+            MINISTACK_ACCOUNT_ID=ACCOUNT,
+            MINISTACK_REGION="us-east-1",
+            # Two more listeners that it would open, on all interfaces.
+            SFTP_ENABLED="0",
+            IOT_MTLS_ENABLED="0",
+            # Functions run as processes of its own. It also looks for a Docker daemon, to clean up in it: not here.
+            LAMBDA_EXECUTOR="local",
+            DOCKER_HOST=f"unix://{own}/no-docker.sock",
+            # All that it writes: pid file, unpacked functions, state.
+            TMPDIR=own,
+            STATE_DIR=os.path.join(own, "state"),
+            S3_DATA_DIR=os.path.join(own, "s3"),
+            AUTH="true" if auth else "false",
+            AWS_ACCESS_KEY_ID=ROOT_KEY,
+            AWS_SECRET_ACCESS_KEY=ROOT_SECRET,
+        )
+        log = os.path.join(directory, "emulator.log")
+        self.server = start([str(program)], log, env=environment)
+        try:
+            wait_until(self.is_ready, self.server, "the Lambda emulator", log)
+            self.client = Emulator(self.url, ROOT_KEY, ROOT_SECRET)
+            self.client.create_execution_role()
+        except BaseException:
+            self.stop()
+            raise
+
+    def is_ready(self):
+        # No proxy: http_proxy is for other hosts than this one.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            return opener.open(self.url + "/_ministack/health", timeout=5).status == 200
+        except OSError:
+            return False
+
+    def create_functions(self, directory):
+        """Makes a function of every NAME.py in the directory."""
+        sources = sorted(pathlib.Path(directory).glob("*.py"))
+        if not sources:
+            raise StartError(f"no NAME.py in {directory}")
+        for source in sources:
+            self.client.create_function(source.stem, source.read_text(), wait=False)
+        for source in sources:
+            self.client.wait_active(source.stem)
+
+    def stop(self):
+        stop(self.server)
+
+
+def read(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
