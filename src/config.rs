@@ -70,15 +70,7 @@ impl Config {
             });
         }
         Ok(Config {
-            fixed: Inputs {
-                function_name: table_options.get("function_name"),
-                region: table_options.get("region"),
-                qualifier: table_options.get("qualifier"),
-                invocation_type: table_options.get("invocation_type"),
-                log_type: table_options.get("log_type"),
-                payload: None,
-                context: None,
-            },
+            fixed: table_options.inputs(),
             server: server.serverid,
             user,
             request_timeout: Duration::from_millis(
@@ -116,6 +108,15 @@ impl Config {
         }
         client
     }
+}
+
+/// The values that a table's options fix.
+///
+/// # Safety
+/// Called in a transaction, in the backend's thread.
+pub unsafe fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
+    // SAFETY: the look-up gives a palloc'd structure with a list of options, or raises an error.
+    unsafe { Options::read((*pg_sys::GetForeignTable(table)).options) }.inputs()
 }
 
 fn checked_region(region: Option<String>) -> Result<Option<String>, Error> {
@@ -190,6 +191,18 @@ impl Options {
             .iter()
             .find(|(option, _)| option == name)
             .map(|(_, value)| value.clone())
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs {
+            function_name: self.get("function_name"),
+            region: self.get("region"),
+            qualifier: self.get("qualifier"),
+            invocation_type: self.get("invocation_type"),
+            log_type: self.get("log_type"),
+            payload: None,
+            context: None,
+        }
     }
 
     fn boolean(&self, name: &str) -> Option<bool> {

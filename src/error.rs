@@ -267,7 +267,7 @@ impl Error {
                 } else {
                     row.detail("Its value is needed before a function can be invoked, and none was.")
                         .hint(format!(
-                            "Add a clause such as {column} = …, {column} = ANY (…) or {column} IS NULL, whose right side is neither volatile nor made of the table's own columns."
+                            "Add a clause such as {column} = …, {column} = ANY (…) or {column} IS NULL. Its right side can't be volatile or made of the table's own columns; a join condition counts in an inner, left or LATERAL join in which the other table comes first."
                         ))
                 }
             }

@@ -1,12 +1,12 @@
 //! What EXPLAIN says of a scan: what is bound to what, how many values, and what was invoked.
 
-use crate::clause::Kind;
-use crate::columns::Layout;
+use crate::clause::{Binding, Kind};
+use crate::columns::{Column, Layout};
 use crate::error::OrReport;
-use crate::nodes;
 use crate::plan::{self, PlanData};
 use crate::scan::Scan;
-use pgrx::{pg_guard, pg_sys};
+use crate::{config, nodes};
+use pgrx::{is_a, pg_guard, pg_sys};
 use std::ffi::{CStr, CString};
 
 /// Callback: adds to a scan's part of EXPLAIN.
@@ -20,41 +20,26 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
 ) {
     // SAFETY: the node is initialised, so its plan and relation are there; `fdw_state` is null or a Scan.
     unsafe {
-        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
-        let layout = Layout::read((*node).ss.ss_currentRelation).or_report();
-        let data = PlanData::read(plan, &layout);
-        let prefix = (*es).verbose || nodes::length((*es).rtable) > 1;
-        // The ancestors are known only to EXPLAIN's own walk; without them a join's parameters print as $n.
-        let context =
-            pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan.cast(), std::ptr::null_mut());
-        let bindings: Vec<String> = data
-            .bindings
-            .iter()
-            .map(|binding| {
-                let left = format!(
-                    "{} {}",
-                    binding.attribute.column.name(),
-                    binding.kind.operator()
-                );
-                if binding.kind == Kind::Null {
-                    return left;
-                }
-                let right = CStr::from_ptr(pg_sys::deparse_expression(
-                    binding.expression,
-                    context,
-                    prefix,
-                    false,
-                ))
-                .to_string_lossy();
-                match binding.kind {
-                    Kind::Any => format!("{left} ({right})"),
-                    _ => format!("{left} {right}"),
-                }
-            })
+        let plan = (*node).ss.ps.plan;
+        let relation = (*node).ss.ss_currentRelation;
+        let layout = Layout::read(relation).or_report();
+        let data = PlanData::read(plan.cast(), &layout);
+        let inputs = config::fixed_inputs((*relation).rd_id);
+        let fixed: Vec<String> = Column::INPUTS
+            .into_iter()
+            .filter_map(|column| Some(format!("{} = '{}'", column.name(), inputs.get(column)?)))
             .collect();
-        text(es, c"Bindings", &bindings.join(", "));
-        if let Some((column, _)) = data.missing {
-            text(es, c"Not Bound", column.name());
+        if !fixed.is_empty() {
+            text(es, c"Fixed", &fixed.join(", "));
+        }
+        let bindings = print_bindings(&data.bindings, plan, es);
+        if !bindings.is_empty() {
+            text(es, c"Bound", &bindings.join(", "));
+        }
+        match data.missing {
+            Some((Column::FunctionName, false)) if inputs.function_name.is_some() => (),
+            Some((column, _)) => text(es, c"Not Bound", column.name()),
+            None => (),
         }
         match plan::known_values(&data.bindings) {
             Some(values) => number(es, c"Values", values),
@@ -65,6 +50,98 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         {
             number(es, c"Invocations", scan.invocations);
         }
+    }
+}
+
+unsafe fn print_bindings(
+    bindings: &[Binding],
+    plan: *mut pg_sys::Plan,
+    es: *mut pg_sys::ExplainState,
+) -> Vec<String> {
+    // SAFETY: the ancestors are those of the plan, so parameters print as what they stand for.
+    unsafe {
+        let prefix = (*es).verbose || nodes::length((*es).rtable) > 1;
+        let context =
+            pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan, ancestors((*es).pstmt, plan));
+        bindings
+            .iter()
+            .map(|binding| {
+                let left = format!(
+                    "{} {}",
+                    binding.attribute.column.name(),
+                    binding.kind.operator()
+                );
+                if binding.kind == Kind::Null {
+                    return left;
+                }
+                let right = pg_sys::deparse_expression(binding.expression, context, prefix, false);
+                let right = CStr::from_ptr(right).to_string_lossy();
+                match binding.kind {
+                    Kind::Any => format!("{left} ({right})"),
+                    _ => format!("{left} {right}"),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The plans above a plan, the nearest first, as far as its own subplan. PostgreSQL's EXPLAIN knows them but
+/// does not hand them to a foreign scan.
+unsafe fn ancestors(
+    statement: *mut pg_sys::PlannedStmt,
+    plan: *mut pg_sys::Plan,
+) -> *mut pg_sys::List {
+    // SAFETY: the statement is the one being explained.
+    unsafe {
+        let roots = std::iter::once((*statement).planTree)
+            .chain(nodes::pointers::<pg_sys::Plan>((*statement).subplans));
+        for root in roots {
+            let mut above = Vec::new();
+            if find(root, plan, &mut above) {
+                return above
+                    .into_iter()
+                    .rev()
+                    .fold(std::ptr::null_mut(), |list, plan| {
+                        pg_sys::lappend(list, plan.cast())
+                    });
+            }
+        }
+        std::ptr::null_mut()
+    }
+}
+
+/// Looks for a plan below another, and leaves the way to it in `above`.
+unsafe fn find(
+    below: *mut pg_sys::Plan,
+    plan: *mut pg_sys::Plan,
+    above: &mut Vec<*mut pg_sys::Plan>,
+) -> bool {
+    if below.is_null() || below == plan {
+        return below == plan;
+    }
+    above.push(below);
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        let listed = if is_a(below.cast(), pg_sys::NodeTag::T_Append) {
+            (*below.cast::<pg_sys::Append>()).appendplans
+        } else if is_a(below.cast(), pg_sys::NodeTag::T_MergeAppend) {
+            (*below.cast::<pg_sys::MergeAppend>()).mergeplans
+        } else {
+            std::ptr::null_mut()
+        };
+        let scanned = if is_a(below.cast(), pg_sys::NodeTag::T_SubqueryScan) {
+            (*below.cast::<pg_sys::SubqueryScan>()).subplan
+        } else {
+            std::ptr::null_mut()
+        };
+        let found = [(*below).lefttree, (*below).righttree, scanned]
+            .into_iter()
+            .chain(nodes::pointers(listed))
+            .any(|child| find(child, plan, above));
+        if !found {
+            above.pop();
+        }
+        found
     }
 }
 

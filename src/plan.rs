@@ -123,7 +123,7 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
             bound.extend(infos((*info).ppi_clauses).filter_map(|info| {
                 clause::classify(root, (*baserel).relid, layout, (*info).clause.cast())
             }));
-            compat::forbid_memoize(baserel, info);
+            compat::forbid_memoize(root, baserel, info);
             add_path(
                 root,
                 baserel,
@@ -132,7 +132,7 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
                 unbound(layout, &bound),
             );
         }
-        compat::forbid_memoize(baserel, std::ptr::null_mut());
+        compat::forbid_memoize(root, baserel, std::ptr::null_mut());
     }
 }
 

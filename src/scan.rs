@@ -338,7 +338,8 @@ impl Batch {
 }
 
 impl Inputs {
-    fn get(&self, column: Column) -> Option<&str> {
+    /// The value of an input column; the payload, being bytes, has none here.
+    pub fn get(&self, column: Column) -> Option<&str> {
         match column {
             Column::FunctionName => self.function_name.as_deref(),
             Column::Region => self.region.as_deref(),
