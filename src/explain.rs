@@ -36,14 +36,14 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         if !bindings.is_empty() {
             text(es, c"Bound", &bindings.join(", "));
         }
-        match data.missing {
-            Some((Column::FunctionName, false)) if inputs.function_name.is_some() => (),
-            Some((column, _)) => text(es, c"Not Bound", column.name()),
-            None => (),
-        }
-        match plan::known_values(&data.bindings) {
-            Some(values) => number(es, c"Values", values),
-            None => text(es, c"Values", "known when run"),
+        match (data.missing, plan::known_values(&data.bindings)) {
+            (Some((column, in_join)), _)
+                if in_join || column != Column::FunctionName || inputs.function_name.is_none() =>
+            {
+                text(es, c"Not Bound", column.name());
+            }
+            (_, Some(values)) => number(es, c"Values", values),
+            (_, None) => text(es, c"Values", "known when run"),
         }
         if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_ref()
             && (*es).analyze

@@ -1,0 +1,93 @@
+-- Runs before all other tests: the extensions, and what the tests ask of the scripted endpoint.
+
+CREATE EXTENSION aws_lambda CASCADE;
+
+CREATE SCHEMA endpoint;
+GRANT USAGE ON SCHEMA endpoint TO PUBLIC;
+
+-- Where the endpoint is differs from run to run.
+\getenv control ENDPOINT_CONTROL
+\getenv port ENDPOINT_PORT
+CREATE TABLE endpoint.location AS SELECT :'control'::text AS control, :'port'::int AS port;
+
+-- Filled and emptied by the functions below, so that nobody ever sees a row of it.
+CREATE UNLOGGED TABLE endpoint.answer (
+    place int GENERATED ALWAYS AS IDENTITY,
+    function text, qualifier text, invocation_type text, log_type text, client_context text, payload text
+);
+CREATE UNLOGGED TABLE endpoint.counters (name text, value int);
+
+-- Sends one command to the endpoint and puts what it answers into a table.
+CREATE FUNCTION endpoint.tell(command text, answer text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    EXECUTE (
+        SELECT format('COPY endpoint.%s FROM PROGRAM %L', answer, format('%s %s %s', control, port, command))
+        FROM endpoint.location
+    );
+END $$;
+
+-- Forgets what has arrived.
+CREATE FUNCTION endpoint.reset() RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT endpoint.tell('reset', 'counters (name)')
+$$;
+
+-- The invocations since the last reset, in their order of arrival.
+CREATE FUNCTION endpoint.invocations() RETURNS TABLE (
+    function text, qualifier text, invocation_type text, log_type text, client_context text, payload text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM endpoint.tell('invocations',
+        'answer (function, qualifier, invocation_type, log_type, client_context, payload)');
+    RETURN QUERY
+        WITH answer AS (DELETE FROM endpoint.answer RETURNING *)
+        SELECT function, qualifier, invocation_type, log_type, client_context, payload FROM answer ORDER BY place;
+END $$;
+
+-- One counter since the last reset: invocations, refused, aborted, assume_role, connections, most_in_flight.
+CREATE FUNCTION endpoint.counter(name text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    counted int;
+BEGIN
+    PERFORM endpoint.tell('counters', 'counters');
+    WITH answer AS (DELETE FROM endpoint.counters RETURNING *)
+    SELECT value INTO STRICT counted FROM answer WHERE answer.name = counter.name;
+    RETURN counted;
+END $$;
+
+-- How often a function was invoked since the last reset.
+CREATE FUNCTION endpoint.count() RETURNS int
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT endpoint.counter('invocations')
+$$;
+
+-- Runs a statement and tells its error, without what differs from run to run; 00000 when there is none.
+CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint text);
+CREATE FUNCTION endpoint.redact(given text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT NULLIF(regexp_replace(regexp_replace(given,
+        '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'REQUEST-ID', 'g'),
+        '127\.0\.0\.1:\d{4,}', '127.0.0.1:PORT', 'g'), '')
+$$;
+CREATE FUNCTION endpoint.error_of(sql text) RETURNS endpoint.error LANGUAGE plpgsql AS $$
+DECLARE
+    code text;
+    message text;
+    detail text;
+    hint text;
+BEGIN
+    EXECUTE sql;
+    RETURN ROW('00000', NULL, NULL, NULL);
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE,
+        message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN ROW(code, endpoint.redact(message), endpoint.redact(detail), endpoint.redact(hint));
+END $$;
+
+-- It works.
+SELECT endpoint.reset();
+SELECT endpoint.count(), count(*) FROM endpoint.invocations();
+SELECT endpoint.counter('connections');
+SELECT * FROM endpoint.error_of('SELECT 1/0');
