@@ -24,7 +24,6 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
 ) SERVER aws_lambda;
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS 'invocations of AWS Lambda functions';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations FROM PUBLIC;
-REVOKE ALL ON TYPE aws_lambda.lambda_invocations FROM PUBLIC;
 
 -- The same with exact texts: json has no equality to write a clause with, so payload and context are text.
 CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
@@ -45,7 +44,6 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
 ) SERVER aws_lambda;
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, payload and response being kept to the letter';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
-REVOKE ALL ON TYPE aws_lambda.lambda_invocations_json FROM PUBLIC;
 
 -- The functions run as their owner, so that EXECUTE on them is all that a role needs. A null argument is
 -- one that was not given.
@@ -75,7 +73,7 @@ COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, 
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128)) FROM PUBLIC;
 
 -- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
--- the signature above, whose arguments then arrive one place further right, the others being defaults.
+-- the signature above, whose arguments then arrive one place further right, unless they were named.
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name text,
     IN payload json,
@@ -97,8 +95,8 @@ AS $$
       AND l.region IS NOT DISTINCT FROM (a.arn).region
       AND l.payload IS NOT DISTINCT FROM $2::text
       AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
-      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN NULLIF($4, 'RequestResponse') ELSE $5 END
-      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted THEN COALESCE($6::text, (NULLIF($5, 'None'))::json::text) ELSE $6::text END
+      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted AND $4 <> 'RequestResponse' THEN $4 WHEN a.shifted AND $5 <> 'Tail' THEN NULL ELSE $5 END
+      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted AND $5 NOT IN ('None', 'Tail') THEN $5::json::text ELSE $6::text END
       AND l.qualifier IS NOT DISTINCT FROM $7
 $$;
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
@@ -160,7 +158,7 @@ COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb,
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128)) FROM PUBLIC;
 
 -- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
--- the signature above, whose arguments then arrive one place further right, the others being defaults.
+-- the signature above, whose arguments then arrive one place further right, unless they were named.
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name text,
     IN payload jsonb,
@@ -182,8 +180,8 @@ AS $$
       AND l.region IS NOT DISTINCT FROM (a.arn).region
       AND l.payload IS NOT DISTINCT FROM $2
       AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
-      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN NULLIF($4, 'RequestResponse') ELSE $5 END
-      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted THEN COALESCE($6, (NULLIF($5, 'None'))::jsonb) ELSE $6 END
+      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted AND $4 <> 'RequestResponse' THEN $4 WHEN a.shifted AND $5 <> 'Tail' THEN NULL ELSE $5 END
+      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted AND $5 NOT IN ('None', 'Tail') THEN $5::jsonb ELSE $6 END
       AND l.qualifier IS NOT DISTINCT FROM $7
 $$;
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))

@@ -249,6 +249,17 @@ impl Writer {
         Writer { attribute, input }
     }
 
+    /// Lets a domain refuse null.
+    pub fn write_null(&mut self) {
+        let typmod = self.attribute.typmod;
+        if let Some((info, element)) = &mut self.input
+            && self.attribute.type_oid != self.attribute.base_type
+        {
+            // SAFETY: a domain's input function takes null, and raises an error if the domain doesn't.
+            unsafe { pg_sys::InputFunctionCall(info, std::ptr::null_mut(), *element, typmod) };
+        }
+    }
+
     /// Makes a datum, in the current memory context, of UTF-8 that came from Lambda.
     ///
     /// Errors with [`Error::Response`], and raises PostgreSQL's own errors for whatever else the type refuses.

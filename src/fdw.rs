@@ -4,8 +4,8 @@
 //! table whose every scan costs money can't afford; see DESIGN.md.
 
 use crate::error::Error;
-use crate::explain;
 use crate::options::{self, Object};
+use crate::plan::explain;
 use crate::{plan, scan};
 use pgrx::{AllocatedByRust, pg_sys};
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
 
     fn fdw_routine_hook(routine: &mut FdwRoutine<AllocatedByRust>) {
         routine.GetForeignRelSize = Some(plan::get_foreign_rel_size);
-        routine.GetForeignPaths = Some(plan::get_foreign_paths);
+        routine.GetForeignPaths = Some(plan::paths::get_foreign_paths);
         routine.GetForeignPlan = Some(plan::get_foreign_plan);
         routine.GetForeignUpperPaths = None;
         routine.BeginForeignScan = Some(scan::begin_foreign_scan);
@@ -76,8 +76,13 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
             Some(pg_sys::AttributeRelationId) => Object::Column,
             _ => Object::Wrapper,
         };
-        for option in options.iter().flatten() {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let options: Vec<(&str, &str)> = options
+            .iter()
+            .flatten()
+            .map(|option| option.split_once('=').unwrap_or((option, "")))
+            .collect();
+        let names: Vec<&str> = options.iter().map(|(name, _)| *name).collect();
+        for (name, value) in options {
             let definition = options::check(object, name, value)?;
             // SAFETY: asks for the current role.
             if definition.superuser && !unsafe { pg_sys::superuser() } {
@@ -86,6 +91,6 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
                 });
             }
         }
-        Ok(())
+        options::check_together(&names)
     }
 }

@@ -3,8 +3,8 @@
 //! Reading options from the catalogs is config.rs's job; what a value means is told where it is used.
 
 use crate::error::Error;
-use crate::name::{FunctionName, check_qualifier, check_region};
-use crate::request::{InvocationType, LogType};
+use crate::lambda::name::{FunctionName, check_qualifier, check_region};
+use crate::lambda::request::{InvocationType, LogType};
 
 /// Shortest and longest time-out, in milliseconds, of the options and the settings.
 pub const TIMEOUT_RANGE_MS: std::ops::RangeInclusive<i32> = 1..=900_000;
@@ -108,10 +108,28 @@ pub fn check(object: Object, name: &str, value: &str) -> Result<&'static Definit
         .ok_or_else(|| unknown(object, name))?;
     (definition.check)(value).map_err(|allowed| Error::InvalidOption {
         name: definition.name,
-        value: (!definition.secret).then(|| value.to_owned()),
+        // A URL that is refused may be so for the password in it.
+        value: (!definition.secret && !value.contains('@')).then(|| value.to_owned()),
         allowed,
     })?;
     Ok(definition)
+}
+
+/// Checks that the options of one object make sense together.
+///
+/// Half a key would otherwise be no key, and the machine's own credentials would be used instead.
+pub fn check_together(names: &[&str]) -> Result<(), Error> {
+    for (given, missing) in [
+        ("access_key_id", "secret_access_key"),
+        ("secret_access_key", "access_key_id"),
+        ("session_token", "access_key_id"),
+        ("external_id", "role_arn"),
+    ] {
+        if names.contains(&given) && !names.contains(&missing) {
+            return Err(Error::OptionsTogether { missing, given });
+        }
+    }
+    Ok(())
 }
 
 fn unknown(object: Object, name: &str) -> Error {
@@ -282,6 +300,15 @@ mod tests {
         assert!(hint(Object::Table, "endpoint_url").contains("option of a server"));
         assert!(hint(Object::Column, "zzz").contains("no options"));
         assert!(hint(Object::Server, "zzzzzzzzzzzz").starts_with("Options here are region"));
+    }
+
+    #[test]
+    fn half_a_key_is_refused() {
+        assert!(check_together(&["access_key_id", "secret_access_key"]).is_ok());
+        assert!(check_together(&["access_key_id"]).is_err());
+        assert!(check_together(&["secret_access_key"]).is_err());
+        assert!(check_together(&["session_token"]).is_err());
+        assert!(check_together(&[]).is_ok());
     }
 
     #[test]

@@ -47,6 +47,16 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    reserve_prefix();
+}
+
+/// Lets PostgreSQL refuse settings that only look like ours.
+fn reserve_prefix() {
+    // SAFETY: the prefix is a constant.
+    #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+    unsafe {
+        pgrx::pg_sys::MarkGUCPrefixReserved(c"aws_lambda".as_ptr());
+    }
 }
 
 /// Milliseconds.

@@ -65,6 +65,15 @@ SELECT response FROM jsonbs WHERE payload = ANY (ARRAY(SELECT b FROM t WHERE b I
 SELECT response FROM jsons WHERE payload::text IN ('1', ' 2 ');
 SELECT sent();
 
+-- OR, which is what IN becomes where an element is not a constant
+SELECT response FROM texts WHERE payload = 'a' OR payload = 'b' OR 'c' = payload;
+SELECT response FROM texts WHERE payload IN ('d', 'e', (SELECT s FROM t WHERE id = 1), (SELECT s FROM t WHERE id = 3));
+SELECT t.id, x.response FROM t JOIN texts x ON x.payload IN (t.s, 'id ' || t.id) ORDER BY t.id, x.response DESC;
+SELECT t.id, x.response FROM t JOIN texts x ON x.payload IN ('first', t.s, 'last') WHERE t.id > 1 ORDER BY t.id;
+SELECT response FROM jsonbs WHERE payload = '1' OR payload IN ('2', '3') OR payload = to_jsonb(4);
+EXPLAIN (COSTS OFF) SELECT * FROM texts WHERE payload = 'a' OR payload IN ('b', 'c');
+SELECT sent();
+
 -- Nothing is invoked for a null, an empty list, LIMIT 0, a false condition, EXPLAIN or PREPARE.
 SELECT * FROM texts WHERE payload = NULL;
 SELECT * FROM texts WHERE payload = (SELECT s FROM t WHERE id = 3);
@@ -92,7 +101,8 @@ SELECT * FROM texts WHERE payload <> 'x';
 SELECT * FROM texts WHERE payload > 'x' AND response = 'y';
 SELECT * FROM texts WHERE payload = random()::text;
 SELECT * FROM texts WHERE payload = response;
-SELECT * FROM texts WHERE payload = 'x' OR payload = 'y';
+SELECT * FROM texts WHERE payload = 'x' OR response = 'y';
+SELECT * FROM texts WHERE payload = 'x' OR payload IS NULL;
 SELECT * FROM texts WHERE payload IS NOT NULL;
 SELECT * FROM texts WHERE lower(payload) = 'x';
 SELECT * FROM jsonbs WHERE payload::text = '1';

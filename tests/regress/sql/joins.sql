@@ -70,6 +70,7 @@ SELECT * FROM every_way('SELECT FROM f LEFT JOIN t ON f.payload = t.s WHERE f.pa
 SELECT * FROM every_way('SELECT FROM t, LATERAL (SELECT * FROM f WHERE payload = t.s) l');
 SELECT * FROM every_way('SELECT FROM t, LATERAL (SELECT * FROM f WHERE payload = t.s OFFSET 0) l');
 SELECT * FROM every_way('SELECT FROM t, LATERAL (SELECT * FROM f WHERE payload IN (t.s, t.id::text)) l');
+SELECT * FROM every_way('SELECT FROM t JOIN f ON f.payload IN (t.s, t.id::text)');
 SELECT * FROM every_way('SELECT FROM t WHERE EXISTS (SELECT FROM f WHERE f.payload = t.s)');
 SELECT * FROM every_way('SELECT FROM t WHERE NOT EXISTS (SELECT FROM f WHERE f.payload = t.s)');
 SELECT * FROM every_way('SELECT FROM f WHERE payload IN (SELECT s FROM t)');

@@ -66,10 +66,12 @@ $$;
 
 -- Runs a statement and tells its error, without what differs from run to run; 00000 when there is none.
 CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint text);
-CREATE FUNCTION endpoint.redact(given text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT NULLIF(regexp_replace(regexp_replace(given,
-        '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'REQUEST-ID', 'g'),
-        '127\.0\.0\.1:\d{4,}', '127.0.0.1:PORT', 'g'), '')
+CREATE FUNCTION endpoint.redact(given text) RETURNS text
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT NULLIF(replace(
+        regexp_replace(given, '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'REQUEST-ID', 'g'),
+        '127.0.0.1:' || port, '127.0.0.1:PORT'), '')
+    FROM endpoint.location
 $$;
 CREATE FUNCTION endpoint.error_of(sql text) RETURNS endpoint.error LANGUAGE plpgsql AS $$
 DECLARE
@@ -79,7 +81,7 @@ DECLARE
     hint text;
 BEGIN
     EXECUTE sql;
-    RETURN ROW('00000', NULL, NULL, NULL);
+    RETURN ROW('00000'::text, NULL::text, NULL::text, NULL::text);
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE,
         message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;

@@ -3,8 +3,8 @@
 //! Values are kept in the order in which they were first met. Equality is PostgreSQL's, in the collation of
 //! the clause. What a value means to Lambda is request.rs's.
 
-use crate::clause::{Binding, Kind, value_type};
 use crate::error::Error;
+use crate::plan::clause::{Binding, Kind, value_type};
 use pgrx::pg_sys;
 use std::collections::HashMap;
 

@@ -3,8 +3,12 @@
 //!
 //! No value of a secret ever becomes part of an [`Error`]. PostgreSQL's own errors are not wrapped here.
 
-use pgrx::PgSqlErrorCode;
+mod api;
+
+pub use api::{ApiFailure, Cause};
+
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 /// An error of this extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,13 @@ pub enum Error {
         value: Option<String>,
         /// What is allowed, as a sentence.
         allowed: String,
+    },
+    /// Options of one object of which each needs the other.
+    OptionsTogether {
+        /// The option that is missing.
+        missing: &'static str,
+        /// The option that is there.
+        given: &'static str,
     },
     /// An option that points the server process somewhere, set by an ordinary role.
     OptionNeedsSuperuser {
@@ -132,50 +143,6 @@ pub enum ResponseProblem {
     ZeroByte,
 }
 
-/// An invocation without a result.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiFailure {
-    /// Which row of the table of errors applies.
-    pub cause: Cause,
-    /// What the client said, in the form `Code: message`.
-    pub said: String,
-    /// Further facts as sentences; empty when there are none.
-    pub facts: String,
-}
-
-/// Why an invocation has no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// No connection was made: the function did not run.
-    Connect,
-    /// No connection was made in time: the function did not run.
-    ConnectTimeout,
-    /// Nothing, or not all, came back in time: the function may have run.
-    RequestTimeout,
-    /// The connection broke after the request was sent: the function may have run.
-    ConnectionLost,
-    /// What came back is not an answer of Lambda's: the function may have run.
-    BadAnswer,
-    /// HTTP 429.
-    Throttled,
-    /// Lambda knows the caller and refuses.
-    Denied,
-    /// No usable credentials, or Lambda does not accept them.
-    Credentials,
-    /// No such function, alias or version.
-    NotFound,
-    /// Payload or response over Lambda's limits.
-    TooLarge,
-    /// Lambda finds the request itself wrong.
-    InvalidRequest,
-    /// The function's own configuration keeps it from running.
-    Configuration,
-    /// Lambda failed.
-    Service,
-    /// The request could not be built or no region is known.
-    Client,
-}
-
 struct Row {
     sqlstate: PgSqlErrorCode,
     message: String,
@@ -228,6 +195,11 @@ impl Error {
                 },
             )
             .hint(allowed),
+            Error::OptionsTogether { missing, given } => Row::new(
+                ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
+                format!("option \"{missing}\" is missing"),
+            )
+            .hint(format!("Option \"{given}\" is of use only together with \"{missing}\".")),
             Error::OptionNeedsSuperuser { name } => Row::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("only a superuser may set option \"{name}\""),
@@ -267,13 +239,13 @@ impl Error {
                 } else {
                     row.detail("Its value is needed before a function can be invoked, and none was.")
                         .hint(format!(
-                            "Add a clause such as {column} = …, {column} = ANY (…) or {column} IS NULL. Its right side can't be volatile or made of the table's own columns; a join condition counts in an inner, left or LATERAL join in which the other table comes first."
+                            "Add a clause such as {column} = ..., {column} = ANY (...) or {column} IS NULL. Its right side can't be volatile or made of the table's own columns; a join condition counts in an inner, left or LATERAL join in which the other table comes first."
                         ))
                 }
             }
-            Error::NoFunctionName => Row::new(ERRCODE_NULL_VALUE_NOT_ALLOWED, "function_name is null")
+            Error::NoFunctionName => Row::new(ERRCODE_NULL_VALUE_NOT_ALLOWED, "no function name")
                 .detail("No function was invoked.")
-                .hint("Name the function to invoke."),
+                .hint("Name the function in the call, in a clause on function_name, or in the table option function_name."),
             Error::InvalidValue {
                 what,
                 value,
@@ -307,7 +279,7 @@ impl Error {
                 format!("no AWS credentials for server \"{server}\""),
             )
             .detail(format!(
-                "Role \"{role}\" has no user mapping with access_key_id, and credentials found on the machine are used only through servers owned by a superuser."
+                "Role \"{role}\" has no user mapping with access_key_id and secret_access_key, and credentials found on the machine are used only through servers owned by a superuser."
             ))
             .hint("Use CREATE USER MAPPING with access_key_id and secret_access_key."),
             Error::Function {
@@ -332,7 +304,7 @@ impl Error {
                     .detail(format!("The function ran. Its response begins: {beginning}"));
                 match problem {
                     ResponseProblem::NotJson => {
-                        row.hint(format!("Declare column \"{column}\" as text to read it as it is."))
+                        row.hint(format!("To read it as it is, use a foreign table whose column \"{column}\" is text."))
                     }
                     _ => row,
                 }
@@ -346,91 +318,16 @@ impl Error {
     }
 }
 
-impl ApiFailure {
-    fn row(&self) -> Row {
-        use PgSqlErrorCode::*;
-        let (sqlstate, hint) = match self.cause {
-            Cause::Connect => (
-                ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
-                "The function did not run. Check the region, the network path to Lambda, and the server option endpoint_url.",
-            ),
-            Cause::ConnectTimeout => (
-                ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
-                "The function did not run. Check the network path to Lambda, or raise aws_lambda.connect_timeout_ms or the server option connect_timeout_ms.",
-            ),
-            Cause::RequestTimeout => (
-                ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
-                "The function may have run. If it needs longer, raise aws_lambda.request_timeout_ms or the server option request_timeout_ms.",
-            ),
-            Cause::ConnectionLost => (
-                ERRCODE_CONNECTION_FAILURE,
-                "The function may have run. It was not invoked again.",
-            ),
-            Cause::BadAnswer => (
-                ERRCODE_PROTOCOL_VIOLATION,
-                "The function may have run. Check that the endpoint is Lambda's.",
-            ),
-            Cause::Throttled => (
-                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-                "The function did not run. Try again later, or raise its concurrency in Lambda.",
-            ),
-            Cause::Denied => (
-                ERRCODE_INSUFFICIENT_PRIVILEGE,
-                "Allow the action lambda:InvokeFunction on the function to the credentials in use.",
-            ),
-            Cause::Credentials => (
-                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-                "Check the user mapping's keys, or the credentials that the server process finds on its machine, and the machine's clock.",
-            ),
-            Cause::NotFound => (
-                ERRCODE_UNDEFINED_FUNCTION,
-                "Check the function's name, its region, and the alias or version.",
-            ),
-            Cause::TooLarge => (
-                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                "Lambda takes 6 MB as a synchronous payload or response, and 1 MB as an event.",
-            ),
-            Cause::InvalidRequest => (
-                ERRCODE_INVALID_PARAMETER_VALUE,
-                "Check the payload and the other values of the invocation.",
-            ),
-            Cause::Configuration => (
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "Check the function's configuration in Lambda.",
-            ),
-            Cause::Service => (
-                ERRCODE_SYSTEM_ERROR,
-                "The function may have run. It was not invoked again.",
-            ),
-            Cause::Client => (
-                ERRCODE_FDW_ERROR,
-                "Set the region with the server option region, aws_lambda.region or in the call.",
-            ),
-        };
-        let mut detail = format!(
-            "AWS Lambda client returned '{}'.",
-            self.said.trim_end_matches('.')
-        );
-        if !self.facts.is_empty() {
-            detail.push(' ');
-            detail.push_str(&self.facts);
-        }
-        Row::new(sqlstate, "invoke API failed")
-            .detail(detail)
-            .hint(hint)
-    }
-}
-
 /// The first characters of something that came from outside, fit for a message.
 pub fn quotable(text: &str) -> String {
     const MOST: usize = 200;
     let mut short: String = text
         .chars()
         .take(MOST)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if c.is_control() { '?' } else { c })
         .collect();
     if text.chars().nth(MOST).is_some() {
-        short.push('…');
+        short.push_str("...");
     }
     short
 }
@@ -447,15 +344,31 @@ impl<T> OrReport<T> for Result<T, Error> {
     }
 }
 
+/// PostgreSQL takes a message as being in the database's encoding.
+fn in_server_encoding(text: String) -> String {
+    // SAFETY: asks for a number.
+    if text.is_ascii() || unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32
+    {
+        return text;
+    }
+    text.chars()
+        .map(|c| if c.is_ascii() { c } else { '?' })
+        .collect()
+}
+
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> ErrorReport {
         let row = error.row();
-        let mut report = ErrorReport::new(row.sqlstate, row.message, "aws_lambda_fdw");
+        let mut report = ErrorReport::new(
+            row.sqlstate,
+            in_server_encoding(row.message),
+            "aws_lambda_fdw",
+        );
         if let Some(detail) = row.detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(in_server_encoding(detail));
         }
         if let Some(hint) = row.hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(in_server_encoding(hint));
         }
         report
     }
@@ -495,7 +408,7 @@ mod tests {
 
     #[test]
     fn what_is_quoted_is_short_and_printable() {
-        assert_eq!(quotable("a\nb\0c"), "a\u{fffd}b\u{fffd}c");
-        assert_eq!(quotable(&"é".repeat(1000)).chars().count(), 201);
+        assert_eq!(quotable("a\nb\0c"), "a?b?c");
+        assert_eq!(quotable(&"é".repeat(1000)).chars().count(), 203);
     }
 }

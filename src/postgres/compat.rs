@@ -1,6 +1,6 @@
 //! Where PostgreSQL 13 to 18 differ in what this extension calls. Nothing here decides anything.
 
-use crate::nodes;
+use crate::postgres::nodes;
 use pgrx::pg_sys;
 
 /// The relations that an expression uses.

@@ -4,7 +4,7 @@
 //! a payload may be is left to Lambda, whose limits change.
 
 use crate::error::Error;
-use crate::name::{FunctionName, check_qualifier, check_region};
+use crate::lambda::name::{FunctionName, check_qualifier, check_region};
 use base64::Engine;
 
 /// Most bytes of base64 that Lambda takes as client context.

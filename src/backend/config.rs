@@ -4,10 +4,12 @@
 //! machine comes last, in lambda.rs.
 
 use crate::error::Error;
+use crate::lambda::name;
+use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Keys};
 use crate::options::{endpoint_url, parse_boolean};
-use crate::request::Inputs;
-use crate::{name, nodes, settings};
+use crate::postgres::nodes;
+use crate::settings;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
@@ -121,7 +123,14 @@ pub unsafe fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
 
 fn checked_region(region: Option<String>) -> Result<Option<String>, Error> {
     if let Some(region) = &region {
-        name::check_region(region)?;
+        name::check_region(region).map_err(|error| match error {
+            Error::InvalidValue { value, allowed, .. } => Error::InvalidValue {
+                what: "aws_lambda.region",
+                value,
+                allowed,
+            },
+            error => error,
+        })?;
     }
     Ok(region)
 }
@@ -130,7 +139,8 @@ fn checked_endpoint(url: Option<String>) -> Result<Option<String>, Error> {
     if let Some(url) = &url {
         endpoint_url(url).map_err(|allowed| Error::InvalidValue {
             what: "aws_lambda.endpoint_override",
-            value: url.clone(),
+            // Without what may be a password before the host.
+            value: url.rsplit('@').next().unwrap_or_default().to_owned(),
             allowed,
         })?;
     }

@@ -1,19 +1,32 @@
-//! The only module that knows the SDK: a client for a configuration, and one invocation through it.
+//! Lambda: a client for a configuration, and one invocation through it.
 //!
-//! Knows nothing of PostgreSQL. How many run at once is dispatch.rs's; retrying what surely did not run is
-//! here, because only the SDK's errors tell.
+//! - [`request`] is a checked invocation, [`name`] the grammar of names.
+//! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run.
+//!
+//! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
+
+mod failure;
+pub mod name;
+pub mod request;
 
 use crate::error::{ApiFailure, Cause, Error, quotable};
-use crate::request::{InvocationType, InvokeRequest, LogType};
+use crate::lambda::name::check_region;
+use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
-use aws_credential_types::provider::{SharedCredentialsProvider, error::CredentialsError};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
-use aws_sdk_lambda::error::{DisplayErrorContext, SdkError};
 use aws_sdk_lambda::operation::RequestId;
-use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
-use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Most attempts at one invocation, as long as each surely did not run the function.
@@ -65,6 +78,8 @@ pub struct Keys {
 #[derive(Clone)]
 pub struct Client {
     sdk: aws_sdk_lambda::Client,
+    /// Where it connects to, for messages.
+    place: String,
 }
 
 /// What came back from an invocation.
@@ -87,11 +102,13 @@ pub async fn connect(config: ClientConfig) -> Result<Client, Error> {
     let base = base_config(&config).await;
     let region = base.region().cloned().ok_or_else(|| {
         Error::Api(ApiFailure {
-            cause: Cause::Client,
-            said: "no region".to_owned(),
-            facts: "No function was invoked.".to_owned(),
+            cause: Cause::NoRegion,
+            said: "No region".to_owned(),
+            facts: "Nothing was sent.".to_owned(),
         })
     })?;
+    // What the machine says is checked like any other region before it becomes part of a host name.
+    check_region(region.as_ref())?;
     let mut builder = aws_sdk_lambda::config::Builder::from(&base)
         .retry_config(RetryConfig::disabled())
         // The request's own time-out bounds a stalled body too.
@@ -104,8 +121,10 @@ pub async fn connect(config: ClientConfig) -> Result<Client, Error> {
     if let Ok(name) = AppName::new("aws_lambda_fdw") {
         builder = builder.app_name(name);
     }
+    let mut place = format!("AWS Lambda in {region}");
     if let Some(url) = &config.endpoint_url {
         builder = builder.endpoint_url(url);
+        place = url.clone();
     }
     if let Some(role_arn) = &config.role_arn {
         let mut sts = base.to_builder();
@@ -123,6 +142,7 @@ pub async fn connect(config: ClientConfig) -> Result<Client, Error> {
     }
     Ok(Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
+        place,
     })
 }
 
@@ -147,14 +167,20 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
         return builder.build();
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(profile) = &config.profile {
+        // A profile that was named comes before the environment, which the SDK would otherwise ask first.
+        let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile);
+        let region = ProfileFileRegionProvider::builder().profile_name(profile);
+        loader = loader
+            .profile_name(profile)
+            .credentials_provider(credentials.build())
+            .region(RegionProviderChain::first_try(region.build()).or_default_provider());
+    }
     if let Some(region) = region {
         loader = loader.region(region);
     }
     if let Some(keys) = keys {
         loader = loader.credentials_provider(keys);
-    }
-    if let Some(profile) = &config.profile {
-        loader = loader.profile_name(profile);
     }
     if let Some(use_fips) = config.use_fips {
         loader = loader.use_fips(use_fips);
@@ -193,6 +219,7 @@ impl Client {
         request: &InvokeRequest,
         request_timeout: Duration,
     ) -> Result<InvokeResponse, Error> {
+        let sent = Sent::default();
         let sending = self
             .sdk
             .invoke()
@@ -202,19 +229,48 @@ impl Client {
             .set_log_type(log_type(request.log_type))
             .set_client_context(request.client_context.clone())
             .set_payload(request.payload.clone().map(Blob::new))
+            .customize()
+            .interceptor(sent.clone())
             .send();
         match tokio::time::timeout(request_timeout, sending).await {
             Ok(Ok(output)) => response(request, output),
-            Ok(Err(error)) => Err(Error::Api(failure(error))),
-            Err(_) => Err(Error::Api(ApiFailure {
-                cause: Cause::RequestTimeout,
-                said: "Request timed out".to_owned(),
-                facts: format!(
-                    "No complete answer came within {} ms.",
-                    request_timeout.as_millis()
-                ),
-            })),
+            Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
+                &error,
+                sent.is_set(),
+                &self.place,
+            ))),
+            Err(_) => Err(Error::Api(failure::timed_out(
+                request_timeout,
+                sent.is_set(),
+            ))),
         }
+    }
+}
+
+/// Whether an attempt got as far as handing its request to the HTTP client.
+#[derive(Debug, Clone, Default)]
+struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Sent {
+    fn name(&self) -> &'static str {
+        "Sent"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -250,7 +306,7 @@ fn response(request: &InvokeRequest, output: InvokeOutput) -> Result<InvokeRespo
         return Err(Error::Function {
             function_name,
             function_error: quotable(&function_error),
-            payload: String::from_utf8_lossy(shown).replace('\0', "\u{fffd}"),
+            payload: String::from_utf8_lossy(shown).replace('\0', "?"),
         });
     }
     Ok(InvokeResponse {
@@ -260,133 +316,4 @@ fn response(request: &InvokeRequest, output: InvokeOutput) -> Result<InvokeRespo
         log_result: output.log_result,
         request_id,
     })
-}
-
-/// Finds the row of the table of errors for what the SDK reports.
-fn failure(error: SdkError<InvokeError, HttpResponse>) -> ApiFailure {
-    match &error {
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            let meta = service.err().meta();
-            let code = meta.code().unwrap_or("no error code");
-            let mut said = quotable(code);
-            if let Some(message) = meta.message() {
-                said = format!("{said}: {}", quotable(message));
-            }
-            let mut facts = format!("HTTP status {status}");
-            if let Some(id) = meta.request_id() {
-                facts.push_str(&format!(", request id {}", quotable(id)));
-            }
-            facts.push('.');
-            ApiFailure {
-                cause: service_cause(status, meta.code()),
-                said,
-                facts,
-            }
-        }
-        SdkError::DispatchFailure(dispatch) if find::<CredentialsError>(&error).is_none() => {
-            let (cause, said) = if connect_failed(&error) {
-                if dispatch.is_timeout() {
-                    (Cause::ConnectTimeout, "Connection timed out")
-                } else {
-                    (Cause::Connect, "Unable to connect to endpoint")
-                }
-            } else if dispatch.is_timeout() {
-                (Cause::RequestTimeout, "Request timed out")
-            } else if dispatch.is_user() {
-                (Cause::Client, "Request could not be built")
-            } else {
-                (Cause::ConnectionLost, "Connection lost")
-            };
-            ApiFailure {
-                cause,
-                said: said.to_owned(),
-                facts: root(&error),
-            }
-        }
-        SdkError::ResponseError(_) => ApiFailure {
-            cause: Cause::BadAnswer,
-            said: "Answer could not be read".to_owned(),
-            facts: root(&error),
-        },
-        SdkError::TimeoutError(_) => ApiFailure {
-            cause: Cause::RequestTimeout,
-            said: "Request timed out".to_owned(),
-            facts: String::new(),
-        },
-        _ if find::<CredentialsError>(&error).is_some() => ApiFailure {
-            cause: Cause::Credentials,
-            said: "No usable credentials".to_owned(),
-            facts: credentials_problem(&error),
-        },
-        _ => ApiFailure {
-            cause: Cause::Client,
-            said: "Request could not be built".to_owned(),
-            facts: root(&error),
-        },
-    }
-}
-
-fn service_cause(status: u16, code: Option<&str>) -> Cause {
-    match (status, code.unwrap_or_default()) {
-        (429, _) => Cause::Throttled,
-        (413, _) | (_, "RequestTooLargeException") => Cause::TooLarge,
-        // Lambda names its errors; what has no name is a proxy's.
-        (_, "") => Cause::BadAnswer,
-        (
-            _,
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "ExpiredTokenException"
-            | "MissingAuthenticationTokenException"
-            | "InvalidClientTokenId"
-            | "IncompleteSignatureException"
-            | "SignatureDoesNotMatch"
-            | "IncompleteSignature"
-            | "MissingAuthenticationToken"
-            | "OptInRequired",
-        ) => Cause::Credentials,
-        (404, _) => Cause::NotFound,
-        (401 | 403, _) => Cause::Denied,
-        (400 | 415, _) => Cause::InvalidRequest,
-        (409, _) => Cause::Configuration,
-        // The service's own failures; the other named 5xx tell of the function's configuration.
-        (500.., "ServiceException" | "InternalFailure" | "ServiceUnavailable") => Cause::Service,
-        (500.., _) => Cause::Configuration,
-        _ => Cause::BadAnswer,
-    }
-}
-
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
-        (*error).source()
-    })
-}
-
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    chain(error).find_map(|error| error.downcast_ref::<T>())
-}
-
-/// Whether the error came before there was a connection, so that nothing was sent.
-fn connect_failed(error: &(dyn StdError + 'static)) -> bool {
-    find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
-        || chain(error).any(|error| error.to_string().contains("HTTP connect timeout"))
-}
-
-fn root(error: &(dyn StdError + 'static)) -> String {
-    let deepest = chain(error)
-        .last()
-        .map(|error| error.to_string())
-        .unwrap_or_default();
-    format!("{}.", quotable(deepest.trim_end_matches('.')))
-}
-
-/// What the providers say, which never holds a secret, without the nested structure around it.
-fn credentials_problem(error: &(dyn StdError + 'static)) -> String {
-    match find::<CredentialsError>(error) {
-        Some(error) => format!("{}.", quotable(&DisplayErrorContext(error).to_string())),
-        None => String::new(),
-    }
 }

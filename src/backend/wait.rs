@@ -1,8 +1,8 @@
 //! Waiting for the network thread as an ordinary backend waits: on its latch, open to interrupts.
 
 use crate::backend;
+use crate::backend::runtime::Task;
 use crate::error::Error;
-use crate::runtime::Task;
 use pgrx::pg_sys;
 
 /// Waits for a task's result. Raises PostgreSQL's own error when the query is cancelled, which drops the

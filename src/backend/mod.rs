@@ -1,14 +1,21 @@
 //! What a backend keeps between statements: its network thread and its clients. The only state of that kind.
 //!
+//! - [`config`] is what catalogs and settings say about a foreign table and a role.
+//! - [`runtime`] is the network thread, [`wait`] the backend's waiting for it.
+//!
 //! A client is found by server, role and effective configuration, so a changed option or mapping simply
 //! leads to another client, and no two roles ever share one.
 
-use crate::config::Config;
+pub mod config;
+mod runtime;
+pub mod wait;
+
 use crate::error::Error;
+use crate::lambda::request::InvokeRequest;
 use crate::lambda::{self, Client, ClientConfig, InvokeResponse};
-use crate::request::InvokeRequest;
-use crate::runtime::{Runtime, Task};
+use config::Config;
 use pgrx::{pg_guard, pg_sys};
+use runtime::{Runtime, Task};
 use std::cell::RefCell;
 use std::sync::Arc;
 use tokio::sync::OnceCell;

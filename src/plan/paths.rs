@@ -1,15 +1,14 @@
-//! Planning: which clauses become bindings, which paths there are, and what the plan carries to the scan.
+//! Paths: the ways to run a scan, alone and as the inner side of joins, and what they cost.
 //!
 //! The rule that paths follow: a clause that can give an input column its values always does. Otherwise
 //! the same query would make other invocations with another plan. So a scan has one path for each choice of outer
 //! relations that covers all such clauses, and a last resort that names what is missing when it is run.
 
-use crate::clause::{self, Binding, Kind};
+use super::clause::{self, Binding, Kind};
+use super::{Relation, infos};
 use crate::columns::{Column, Layout};
-use crate::compat;
-use crate::error::OrReport;
-use crate::nodes;
-use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use crate::postgres::{compat, nodes};
+use pgrx::{pg_guard, pg_sys};
 
 /// Cost of one invocation: a hundred times a page read, so that everything that can be filtered first is.
 const INVOCATION_COST: f64 = 100.0;
@@ -19,66 +18,6 @@ const IMPOSSIBLE_COST: f64 = 1e30;
 const UNKNOWN_LENGTH: f64 = 10.0;
 /// Most choices of outer relations that are looked at.
 const MAX_CHOICES: usize = 64;
-
-/// What planning one relation learns first and uses later.
-struct Relation {
-    layout: Layout,
-}
-
-/// What a plan carries to the scan, beside its expressions: lists of integers, since a cached plan is copied.
-pub struct PlanData {
-    /// The bindings, whose expressions are `fdw_exprs` of the plan.
-    pub bindings: Vec<Binding>,
-    /// Columns that the query reads; `None` reads all.
-    pub used: Option<Vec<i16>>,
-    /// The input column without which the scan cannot run, and whether a join condition on it was there.
-    pub missing: Option<(Column, bool)>,
-}
-
-/// Callback: estimates a relation's size.
-///
-/// # Safety
-/// Called by the planner.
-#[pg_guard]
-pub unsafe extern "C-unwind" fn get_foreign_rel_size(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-    table: pg_sys::Oid,
-) {
-    // SAFETY: the planner holds a lock on the table, and its structures live until planning ends, as does
-    // the current memory context, which drops what is kept in it also after an error.
-    unsafe {
-        let open = pg_sys::table_open(table, pg_sys::NoLock as _);
-        let layout = Layout::read(open);
-        pg_sys::table_close(open, pg_sys::NoLock as _);
-        let relation = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Relation {
-            layout: layout.or_report(),
-        });
-        (*baserel).fdw_private = relation.cast();
-
-        let (mut bound, mut filters) = (Vec::new(), std::ptr::null_mut());
-        for info in infos((*baserel).baserestrictinfo) {
-            match clause::classify(
-                root,
-                (*baserel).relid,
-                &(*relation).layout,
-                (*info).clause.cast(),
-            ) {
-                Some(binding) => bound.push(binding),
-                None => filters = pg_sys::lappend(filters, info.cast()),
-            }
-        }
-        let selectivity = pg_sys::clauselist_selectivity(
-            root,
-            filters,
-            (*baserel).relid as _,
-            pg_sys::JoinType::JOIN_INNER,
-            std::ptr::null_mut(),
-        );
-        (*baserel).tuples = estimate(&bound);
-        (*baserel).rows = pg_sys::clamp_row_est((*baserel).tuples * selectivity);
-    }
-}
 
 /// Callback: offers the paths.
 ///
@@ -100,11 +39,14 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
             .collect();
         let needs = join_needs(root, baserel, layout);
         // The last resort, or the one path where no join gives any values.
-        let missing = needs
-            .iter()
-            .find_map(|need| need.column)
-            .map(|column| (column, true))
-            .or_else(|| unbound(layout, &own));
+        let missing = match (needs.first(), unbound(layout, &own)) {
+            (Some(need), _) => Some((need.column, true)),
+            (None, Some((Column::Payload, _))) => Some((
+                Column::Payload,
+                outer_join_keeps_payload(root, baserel, layout),
+            )),
+            (None, unbound) => unbound,
+        };
         let invocations = (*baserel).tuples;
         add_path(
             root,
@@ -136,143 +78,8 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
     }
 }
 
-/// Callback: turns the chosen path into a plan.
-///
-/// # Safety
-/// Called by the planner.
-#[pg_guard]
-pub unsafe extern "C-unwind" fn get_foreign_plan(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-    _table: pg_sys::Oid,
-    best_path: *mut pg_sys::ForeignPath,
-    tlist: *mut pg_sys::List,
-    scan_clauses: *mut pg_sys::List,
-    outer_plan: *mut pg_sys::Plan,
-) -> *mut pg_sys::ForeignScan {
-    // SAFETY: as above. Only palloc'd lists go into the plan.
-    unsafe {
-        let layout = &(*(*baserel).fdw_private.cast::<Relation>()).layout;
-        let nil: *mut pg_sys::List = std::ptr::null_mut();
-        let (mut filters, mut expressions, mut recheck, mut bindings) = (nil, nil, nil, nil);
-        for info in infos(scan_clauses) {
-            // A clause without variables is checked once, by a Result node above the scan.
-            if (*info).pseudoconstant {
-                continue;
-            }
-            let clause = (*info).clause.cast::<pg_sys::Node>();
-            let Some(binding) = clause::classify(root, (*baserel).relid, layout, clause) else {
-                filters = pg_sys::lappend(filters, clause.cast());
-                continue;
-            };
-            for number in [
-                binding.attribute.number.into(),
-                binding.kind as i32,
-                binding.collation.to_u32() as i32,
-            ] {
-                bindings = pg_sys::lappend_int(bindings, number);
-            }
-            if !binding.expression.is_null() {
-                expressions = pg_sys::lappend(expressions, binding.expression.cast());
-            }
-            recheck = pg_sys::lappend(recheck, clause.cast());
-        }
-        let mut private = pg_sys::lappend(nil, bindings.cast());
-        private = pg_sys::lappend(private, used_columns(baserel, filters).cast());
-        private = pg_sys::lappend(private, (*best_path).fdw_private.cast());
-        pg_sys::make_foreignscan(
-            tlist,
-            filters,
-            (*baserel).relid,
-            expressions,
-            private,
-            nil,
-            recheck,
-            outer_plan,
-        )
-    }
-}
-
-impl PlanData {
-    /// Whether the query reads a column.
-    pub fn reads(&self, number: i16) -> bool {
-        self.used.as_ref().is_none_or(|used| used.contains(&number))
-    }
-
-    /// Reads back what [`get_foreign_plan`] put into a plan.
-    ///
-    /// # Safety
-    /// `plan` is a plan of this wrapper's for a table of that layout.
-    pub unsafe fn read(plan: *mut pg_sys::ForeignScan, layout: &Layout) -> PlanData {
-        // SAFETY: the lists have the shape that get_foreign_plan gave them.
-        unsafe {
-            let numbers = |place: usize| -> Vec<i32> {
-                let list = nodes::nth((*plan).fdw_private, place);
-                nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
-            };
-            let mut next_expression = nodes::pointers((*plan).fdw_exprs);
-            let bindings = numbers(0)
-                .chunks_exact(3)
-                .filter_map(|binding| {
-                    let kind = Kind::from_number(binding[1])?;
-                    Some(Binding {
-                        attribute: *layout.attribute(binding[0] as i16)?,
-                        kind,
-                        collation: pg_sys::Oid::from(binding[2] as u32),
-                        expression: match kind {
-                            Kind::Null => std::ptr::null_mut(),
-                            _ => next_expression.next()?,
-                        },
-                    })
-                })
-                .collect();
-            let used: Vec<i16> = numbers(1).iter().map(|number| *number as i16).collect();
-            let missing = match numbers(2)[..] {
-                [column, in_join] => {
-                    Column::from_number(column).map(|column| (column, in_join != 0))
-                }
-                _ => None,
-            };
-            PlanData {
-                bindings,
-                used: (!used.contains(&0)).then_some(used),
-                missing,
-            }
-        }
-    }
-}
-
-unsafe fn infos(list: *mut pg_sys::List) -> impl Iterator<Item = *mut pg_sys::RestrictInfo> {
-    // SAFETY: the planner's clause lists hold RestrictInfos.
-    unsafe { nodes::pointers(list) }
-}
-
-/// The columns that the target list and the filters read, 0 standing for the whole row.
-unsafe fn used_columns(
-    baserel: *mut pg_sys::RelOptInfo,
-    filters: *mut pg_sys::List,
-) -> *mut pg_sys::List {
-    // SAFETY: both are expressions of the planner's.
-    unsafe {
-        let mut used = std::ptr::null_mut();
-        let targets = (*(*baserel).reltarget).exprs;
-        pg_sys::pull_varattnos(targets.cast(), (*baserel).relid, &mut used);
-        pg_sys::pull_varattnos(filters.cast(), (*baserel).relid, &mut used);
-        let mut columns = std::ptr::null_mut();
-        let mut member = pg_sys::bms_next_member(used, -1);
-        while member >= 0 {
-            let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
-            if number >= 0 {
-                columns = pg_sys::lappend_int(columns, number);
-            }
-            member = pg_sys::bms_next_member(used, member);
-        }
-        columns
-    }
-}
-
 /// The invocations that bindings make: the product of their values, each clause on a column narrowing it.
-fn estimate(bindings: &[Binding]) -> f64 {
+pub fn estimate(bindings: &[Binding]) -> f64 {
     Column::INPUTS
         .into_iter()
         .filter_map(|column| {
@@ -303,6 +110,18 @@ unsafe fn has_known_length(array: *mut pg_sys::Node) -> bool {
     unsafe {
         pgrx::is_a(array, pg_sys::NodeTag::T_Const)
             || pgrx::is_a(array, pg_sys::NodeTag::T_ArrayExpr)
+            || joined_arrays(array)
+                .is_some_and(|joined| nodes::pointers(joined).all(|array| has_known_length(array)))
+    }
+}
+
+/// The two arrays that an OR put together.
+unsafe fn joined_arrays(array: *mut pg_sys::Node) -> Option<*mut pg_sys::List> {
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        let call = pgrx::is_a(array, pg_sys::NodeTag::T_FuncExpr)
+            .then(|| &*array.cast::<pg_sys::FuncExpr>())?;
+        (call.funcid.to_u32() == pg_sys::F_ARRAY_CAT).then_some(call.args)
     }
 }
 
@@ -323,14 +142,18 @@ unsafe fn array_length(array: *mut pg_sys::Node) -> f64 {
             let elements = (*array.cast::<pg_sys::ArrayExpr>()).elements;
             return nodes::length(elements) as f64;
         }
+        if let Some(joined) = joined_arrays(array) {
+            return nodes::pointers(joined)
+                .map(|array| array_length(array))
+                .sum();
+        }
         UNKNOWN_LENGTH
     }
 }
 
-/// A column that join conditions give values, or a lateral reference.
+/// A column that a join condition gives values.
 struct Need {
-    /// `None` for a lateral reference.
-    column: Option<Column>,
+    column: Column,
     /// Any one of these sets of outer relations satisfies it.
     alternatives: Vec<pg_sys::Relids>,
 }
@@ -353,7 +176,7 @@ unsafe fn join_needs(
             .filter_map(|info| {
                 let binding = usable(info)?;
                 Some(Need {
-                    column: Some(binding.attribute.column),
+                    column: binding.attribute.column,
                     alternatives: vec![(*info).clause_relids],
                 })
             })
@@ -378,13 +201,30 @@ unsafe fn join_needs(
                     .collect();
                 if !alternatives.is_empty() {
                     needs.push(Need {
-                        column: Some(column),
+                        column,
                         alternatives,
                     });
                 }
             }
         }
         needs
+    }
+}
+
+/// Whether a condition on the payload is there that only an outer join above the scan may check, for the sake of
+/// the message.
+unsafe fn outer_join_keeps_payload(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    layout: &Layout,
+) -> bool {
+    // SAFETY: the planner's structures.
+    unsafe {
+        infos((*baserel).joininfo)
+            .filter_map(|info| {
+                clause::classify(root, (*baserel).relid, layout, (*info).clause.cast())
+            })
+            .any(|binding| binding.attribute.column == Column::Payload)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Recognises the clauses that give an input column its values.
 //!
-//! `column = x`, `column IS NOT DISTINCT FROM x`, `column = ANY (array)` and `column IS NULL`, where the
+//! `column = x`, `column IS NOT DISTINCT FROM x`, `column = ANY (array)`, `column IS NULL`, and
+//! `column = x OR column = y`, which is what `column IN (x, y)` becomes where x or y is not a constant. The
 //! right side is not volatile and holds no column of the table itself. Everything else filters rows and is
 //! left to the executor.
 
 use crate::columns::{Attribute, Column, Layout};
-use crate::compat;
-use crate::nodes;
-use pgrx::{is_a, pg_sys};
+use crate::postgres::compat;
+use crate::postgres::nodes;
+use pgrx::{PgBox, is_a, pg_sys};
 
 /// How a binding's expression gives values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,11 +72,14 @@ pub unsafe fn classify(
             let (column, right, collation) = equality(relid, layout, clause.cast())?;
             (column, right, Kind::Equal, collation)
         } else if is_a(clause, pg_sys::NodeTag::T_BoolExpr) {
-            let not = &*clause.cast::<pg_sys::BoolExpr>();
-            if not.boolop != pg_sys::BoolExprType::NOT_EXPR {
+            let boolean = &*clause.cast::<pg_sys::BoolExpr>();
+            if boolean.boolop == pg_sys::BoolExprType::OR_EXPR {
+                return either(root, relid, layout, boolean.args);
+            }
+            if boolean.boolop != pg_sys::BoolExprType::NOT_EXPR {
                 return None;
             }
-            let distinct = nodes::nth(not.args, 0)?;
+            let distinct = nodes::nth(boolean.args, 0)?;
             if !is_a(distinct, pg_sys::NodeTag::T_DistinctExpr) {
                 return None;
             }
@@ -113,6 +117,68 @@ pub unsafe fn classify(
             collation,
             expression: coerce(right, column, kind)?,
         })
+    }
+}
+
+/// Recognises an OR of equalities of one column, as a list of their values.
+unsafe fn either(
+    root: *mut pg_sys::PlannerInfo,
+    relid: pg_sys::Index,
+    layout: &Layout,
+    arms: *mut pg_sys::List,
+) -> Option<Binding> {
+    // SAFETY: the arms are expressions of the planner's. array_cat takes a null array for an empty one.
+    unsafe {
+        let mut whole: Option<Binding> = None;
+        for arm in nodes::pointers(arms) {
+            let mut binding = classify(root, relid, layout, arm)?;
+            let element_type = value_type(&binding.attribute);
+            let array_type = array_type(&binding.attribute);
+            if binding.kind == Kind::Equal {
+                let array =
+                    PgBox::<pg_sys::ArrayExpr>::alloc_node(pg_sys::NodeTag::T_ArrayExpr).into_pg();
+                (*array).array_typeid = array_type;
+                (*array).array_collid = pg_sys::exprCollation(binding.expression);
+                (*array).element_typeid = element_type;
+                (*array).elements =
+                    pg_sys::lappend(std::ptr::null_mut(), binding.expression.cast());
+                (*array).location = -1;
+                binding.kind = Kind::Any;
+                binding.expression = array.cast();
+            }
+            whole = Some(match whole {
+                None => binding,
+                Some(whole)
+                    if binding.kind == Kind::Any
+                        && whole.attribute.column == binding.attribute.column
+                        && whole.collation == binding.collation =>
+                {
+                    let arguments = pg_sys::lappend(std::ptr::null_mut(), whole.expression.cast());
+                    let arguments = pg_sys::lappend(arguments, binding.expression.cast());
+                    let joined = pg_sys::makeFuncExpr(
+                        pg_sys::Oid::from(pg_sys::F_ARRAY_CAT),
+                        array_type,
+                        arguments,
+                        pg_sys::exprCollation(binding.expression),
+                        pg_sys::InvalidOid,
+                        pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+                    );
+                    Binding {
+                        expression: joined.cast(),
+                        ..whole
+                    }
+                }
+                _ => return None,
+            });
+        }
+        whole.filter(|binding| binding.kind == Kind::Any)
+    }
+}
+
+fn array_type(attribute: &Attribute) -> pg_sys::Oid {
+    match value_type(attribute) {
+        pg_sys::JSONBOID => pg_sys::JSONBARRAYOID,
+        _ => pg_sys::TEXTARRAYOID,
     }
 }
 
@@ -214,10 +280,9 @@ unsafe fn coerce(
     attribute: Attribute,
     kind: Kind,
 ) -> Option<*mut pg_sys::Node> {
-    let target = match (kind, value_type(&attribute)) {
-        (Kind::Any, pg_sys::JSONBOID) => pg_sys::JSONBARRAYOID,
-        (Kind::Any, _) => pg_sys::TEXTARRAYOID,
-        (_, value_type) => value_type,
+    let target = match kind {
+        Kind::Any => array_type(&attribute),
+        _ => value_type(&attribute),
     };
     // SAFETY: an expression has a type, and without a parse state the coercion adds nothing but nodes.
     unsafe {

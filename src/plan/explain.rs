@@ -1,11 +1,12 @@
 //! What EXPLAIN says of a scan: what is bound to what, how many values, and what was invoked.
 
-use crate::clause::{Binding, Kind};
+use crate::backend::config;
 use crate::columns::{Column, Layout};
 use crate::error::OrReport;
-use crate::plan::{self, PlanData};
+use crate::plan::clause::{Binding, Kind};
+use crate::plan::{PlanData, paths};
+use crate::postgres::nodes;
 use crate::scan::Scan;
-use crate::{config, nodes};
 use pgrx::{is_a, pg_guard, pg_sys};
 use std::ffi::{CStr, CString};
 
@@ -36,7 +37,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         if !bindings.is_empty() {
             text(es, c"Bound", &bindings.join(", "));
         }
-        match (data.missing, plan::known_values(&data.bindings)) {
+        match (data.missing, paths::known_values(&data.bindings)) {
             (Some((column, in_join)), _)
                 if in_join || column != Column::FunctionName || inputs.function_name.is_none() =>
             {
@@ -63,8 +64,13 @@ unsafe fn print_bindings(
         let prefix = (*es).verbose || nodes::length((*es).rtable) > 1;
         let context =
             pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan, ancestors((*es).pstmt, plan));
-        bindings
-            .iter()
+        Column::INPUTS
+            .into_iter()
+            .flat_map(|column| {
+                bindings
+                    .iter()
+                    .filter(move |binding| binding.attribute.column == column)
+            })
             .map(|binding| {
                 let left = format!(
                     "{} {}",

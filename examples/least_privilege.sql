@@ -1,0 +1,43 @@
+-- A role that can invoke one function and no other. Run this as a superuser.
+--
+-- Four things keep the role to the function: the table fixes it, the role may read that table only, it has no
+-- USAGE on the server (so it can't make another table there, nor see the keys), and the IAM user
+-- behind the keys is allowed that function only (examples/iam-policy.json).
+
+CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;
+
+CREATE ROLE greeter;
+
+-- Elsewhere, add OPTIONS (region '…'): here aws_lambda.region says it.
+CREATE SERVER greeter_lambda FOREIGN DATA WRAPPER aws_lambda_fdw;
+
+-- These are AWS's own example keys. With real ones, see to it that this statement is not logged (log_statement).
+CREATE USER MAPPING FOR greeter SERVER greeter_lambda
+    OPTIONS (access_key_id 'AKIDEXAMPLE', secret_access_key 'wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY');
+
+-- A table need not have all columns. Without function_name it invokes the function of its options only.
+CREATE FOREIGN TABLE greetings (payload jsonb, response jsonb)
+    SERVER greeter_lambda OPTIONS (function_name 'hello');
+GRANT SELECT ON greetings TO greeter;
+
+SET ROLE greeter;
+
+SELECT response->>'greeting' AS greeting FROM greetings WHERE payload = '{"name": "Ada"}';
+
+-- The role sees its mapping, but not the options in it.
+SELECT srvname, usename, umoptions FROM pg_user_mappings;
+
+-- Each of the rest is refused.
+\set ON_ERROR_STOP off
+SELECT * FROM aws_lambda.invoke('geocode', '{"city": "Lima"}'::jsonb);
+SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'geocode' AND payload = '{}';
+SELECT response FROM greetings WHERE function_name = 'geocode' AND payload = '{}';
+CREATE FOREIGN TABLE pg_temp.geocode (payload jsonb, response jsonb)
+    SERVER greeter_lambda OPTIONS (function_name 'geocode');
+\set ON_ERROR_STOP on
+
+RESET ROLE;
+
+DROP FOREIGN TABLE greetings;
+DROP SERVER greeter_lambda CASCADE;
+DROP ROLE greeter;

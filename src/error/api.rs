@@ -1,0 +1,129 @@
+//! Invocations without a result: why, and what is said for each cause.
+
+use super::Row;
+use pgrx::PgSqlErrorCode;
+
+/// An invocation without a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiFailure {
+    /// Which row of the table of errors applies.
+    pub cause: Cause,
+    /// What the client said, in the form `Code: message`.
+    pub said: String,
+    /// Further facts as sentences; empty when there are none.
+    pub facts: String,
+}
+
+/// Why an invocation has no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection was made: the function did not run.
+    Connect,
+    /// No connection was made in time: the function did not run.
+    ConnectTimeout,
+    /// Nothing, or not all, came back in time: the function may have run.
+    RequestTimeout,
+    /// The connection broke after the request was sent: the function may have run.
+    ConnectionLost,
+    /// What came back is not an answer of Lambda's: the function may have run.
+    BadAnswer,
+    /// HTTP 429.
+    Throttled,
+    /// Lambda knows the caller and refuses.
+    Denied,
+    /// No usable credentials, or Lambda does not accept them.
+    Credentials,
+    /// No such function, alias or version.
+    NotFound,
+    /// Payload or response over Lambda's limits.
+    TooLarge,
+    /// Lambda finds the request itself wrong.
+    InvalidRequest,
+    /// The function's own configuration keeps it from running.
+    Configuration,
+    /// Lambda failed.
+    Service,
+    /// No region is known: nothing was sent.
+    NoRegion,
+    /// The client could not build the request: nothing was sent.
+    Client,
+}
+
+impl ApiFailure {
+    pub(super) fn row(&self) -> Row {
+        use PgSqlErrorCode::*;
+        let (sqlstate, hint) = match self.cause {
+            Cause::Connect => (
+                ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "The function did not run. Check the region, the network path to Lambda, and the server option endpoint_url or aws_lambda.endpoint_override.",
+            ),
+            Cause::ConnectTimeout => (
+                ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
+                "The function did not run. Check the network path to Lambda, or raise aws_lambda.connect_timeout_ms or the server option connect_timeout_ms.",
+            ),
+            Cause::RequestTimeout => (
+                ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+                "The function may have run. If it needs longer, raise aws_lambda.request_timeout_ms or the server option request_timeout_ms.",
+            ),
+            Cause::ConnectionLost => (
+                ERRCODE_CONNECTION_FAILURE,
+                "The function may have run. It was not invoked again.",
+            ),
+            Cause::BadAnswer => (
+                ERRCODE_PROTOCOL_VIOLATION,
+                "The function may have run. Check that the endpoint is Lambda's.",
+            ),
+            Cause::Throttled => (
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "The function did not run. Try again later, or raise its concurrency in Lambda.",
+            ),
+            Cause::Denied => (
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                "Allow the action lambda:InvokeFunction on the function to the credentials in use.",
+            ),
+            Cause::Credentials => (
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "Check the user mapping's keys, the role to assume, or the credentials that the server process finds on its machine, and the machine's clock.",
+            ),
+            Cause::NotFound => (
+                ERRCODE_UNDEFINED_FUNCTION,
+                "Check the function's name, its region, and the alias or version.",
+            ),
+            Cause::TooLarge => (
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "Lambda takes 6 MB as a synchronous payload or response, and 1 MB as an event.",
+            ),
+            Cause::InvalidRequest => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "Check the payload and the other values of the invocation.",
+            ),
+            Cause::Configuration => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "Check the function's configuration in Lambda.",
+            ),
+            Cause::Service => (
+                ERRCODE_SYSTEM_ERROR,
+                "The function may have run. It was not invoked again.",
+            ),
+            Cause::NoRegion => (
+                ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
+                "Name the region in the call, in the server option region, or in aws_lambda.region.",
+            ),
+            Cause::Client => (
+                ERRCODE_FDW_ERROR,
+                "Nothing was sent. Check the options of the server and of the user mapping.",
+            ),
+        };
+        let mut detail = format!(
+            "AWS Lambda client returned '{}'.",
+            self.said.trim_end_matches('.')
+        );
+        if !self.facts.is_empty() {
+            detail.push(' ');
+            detail.push_str(&self.facts);
+        }
+        Row::new(sqlstate, "invoke API failed")
+            .detail(detail)
+            .hint(hint)
+    }
+}

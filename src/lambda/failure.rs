@@ -1,0 +1,240 @@
+//! From the SDK's errors to ours: what went wrong, and whether the function may have run.
+
+use crate::error::{ApiFailure, Cause, quotable};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::operation::RequestId;
+use aws_sdk_lambda::operation::invoke::InvokeError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use std::error::Error as StdError;
+use std::time::Duration;
+
+/// Codes, or how they begin, of errors that the function's configuration causes, whatever their HTTP status.
+const CONFIGURATION: [&str; 13] = [
+    "EC2",
+    "EFS",
+    "ENI",
+    "InvalidRuntime",
+    "InvalidSecurityGroup",
+    "InvalidSubnet",
+    "InvalidZipFile",
+    "KMS",
+    "NoPublishedVersion",
+    "RecursiveInvocation",
+    "Resource",
+    "SnapStart",
+    "SubnetIP",
+];
+
+/// Finds the row of the table of errors for what the SDK reports. `sent` tells whether the request got as far as the
+/// HTTP client, and `place` where that connects to.
+pub fn from_sdk(
+    error: &SdkError<InvokeError, HttpResponse>,
+    sent: bool,
+    place: &str,
+) -> ApiFailure {
+    if let SdkError::ServiceError(service) = error {
+        let status = service.raw().status().as_u16();
+        return answered(status, service.err());
+    }
+    let failure = |cause, said: &str| ApiFailure {
+        cause,
+        said: said.to_owned(),
+        facts: root(error),
+    };
+    if let Some(problem) = find::<CredentialsError>(error) {
+        return ApiFailure {
+            facts: credentials_problem(problem),
+            ..failure(Cause::Credentials, "No usable credentials")
+        };
+    }
+    if !sent {
+        return failure(Cause::Client, "Request could not be built");
+    }
+    let timed_out = matches!(error, SdkError::DispatchFailure(dispatch) if dispatch.is_timeout());
+    if connect_failed(error) {
+        let (cause, said) = if timed_out {
+            (Cause::ConnectTimeout, "Connection timed out")
+        } else {
+            (Cause::Connect, "Unable to connect to endpoint")
+        };
+        return ApiFailure {
+            facts: format!("Connecting to {place}: {}", root(error)),
+            ..failure(cause, said)
+        };
+    }
+    if timed_out || matches!(error, SdkError::TimeoutError(_)) {
+        return failure(Cause::RequestTimeout, "Request timed out");
+    }
+    match find::<hyper::Error>(error) {
+        Some(http) if !http.is_parse() => failure(Cause::ConnectionLost, "Connection lost"),
+        None if matches!(error, SdkError::DispatchFailure(_)) => {
+            failure(Cause::ConnectionLost, "Connection lost")
+        }
+        _ => failure(Cause::BadAnswer, "Answer could not be read"),
+    }
+}
+
+/// The time-out of an attempt.
+pub fn timed_out(limit: Duration, sent: bool) -> ApiFailure {
+    let limit = limit.as_millis();
+    if sent {
+        ApiFailure {
+            cause: Cause::RequestTimeout,
+            said: "Request timed out".to_owned(),
+            facts: format!("No complete answer came within {limit} ms."),
+        }
+    } else {
+        ApiFailure {
+            cause: Cause::Credentials,
+            said: "No usable credentials".to_owned(),
+            facts: format!("None came within {limit} ms, so nothing was sent."),
+        }
+    }
+}
+
+/// Lambda's own refusal, or a proxy's.
+fn answered(status: u16, error: &InvokeError) -> ApiFailure {
+    let meta = error.meta();
+    let mut said = match meta.code() {
+        Some(code) => quotable(code),
+        None => "Unexpected answer".to_owned(),
+    };
+    if let Some(message) = meta.message() {
+        said = format!("{said}: {}", quotable(message));
+    }
+    let mut facts = format!("HTTP status {status}");
+    if meta.code().is_none() {
+        facts.push_str(" without an error code");
+    }
+    if let Some(id) = meta.request_id() {
+        facts.push_str(&format!(", request id {}", quotable(id)));
+    }
+    facts.push('.');
+    ApiFailure {
+        cause: cause(status, meta.code().unwrap_or_default()),
+        said,
+        facts,
+    }
+}
+
+fn cause(status: u16, code: &str) -> Cause {
+    match (status, code) {
+        (429, _)
+        | (_, "ThrottlingException" | "Throttling" | "ThrottledException" | "RequestThrottled") => {
+            Cause::Throttled
+        }
+        (413, _) | (_, "RequestTooLargeException") => Cause::TooLarge,
+        // Lambda names its errors; what has no name is a proxy's.
+        (_, "") => Cause::BadAnswer,
+        (
+            _,
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "ExpiredTokenException"
+            | "MissingAuthenticationTokenException"
+            | "InvalidClientTokenId"
+            | "IncompleteSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "OptInRequired",
+        ) => Cause::Credentials,
+        (404, _) => Cause::NotFound,
+        (_, code) if CONFIGURATION.iter().any(|start| code.starts_with(start)) => {
+            Cause::Configuration
+        }
+        (401 | 403, _) => Cause::Denied,
+        (400 | 415, _) => Cause::InvalidRequest,
+        (500.., _) => Cause::Service,
+        _ => Cause::BadAnswer,
+    }
+}
+
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (*error).source()
+    })
+}
+
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    chain(error).find_map(|error| error.downcast_ref::<T>())
+}
+
+/// Whether the error came before there was a connection, so that nothing was sent.
+fn connect_failed(error: &(dyn StdError + 'static)) -> bool {
+    find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
+        || chain(error).any(|error| error.to_string().contains("HTTP connect timeout"))
+}
+
+/// The innermost error, as a sentence.
+fn root(error: &(dyn StdError + 'static)) -> String {
+    let innermost = chain(error)
+        .last()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    sentence(&innermost)
+}
+
+/// What STS or a provider says, which never holds a secret.
+fn credentials_problem(error: &(dyn StdError + 'static)) -> String {
+    match find::<AssumeRoleError>(error) {
+        Some(refused) => sentence(&format!(
+            "AssumeRole returned '{}: {}'",
+            refused.code().unwrap_or("no error code"),
+            refused.message().unwrap_or("no message")
+        )),
+        None => root(error),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let text = quotable(text.trim_end_matches('.'));
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes() {
+        assert_eq!(cause(429, "TooManyRequestsException"), Cause::Throttled);
+        assert_eq!(cause(400, "ThrottlingException"), Cause::Throttled);
+        assert_eq!(cause(403, "AccessDeniedException"), Cause::Denied);
+        assert_eq!(cause(403, "InvalidSignatureException"), Cause::Credentials);
+        assert_eq!(cause(403, "EFSMountFailureException"), Cause::Configuration);
+        assert_eq!(cause(410, "EFSIOException"), Cause::Configuration);
+        assert_eq!(cause(502, "KMSAccessDeniedException"), Cause::Configuration);
+        assert_eq!(cause(502, "EC2ThrottledException"), Cause::Configuration);
+        assert_eq!(cause(404, "ResourceNotFoundException"), Cause::NotFound);
+        assert_eq!(
+            cause(409, "ResourceConflictException"),
+            Cause::Configuration
+        );
+        assert_eq!(cause(413, "RequestTooLargeException"), Cause::TooLarge);
+        assert_eq!(
+            cause(400, "InvalidRequestContentException"),
+            Cause::InvalidRequest
+        );
+        assert_eq!(cause(500, "ServiceException"), Cause::Service);
+        assert_eq!(cause(503, "ServiceUnavailableException"), Cause::Service);
+        assert_eq!(cause(502, ""), Cause::BadAnswer);
+    }
+
+    #[test]
+    fn sentences() {
+        assert_eq!(
+            sentence("invalid version parsed."),
+            "Invalid version parsed."
+        );
+        assert_eq!(sentence(""), "");
+    }
+}

@@ -1,0 +1,4 @@
+//! PostgreSQL's structures where pgrx leaves them as they are.
+
+pub mod compat;
+pub mod nodes;
