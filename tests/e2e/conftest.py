@@ -1,0 +1,68 @@
+"""What the end-to-end tests share: a database per module, sessions in it, the scripted endpoint and the emulator.
+
+They run under `tests/harness/run --endpoint --emulator --auth`, where the server process has no AWS credentials of its
+own and the settings point to the scripted endpoint.
+"""
+
+import os
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import scripted
+from emulator import Emulator
+from tables import options
+
+
+@pytest.fixture(scope="module")
+def database(request):
+    """A database with the extension, where everyone signs with a key that the scripted endpoint knows."""
+    name = sql.Identifier(request.module.__name__)
+    with psycopg.connect(autocommit=True) as administrator:
+        administrator.execute(sql.SQL("CREATE DATABASE {}").format(name))
+    with psycopg.connect(dbname=request.module.__name__, autocommit=True) as session:
+        session.execute("CREATE EXTENSION aws_lambda CASCADE")
+        session.execute(
+            sql.SQL("CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda {}").format(options(scripted.EXAMPLE_KEYS))
+        )
+    yield request.module.__name__
+    with psycopg.connect(autocommit=True) as administrator:
+        administrator.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def connect(database):
+    """Opens sessions in the module's database; they are closed after the test."""
+    opened = []
+
+    def open_session():
+        opened.append(psycopg.connect(dbname=database, autocommit=True))
+        return opened[-1]
+
+    yield open_session
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def session(connect):
+    """A new session, so with a backend that has not invoked anything yet."""
+    return connect()
+
+
+@pytest.fixture
+def endpoint():
+    """The scripted endpoint, with nothing counted so far."""
+    scripted.reset()
+    return scripted
+
+
+@pytest.fixture(scope="session")
+def emulator():
+    """The emulator as its administrator sees it."""
+    return Emulator(
+        os.environ["EMULATOR_URL"],
+        os.environ["EMULATOR_ACCESS_KEY_ID"],
+        os.environ["EMULATOR_SECRET_ACCESS_KEY"],
+    )

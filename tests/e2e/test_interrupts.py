@@ -1,0 +1,206 @@
+"""A backend that waits for Lambda can be interrupted, uses no CPU, and leaves its signals to its main thread."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import signal
+import time
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import tables
+from scripted import EXAMPLE_KEYS, URL, functions, invoke, wait_for_invocations, wait_until
+from tables import failure
+
+HANGING_ROLE = "arn:aws:iam::123456789012:role/hang"
+
+
+@pytest.fixture
+def patient(session):
+    """A session whose invocations may take as long as they like."""
+    session.execute("SET aws_lambda.request_timeout_ms = 900000")
+    return session
+
+
+@contextlib.contextmanager
+def waiting(session, function="hang"):
+    """Runs an invocation in the background, and goes on once the endpoint has it."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        statement = pool.submit(invoke, session, function)
+        try:
+            wait_for_invocations(1)
+            yield statement
+        finally:
+            # For a test that failed before it ended the statement.
+            if not statement.done():
+                session.cancel()
+
+
+def pid_of(session):
+    return session.info.backend_pid
+
+
+def is_running(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+def error_within_2_s(statement, since):
+    """The error that the statement ends with, and soon."""
+    error = statement.exception(timeout=10)
+    took = time.monotonic() - since
+    print(f"interrupted after {took * 1000:.0f} ms")
+    assert took < 2
+    return error
+
+
+@pytest.mark.parametrize("function", ["hang", "stall-body", "sleep-60000"])
+def test_cancel(patient, connect, endpoint, function):
+    """The statement ends, nothing is sent again, and the session goes on."""
+    other = connect()
+    with waiting(patient, function) as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+        assert error_within_2_s(statement, since).sqlstate == "57014"
+    time.sleep(0.5)
+    assert functions() == [function]
+    assert invoke(patient, "echo", "[1]") == [1]
+    assert functions() == [function, "echo"]
+
+
+def test_cancel_while_a_role_is_assumed(patient, connect, endpoint):
+    """Getting credentials is part of the invocation, so it can be interrupted too."""
+    tables.create_server(patient, "hanging_role", sts_endpoint_url=URL, role_arn=HANGING_ROLE)
+    tables.create_mapping(patient, "hanging_role", "postgres", **EXAMPLE_KEYS)
+    other = connect()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        statement = pool.submit(tables.invoke, patient, "hanging_role", "echo")
+        wait_until(lambda: endpoint.counter("assume_role") == 1)
+        since = time.monotonic()
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+        assert error_within_2_s(statement, since).sqlstate == "57014"
+    assert functions() == []
+    assert invoke(patient, "echo", "[1]") == [1]
+
+
+def test_cancel_many_times(patient, connect, endpoint):
+    """What a cancelled invocation leaves behind does not disturb or end the next ones."""
+    other = connect()
+    for _ in range(20):
+        endpoint.reset()
+        with waiting(patient) as statement:
+            other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+            assert statement.exception(timeout=10).sqlstate == "57014"
+        assert invoke(patient, "echo", "[1]") == [1]
+    assert len(threads(pid_of(patient))) == 2
+
+
+def test_statement_timeout(patient, endpoint):
+    patient.execute("SET statement_timeout = '300ms'")
+    since = time.monotonic()
+    error = failure(invoke, patient, "hang")
+    took = time.monotonic() - since
+    assert error.sqlstate == "57014" and 0.25 < took < 2
+    patient.execute("RESET statement_timeout")
+    assert invoke(patient, "echo", "[1]") == [1]
+    assert functions() == ["hang", "echo"]
+
+
+def test_terminate(patient, connect, endpoint):
+    other, pid = connect(), pid_of(patient)
+    with waiting(patient) as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        assert error_within_2_s(statement, since).sqlstate == "57P01"
+    wait_until(lambda: not is_running(pid), seconds=2)
+    assert functions() == ["hang"]
+
+
+def test_client_goes_away(patient, endpoint):
+    """With client_connection_check_interval, a backend does not wait for an answer that nobody will read."""
+    patient.execute("SET client_connection_check_interval = '200ms'")
+    pid = pid_of(patient)
+    patient.pgconn.send_query(b"SELECT aws_lambda.invoke('hang'::text, '1'::json)")
+    wait_for_invocations(1)
+    patient.close()
+    wait_until(lambda: not is_running(pid), seconds=2)
+    with open(os.environ["PG_LOG"], errors="replace") as log:
+        said = [line for line in log if f"[{pid}] FATAL:" in line]
+    assert len(said) == 1 and "connection to client lost" in said[0]
+    assert functions() == ["hang"]
+
+
+def test_session_ends_without_delay(session):
+    """Ending the network thread does not hold up the end of the backend."""
+    pid = pid_of(session)
+    invoke(session, "echo")
+    session.close()
+    wait_until(lambda: not is_running(pid), seconds=1)
+
+
+def test_wait_event(patient, connect, endpoint):
+    other = connect()
+    with waiting(patient):
+        row = other.execute(
+            "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s", [pid_of(patient)]
+        ).fetchone()
+    assert row == ("active", "Extension")
+
+
+@pytest.mark.parametrize("function", ["hang", "stall-body"])
+def test_waiting_uses_no_cpu(patient, endpoint, function):
+    with waiting(patient, function):
+        before = ticks(pid_of(patient))
+        time.sleep(1)
+        assert ticks(pid_of(patient)) - before < 5
+
+
+def ticks(pid):
+    """CPU time of all threads, normally in hundredths of a second."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def threads(pid):
+    return sorted(map(int, os.listdir(f"/proc/{pid}/task")))
+
+
+def blocked_signals(pid, thread):
+    status = pathlib.Path(f"/proc/{pid}/task/{thread}/status").read_text()
+    mask = int(dict(line.split(":\t") for line in status.splitlines() if ":\t" in line)["SigBlk"], 16)
+    return {s for s in signal.Signals if mask >> (s - 1) & 1}
+
+
+POSTGRES_SIGNALS = {
+    signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2,
+    signal.SIGURG, signal.SIGCHLD, signal.SIGPIPE, signal.SIGFPE,
+}  # fmt: skip
+
+
+def test_one_thread_until_the_first_invocation(session):
+    session.execute("SELECT count(*) FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND false")
+    session.execute("EXPLAIN SELECT * FROM aws_lambda.invoke('echo', '1'::json)")
+    session.execute("LOAD 'aws_lambda_fdw'")
+    assert threads(pid_of(session)) == [pid_of(session)]
+
+
+def test_one_thread_more_after_it(session):
+    before = blocked_signals(pid_of(session), pid_of(session))
+    for _ in range(3):
+        invoke(session, "echo")
+    main, network = threads(pid_of(session))
+    assert main == pid_of(session)
+    assert blocked_signals(main, main) == before
+    assert blocked_signals(main, network) >= POSTGRES_SIGNALS
+
+
+def test_signals_are_blocked_in_every_other_thread(session, endpoint):
+    """A host's name is looked up on a further thread. `127.1` is such a name, one that needs no name server."""
+    session.execute(sql.SQL("SET aws_lambda.endpoint_override = {}").format(URL.replace("127.0.0.1", "127.1")))
+    invoke(session, "echo")
+    main, *others = threads(pid_of(session))
+    assert others
+    for thread in others:
+        assert blocked_signals(main, thread) >= POSTGRES_SIGNALS
