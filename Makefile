@@ -9,6 +9,7 @@
 #   make test            all of it: build, install, and every test
 #   make demo            build, install, and run examples/quickstart.sql against a local Lambda emulator
 #   make psql            the same, and a psql prompt in the place of the examples
+#   make versions        type-check against every PostgreSQL that has a feature, without having it
 #   make clean
 
 PG_CONFIG ?= pg_config
@@ -29,7 +30,7 @@ SQL = $(wildcard sql/*.sql)
 
 EMULATOR = --emulator --functions examples/functions
 
-.PHONY: all build deps venv install installed installcheck unit e2e test demo psql clean
+.PHONY: all build deps venv install installed installcheck unit e2e test demo psql versions clean
 
 all: build
 
@@ -75,7 +76,14 @@ demo: venv installed
 	@echo "==> all of it is stopped and removed again; make psql gives you a prompt in the same place"
 
 psql: venv installed
-	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -o /dev/null -f examples/quickstart.sql; exec psql'
+	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -f examples/quickstart.sql > /dev/null 2>&1; exec psql'
+
+# DOCS_RS makes pgrx use the bindings it ships instead of the headers that are here.
+versions:
+	for version in 13 14 15 16 17 18; do \
+		DOCS_RS=1 cargo check --ignore-rust-version --no-default-features --features pg$$version \
+			--target-dir target/versions || exit 1; \
+	done
 
 clean:
 	rm -rf target

@@ -4,8 +4,8 @@
 //! table whose every scan costs money can't afford; see DESIGN.md.
 
 use crate::error::Error;
+use crate::explain;
 use crate::options::{self, Object};
-use crate::plan::explain;
 use crate::{plan, scan};
 use pgrx::{AllocatedByRust, pg_sys};
 use std::collections::HashMap;

@@ -5,10 +5,11 @@
 //! A SELECT goes through these modules from top to bottom:
 //!
 //! - [`fdw`]: the wrapper and its callbacks.
-//! - [`plan`]: from clauses to a plan, and EXPLAIN.
+//! - [`plan`]: from clauses to a plan.
 //! - [`scan`]: from a plan to invocations, and from responses to rows.
 //! - [`backend`]: what a backend has: configuration, clients, the network thread, the waiting.
 //! - [`lambda`]: requests, names, and the AWS SDK.
+//! - [`explain`]: what EXPLAIN shows of the plan and of the scan.
 //!
 //! Used by all: [`columns`] (the columns that a table can have), [`options`] (the one table of options),
 //! [`settings`], [`error`] (the one table of errors) and [`postgres`] (lists and versions).
@@ -18,6 +19,7 @@ pgrx::pg_module_magic!();
 mod backend;
 mod columns;
 mod error;
+mod explain;
 mod fdw;
 mod lambda;
 mod options;

@@ -102,7 +102,7 @@ fn answered(status: u16, error: &InvokeError) -> ApiFailure {
         None => "Unexpected answer".to_owned(),
     };
     if let Some(message) = meta.message() {
-        said = format!("{said}: {}", quotable(message));
+        said = format!("{said}: {}", quotable(first_line(message)));
     }
     let mut facts = format!("HTTP status {status}");
     if meta.code().is_none() {
@@ -185,10 +185,15 @@ fn credentials_problem(error: &(dyn StdError + 'static)) -> String {
         Some(refused) => sentence(&format!(
             "AssumeRole returned '{}: {}'",
             refused.code().unwrap_or("no error code"),
-            refused.message().unwrap_or("no message")
+            first_line(refused.message().unwrap_or("no message"))
         )),
         None => root(error),
     }
+}
+
+/// AWS explains a wrong signature with the whole request behind an empty line, session token included.
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or_default()
 }
 
 fn sentence(text: &str) -> String {
@@ -227,6 +232,16 @@ mod tests {
         assert_eq!(cause(500, "ServiceException"), Cause::Service);
         assert_eq!(cause(503, "ServiceUnavailableException"), Cause::Service);
         assert_eq!(cause(502, ""), Cause::BadAnswer);
+    }
+
+    #[test]
+    fn a_refused_signature_does_not_show_the_request() {
+        let message = "The request signature we calculated does not match the signature you provided.\n\n\
+            The Canonical String for this request should have been\n'POST\nx-amz-security-token:secret\n'";
+        assert_eq!(
+            first_line(message),
+            "The request signature we calculated does not match the signature you provided."
+        );
     }
 
     #[test]

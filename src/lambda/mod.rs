@@ -192,8 +192,8 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
 }
 
 impl Client {
-    /// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or no
-    /// connection was made. `request_timeout` bounds each attempt from its first step to the last byte.
+    /// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or a
+    /// connection was refused. (One that took too long was given its time.) `request_timeout` bounds each attempt from its first step to the last byte.
     pub async fn invoke(
         &self,
         request: InvokeRequest,

@@ -2,10 +2,8 @@
 //!
 //! - [`clause`] recognises the clauses that give input columns their values.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins.
-//! - [`explain`] is what EXPLAIN shows.
 
 pub mod clause;
-pub mod explain;
 pub mod paths;
 
 use crate::columns::{Column, Layout};

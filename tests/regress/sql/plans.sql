@@ -4,13 +4,6 @@ CREATE SCHEMA plans;
 SET search_path = plans, public;
 CREATE FOREIGN TABLE f (function_name text, payload text, response text, status_code int) SERVER aws_lambda;
 CREATE FOREIGN TABLE j (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'echo');
-CREATE FUNCTION made() RETURNS int LANGUAGE plpgsql AS $$
-DECLARE
-    made int := endpoint.count();
-BEGIN
-    PERFORM endpoint.reset();
-    RETURN made;
-END $$;
 RESET client_min_messages;
 SELECT endpoint.reset();
 
@@ -31,7 +24,7 @@ EXECUTE of_varchar('v');
 EXECUTE of_varchar(NULL);
 EXECUTE of_jsonb('{"n": 1.10}');
 EXECUTE of_int(7);
-SELECT made();
+SELECT endpoint.made();
 SET plan_cache_mode = force_generic_plan;
 EXECUTE one('echo', 'x');
 EXECUTE one('echo', NULL);
@@ -42,7 +35,7 @@ EXECUTE of_varchar('v');
 EXECUTE of_varchar(NULL);
 EXECUTE of_jsonb('{"n": 1.10}');
 EXECUTE of_int(7);
-SELECT made();
+SELECT endpoint.made();
 EXPLAIN (COSTS OFF) EXECUTE one('echo', 'x');
 EXPLAIN (COSTS OFF) EXECUTE list('{a,b}');
 RESET plan_cache_mode;
@@ -65,17 +58,17 @@ BEGIN
     RETURN NEXT;
 END $$;
 SELECT * FROM a_thousand_times();
-SELECT made();
+SELECT endpoint.made();
 
 CREATE FUNCTION echoed(text) RETURNS text LANGUAGE sql AS
     $$ SELECT response FROM f WHERE function_name = 'echo' AND payload = $1 $$;
 SELECT count(*) FILTER (WHERE echoed('s' || i) = 's' || i) FROM generate_series(1, 1000) i;
-SELECT made();
+SELECT endpoint.made();
 -- A set-returning SQL function is inlined and takes its argument from the outer row.
 CREATE FUNCTION echoes(text) RETURNS SETOF text LANGUAGE sql STABLE AS
     $$ SELECT response FROM f WHERE function_name = 'echo' AND payload = $1 $$;
 SELECT i, e FROM generate_series(1, 3) i, echoes('set ' || i) e;
-SELECT made();
+SELECT endpoint.made();
 
 -- FOR loops and cursors
 DO $$
@@ -92,7 +85,7 @@ BEGIN
         END LOOP;
     END LOOP;
 END $$;
-SELECT made();
+SELECT endpoint.made();
 
 -- The loop is left before the list is through.
 DO $$
@@ -103,7 +96,7 @@ BEGIN
         EXIT WHEN r.response = 'n3';
     END LOOP;
 END $$;
-SELECT made() BETWEEN 3 AND 50 AS not_all;
+SELECT endpoint.made() BETWEEN 3 AND 50 AS not_all;
 
 -- A plan outlives a change of the table's options.
 PREPARE kept AS SELECT response FROM j WHERE payload = '"kept"';
@@ -112,12 +105,12 @@ ALTER FOREIGN TABLE j OPTIONS (SET function_name 'describe');
 SELECT response->>'function' AS function FROM j WHERE payload = '"kept"';
 EXECUTE kept \gset
 SELECT :'response'::jsonb->>'function' AS function;
-SELECT made();
+SELECT endpoint.made();
 
 -- Whole rows, tableoid, casts to the row's type
 SELECT f FROM f WHERE function_name = 'echo' AND payload = 'whole';
 SELECT f.tableoid::regclass, to_jsonb(f) FROM f WHERE function_name = 'echo' AND payload = 'whole';
-SELECT made();
+SELECT endpoint.made();
 
 -- Savepoints
 BEGIN;
@@ -126,7 +119,7 @@ SELECT * FROM f WHERE function_name = 'unhandled' AND payload = 'x';
 ROLLBACK TO s;
 SELECT * FROM f WHERE function_name = 'echo' AND payload = 'x';
 COMMIT;
-SELECT made();
+SELECT endpoint.made();
 
 SET client_min_messages = warning;
 DROP SCHEMA plans CASCADE;

@@ -64,6 +64,15 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT endpoint.counter('invocations')
 $$;
 
+-- The same, and forgets them.
+CREATE FUNCTION endpoint.made() RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    made int := endpoint.count();
+BEGIN
+    PERFORM endpoint.reset();
+    RETURN made;
+END $$;
+
 -- Runs a statement and tells its error, without what differs from run to run; 00000 when there is none.
 CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint text);
 CREATE FUNCTION endpoint.redact(given text) RETURNS text
