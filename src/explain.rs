@@ -33,9 +33,16 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         if !fixed.is_empty() {
             text(es, c"Fixed", &fixed.join(", "));
         }
-        let bindings = print_bindings(&data.bindings, plan, es);
+        let printer = Printer::new(plan, es);
+        let bindings = printer.bindings(&data.bindings);
         if !bindings.is_empty() {
             text(es, c"Bound", &bindings.join(", "));
+        }
+        let conditions: Vec<String> = (data.conditions.iter())
+            .map(|condition| printer.print(*condition))
+            .collect();
+        if !conditions.is_empty() {
+            text(es, c"Only If", &conditions.join(" AND "));
         }
         match (data.missing, paths::known_values(&data.bindings)) {
             (Some((column, in_join)), _)
@@ -54,16 +61,34 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     }
 }
 
-unsafe fn print_bindings(
-    bindings: &[Binding],
-    plan: *mut pg_sys::Plan,
-    es: *mut pg_sys::ExplainState,
-) -> Vec<String> {
-    // SAFETY: the ancestors are those of the plan, so parameters print as what they stand for.
-    unsafe {
-        let prefix = (*es).verbose || nodes::length((*es).rtable) > 1;
-        let context =
-            pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan, ancestors((*es).pstmt, plan));
+/// Prints expressions of one plan, parameters as what they stand for.
+struct Printer {
+    context: *mut pg_sys::List,
+    prefix: bool,
+}
+
+impl Printer {
+    unsafe fn new(plan: *mut pg_sys::Plan, es: *mut pg_sys::ExplainState) -> Printer {
+        // SAFETY: the plan is one of the statement's being explained.
+        unsafe {
+            let above = ancestors((*es).pstmt, plan);
+            Printer {
+                context: pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan, above),
+                prefix: (*es).verbose || nodes::length((*es).rtable) > 1,
+            }
+        }
+    }
+
+    unsafe fn print(&self, expression: *mut pg_sys::Node) -> String {
+        // SAFETY: the expression is the plan's; the result is a palloc'd string.
+        unsafe {
+            let text = pg_sys::deparse_expression(expression, self.context, self.prefix, false);
+            CStr::from_ptr(text).to_string_lossy().into_owned()
+        }
+    }
+
+    /// In the order of the columns, whatever order the clauses had.
+    unsafe fn bindings(&self, bindings: &[Binding]) -> Vec<String> {
         Column::INPUTS
             .into_iter()
             .flat_map(|column| {
@@ -72,19 +97,16 @@ unsafe fn print_bindings(
                     .filter(move |binding| binding.attribute.column == column)
             })
             .map(|binding| {
-                let left = format!(
-                    "{} {}",
-                    binding.attribute.column.name(),
-                    binding.kind.operator()
-                );
-                if binding.kind == Kind::Null {
-                    return left;
-                }
-                let right = pg_sys::deparse_expression(binding.expression, context, prefix, false);
-                let right = CStr::from_ptr(right).to_string_lossy();
+                let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
+                // SAFETY: a binding's expression is the plan's.
                 match binding.kind {
-                    Kind::Any => format!("{left} ({right})"),
-                    _ => format!("{left} {right}"),
+                    Kind::Null => format!("{column} {operator}"),
+                    Kind::Any => unsafe {
+                        format!("{column} {operator} ({})", self.print(binding.expression))
+                    },
+                    _ => unsafe {
+                        format!("{column} {operator} {}", self.print(binding.expression))
+                    },
                 }
             })
             .collect()

@@ -23,6 +23,8 @@ pub struct Relation {
 pub struct PlanData {
     /// The bindings, whose expressions are `fdw_exprs` of the plan.
     pub bindings: Vec<Binding>,
+    /// Conditions without which nothing is invoked: the expressions behind those of the bindings.
+    pub conditions: Vec<*mut pg_sys::Node>,
     /// Columns that the query reads; `None` reads all.
     pub used: Option<Vec<i16>>,
     /// The input column without which the scan cannot run, and whether a join condition on it was there.
@@ -115,6 +117,12 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
             }
             recheck = pg_sys::lappend(recheck, clause.cast());
         }
+        let param_info = (*best_path).path.param_info;
+        if !param_info.is_null() {
+            for info in paths::conditions(baserel, (*param_info).ppi_req_outer) {
+                expressions = pg_sys::lappend(expressions, (*info).clause.cast());
+            }
+        }
         let mut private = pg_sys::lappend(nil, bindings.cast());
         private = pg_sys::lappend(private, used_columns(baserel, filters).cast());
         private = pg_sys::lappend(private, (*best_path).fdw_private.cast());
@@ -148,7 +156,7 @@ impl PlanData {
                 let list = nodes::nth((*plan).fdw_private, place);
                 nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
             };
-            let mut next_expression = nodes::pointers((*plan).fdw_exprs);
+            let mut expressions = nodes::pointers((*plan).fdw_exprs);
             let bindings = numbers(0)
                 .chunks_exact(3)
                 .filter_map(|binding| {
@@ -159,7 +167,7 @@ impl PlanData {
                         collation: pg_sys::Oid::from(binding[2] as u32),
                         expression: match kind {
                             Kind::Null => std::ptr::null_mut(),
-                            _ => next_expression.next()?,
+                            _ => expressions.next()?,
                         },
                     })
                 })
@@ -173,6 +181,7 @@ impl PlanData {
             };
             PlanData {
                 bindings,
+                conditions: expressions.collect(),
                 used: (!used.contains(&0)).then_some(used),
                 missing,
             }

@@ -39,8 +39,11 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
             .collect();
         let needs = join_needs(root, baserel, layout);
         // The last resort, or the one path where no join gives any values.
-        let missing = match (needs.first(), unbound(layout, &own)) {
-            (Some(need), _) => Some((need.column, true)),
+        let missing = match (
+            needs.iter().find_map(|need| need.column),
+            unbound(layout, &own),
+        ) {
+            (Some(column), _) => Some((column, true)),
             (None, Some((Column::Payload, _))) => Some((
                 Column::Payload,
                 outer_join_keeps_payload(root, baserel, layout),
@@ -151,9 +154,10 @@ unsafe fn array_length(array: *mut pg_sys::Node) -> f64 {
     }
 }
 
-/// A column that a join condition gives values.
+/// What other relations have to be there for.
 struct Need {
-    column: Column,
+    /// The column that a join condition gives values; `None` for a condition on other relations alone.
+    column: Option<Column>,
     /// Any one of these sets of outer relations satisfies it.
     alternatives: Vec<pg_sys::Relids>,
 }
@@ -176,7 +180,7 @@ unsafe fn join_needs(
             .filter_map(|info| {
                 let binding = usable(info)?;
                 Some(Need {
-                    column: binding.attribute.column,
+                    column: Some(binding.attribute.column),
                     alternatives: vec![(*info).clause_relids],
                 })
             })
@@ -201,11 +205,17 @@ unsafe fn join_needs(
                     .collect();
                 if !alternatives.is_empty() {
                     needs.push(Need {
-                        column,
+                        column: Some(column),
                         alternatives,
                     });
                 }
             }
+        }
+        if !needs.is_empty() {
+            needs.extend(outer_conditions(baserel).map(|info| Need {
+                column: None,
+                alternatives: vec![(*info).clause_relids],
+            }));
         }
         needs
     }
@@ -225,6 +235,40 @@ unsafe fn outer_join_keeps_payload(
                 clause::classify(root, (*baserel).relid, layout, (*info).clause.cast())
             })
             .any(|binding| binding.attribute.column == Column::Payload)
+    }
+}
+
+/// The conditions in the ON of an outer join, around the scan as its nullable side, that concern the relations of
+/// `outer` alone. Where one is not true the join takes no row of the scan, so the scan need not invoke.
+///
+/// # Safety
+/// `baserel` and `outer` are the planner's.
+pub unsafe fn conditions(
+    baserel: *mut pg_sys::RelOptInfo,
+    outer: pg_sys::Relids,
+) -> Vec<*mut pg_sys::RestrictInfo> {
+    // SAFETY: the planner's structures.
+    unsafe {
+        outer_conditions(baserel)
+            .filter(|info| pg_sys::bms_is_subset((**info).clause_relids, outer))
+            .collect()
+    }
+}
+
+unsafe fn outer_conditions(
+    baserel: *mut pg_sys::RelOptInfo,
+) -> impl Iterator<Item = *mut pg_sys::RestrictInfo> {
+    // SAFETY: the planner's structures. `outer_relids` is empty but for the clauses of an outer join's ON.
+    unsafe {
+        let relid = (*baserel).relid as i32;
+        infos((*baserel).joininfo).filter(move |info| {
+            let info = &**info;
+            !info.outer_relids.is_null()
+                && !info.pseudoconstant
+                && !pg_sys::bms_is_member(relid, info.outer_relids)
+                && !pg_sys::bms_is_member(relid, info.clause_relids)
+                && !pg_sys::contain_volatile_functions(info.clause.cast())
+        })
     }
 }
 

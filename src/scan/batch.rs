@@ -32,6 +32,17 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// No invocations.
+    pub fn empty() -> Batch {
+        Batch {
+            lists: Vec::new(),
+            fixed: Inputs::default(),
+            combinations: 0,
+            responses: Vec::new(),
+            next: 0,
+        }
+    }
+
     /// Evaluates the bindings into the current memory context, which outlives the batch.
     ///
     /// # Safety

@@ -25,7 +25,9 @@ pub struct Scan {
     plan: PlanData,
     /// One for each binding; null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
-    /// The parameters that the bindings use.
+    /// One for each condition of the plan.
+    conditions: Vec<*mut pg_sys::ExprState>,
+    /// The parameters that the bindings and conditions use.
     parameters: *mut pg_sys::Bitmapset,
     writers: Vec<Writer>,
     /// Holds the values of the current batch.
@@ -63,18 +65,15 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             estate,
             parameters: std::ptr::null_mut(),
         };
-        let mut states = Vec::with_capacity(plan.bindings.len());
-        for binding in &plan.bindings {
-            if binding.expression.is_null() {
-                states.push(std::ptr::null_mut());
-                continue;
-            }
-            states.push(pg_sys::ExecInitExpr(
-                binding.expression.cast(),
-                &raw mut (*node).ss.ps,
-            ));
-            collect_parameters(binding.expression, (&raw mut walk).cast());
-        }
+        let mut prepare = |expression: *mut pg_sys::Node| {
+            collect_parameters(expression, (&raw mut walk).cast());
+            // Null for null.
+            pg_sys::ExecInitExpr(expression.cast(), &raw mut (*node).ss.ps)
+        };
+        let states = (plan.bindings.iter())
+            .map(|binding| prepare(binding.expression))
+            .collect();
+        let conditions = plan.conditions.iter().copied().map(&mut prepare).collect();
         let writers = layout
             .attributes
             .iter()
@@ -92,6 +91,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             layout,
             plan,
             states,
+            conditions,
             parameters: walk.parameters,
             writers,
             batch_context,
@@ -177,8 +177,11 @@ impl Scan {
                 // SAFETY: the batch context outlives the batch, and is reset with it.
                 none.insert(unsafe {
                     let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
-                    let batch =
-                        Batch::new(&config.fixed, &self.plan.bindings, &self.states, econtext)?;
+                    let batch = if values::all_true(&self.conditions, econtext)? {
+                        Batch::new(&config.fixed, &self.plan.bindings, &self.states, econtext)?
+                    } else {
+                        Batch::empty()
+                    };
                     pg_sys::MemoryContextSwitchTo(context);
                     batch
                 })
@@ -264,7 +267,7 @@ fn decoded_log(response: &InvokeResponse) -> Option<String> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(encoded)
         .ok()?;
-    Some(String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}"))
+    Some(String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "?"))
 }
 
 struct Walk {

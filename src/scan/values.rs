@@ -126,33 +126,55 @@ pub unsafe fn evaluate(
     if binding.kind == Kind::Null {
         return Ok(vec![Value { datum: None }]);
     }
-    // SAFETY: the evaluation function belongs to the state. It is called through a pointer, so the guard
-    // that turns PostgreSQL's errors into unwinding has to be put around it here. Results may live in
-    // the per-tuple context, so everything kept is copied.
+    // SAFETY: the state is that of the binding, and what lives in the per-tuple context is copied.
     unsafe {
-        let mut is_null = false;
-        let datum = match (*state).evalfunc {
-            Some(evaluate) => {
-                let context = pg_sys::MemoryContextSwitchTo((*econtext).ecxt_per_tuple_memory);
-                let datum =
-                    pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, econtext, &mut is_null));
-                pg_sys::MemoryContextSwitchTo(context);
-                datum
-            }
-            None => {
-                return Err(Error::Runtime(
-                    "An expression was not initialised.".to_owned(),
-                ));
-            }
-        };
-        match (binding.kind, is_null) {
-            (Kind::NotDistinct, true) => Ok(vec![Value { datum: None }]),
-            (_, true) => Ok(Vec::new()),
-            (Kind::Any, false) => Ok(elements(datum, value_type(&binding.attribute))),
-            (_, false) => Ok(vec![Value {
+        match (binding.kind, run(state, econtext)?) {
+            (Kind::NotDistinct, None) => Ok(vec![Value { datum: None }]),
+            (_, None) => Ok(Vec::new()),
+            (Kind::Any, Some(array)) => Ok(elements(array, value_type(&binding.attribute))),
+            (_, Some(datum)) => Ok(vec![Value {
                 datum: Some(copy(datum)),
             }]),
         }
+    }
+}
+
+/// Whether every condition is true, which a null one is not.
+///
+/// # Safety
+/// `conditions` are initialised Boolean expressions, and `econtext` is the scan's.
+pub unsafe fn all_true(
+    conditions: &[*mut pg_sys::ExprState],
+    econtext: *mut pg_sys::ExprContext,
+) -> Result<bool, Error> {
+    for condition in conditions {
+        // SAFETY: see above.
+        match unsafe { run(*condition, econtext)? } {
+            Some(datum) if datum.value() != 0 => (),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Runs an expression in the per-tuple context; `None` is null.
+unsafe fn run(
+    state: *mut pg_sys::ExprState,
+    econtext: *mut pg_sys::ExprContext,
+) -> Result<Option<pg_sys::Datum>, Error> {
+    // SAFETY: the evaluation function belongs to the state. It is called through a pointer, so the guard
+    // that turns PostgreSQL's errors into unwinding has to be put around it here.
+    unsafe {
+        let Some(evaluate) = state.as_ref().and_then(|state| state.evalfunc) else {
+            return Err(Error::Runtime(
+                "An expression was not initialised.".to_owned(),
+            ));
+        };
+        let mut is_null = false;
+        let context = pg_sys::MemoryContextSwitchTo((*econtext).ecxt_per_tuple_memory);
+        let datum = pg_sys::ffi::pg_guard_ffi_boundary(|| evaluate(state, econtext, &mut is_null));
+        pg_sys::MemoryContextSwitchTo(context);
+        Ok((!is_null).then_some(datum))
     }
 }
 

@@ -60,6 +60,17 @@ SELECT * FROM every_way('SELECT FROM f JOIN t ON t.s = f.payload');
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s');
 SELECT * FROM every_way('SELECT FROM f RIGHT JOIN t ON f.payload = t.s');
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s AND t.id > 3');
+-- A condition in the ON of a left join on the other table saves the invocation.
+EXPLAIN (COSTS OFF) SELECT FROM t LEFT JOIN f ON f.payload = t.s AND t.id > 3 AND t.n IS NOT NULL;
+SELECT t.id, f.response FROM t LEFT JOIN f ON f.payload = t.s AND t.id > 3 ORDER BY t.id;
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s AND t.id > NULLIF(t.n, 2)');
+SELECT * FROM every_way('SELECT FROM t a JOIN t b USING (id) LEFT JOIN f ON f.payload = a.s AND b.id > 3');
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN (f JOIN functions ON functions.name = f.response) ON f.payload = t.s AND t.id > 3');
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s AND EXISTS (SELECT FROM many WHERE many.id = t.id + 16)');
+SELECT * FROM every_way('SELECT FROM t WHERE NOT EXISTS (SELECT FROM f WHERE f.payload = t.s AND t.id > 3)');
+-- Here the invocations are on the side that keeps its rows, so the condition does not concern them.
+SELECT * FROM every_way('SELECT FROM (t JOIN f ON f.payload = t.s) LEFT JOIN functions ON functions.n = t.n AND t.id > 3');
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s LEFT JOIN f g ON g.payload = f.response AND t.id > 3');
 SELECT * FROM every_way('SELECT FROM t JOIN f ON f.payload = t.s AND f.response > ''a''');
 SELECT * FROM every_way('SELECT FROM t JOIN f ON f.payload = t.s WHERE t.id < 3');
 SELECT * FROM every_way('SELECT FROM t JOIN f ON f.payload = t.s AND f.payload = ''a''');
