@@ -1,0 +1,139 @@
+"""What needs a PostgreSQL server of its own: shutting it down, preloading the library, AWS profiles of its machine."""
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import tempfile
+import time
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import scripted
+from cluster import Cluster
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": scripted.EXAMPLE_KEYS["access_key_id"],
+    "AWS_SECRET_ACCESS_KEY": scripted.EXAMPLE_KEYS["secret_access_key"],
+}
+OTHER_KEYS = (scripted.OTHER_KEYS["access_key_id"], scripted.OTHER_KEYS["secret_access_key"])
+
+
+@pytest.fixture
+def start():
+    """Starts a server; it is stopped after the test."""
+    started = []
+
+    def start_server(*settings, **aws):
+        directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
+        where = [f"aws_lambda.endpoint_override = '{os.environ['ENDPOINT_URL']}'", "aws_lambda.region = 'us-west-2'"]
+        started.append(Cluster(directory, where + list(settings), {**KEYS, **aws}))
+        return started[-1]
+
+    yield start_server
+    for server in started:
+        if server.server.poll() is None:
+            server.stop()
+        shutil.rmtree(os.path.dirname(server.socket_dir))
+
+
+def connect(server):
+    session = psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname="postgres", autocommit=True)
+    session.execute("CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE")
+    return session
+
+
+def invoke(session, function):
+    return session.execute("SELECT payload FROM aws_lambda.invoke(%s::text, '{}'::jsonb)", [function]).fetchone()[0]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["fast", "smart after the session is ended"])
+def test_shutdown_does_not_wait_for_lambda(start, endpoint, how):
+    server = start()
+    # Closed at the end and not left as a context, which would commit.
+    with contextlib.closing(connect(server)) as session:
+        session.execute("SET aws_lambda.request_timeout_ms = 900000")
+        pid = session.info.backend_pid
+        # Sent without waiting for the answer, which never comes.
+        session.pgconn.send_query(b"SELECT * FROM aws_lambda.invoke('hang'::text, '{}'::jsonb)")
+        scripted.wait_for_invocations(1)
+        began = time.monotonic()
+        server.server.send_signal(how)
+        if how == signal.SIGTERM:
+            os.kill(pid, signal.SIGTERM)
+        server.server.wait(timeout=10)
+        took = time.monotonic() - began
+    print(f"the server was gone after {took:.3f} s")
+    assert took < 2
+    assert server.server.returncode == 0
+    assert scripted.counter("invocations") == 1
+
+
+@pytest.mark.parametrize("setting", ["shared_preload_libraries", "session_preload_libraries"])
+def test_preloaded(start, setting):
+    with connect(start(f"{setting} = 'aws_lambda_fdw'")) as session:
+        assert session.execute("SHOW aws_lambda.request_timeout_ms").fetchone() == ("3000",)
+        assert invoke(session, "echo") == {}
+
+
+def test_profile(start, endpoint):
+    """A profile that a server names comes before the environment, with static keys as with a process that gives them."""
+    server = start()
+    config = os.path.join(server.socket_dir, "no-aws-config")
+    process = os.path.join(server.socket_dir, "credentials")
+    with open(process, "w") as file:
+        file.write(
+            '#!/bin/sh\necho \'{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s"}\'\n' % OTHER_KEYS
+        )
+    os.chmod(process, stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO)
+    with open(config, "w") as file:
+        file.write("[profile static]\naws_access_key_id = %s\naws_secret_access_key = %s\n" % OTHER_KEYS)
+        file.write(f"[profile process]\ncredential_process = {process}\nregion = eu-west-1\n")
+    os.chmod(config, 0o644)
+    with connect(server) as session:
+        assert invoke(session, "describe")["access_key"] == KEYS["AWS_ACCESS_KEY_ID"]
+        for profile in ("static", "process"):
+            session.execute(
+                sql.SQL("CREATE SERVER {} FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (profile {})").format(
+                    sql.Identifier(profile), sql.Literal(profile)
+                )
+            )
+            session.execute(
+                sql.SQL(
+                    "CREATE FOREIGN TABLE {} (payload jsonb, response jsonb)"
+                    " SERVER {} OPTIONS (function_name 'describe')"
+                ).format(sql.Identifier("of_" + profile), sql.Identifier(profile))
+            )
+            response = session.execute(
+                sql.SQL("SELECT response FROM {} WHERE payload = '{{}}'").format(sql.Identifier("of_" + profile))
+            ).fetchone()[0]
+            assert response["access_key"] == OTHER_KEYS[0]
+        # With nothing else to say where, the profile's region.
+        session.execute("SET aws_lambda.region = ''")
+        response = session.execute("SELECT response FROM of_process WHERE payload = '{}'").fetchone()[0]
+        assert response["region"] == "eu-west-1"
+
+
+def test_other_encoding(start):
+    """In a LATIN1 database payload and response are converted, and messages stay readable."""
+    server = start()
+    with connect(server) as session:
+        session.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname="latin", autocommit=True) as session:
+        session.execute("SET client_encoding = 'UTF8'")
+        session.execute("CREATE EXTENSION aws_lambda CASCADE")
+        for kind in ("json", "jsonb"):
+            row = session.execute(
+                f"SELECT payload->>'a' FROM aws_lambda.invoke('echo'::text, '{{\"a\": \"\u00e9\"}}'::{kind})"
+            ).fetchone()
+            assert row == ("\u00e9",)
+        log = session.execute(
+            "SELECT log FROM aws_lambda.lambda_invocations"
+            " WHERE function_name = 'nul-log' AND payload = '1' AND log_type = 'Tail'"
+        ).fetchone()[0]
+        assert log.startswith("? the tail")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match=r'invalid function_name: "\?"'):
+            session.execute("SELECT * FROM aws_lambda.invoke('\u00e9'::text, '{}'::json)")
