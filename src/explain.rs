@@ -45,11 +45,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             text(es, c"Only If", &conditions.join(" AND "));
         }
         match (data.missing, paths::known_values(&data.bindings)) {
-            (Some((column, in_join)), _)
-                if in_join || column != Column::FunctionName || inputs.function_name.is_none() =>
-            {
-                text(es, c"Not Bound", column.name());
-            }
+            (Some((column, _)), _) => text(es, c"Not Bound", column.name()),
             (_, Some(values)) => number(es, c"Values", values),
             (_, None) => text(es, c"Values", "known when run"),
         }

@@ -187,7 +187,14 @@ fn credentials_problem(error: &(dyn StdError + 'static)) -> String {
             refused.code().unwrap_or("no error code"),
             first_line(refused.message().unwrap_or("no message"))
         )),
-        None => root(error),
+        // What a credential_process writes to its standard error is not ours to show.
+        None => {
+            let said = root(error);
+            match said.split_once(" Stderr:") {
+                Some((before, _)) => sentence(before),
+                None => said,
+            }
+        }
     }
 }
 

@@ -68,6 +68,9 @@ impl FunctionName {
                 "A function name that is not an ARN has at most 64 characters.",
             ));
         }
+        if name == "." || name == ".." {
+            return Err(invalid("A name of dots alone is a step in a path."));
+        }
         Ok(FunctionName {
             name: format!("{prefix}{name}"),
             region: part("region").map(str::to_owned),
@@ -170,6 +173,8 @@ mod tests {
             "(f,r)",
             "f:$latest",
             "f\0",
+            ".",
+            "..",
         ] {
             assert!(FunctionName::parse(name).is_err(), "{name:?}");
         }
@@ -217,7 +222,7 @@ mod tests {
             qualifier in proptest::option::of("[a-zA-Z0-9_-]{1,60}|[$]LATEST|[$]LATEST[.]PUBLISHED"),
         ) {
             // "function" and a region are themselves names, so a qualifier behind them reads as a name.
-            prop_assume!(name != "function" && check_region(&name).is_err());
+            prop_assume!(!["function", ".", ".."].contains(&name.as_str()) && check_region(&name).is_err());
             let mut full = String::new();
             if arn { full.push_str("arn:aws:lambda:"); }
             if let Some(region) = &region { full.push_str(&format!("{region}:")); }

@@ -196,6 +196,25 @@ pub unsafe fn is_column(
     unsafe { column_of(relid, layout, node) }.is_some_and(|found| found.column == column)
 }
 
+/// The two columns of an equality between input columns.
+///
+/// # Safety
+/// `node` is a clause of the planner's.
+pub unsafe fn equal_inputs(
+    relid: pg_sys::Index,
+    layout: &Layout,
+    node: *mut pg_sys::Node,
+) -> Option<(Attribute, Attribute)> {
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        if !is_a(node, pg_sys::NodeTag::T_OpExpr) {
+            return None;
+        }
+        let (column, other, _) = equality(relid, layout, node.cast())?;
+        Some((column, column_of(relid, layout, other)?))
+    }
+}
+
 /// The column and the other side of `column = x` or `x = column`, and the collation.
 unsafe fn equality(
     relid: pg_sys::Index,

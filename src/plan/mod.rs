@@ -1,14 +1,18 @@
 //! Planning: how large a scan is, and what its plan carries to the executor.
 //!
-//! - [`clause`] recognises the clauses that give input columns their values.
+//! - [`clause`] recognises the clauses that give input columns their values, [`bind`] sorts them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins.
 
+mod bind;
 pub mod clause;
 pub mod paths;
 
+use crate::backend::config;
 use crate::columns::{Column, Layout};
 use crate::error::OrReport;
+use crate::lambda::request::Inputs;
 use crate::postgres::nodes;
+use bind::Bound;
 use clause::{Binding, Kind};
 use paths::estimate;
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
@@ -17,6 +21,19 @@ use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 pub struct Relation {
     /// Its columns.
     pub layout: Layout,
+    /// The values that its options fix. A change of options makes PostgreSQL plan again.
+    pub fixed: Inputs,
+}
+
+impl Relation {
+    /// Whether the table has an input column to which neither a binding nor an option gives a value.
+    pub fn needs(&self, column: Column, bindings: &[Binding]) -> bool {
+        self.layout.find(column).is_some()
+            && self.fixed.get(column).is_none()
+            && !bindings
+                .iter()
+                .any(|binding| binding.attribute.column == column)
+    }
 }
 
 /// What a plan carries to the scan, beside its expressions: lists of integers, since a cached plan is copied.
@@ -49,21 +66,13 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
         pg_sys::table_close(open, pg_sys::NoLock as _);
         let relation = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Relation {
             layout: layout.or_report(),
+            fixed: config::fixed_inputs(table),
         });
         (*baserel).fdw_private = relation.cast();
 
-        let (mut bound, mut filters) = (Vec::new(), std::ptr::null_mut());
-        for info in infos((*baserel).baserestrictinfo) {
-            match clause::classify(
-                root,
-                (*baserel).relid,
-                &(*relation).layout,
-                (*info).clause.cast(),
-            ) {
-                Some(binding) => bound.push(binding),
-                None => filters = pg_sys::lappend(filters, info.cast()),
-            }
-        }
+        let own = infos((*baserel).baserestrictinfo);
+        let bound = Bound::sort(root, (*baserel).relid, &*relation, own);
+        let filters = nodes::list(&bound.filters);
         let selectivity = pg_sys::clauselist_selectivity(
             root,
             filters,
@@ -71,7 +80,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
             pg_sys::JoinType::JOIN_INNER,
             std::ptr::null_mut(),
         );
-        (*baserel).tuples = estimate(&bound);
+        (*baserel).tuples = estimate(&bound.bindings);
         (*baserel).rows = pg_sys::clamp_row_est((*baserel).tuples * selectivity);
     }
 }
@@ -92,19 +101,11 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
 ) -> *mut pg_sys::ForeignScan {
     // SAFETY: as above. Only palloc'd lists go into the plan.
     unsafe {
-        let layout = &(*(*baserel).fdw_private.cast::<Relation>()).layout;
+        let relation = &*(*baserel).fdw_private.cast::<Relation>();
         let nil: *mut pg_sys::List = std::ptr::null_mut();
-        let (mut filters, mut expressions, mut recheck, mut bindings) = (nil, nil, nil, nil);
-        for info in infos(scan_clauses) {
-            // A clause without variables is checked once, by a Result node above the scan.
-            if (*info).pseudoconstant {
-                continue;
-            }
-            let clause = (*info).clause.cast::<pg_sys::Node>();
-            let Some(binding) = clause::classify(root, (*baserel).relid, layout, clause) else {
-                filters = pg_sys::lappend(filters, clause.cast());
-                continue;
-            };
+        let (mut expressions, mut bindings) = (nil, nil);
+        let bound = Bound::sort(root, (*baserel).relid, relation, infos(scan_clauses));
+        for binding in &bound.bindings {
             for number in [
                 binding.attribute.number.into(),
                 binding.kind as i32,
@@ -115,8 +116,12 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
             if !binding.expression.is_null() {
                 expressions = pg_sys::lappend(expressions, binding.expression.cast());
             }
-            recheck = pg_sys::lappend(recheck, clause.cast());
         }
+        let clauses = |infos: &[*mut pg_sys::RestrictInfo]| {
+            let clauses: Vec<_> = infos.iter().map(|info| (**info).clause).collect();
+            nodes::list(&clauses)
+        };
+        let filters = clauses(&bound.filters);
         let param_info = (*best_path).path.param_info;
         if !param_info.is_null() {
             for info in paths::conditions(baserel, (*param_info).ppi_req_outer) {
@@ -133,7 +138,7 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
             expressions,
             private,
             nil,
-            recheck,
+            clauses(&bound.taken),
             outer_plan,
         )
     }

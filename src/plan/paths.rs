@@ -4,6 +4,7 @@
 //! the same query would make other invocations with another plan. So a scan has one path for each choice of outer
 //! relations that covers all such clauses, and a last resort that names what is missing when it is run.
 
+use super::bind::Bound;
 use super::clause::{self, Binding, Kind};
 use super::{Relation, infos};
 use crate::columns::{Column, Layout};
@@ -31,51 +32,32 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
 ) {
     // SAFETY: as above; `fdw_private` is what the size estimate left.
     unsafe {
-        let layout = &(*(*baserel).fdw_private.cast::<Relation>()).layout;
-        let own: Vec<Binding> = infos((*baserel).baserestrictinfo)
-            .filter_map(|info| {
-                clause::classify(root, (*baserel).relid, layout, (*info).clause.cast())
-            })
-            .collect();
-        let needs = join_needs(root, baserel, layout);
+        let relation = &*(*baserel).fdw_private.cast::<Relation>();
+        let relid = (*baserel).relid;
+        let own = Bound::sort(root, relid, relation, infos((*baserel).baserestrictinfo));
+        let needs = join_needs(root, baserel, &relation.layout);
         // The last resort, or the one path where no join gives any values.
-        let missing = match (
-            needs.iter().find_map(|need| need.column),
-            unbound(layout, &own),
-        ) {
-            (Some(column), _) => Some((column, true)),
-            (None, Some((Column::Payload, _))) => Some((
-                Column::Payload,
-                outer_join_keeps_payload(root, baserel, layout),
-            )),
-            (None, unbound) => unbound,
-        };
-        let invocations = (*baserel).tuples;
-        add_path(
-            root,
-            baserel,
-            (*baserel).lateral_relids,
-            invocations,
-            missing,
-        );
+        let missing = (needs.iter().find_map(|need| need.column))
+            .or_else(|| hashed_away(root, relid, relation, &own.bindings))
+            .map(|column| (column, true))
+            .or_else(|| {
+                let column = own.lacking(relid, relation)?;
+                let in_join = outer_join_keeps(root, baserel, &relation.layout, column);
+                Some((column, in_join))
+            });
+        let lateral = (*baserel).lateral_relids;
+        add_path(root, baserel, lateral, (*baserel).tuples, missing);
 
-        for outer in choices(&needs, (*baserel).lateral_relids, (*baserel).relid) {
+        for outer in choices(&needs, lateral, relid) {
             let info = pg_sys::get_baserel_parampathinfo(root, baserel, outer);
             if info.is_null() {
                 continue;
             }
-            let mut bound = own.clone();
-            bound.extend(infos((*info).ppi_clauses).filter_map(|info| {
-                clause::classify(root, (*baserel).relid, layout, (*info).clause.cast())
-            }));
+            let clauses = infos((*baserel).baserestrictinfo).chain(infos((*info).ppi_clauses));
+            let bound = Bound::sort(root, relid, relation, clauses);
+            let missing = bound.lacking(relid, relation).map(|column| (column, false));
             compat::forbid_memoize(root, baserel, info);
-            add_path(
-                root,
-                baserel,
-                outer,
-                estimate(&bound),
-                unbound(layout, &bound),
-            );
+            add_path(root, baserel, outer, estimate(&bound.bindings), missing);
         }
         compat::forbid_memoize(root, baserel, std::ptr::null_mut());
     }
@@ -221,12 +203,13 @@ unsafe fn join_needs(
     }
 }
 
-/// Whether a condition on the payload is there that only an outer join above the scan may check, for the sake of
+/// Whether a condition on a column is there that only an outer join above the scan may check, for the sake of
 /// the message.
-unsafe fn outer_join_keeps_payload(
+unsafe fn outer_join_keeps(
     root: *mut pg_sys::PlannerInfo,
     baserel: *mut pg_sys::RelOptInfo,
     layout: &Layout,
+    column: Column,
 ) -> bool {
     // SAFETY: the planner's structures.
     unsafe {
@@ -234,7 +217,7 @@ unsafe fn outer_join_keeps_payload(
             .filter_map(|info| {
                 clause::classify(root, (*baserel).relid, layout, (*info).clause.cast())
             })
-            .any(|binding| binding.attribute.column == Column::Payload)
+            .any(|binding| binding.attribute.column == column)
     }
 }
 
@@ -268,6 +251,8 @@ unsafe fn outer_conditions(
                 && !pg_sys::bms_is_member(relid, info.outer_relids)
                 && !pg_sys::bms_is_member(relid, info.clause_relids)
                 && !pg_sys::contain_volatile_functions(info.clause.cast())
+                // A subquery would run here and in the join once more, and may itself invoke.
+                && !pg_sys::contain_subplans(info.clause.cast())
         })
     }
 }
@@ -332,17 +317,29 @@ unsafe fn choices(
     sets
 }
 
-/// The input column that has no value although the scan needs one, with no join condition on it.
-fn unbound(layout: &Layout, bound: &[Binding]) -> Option<(Column, bool)> {
-    [Column::Payload, Column::FunctionName]
-        .into_iter()
-        .find(|column| {
-            layout.find(*column).is_some()
-                && !bound
-                    .iter()
-                    .any(|binding| binding.attribute.column == *column)
-        })
-        .map(|column| (column, false))
+/// The input column whose clause PostgreSQL took out of an EXISTS in order to hash its rows, if this is such a
+/// subquery: its rows would come of invocations without that value. The subquery as it was written is planned too,
+/// and wins. The columns that the hash is made of are the only ones of a target list without a name.
+unsafe fn hashed_away(
+    root: *mut pg_sys::PlannerInfo,
+    relid: pg_sys::Index,
+    relation: &Relation,
+    bindings: &[Binding],
+) -> Option<Column> {
+    // SAFETY: the planner's structures.
+    unsafe {
+        if (*root).parent_root.is_null() {
+            return None;
+        }
+        nodes::pointers::<pg_sys::TargetEntry>((*(*root).parse).targetList)
+            .filter(|entry| (**entry).resname.is_null() && !(**entry).resjunk)
+            .find_map(|entry| {
+                Column::INPUTS.into_iter().find(|column| {
+                    clause::is_column(relid, &relation.layout, (*entry).expr.cast(), *column)
+                        && relation.needs(*column, bindings)
+                })
+            })
+    }
 }
 
 unsafe fn add_path(
@@ -352,9 +349,7 @@ unsafe fn add_path(
     invocations: f64,
     missing: Option<(Column, bool)>,
 ) {
-    // A table option may still name the function; whether it does is seen when the scan starts.
-    let impossible =
-        matches!(missing, Some((column, in_join)) if in_join || column != Column::FunctionName);
+    let impossible = missing.is_some();
     // SAFETY: the planner's structures.
     unsafe {
         let mut fdw_private = std::ptr::null_mut();

@@ -22,6 +22,34 @@ pub unsafe fn pull_varnos(
     return unsafe { pg_sys::pull_varnos(root, node) };
 }
 
+/// Whether clauses can be true together only if a column is not null.
+///
+/// # Safety
+/// The clauses are the planner's.
+pub unsafe fn refuse_null(
+    clauses: &[*mut pg_sys::RestrictInfo],
+    relid: pg_sys::Index,
+    column: i16,
+) -> bool {
+    // SAFETY: a RestrictInfo has a clause. Before 16 the result is a list of Vars, then one of sets of column
+    // numbers, a set for each relation.
+    unsafe {
+        let clauses: Vec<_> = clauses.iter().map(|info| (**info).clause).collect();
+        let not_null = pg_sys::find_nonnullable_vars(nodes::list(&clauses).cast());
+        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        return nodes::pointers::<pg_sys::Var>(not_null).any(|var| {
+            (*var).varno as pg_sys::Index == relid
+                && (*var).varattno == column
+                && (*var).varlevelsup == 0
+        });
+        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        return nodes::nth::<pg_sys::Bitmapset>(not_null, relid as usize).is_some_and(|columns| {
+            let number = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            pg_sys::bms_is_member(number, columns)
+        });
+    }
+}
+
 /// Keeps the planner from remembering a scan's rows by its parameters (Memoize): each invocation has effects.
 ///
 /// Memoize can sit above the scan itself, above the partitioned table or UNION ALL that it is a part of, and

@@ -29,6 +29,16 @@ pub unsafe fn integers(list: *mut pg_sys::List) -> impl Iterator<Item = i32> {
     unsafe { cells(list) }.map(|cell| unsafe { (*cell).int_value })
 }
 
+/// A list of pointers.
+pub fn list<T>(pointers: &[*mut T]) -> *mut pg_sys::List {
+    pointers
+        .iter()
+        // SAFETY: null is the empty list.
+        .fold(std::ptr::null_mut(), |list, pointer| unsafe {
+            pg_sys::lappend(list, pointer.cast())
+        })
+}
+
 /// The length of a list of either kind.
 ///
 /// # Safety

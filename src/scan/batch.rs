@@ -43,6 +43,11 @@ impl Batch {
         }
     }
 
+    /// Whether there is nothing to invoke.
+    pub fn is_empty(&self) -> bool {
+        self.combinations == 0
+    }
+
     /// Evaluates the bindings into the current memory context, which outlives the batch.
     ///
     /// # Safety
@@ -90,6 +95,7 @@ impl Batch {
     pub fn advance(
         &mut self,
         config: &Config,
+        keep_payload: bool,
         invocations: &mut u64,
     ) -> Result<Option<u64>, Error> {
         if self.next >= self.combinations {
@@ -100,7 +106,11 @@ impl Batch {
             let request = InvokeRequest::new(self.inputs(place))?;
             let mut flight = backend::invoke(config, request)?;
             *invocations += 1;
-            self.responses.push(wait::wait_for(&mut flight)??);
+            let mut response = wait::wait_for(&mut flight)??;
+            if !keep_payload {
+                response.payload = None;
+            }
+            self.responses.push(response);
         }
         self.next += 1;
         Ok(Some(place))

@@ -30,6 +30,8 @@ pub struct Scan {
     /// The parameters that the bindings and conditions use.
     parameters: *mut pg_sys::Bitmapset,
     writers: Vec<Writer>,
+    /// Whether the query reads the response, which otherwise need not be kept.
+    reads_response: bool,
     /// Holds the values of the current batch.
     batch_context: pg_sys::MemoryContext,
     table: pg_sys::Oid,
@@ -74,7 +76,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             .map(|binding| prepare(binding.expression))
             .collect();
         let conditions = plan.conditions.iter().copied().map(&mut prepare).collect();
-        let writers = layout
+        let writers: Vec<Writer> = layout
             .attributes
             .iter()
             .filter(|attribute| !attribute.column.is_input() && plan.reads(attribute.number))
@@ -93,6 +95,8 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             states,
             conditions,
             parameters: walk.parameters,
+            reads_response: (writers.iter())
+                .any(|writer| writer.attribute.column == Column::Response),
             writers,
             batch_context,
             table: (*relation).rd_id,
@@ -173,21 +177,28 @@ impl Scan {
         let batch = match &mut self.batch {
             Some(batch) => batch,
             none => {
-                check_bound(&self.plan, config, &self.layout)?;
+                if let Some((column, in_join)) = self.plan.missing {
+                    return Err(Error::NotBound {
+                        column: column.name(),
+                        table: self.layout.table.clone(),
+                        in_join,
+                    });
+                }
                 // SAFETY: the batch context outlives the batch, and is reset with it.
                 none.insert(unsafe {
                     let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
-                    let batch = if values::all_true(&self.conditions, econtext)? {
-                        Batch::new(&config.fixed, &self.plan.bindings, &self.states, econtext)?
-                    } else {
-                        Batch::empty()
-                    };
+                    let mut batch =
+                        Batch::new(&config.fixed, &self.plan.bindings, &self.states, econtext)?;
+                    // Not before there is something to invoke: the join would not check them either.
+                    if !batch.is_empty() && !values::all_true(&self.conditions, econtext)? {
+                        batch = Batch::empty();
+                    }
                     pg_sys::MemoryContextSwitchTo(context);
                     batch
                 })
             }
         };
-        let Some(place) = batch.advance(config, &mut self.invocations)? else {
+        let Some(place) = batch.advance(config, self.reads_response, &mut self.invocations)? else {
             return Ok(false);
         };
         // SAFETY: the slot has a place for each column of the table; it becomes a virtual tuple whose datums
@@ -219,19 +230,6 @@ impl Scan {
         self.batch = None;
         // SAFETY: nothing else points into the scan's own context.
         unsafe { pg_sys::MemoryContextReset(self.batch_context) };
-    }
-}
-
-/// Errors when an input column that needs a value has none.
-fn check_bound(plan: &PlanData, config: &Config, layout: &Layout) -> Result<(), Error> {
-    match plan.missing {
-        None => Ok(()),
-        Some((Column::FunctionName, false)) if config.fixed.function_name.is_some() => Ok(()),
-        Some((column, in_join)) => Err(Error::NotBound {
-            column: column.name(),
-            table: layout.table.clone(),
-            in_join,
-        }),
     }
 }
 

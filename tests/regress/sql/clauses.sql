@@ -111,6 +111,18 @@ SELECT * FROM aws_lambda.lambda_invocations WHERE payload = '1';
 SELECT * FROM aws_lambda.lambda_invocations WHERE payload = '1' AND function_name IS NULL;
 SELECT sent();
 
+-- A filter that no row could pass without a value: likewise, for the other input columns
+SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1' AND qualifier = lower(random()::text);
+SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1' AND region LIKE 'us-%';
+SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1' AND qualifier = region;
+SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'
+    AND (qualifier = '1' AND log_type = 'Tail' OR qualifier = '2' AND log_type = 'None');
+SELECT sent();
+-- but not where a row without a value can pass
+SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1' AND (qualifier = 'x' OR qualifier IS NULL);
+SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '2' AND region IS DISTINCT FROM 'us-east-1';
+SELECT sent();
+
 -- Every input column
 SELECT function_name, region, qualifier, invocation_type, log_type, context, payload, status_code
 FROM aws_lambda.lambda_invocations

@@ -95,6 +95,25 @@ SELECT * FROM every_way('SELECT FROM t JOIN functions USING (n)
 SELECT * FROM every_way('SELECT FROM aws_lambda.lambda_invocations l JOIN functions ON l.function_name = name WHERE payload = ''1''');
 SELECT * FROM every_way('SELECT FROM t, aws_lambda.invoke(''echo'', to_jsonb(t.s)) i');
 
+-- Two input columns that equal one outer value both have it, however the planner writes that down.
+CREATE FOREIGN TABLE q (function_name text, payload text, qualifier text, region text, response text)
+    SERVER aws_lambda OPTIONS (function_name 'echo');
+SELECT t.id, q.payload, q.qualifier FROM t JOIN q ON q.payload = t.s AND q.qualifier = t.s ORDER BY t.id;
+SELECT t.id, q.payload, q.qualifier FROM t, LATERAL (SELECT * FROM q WHERE qualifier = t.s AND payload = t.s) q ORDER BY t.id;
+SELECT t.id, q.payload, q.qualifier FROM t JOIN q ON (q.payload, q.qualifier) = (t.s, t.s) ORDER BY t.id;
+SELECT t.id, q.payload, q.qualifier FROM t JOIN t u ON t.s = u.s JOIN q ON q.payload = t.s AND q.qualifier = u.s WHERE t.id = u.id ORDER BY t.id;
+SELECT * FROM every_way('SELECT FROM t JOIN q ON q.payload = t.s AND q.qualifier = t.s');
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN q ON q.payload = t.s AND q.qualifier = t.s');
+
+-- An EXISTS that could be hashed would lose the clauses that it is hashed by.
+SELECT id, EXISTS (SELECT FROM q WHERE q.payload = '1' AND q.qualifier = t.s) AS found FROM t ORDER BY id;
+SELECT * FROM every_way('SELECT FROM t WHERE EXISTS (SELECT FROM q WHERE q.payload = ''1'' AND q.qualifier = t.s) OR t.id = 100');
+SELECT * FROM every_way('SELECT EXISTS (SELECT FROM q WHERE q.payload = t.s) FROM t');
+SELECT * FROM every_way('SELECT FROM t WHERE t.s NOT IN (SELECT response FROM q WHERE payload = ''a'')');
+
+-- A subquery in the ON of a left join runs once for a row, which the join does.
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s AND (SELECT g.response FROM f g WHERE g.payload = t.s) > ''a''');
+
 -- Never remembered by value, wherever the scan is
 SELECT * FROM every_way('SELECT FROM many t JOIN f ON f.payload = t.s');
 SELECT * FROM every_way('SELECT FROM many t, LATERAL (SELECT * FROM f WHERE payload = t.s OFFSET 0) l');

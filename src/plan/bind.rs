@@ -1,0 +1,104 @@
+//! Sorts a scan's clauses into bindings and filters, and tells which input column still lacks a value.
+
+use super::Relation;
+use super::clause::{self, Binding, Kind};
+use crate::columns::Column;
+use crate::postgres::compat;
+use pgrx::pg_sys;
+
+/// A scan's clauses, sorted.
+pub struct Bound {
+    /// What gives input columns their values.
+    pub bindings: Vec<Binding>,
+    /// The clauses that the bindings stand for.
+    pub taken: Vec<*mut pg_sys::RestrictInfo>,
+    /// The clauses that are left to the executor.
+    pub filters: Vec<*mut pg_sys::RestrictInfo>,
+}
+
+impl Bound {
+    /// Sorts clauses.
+    ///
+    /// Where two input columns equal one outer value, PostgreSQL may give the scan `payload = t.x` and
+    /// `qualifier = payload`; then the second column has the value too.
+    ///
+    /// # Safety
+    /// All pointers are the planner's.
+    pub unsafe fn sort(
+        root: *mut pg_sys::PlannerInfo,
+        relid: pg_sys::Index,
+        relation: &Relation,
+        clauses: impl Iterator<Item = *mut pg_sys::RestrictInfo>,
+    ) -> Bound {
+        let mut bound = Bound {
+            bindings: Vec::new(),
+            taken: Vec::new(),
+            filters: Vec::new(),
+        };
+        let mut equal = Vec::new();
+        for info in clauses {
+            // SAFETY: a RestrictInfo has a clause.
+            unsafe {
+                // A clause without variables is checked once, by a Result node above the scan.
+                if (*info).pseudoconstant {
+                    continue;
+                }
+                let node = (*info).clause.cast();
+                match clause::classify(root, relid, &relation.layout, node) {
+                    Some(binding) => {
+                        bound.bindings.push(binding);
+                        bound.taken.push(info);
+                    }
+                    None => {
+                        equal.extend(clause::equal_inputs(relid, &relation.layout, node));
+                        bound.filters.push(info);
+                    }
+                }
+            }
+        }
+        // Each round binds a column more, or is the last.
+        while let Some(more) = equal.iter().find_map(|(a, b)| {
+            let of = |column| {
+                bound
+                    .bindings
+                    .iter()
+                    .find(move |known| known.attribute.column == column)
+            };
+            let (from, to) = match (of(a.column), of(b.column)) {
+                (Some(from), None) => (from, b),
+                (None, Some(from)) => (from, a),
+                _ => return None,
+            };
+            let same_type = clause::value_type(&from.attribute) == clause::value_type(to);
+            (same_type && from.kind != Kind::Any).then(|| Binding {
+                attribute: *to,
+                // SAFETY: the expression is the planner's, or null, of which the copy is null.
+                expression: unsafe { pg_sys::copyObjectImpl(from.expression.cast()) }.cast(),
+                ..*from
+            })
+        }) {
+            bound.bindings.push(more);
+        }
+        bound
+    }
+
+    /// The input column without which invoking would be wrong: payload and function name, and any column that a
+    /// filter wants to have a value, since no row could pass.
+    ///
+    /// # Safety
+    /// The clauses are still the planner's.
+    pub unsafe fn lacking(&self, relid: pg_sys::Index, relation: &Relation) -> Option<Column> {
+        let wanted = |column: Column| {
+            // SAFETY: see above.
+            let strict = |number| unsafe { compat::refuse_null(&self.filters, relid, number) };
+            match column {
+                Column::Payload | Column::FunctionName => true,
+                _ => (relation.layout.find(column)).is_some_and(|found| strict(found.number)),
+            }
+        };
+        Column::INPUTS
+            .into_iter()
+            .rev()
+            .find(|column| relation.needs(*column, &self.bindings) && wanted(*column))
+    }
+}
