@@ -94,15 +94,14 @@ impl Printer {
             })
             .map(|binding| {
                 let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
+                if binding.kind == Kind::Null {
+                    return format!("{column} {operator}");
+                }
                 // SAFETY: a binding's expression is the plan's.
+                let right = unsafe { self.print(binding.expression) };
                 match binding.kind {
-                    Kind::Null => format!("{column} {operator}"),
-                    Kind::Any => unsafe {
-                        format!("{column} {operator} ({})", self.print(binding.expression))
-                    },
-                    _ => unsafe {
-                        format!("{column} {operator} {}", self.print(binding.expression))
-                    },
+                    Kind::Any => format!("{column} {operator} ({right})"),
+                    _ => format!("{column} {operator} {right}"),
                 }
             })
             .collect()

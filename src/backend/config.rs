@@ -183,17 +183,18 @@ struct Options(Vec<(String, String)>);
 impl Options {
     unsafe fn read(list: *mut pg_sys::List) -> Options {
         // SAFETY: an option list holds DefElems, and defGetString gives a string for each.
-        let options = unsafe { nodes::pointers::<pg_sys::DefElem>(list) };
-        Options(
-            options
-                .map(|option| unsafe {
-                    (
-                        lossy((*option).defname),
-                        lossy(pg_sys::defGetString(option)),
-                    )
-                })
-                .collect(),
-        )
+        unsafe {
+            Options(
+                nodes::pointers::<pg_sys::DefElem>(list)
+                    .map(|option| {
+                        (
+                            lossy((*option).defname),
+                            lossy(pg_sys::defGetString(option)),
+                        )
+                    })
+                    .collect(),
+            )
+        }
     }
 
     fn get(&self, name: &str) -> Option<String> {

@@ -79,6 +79,13 @@ impl Bound {
         }) {
             bound.bindings.push(more);
         }
+        // Of values that are equal but not the same, the one that the stricter clause names is meant.
+        bound.bindings.sort_by_key(|binding| {
+            let collation = binding.collation;
+            // SAFETY: a catalog look-up of a collation that a clause uses.
+            collation != pg_sys::InvalidOid
+                && !unsafe { pg_sys::get_collation_isdeterministic(collation) }
+        });
         bound
     }
 

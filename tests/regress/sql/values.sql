@@ -60,6 +60,8 @@ SELECT sent();
 -- Values are compared under the collation of the clause.
 CREATE COLLATION insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 SELECT payload FROM texts WHERE function_name = 'echo' AND payload COLLATE insensitive IN ('a', 'A', 'b');
+SELECT payload FROM texts WHERE function_name = 'echo' AND payload COLLATE insensitive = 'A' AND payload = 'a';
+SELECT payload FROM texts WHERE function_name = 'echo' AND payload = 'a' AND payload COLLATE insensitive = 'A';
 SELECT sent();
 
 -- A long list, each value twice
