@@ -7,7 +7,7 @@ use crate::plan::clause::{Binding, Kind};
 use crate::plan::{PlanData, paths};
 use crate::postgres::nodes;
 use crate::scan::Scan;
-use pgrx::{is_a, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 use std::ffi::{CStr, CString};
 
 /// Callback: adds to a scan's part of EXPLAIN.
@@ -143,29 +143,12 @@ unsafe fn find(
         return below == plan;
     }
     above.push(below);
-    // SAFETY: each cast follows the node's own tag.
-    unsafe {
-        let listed = if is_a(below.cast(), pg_sys::NodeTag::T_Append) {
-            (*below.cast::<pg_sys::Append>()).appendplans
-        } else if is_a(below.cast(), pg_sys::NodeTag::T_MergeAppend) {
-            (*below.cast::<pg_sys::MergeAppend>()).mergeplans
-        } else {
-            std::ptr::null_mut()
-        };
-        let scanned = if is_a(below.cast(), pg_sys::NodeTag::T_SubqueryScan) {
-            (*below.cast::<pg_sys::SubqueryScan>()).subplan
-        } else {
-            std::ptr::null_mut()
-        };
-        let found = [(*below).lefttree, (*below).righttree, scanned]
-            .into_iter()
-            .chain(nodes::pointers(listed))
-            .any(|child| find(child, plan, above));
-        if !found {
-            above.pop();
-        }
-        found
+    // SAFETY: `below` is a plan.
+    let found = unsafe { nodes::children(below).any(|child| find(child, plan, above)) };
+    if !found {
+        above.pop();
     }
+    found
 }
 
 unsafe fn text(es: *mut pg_sys::ExplainState, label: &CStr, value: &str) {

@@ -1,10 +1,11 @@
 //! Planning: how large a scan is, and what its plan carries to the executor.
 //!
 //! - [`clause`] recognises the clauses that give input columns their values, [`bind`] sorts them.
-//! - [`paths`] offers the ways to run a scan, alone and inside joins.
+//! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
 
 mod bind;
 pub mod clause;
+mod memoize;
 pub mod paths;
 
 use crate::backend::config;

@@ -6,7 +6,7 @@
 
 use super::bind::Bound;
 use super::clause::{self, Binding, Kind};
-use super::{Relation, infos};
+use super::{Relation, infos, memoize};
 use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
@@ -56,10 +56,9 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
             let clauses = infos((*baserel).baserestrictinfo).chain(infos((*info).ppi_clauses));
             let bound = Bound::sort(root, relid, relation, clauses);
             let missing = bound.lacking(relid, relation).map(|column| (column, false));
-            compat::forbid_memoize(root, baserel, info);
             add_path(root, baserel, outer, estimate(&bound.bindings), missing);
         }
-        compat::forbid_memoize(root, baserel, std::ptr::null_mut());
+        memoize::forbid(root, baserel);
     }
 }
 

@@ -50,53 +50,18 @@ pub unsafe fn refuse_null(
     }
 }
 
-/// Keeps the planner from remembering a scan's rows by its parameters (Memoize): each invocation has effects.
-///
-/// Memoize can sit above the scan itself, above the partitioned table or UNION ALL that it is a part of, and
-/// above a subquery that holds it, so all of these are marked.
+/// Tells the planner that a relation's rows are volatile, which it asks before it puts a Memoize above them.
 ///
 /// # Safety
-/// `root`, `baserel` and `param_info` are the planner's; `param_info` may be null.
-pub unsafe fn forbid_memoize(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-    param_info: *mut pg_sys::ParamPathInfo,
-) {
+/// `relation` is the planner's.
+pub unsafe fn mark_volatile(relation: *mut pg_sys::RelOptInfo) {
     #[cfg(feature = "pg13")]
-    let _ = (root, baserel, param_info);
+    let _ = relation;
     #[cfg(not(feature = "pg13"))]
-    // SAFETY: sets the flags in which the planner remembers that expressions are volatile. The arrays of
-    // relations have a place for each member of the range table, null where there is no relation.
+    // SAFETY: a relation has a target.
     unsafe {
-        use pg_sys::VolatileFunctionStatus::VOLATILITY_VOLATILE;
-        let relation = |root: *mut pg_sys::PlannerInfo, place: i32| {
-            (*(*root).simple_rel_array.add(place as usize)).as_mut()
-        };
-        (*(*baserel).reltarget).has_volatile_expr = VOLATILITY_VOLATILE;
-        if !param_info.is_null() {
-            for clause in nodes::pointers::<pg_sys::RestrictInfo>((*param_info).ppi_clauses) {
-                (*clause).has_volatile = VOLATILITY_VOLATILE;
-            }
-        }
-        let mut parent = pg_sys::bms_next_member((*baserel).top_parent_relids, -1);
-        while parent >= 0 {
-            if let Some(parent) = relation(root, parent) {
-                (*parent.reltarget).has_volatile_expr = VOLATILITY_VOLATILE;
-            }
-            parent = pg_sys::bms_next_member((*baserel).top_parent_relids, parent);
-        }
-        let mut outer = (*root).parent_root;
-        while !outer.is_null() {
-            for place in 1..(*outer).simple_rel_array_size {
-                match relation(outer, place) {
-                    Some(relation) if relation.rtekind == pg_sys::RTEKind::RTE_SUBQUERY => {
-                        (*relation.reltarget).has_volatile_expr = VOLATILITY_VOLATILE;
-                    }
-                    _ => (),
-                }
-            }
-            outer = (*outer).parent_root;
-        }
+        (*(*relation).reltarget).has_volatile_expr =
+            pg_sys::VolatileFunctionStatus::VOLATILITY_VOLATILE;
     }
 }
 

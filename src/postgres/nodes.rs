@@ -1,4 +1,4 @@
-//! Walking PostgreSQL's lists, which have been arrays since version 13 (pg_list.h).
+//! Walking PostgreSQL's lists, which have been arrays since version 13 (pg_list.h), and its plans (plannodes.h).
 
 use pgrx::pg_sys;
 
@@ -46,6 +46,29 @@ pub fn list<T>(pointers: &[*mut T]) -> *mut pg_sys::List {
 pub unsafe fn length(list: *mut pg_sys::List) -> usize {
     // SAFETY: null is the empty list.
     unsafe { list.as_ref() }.map_or(0, |list| list.length as usize)
+}
+
+/// The plans directly below a plan, null ones among them.
+///
+/// # Safety
+/// `plan` is a plan.
+pub unsafe fn children(plan: *mut pg_sys::Plan) -> impl Iterator<Item = *mut pg_sys::Plan> {
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        let tag = (*plan.cast::<pg_sys::Node>()).type_;
+        let listed = match tag {
+            pg_sys::NodeTag::T_Append => (*plan.cast::<pg_sys::Append>()).appendplans,
+            pg_sys::NodeTag::T_MergeAppend => (*plan.cast::<pg_sys::MergeAppend>()).mergeplans,
+            _ => std::ptr::null_mut(),
+        };
+        let scanned = match tag {
+            pg_sys::NodeTag::T_SubqueryScan => (*plan.cast::<pg_sys::SubqueryScan>()).subplan,
+            _ => std::ptr::null_mut(),
+        };
+        [(*plan).lefttree, (*plan).righttree, scanned]
+            .into_iter()
+            .chain(pointers(listed))
+    }
 }
 
 unsafe fn cells(list: *mut pg_sys::List) -> impl Iterator<Item = *mut pg_sys::ListCell> {

@@ -125,6 +125,16 @@ CREATE FOREIGN TABLE part PARTITION OF parts FOR VALUES IN ('v0', 'v1', 'v2')
     SERVER aws_lambda OPTIONS (function_name 'echo');
 SELECT * FROM every_way('SELECT FROM many t JOIN parts ON parts.payload = t.s');
 
+-- A subquery in a select list invokes, and a row of its relation is not remembered either.
+CREATE TABLE large AS SELECT i AS id, 'v' || i % 3 AS s FROM generate_series(1, 30) i;
+CREATE TABLE small AS SELECT 'v' || i AS s FROM generate_series(0, 2) i;
+CREATE INDEX ON small (s);
+ANALYZE large, small;
+SELECT * FROM every_way('SELECT x.r FROM large LEFT JOIN LATERAL
+    (SELECT s, (SELECT response FROM f WHERE payload = small.s) AS r FROM small WHERE small.s = large.s OFFSET 0) x ON true');
+SELECT * FROM every_way('SELECT x.r FROM large LEFT JOIN LATERAL
+    (SELECT s, (SELECT max(response) FROM f WHERE payload = small.s) AS r FROM small WHERE small.s = large.s LIMIT 1) x ON true');
+
 -- Where the other table cannot come first, there is no value, and nothing is invoked.
 SELECT endpoint.reset();
 SELECT * FROM t FULL JOIN f ON f.payload = t.s;
