@@ -70,9 +70,12 @@ impl Bound {
                 _ => return None,
             };
             let same_type = clause::value_type(&from.attribute) == clause::value_type(to);
-            (same_type && from.kind != Kind::Any).then(|| Binding {
+            let one_value = matches!(from.kind, Kind::Equal | Kind::NotDistinct);
+            (same_type && one_value).then(|| Binding {
                 attribute: *to,
-                // SAFETY: the expression is the planner's, or null, of which the copy is null.
+                // The equality between the columns lets no null pass.
+                kind: Kind::Equal,
+                // SAFETY: the expression is the planner's.
                 expression: unsafe { pg_sys::copyObjectImpl(from.expression.cast()) }.cast(),
                 ..*from
             })

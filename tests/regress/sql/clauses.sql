@@ -118,6 +118,12 @@ SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND pay
 SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'
     AND (qualifier = '1' AND log_type = 'Tail' OR qualifier = '2' AND log_type = 'None');
 SELECT sent();
+-- A column that equals another one has its value, or there is no row.
+SELECT function_name, qualifier, response FROM aws_lambda.lambda_invocations
+    WHERE function_name = 'echo' AND payload = '1' AND qualifier = function_name;
+SELECT function_name, qualifier, response FROM aws_lambda.lambda_invocations
+    WHERE function_name IS NOT DISTINCT FROM NULLIF('echo', 'echo') AND payload = '1' AND qualifier = function_name;
+SELECT sent();
 -- but not where a row without a value can pass
 SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1' AND (qualifier = 'x' OR qualifier IS NULL);
 SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '2' AND region IS DISTINCT FROM 'us-east-1';
