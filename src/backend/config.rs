@@ -1,7 +1,7 @@
 //! What the catalogs and the settings say about one foreign table and one role: the most specific wins.
 //!
-//! The clause's or call's own values come before all of this, in scan.rs. What the AWS SDK finds on the
-//! machine comes last, in lambda.rs.
+//! The clause's or call's own values come before all of this, in scan/. What the AWS SDK finds on the
+//! machine comes last, in lambda/.
 
 use crate::error::Error;
 use crate::lambda::name;

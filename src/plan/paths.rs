@@ -220,8 +220,8 @@ unsafe fn outer_join_keeps(
     }
 }
 
-/// The conditions in the ON of an outer join, around the scan as its nullable side, that concern the relations of
-/// `outer` alone. Where one is not true the join takes no row of the scan, so the scan need not invoke.
+/// The conditions in the ON of an outer join, around the scan as its nullable side, that concern the join's outer side
+/// and the relations of `outer` alone. Where one is not true the join takes no row of the scan, so the scan need not invoke.
 ///
 /// # Safety
 /// `baserel` and `outer` are the planner's.
@@ -248,7 +248,8 @@ unsafe fn outer_conditions(
             !info.outer_relids.is_null()
                 && !info.pseudoconstant
                 && !pg_sys::bms_is_member(relid, info.outer_relids)
-                && !pg_sys::bms_is_member(relid, info.clause_relids)
+                // What is joined to the scan before the outer join can't give it parameters.
+                && pg_sys::bms_is_subset(info.clause_relids, info.outer_relids)
                 && !pg_sys::contain_volatile_functions(info.clause.cast())
                 // A subquery would run here and in the join once more, and may itself invoke.
                 && !pg_sys::contain_subplans(info.clause.cast())

@@ -68,6 +68,10 @@ SELECT * FROM every_way('SELECT FROM t a JOIN t b USING (id) LEFT JOIN f ON f.pa
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN (f JOIN functions ON functions.name = f.response) ON f.payload = t.s AND t.id > 3');
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s AND EXISTS (SELECT FROM many WHERE many.id = t.id + 16)');
 SELECT * FROM every_way('SELECT FROM t WHERE NOT EXISTS (SELECT FROM f WHERE f.payload = t.s AND t.id > 3)');
+-- A condition that also concerns what is joined to the invocations waits for that.
+SELECT t.id, f.response, g.n FROM t LEFT JOIN (f LEFT JOIN functions g ON g.name = f.response)
+    ON f.payload = t.s AND COALESCE(g.n, 0) + t.id > 3 ORDER BY t.id;
+SELECT * FROM every_way('SELECT FROM t LEFT JOIN (f LEFT JOIN functions g ON g.name = f.response) ON f.payload = t.s AND COALESCE(g.n, 0) + t.id > 3');
 -- Here the invocations are on the side that keeps its rows, so the condition does not concern them.
 SELECT * FROM every_way('SELECT FROM (t JOIN f ON f.payload = t.s) LEFT JOIN functions ON functions.n = t.n AND t.id > 3');
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s LEFT JOIN f g ON g.payload = f.response AND t.id > 3');
