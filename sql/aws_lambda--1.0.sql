@@ -20,7 +20,9 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
     log_result text,
     log text,
     function_error text,
-    request_id text
+    request_id text,
+    error_code text,
+    error_message text
 ) SERVER aws_lambda;
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS 'invocations of AWS Lambda functions';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations FROM PUBLIC;
@@ -40,7 +42,9 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
     log_result text,
     log text,
     function_error text,
-    request_id text
+    request_id text,
+    error_code text,
+    error_message text
 ) SERVER aws_lambda;
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, payload and response being kept to the letter';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;

@@ -40,6 +40,10 @@ pub enum Column {
     FunctionError,
     /// Output: AWS's id of the request.
     RequestId,
+    /// Output, null unless the invocation failed: the name of the error.
+    ErrorCode,
+    /// Output, null unless the invocation failed: what it says.
+    ErrorMessage,
 }
 
 impl Column {
@@ -53,7 +57,7 @@ impl Column {
         Column::Context,
         Column::Payload,
     ];
-    const OUTPUTS: [Column; 7] = [
+    const OUTPUTS: [Column; 9] = [
         Column::StatusCode,
         Column::Response,
         Column::ExecutedVersion,
@@ -61,6 +65,8 @@ impl Column {
         Column::Log,
         Column::FunctionError,
         Column::RequestId,
+        Column::ErrorCode,
+        Column::ErrorMessage,
     ];
 
     /// The name in SQL.
@@ -80,6 +86,8 @@ impl Column {
             Column::Log => "log",
             Column::FunctionError => "function_error",
             Column::RequestId => "request_id",
+            Column::ErrorCode => "error_code",
+            Column::ErrorMessage => "error_message",
         }
     }
 
@@ -249,8 +257,18 @@ impl Writer {
         Writer { attribute, input }
     }
 
-    /// Lets a domain refuse null.
-    pub fn write_null(&mut self) {
+    /// Makes a datum, or lets a domain refuse null.
+    pub fn write_or_null(&mut self, bytes: Option<&[u8]>) -> Result<Option<pg_sys::Datum>, Error> {
+        match bytes {
+            Some(bytes) => self.write(bytes).map(Some),
+            None => {
+                self.write_null();
+                Ok(None)
+            }
+        }
+    }
+
+    fn write_null(&mut self) {
         let typmod = self.attribute.typmod;
         if let Some((info, element)) = &mut self.input
             && self.attribute.type_oid != self.attribute.base_type
@@ -296,12 +314,15 @@ impl Writer {
         if !matches!(self.attribute.base_type, pg_sys::JSONOID | pg_sys::JSONBOID) {
             return Ok(input());
         }
-        PgTryBuilder::new(move || Some(input()))
+        PgTryBuilder::new(move || Ok(input()))
             .catch_when(PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION, |_| {
-                None
+                Err(ResponseProblem::NotJson)
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
+                Err(ResponseProblem::NotJsonb)
             })
             .execute()
-            .ok_or_else(|| unfit(ResponseProblem::NotJson))
+            .map_err(unfit)
     }
 }
 

@@ -1,14 +1,17 @@
 //! What EXPLAIN says of a scan: what is bound to what, how many values, and what was invoked.
 
-use crate::backend::config;
+use crate::ahead;
+use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
+use crate::dispatch::Dispatch;
 use crate::error::OrReport;
 use crate::plan::clause::{Binding, Kind};
-use crate::plan::{PlanData, paths};
+use crate::plan::{Mode, PlanData, estimate};
 use crate::postgres::nodes;
 use crate::scan::Scan;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::{CStr, CString};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Callback: adds to a scan's part of EXPLAIN.
 ///
@@ -44,16 +47,95 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         if !conditions.is_empty() {
             text(es, c"Only If", &conditions.join(" AND "));
         }
-        match (data.missing, paths::known_values(&data.bindings)) {
-            (Some((column, _)), _) => text(es, c"Not Bound", column.name()),
+        match (data.mode, estimate::known_values(&data.bindings)) {
+            (Mode::Missing(column, _), _) => text(es, c"Not Bound", column.name()),
             (_, Some(values)) => number(es, c"Values", values),
             (_, None) => text(es, c"Values", "known when run"),
+        }
+        let several = estimate::known_values(&data.bindings) != Some(1);
+        if several && data.mode == Mode::Plain {
+            let limits = Limits::read((*relation).rd_id);
+            number(es, c"Max Concurrency", limits.max_concurrency as u64);
         }
         if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_ref()
             && (*es).analyze
         {
-            number(es, c"Invocations", scan.invocations);
+            match &scan.dispatch {
+                Some(dispatch) => counters(es, dispatch),
+                None => number(es, c"Invocations", 0),
+            }
         }
+    }
+}
+
+/// Callback: adds to a part of EXPLAIN of a node that reads ahead.
+///
+/// # Safety
+/// Called by EXPLAIN.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn explain_custom_scan(
+    node: *mut pg_sys::CustomScanState,
+    _ancestors: *mut pg_sys::List,
+    es: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: the node has a plan, and was made by ahead/.
+    unsafe {
+        let limits = Limits::read(ahead::node::table((*node).ss.ps.plan.cast()));
+        number(es, c"Max Concurrency", limits.max_concurrency as u64);
+        if (*es).costs {
+            let rows = (*(*node).ss.ps.plan).plan_rows;
+            number(es, c"Estimated Invocations", rows as u64);
+        }
+    }
+}
+
+/// What was done. In text, two lines.
+unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &Dispatch) {
+    let counters = &dispatch.traffic.counters;
+    let waited = dispatch.waited.as_secs_f64() * 1000.0;
+    let counts = [
+        (c"Invocations", dispatch.started),
+        (c"Retries", counters.retries.load(Relaxed)),
+        (c"Throttles", counters.throttles.load(Relaxed)),
+        (c"Errors", counters.failed.load(Relaxed)),
+        (
+            c"Most In Flight",
+            counters.most_in_flight.load(Relaxed) as u64,
+        ),
+        (c"Bytes Sent", counters.bytes_out.load(Relaxed)),
+        (c"Bytes Received", counters.bytes_in.load(Relaxed)),
+    ];
+    // SAFETY: the state is EXPLAIN's.
+    unsafe {
+        if (*es).format != pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
+            for (label, count) in counts {
+                number(es, label, count);
+            }
+            if (*es).timing {
+                pg_sys::ExplainPropertyFloat(
+                    c"Time Waited".as_ptr(),
+                    c"ms".as_ptr(),
+                    waited,
+                    3,
+                    es,
+                );
+            }
+            return;
+        }
+        let line = |counts: &[(&CStr, u64)]| {
+            let counts: Vec<String> = (counts.iter())
+                .map(|(label, count)| format!("{}: {count}", label.to_string_lossy()))
+                .collect();
+            counts.join("  ")
+        };
+        let (first, rest) = counts[0];
+        text(es, first, &format!("{rest}  {}", line(&counts[1..5])));
+        let (first, rest) = counts[5];
+        let mut second = format!("{rest}  {}", line(&counts[6..]));
+        if (*es).timing {
+            second.push_str(&format!("  Time Waited: {waited:.3} ms"));
+        }
+        text(es, first, &second);
     }
 }
 

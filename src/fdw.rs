@@ -6,6 +6,8 @@
 use crate::error::Error;
 use crate::explain;
 use crate::options::{self, Object};
+#[cfg(not(feature = "pg13"))]
+use crate::scan::append;
 use crate::{plan, scan};
 use pgrx::{AllocatedByRust, pg_sys};
 use std::collections::HashMap;
@@ -56,6 +58,13 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
         routine.ReScanForeignScan = Some(scan::rescan_foreign_scan);
         routine.EndForeignScan = Some(scan::end_foreign_scan);
         routine.ExplainForeignScan = Some(explain::explain_foreign_scan);
+        #[cfg(not(feature = "pg13"))]
+        {
+            routine.IsForeignPathAsyncCapable = Some(append::is_foreign_path_async_capable);
+            routine.ForeignAsyncRequest = Some(append::foreign_async_request);
+            routine.ForeignAsyncConfigureWait = Some(append::foreign_async_configure_wait);
+            routine.ForeignAsyncNotify = Some(append::foreign_async_notify);
+        }
         // Without these PostgreSQL itself refuses the statement and says so.
         routine.AddForeignUpdateTargets = None;
         routine.PlanForeignModify = None;

@@ -7,6 +7,8 @@
 //! - [`fdw`]: the wrapper and its callbacks.
 //! - [`plan`]: from clauses to a plan.
 //! - [`scan`]: from a plan to invocations, and from responses to rows.
+//! - [`ahead`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
+//! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
 //! - [`backend`]: what a backend has: configuration, clients, the network thread, the waiting.
 //! - [`lambda`]: requests, names, and the AWS SDK.
 //! - [`explain`]: what EXPLAIN shows of the plan and of the scan.
@@ -16,8 +18,10 @@
 
 pgrx::pg_module_magic!();
 
+mod ahead;
 mod backend;
 mod columns;
+mod dispatch;
 mod error;
 mod explain;
 mod fdw;
@@ -32,4 +36,6 @@ mod settings;
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
+    dispatch::runs::install();
+    ahead::install();
 }

@@ -5,9 +5,16 @@
 use crate::error::Error;
 use crate::lambda::name::{FunctionName, check_qualifier, check_region};
 use crate::lambda::request::{InvocationType, LogType};
+use std::ops::RangeInclusive;
 
 /// Shortest and longest time-out, in milliseconds, of the options and the settings.
-pub const TIMEOUT_RANGE_MS: std::ops::RangeInclusive<i32> = 1..=900_000;
+pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=900_000;
+/// Fewest and most invocations in flight for one scan, of the options and the setting. Each takes a file descriptor.
+pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
+/// Fewest and most invocations of one statement, of the options and the setting; 0 stands for no limit.
+pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
+/// Fewest and most further attempts at one invocation.
+const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
 
 /// A kind of catalog object that carries options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +84,9 @@ const fn superuser(definition: Definition) -> Definition {
     }
 }
 
+/// The table's own value comes before its server's.
+const SCANS: &[Object] = &[Object::Server, Object::Table];
+
 /// Every option there is.
 pub static OPTIONS: &[Definition] = &[
     option("region", &[Object::Server, Object::Table], region),
@@ -96,6 +106,13 @@ pub static OPTIONS: &[Definition] = &[
     option("qualifier", &[Object::Table], qualifier),
     option("invocation_type", &[Object::Table], invocation_type),
     option("log_type", &[Object::Table], log_type),
+    option("max_concurrency", SCANS, max_concurrency),
+    option("max_invocations", SCANS, max_invocations),
+    option("max_retries", SCANS, max_retries),
+    option("retry_timeout_ms", SCANS, timeout_ms),
+    option("async_capable", SCANS, boolean),
+    option("deduplicate", &[Object::Table], boolean),
+    option("on_error", &[Object::Table], on_error),
 ];
 
 /// Checks one option of one object.
@@ -181,14 +198,57 @@ fn boolean(value: &str) -> Result<(), String> {
 }
 
 fn timeout_ms(value: &str) -> Result<(), String> {
+    number_in(value, TIMEOUT_RANGE_MS, "number of milliseconds")
+}
+
+fn max_concurrency(value: &str) -> Result<(), String> {
+    number_in(value, CONCURRENCY_RANGE, "number")
+}
+
+fn max_invocations(value: &str) -> Result<(), String> {
+    number_in(value, INVOCATIONS_RANGE, "number, 0 for no limit,")
+}
+
+fn max_retries(value: &str) -> Result<(), String> {
+    number_in(value, RETRIES_RANGE, "number")
+}
+
+fn number_in(value: &str, range: RangeInclusive<i32>, what: &str) -> Result<(), String> {
     match value.parse() {
-        Ok(ms) if TIMEOUT_RANGE_MS.contains(&ms) => Ok(()),
+        Ok(number) if range.contains(&number) => Ok(()),
         _ => Err(format!(
-            "It is a number of milliseconds from {} to {}.",
-            TIMEOUT_RANGE_MS.start(),
-            TIMEOUT_RANGE_MS.end()
+            "It is a {what} from {} to {}.",
+            range.start(),
+            range.end()
         )),
     }
+}
+
+/// What becomes of an invocation that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// It ends the statement.
+    #[default]
+    Raise,
+    /// It is a row that tells what went wrong.
+    Return,
+}
+
+impl OnError {
+    /// Reads the option `on_error`.
+    pub fn parse(value: &str) -> Option<OnError> {
+        match value {
+            "raise" => Some(OnError::Raise),
+            "return" => Some(OnError::Return),
+            _ => None,
+        }
+    }
+}
+
+fn on_error(value: &str) -> Result<(), String> {
+    OnError::parse(value)
+        .map(|_| ())
+        .ok_or_else(|| "It is raise or return.".to_owned())
 }
 
 /// Checks the URL of an endpoint: scheme and host, perhaps a port and a path, and nothing that could hide

@@ -1,13 +1,17 @@
 //! The settings (`SET aws_lambda.…`). Options of a server or table come before them; see config.rs.
 
-use crate::options::TIMEOUT_RANGE_MS;
+use crate::options::{CONCURRENCY_RANGE, INVOCATIONS_RANGE, TIMEOUT_RANGE_MS};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
+use std::time::Duration;
 
 static CONNECT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 static REQUEST_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(3000);
 static ENDPOINT_OVERRIDE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static REGION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static MAX_INVOCATIONS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static PROGRESS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
 
 /// Tells PostgreSQL about the settings. Called once, when the library is loaded.
 pub fn define() {
@@ -47,6 +51,36 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    GucRegistry::define_int_guc(
+        c"aws_lambda.max_concurrency",
+        c"Sets the most invocations that one scan keeps in flight.",
+        c"",
+        &MAX_CONCURRENCY,
+        *CONCURRENCY_RANGE.start(),
+        *CONCURRENCY_RANGE.end(),
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"aws_lambda.max_invocations",
+        c"Sets the most invocations that one statement makes.",
+        c"0 means no limit.",
+        &MAX_INVOCATIONS,
+        *INVOCATIONS_RANGE.start(),
+        *INVOCATIONS_RANGE.end(),
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"aws_lambda.progress_interval",
+        c"Sets how often a statement tells how many invocations it has made.",
+        c"0 means never.",
+        &PROGRESS_INTERVAL,
+        0,
+        86_400,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
     reserve_prefix();
 }
 
@@ -67,6 +101,24 @@ pub fn connect_timeout_ms() -> i32 {
 /// Milliseconds.
 pub fn request_timeout_ms() -> i32 {
     REQUEST_TIMEOUT_MS.get()
+}
+
+/// Invocations in flight.
+pub fn max_concurrency() -> i32 {
+    MAX_CONCURRENCY.get()
+}
+
+/// Invocations of a statement; 0 is no limit.
+pub fn max_invocations() -> i32 {
+    MAX_INVOCATIONS.get()
+}
+
+/// `None` when no progress is to be told.
+pub fn progress_interval() -> Option<Duration> {
+    u64::try_from(PROGRESS_INTERVAL.get())
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
 }
 
 /// The URL, unchecked; `None` when empty.

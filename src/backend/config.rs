@@ -6,13 +6,18 @@
 use crate::error::Error;
 use crate::lambda::name;
 use crate::lambda::request::Inputs;
-use crate::lambda::{ClientConfig, Keys};
-use crate::options::{endpoint_url, parse_boolean};
+use crate::lambda::{ClientConfig, Keys, Patience};
+use crate::options::{OnError, endpoint_url, parse_boolean};
 use crate::postgres::nodes;
 use crate::settings;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
+
+/// Default of the option `max_retries`.
+const MAX_RETRIES: i32 = 5;
+/// Default of the option `retry_timeout_ms`.
+const RETRY_TIMEOUT_MS: i32 = 20_000;
 
 /// What holds for every invocation of one scan.
 pub struct Config {
@@ -22,9 +27,73 @@ pub struct Config {
     pub server: pg_sys::Oid,
     /// The role whose user mapping counts.
     pub user: pg_sys::Oid,
-    /// Bounds each attempt at an invocation.
-    pub request_timeout: Duration,
+    /// How many invocations, how fast, and how often each is tried.
+    pub limits: Limits,
+    /// Bounds each attempt at an invocation, and how often it is tried.
+    pub patience: Patience,
+    /// Whether equal invocations of one statement are one.
+    pub deduplicate: bool,
+    /// What becomes of an invocation that fails.
+    pub on_error: OnError,
     client: ClientConfig,
+}
+
+/// How many invocations a scan makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most in flight.
+    pub max_concurrency: usize,
+    /// Most of one statement; `None` is no limit.
+    pub max_invocations: Option<u64>,
+}
+
+impl Limits {
+    /// Reads them for a foreign table.
+    ///
+    /// # Safety
+    /// Called in a transaction, in the backend's thread.
+    pub unsafe fn read(table: pg_sys::Oid) -> Limits {
+        // SAFETY: the look-ups return palloc'd structures, or raise an error.
+        let options = unsafe { table_then_server(table) };
+        Limits::of(&options)
+    }
+
+    fn of(options: &[Options; 2]) -> Limits {
+        let max_invocations = number(options, "max_invocations", settings::max_invocations());
+        Limits {
+            max_concurrency: number(options, "max_concurrency", settings::max_concurrency()) as _,
+            max_invocations: (max_invocations > 0).then_some(max_invocations),
+        }
+    }
+}
+
+/// Whether a foreign table's scan may run beside others of an Append.
+///
+/// # Safety
+/// Called in a transaction, in the backend's thread.
+pub unsafe fn async_capable(table: pg_sys::Oid) -> bool {
+    // SAFETY: as above.
+    let options = unsafe { table_then_server(table) };
+    (options.iter())
+        .find_map(|options| options.boolean("async_capable"))
+        .unwrap_or(true)
+}
+
+/// The options of a foreign table and of its server, the more specific first.
+unsafe fn table_then_server(table: pg_sys::Oid) -> [Options; 2] {
+    // SAFETY: the look-ups return palloc'd structures, or raise an error.
+    unsafe {
+        let table = &*pg_sys::GetForeignTable(table);
+        let server = &*pg_sys::GetForeignServer(table.serverid);
+        [Options::read(table.options), Options::read(server.options)]
+    }
+}
+
+/// The first value that there is, or the default.
+fn number(options: &[Options; 2], name: &str, default: i32) -> u64 {
+    (options.iter())
+        .find_map(|options| options.get(name)?.parse().ok())
+        .unwrap_or(default.unsigned_abs().into())
 }
 
 impl Config {
@@ -42,15 +111,15 @@ impl Config {
             (table, &*pg_sys::GetForeignServer(table.serverid))
         };
         // SAFETY: the lists are those of the structures above.
-        let (table_options, server_options, mapping_options) = unsafe {
+        let (options, mapping_options) = unsafe {
             (
-                Options::read(table.options),
-                Options::read(server.options),
+                [Options::read(table.options), Options::read(server.options)],
                 mapping(user, server.serverid)
                     .map(|mapping| Options::read((*mapping).options))
                     .unwrap_or_default(),
             )
         };
+        let [table_options, server_options] = &options;
         let keys = match (
             mapping_options.get("access_key_id"),
             mapping_options.get("secret_access_key"),
@@ -75,9 +144,23 @@ impl Config {
             fixed: table_options.inputs(),
             server: server.serverid,
             user,
-            request_timeout: Duration::from_millis(
-                server_options.milliseconds("request_timeout_ms", settings::request_timeout_ms()),
-            ),
+            limits: Limits::of(&options),
+            patience: Patience {
+                request_timeout: Duration::from_millis(
+                    server_options
+                        .milliseconds("request_timeout_ms", settings::request_timeout_ms()),
+                ),
+                max_retries: number(&options, "max_retries", MAX_RETRIES) as _,
+                retry_timeout: Duration::from_millis(number(
+                    &options,
+                    "retry_timeout_ms",
+                    RETRY_TIMEOUT_MS,
+                )),
+            },
+            deduplicate: table_options.boolean("deduplicate").unwrap_or_default(),
+            on_error: (table_options.get("on_error"))
+                .and_then(|value| OnError::parse(&value))
+                .unwrap_or_default(),
             client: ClientConfig {
                 region: match server_options.get("region") {
                     Some(region) => Some(region),

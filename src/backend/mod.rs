@@ -7,16 +7,16 @@
 //! leads to another client, and no two roles ever share one.
 
 pub mod config;
-mod runtime;
+pub mod runtime;
 pub mod wait;
 
 use crate::error::Error;
-use crate::lambda::request::InvokeRequest;
-use crate::lambda::{self, Client, ClientConfig, InvokeResponse};
+use crate::lambda::{self, Client, ClientConfig};
 use config::Config;
 use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Task};
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -35,31 +35,55 @@ thread_local! {
     static BACKEND: RefCell<Option<Backend>> = const { RefCell::new(None) };
 }
 
-/// An invocation on its way.
-pub type Flight = Task<Result<InvokeResponse, Error>>;
+/// A client that is made when it is first used, by whoever comes first.
+#[derive(Clone)]
+pub struct SharedClient {
+    config: ClientConfig,
+    cell: Arc<OnceCell<Client>>,
+}
 
-/// Starts an invocation; dropping the flight drops it.
-pub fn invoke(config: &Config, request: InvokeRequest) -> Result<Flight, Error> {
-    let client_config = config.client(request.region.as_deref());
-    let request_timeout = config.request_timeout;
-    with(|backend| {
-        let client = backend.client((config.server, config.user, client_config.clone()));
-        backend.runtime.spawn(async move {
-            client
-                .get_or_try_init(|| lambda::connect(client_config))
-                .await?
-                .invoke(request, request_timeout)
-                .await
-        })
+impl SharedClient {
+    /// The client. Runs on the network thread.
+    pub async fn get(&self) -> Result<&Client, Error> {
+        self.cell
+            .get_or_try_init(|| lambda::connect(self.config.clone()))
+            .await
+    }
+}
+
+/// The client for invocations of a scan in a region; `None` leaves the region to the configuration.
+pub fn client(config: &Config, region: Option<&str>) -> Result<SharedClient, Error> {
+    let client_config = config.client(region);
+    with(|backend| SharedClient {
+        cell: backend.client((config.server, config.user, client_config.clone())),
+        config: client_config,
     })
 }
 
-/// The file descriptor that becomes readable when a flight has landed.
+/// Starts work on the network thread; dropping the task drops it.
+pub fn spawn<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<Task<T>, Error> {
+    with(|backend| backend.runtime.spawn(work))
+}
+
+/// The file descriptor that becomes readable when a task has ended.
 pub fn door() -> Result<i32, Error> {
     with(|backend| backend.runtime.door())
 }
 
-/// Forgets the landings so far.
+/// The same under another number.
+pub fn another_door() -> Result<OwnedFd, Error> {
+    with(|backend| backend.runtime.another_door())?
+        .map_err(|error| Error::Runtime(format!("{error}.")))
+}
+
+/// Makes the descriptor readable although no task has ended.
+pub fn ring() -> Result<(), Error> {
+    with(|backend| backend.runtime.ring())
+}
+
+/// Makes the descriptor unreadable until the next task ends.
 pub fn answer_door() -> Result<(), Error> {
     with(|backend| backend.runtime.answer_door())
 }

@@ -5,7 +5,7 @@
 //! threads it starts, since a PostgreSQL signal handler must run in the backend's own thread only.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -71,6 +71,16 @@ impl Runtime {
     /// The file descriptor that becomes readable when the bell rings.
     pub fn door(&self) -> RawFd {
         self.door.as_raw_fd()
+    }
+
+    /// The same under another number.
+    pub fn another_door(&self) -> io::Result<OwnedFd> {
+        self.door.as_fd().try_clone_to_owned()
+    }
+
+    /// Rings the bell.
+    pub fn ring(&self) {
+        drop(Bell(self.bell.clone()));
     }
 
     /// Forgets the rings so far.

@@ -12,6 +12,19 @@ pub struct ApiFailure {
     pub said: String,
     /// Further facts as sentences; empty when there are none.
     pub facts: String,
+    /// What Lambda answered, where it was Lambda.
+    pub answer: Option<Answer>,
+}
+
+/// Lambda's own account of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// AWS's name of the error, such as `TooManyRequestsException`.
+    pub code: Option<String>,
+    /// AWS's id of the request.
+    pub request_id: Option<String>,
 }
 
 /// Why an invocation has no result.
@@ -49,7 +62,58 @@ pub enum Cause {
     Client,
 }
 
+impl Cause {
+    /// The name that `error_code` has where Lambda gave none.
+    fn code(self) -> &'static str {
+        match self {
+            Cause::Connect => "ConnectionRefused",
+            Cause::ConnectTimeout => "ConnectTimeout",
+            Cause::RequestTimeout => "RequestTimeout",
+            Cause::ConnectionLost => "ConnectionLost",
+            Cause::BadAnswer => "UnexpectedAnswer",
+            Cause::Throttled => "TooManyRequestsException",
+            Cause::Denied => "AccessDeniedException",
+            Cause::Credentials => "NoUsableCredentials",
+            Cause::NotFound => "ResourceNotFoundException",
+            Cause::TooLarge => "RequestTooLargeException",
+            Cause::InvalidRequest => "InvalidRequest",
+            Cause::Configuration => "FunctionConfiguration",
+            Cause::Service => "ServiceException",
+            Cause::NoRegion => "NoRegion",
+            Cause::Client => "RequestNotBuilt",
+        }
+    }
+}
+
 impl ApiFailure {
+    /// A failure without an answer of Lambda's.
+    pub fn new(cause: Cause, said: &str, facts: String) -> ApiFailure {
+        ApiFailure {
+            cause,
+            said: said.to_owned(),
+            facts,
+            answer: None,
+        }
+    }
+
+    /// AWS's name of the error, or one of ours.
+    pub fn code(&self) -> &str {
+        (self.answer.as_ref())
+            .and_then(|answer| answer.code.as_deref())
+            .unwrap_or(self.cause.code())
+    }
+
+    /// What Lambda says, or what happened instead.
+    pub fn message(&self) -> String {
+        if self.answer.is_none() {
+            return format!("{}. {}", self.said, self.facts);
+        }
+        match self.said.split_once(": ") {
+            Some((code, message)) if code == self.code() => message.to_owned(),
+            _ => self.said.clone(),
+        }
+    }
+
     pub(super) fn row(&self) -> Row {
         use PgSqlErrorCode::*;
         let (sqlstate, hint) = match self.cause {

@@ -5,7 +5,7 @@
 
 mod api;
 
-pub use api::{ApiFailure, Cause};
+pub use api::{Answer, ApiFailure, Cause};
 
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::{PgSqlErrorCode, pg_sys};
@@ -101,6 +101,31 @@ pub enum Error {
         /// Most bytes of base64.
         limit: usize,
     },
+    /// The statement may make no more invocations.
+    TooManyInvocations {
+        /// How many it may make.
+        most: u64,
+        /// How many it has made.
+        made: u64,
+        /// How many more it is known to want.
+        wanted: Option<u64>,
+    },
+    /// A row that is to be inserted has a value where the function's answer goes.
+    OutputColumn {
+        /// The column's name.
+        column: &'static str,
+        /// The foreign table's name.
+        table: String,
+    },
+    /// A row that is to be inserted has another value than the table's option of that name.
+    FixedColumn {
+        /// The column's name.
+        column: &'static str,
+        /// The row's value.
+        value: String,
+        /// The option's value.
+        fixed: String,
+    },
     /// The role has no keys and may not use the machine's.
     NoCredentials {
         /// The foreign server's name.
@@ -137,6 +162,8 @@ pub enum Error {
 pub enum ResponseProblem {
     /// Not JSON, in a json or jsonb column.
     NotJson,
+    /// JSON with `\u0000`, or with a character that the database's encoding lacks, in a jsonb column.
+    NotJsonb,
     /// Not UTF-8.
     NotUtf8,
     /// A zero byte, which PostgreSQL's text cannot hold.
@@ -274,6 +301,31 @@ impl Error {
                 "It has {length} bytes in base64; Lambda takes at most {limit}."
             ))
             .hint("Put the data into the payload."),
+            Error::TooManyInvocations { most, made, wanted } => Row::new(
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "too many invocations in one statement",
+            )
+            .detail(match wanted {
+                Some(wanted) => format!("It would make {}, and may make {most}. {made} were made.", made + wanted),
+                None => format!("It may make {most}, which were made."),
+            })
+            .hint("Raise aws_lambda.max_invocations or the server or table option max_invocations, or let the statement invoke for fewer rows."),
+            Error::OutputColumn { column, table } => Row::new(
+                ERRCODE_GENERATED_ALWAYS,
+                format!("cannot insert a value into column \"{column}\" of foreign table \"{table}\""),
+            )
+            .detail("The column tells what the function answered.")
+            .hint("Leave the column out, and read it with RETURNING."),
+            Error::FixedColumn {
+                column,
+                value,
+                fixed,
+            } => Row::new(
+                ERRCODE_CHECK_VIOLATION,
+                format!("{column} \"{}\" conflicts with the table option {column}", quotable(value)),
+            )
+            .detail(format!("The table option is \"{fixed}\". The function was not invoked."))
+            .hint("Leave the column out, or insert into a foreign table without the option."),
             Error::NoCredentials { server, role } => Row::new(
                 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
                 format!("no AWS credentials for server \"{server}\""),
@@ -297,13 +349,14 @@ impl Error {
             } => {
                 let (sqlstate, what) = match problem {
                     ResponseProblem::NotJson => (ERRCODE_INVALID_TEXT_REPRESENTATION, "not valid JSON"),
+                    ResponseProblem::NotJsonb => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not valid jsonb: it escapes a character that text cannot hold"),
                     ResponseProblem::NotUtf8 => (ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "not valid UTF-8"),
                     ResponseProblem::ZeroByte => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not text: it has a zero byte"),
                 };
                 let row = Row::new(sqlstate, format!("response of the function is {what}"))
                     .detail(format!("The function ran. Its response begins: {beginning}"));
                 match problem {
-                    ResponseProblem::NotJson => {
+                    ResponseProblem::NotJson | ResponseProblem::NotJsonb => {
                         row.hint(format!("To read it as it is, use a foreign table whose column \"{column}\" is text."))
                     }
                     _ => row,
@@ -314,6 +367,17 @@ impl Error {
                 "could not start the AWS Lambda client",
             )
             .detail(problem),
+        }
+    }
+}
+
+impl Error {
+    /// The error as a row of a foreign table has it: a name and a message.
+    pub fn as_columns(&self) -> (&str, String) {
+        match self {
+            Error::Api(failure) => (failure.code(), failure.message()),
+            Error::Response { .. } => ("InvalidResponse", self.row().message),
+            _ => ("InvalidParameterValue", self.row().message),
         }
     }
 }
@@ -393,11 +457,11 @@ mod tests {
                 "\"arn:aws:lambda:us-west-2:123456789012:function:my-function\" returned error \"Unhandled\", details: \"<Error details string>\"."
             )
         );
-        let row = Error::Api(ApiFailure {
-            cause: Cause::Connect,
-            said: "Unable to connect to endpoint".into(),
-            facts: String::new(),
-        })
+        let row = Error::Api(ApiFailure::new(
+            Cause::Connect,
+            "Unable to connect to endpoint",
+            String::new(),
+        ))
         .row();
         assert_eq!(row.message, "invoke API failed");
         assert_eq!(

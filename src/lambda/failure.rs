@@ -1,6 +1,6 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
-use crate::error::{ApiFailure, Cause, quotable};
+use crate::error::{Answer, ApiFailure, Cause, quotable};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::RequestId;
@@ -38,11 +38,7 @@ pub fn from_sdk(
         let status = service.raw().status().as_u16();
         return answered(status, service.err());
     }
-    let failure = |cause, said: &str| ApiFailure {
-        cause,
-        said: said.to_owned(),
-        facts: root(error),
-    };
+    let failure = |cause, said: &str| ApiFailure::new(cause, said, root(error));
     if let Some(problem) = find::<CredentialsError>(error) {
         return ApiFailure {
             facts: credentials_problem(problem),
@@ -80,17 +76,17 @@ pub fn from_sdk(
 pub fn timed_out(limit: Duration, sent: bool) -> ApiFailure {
     let limit = limit.as_millis();
     if sent {
-        ApiFailure {
-            cause: Cause::RequestTimeout,
-            said: "Request timed out".to_owned(),
-            facts: format!("No complete answer came within {limit} ms."),
-        }
+        ApiFailure::new(
+            Cause::RequestTimeout,
+            "Request timed out",
+            format!("No complete answer came within {limit} ms."),
+        )
     } else {
-        ApiFailure {
-            cause: Cause::Credentials,
-            said: "No usable credentials".to_owned(),
-            facts: format!("None came within {limit} ms, so nothing was sent."),
-        }
+        ApiFailure::new(
+            Cause::Credentials,
+            "No usable credentials",
+            format!("None came within {limit} ms, so nothing was sent."),
+        )
     }
 }
 
@@ -116,6 +112,11 @@ fn answered(status: u16, error: &InvokeError) -> ApiFailure {
         cause: cause(status, meta.code().unwrap_or_default()),
         said,
         facts,
+        answer: Some(Answer {
+            status,
+            code: meta.code().map(quotable),
+            request_id: meta.request_id().map(quotable),
+        }),
     }
 }
 

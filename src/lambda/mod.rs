@@ -1,6 +1,7 @@
 //! Lambda: a client for a configuration, and one invocation through it.
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names.
+//! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
@@ -8,8 +9,9 @@
 mod failure;
 pub mod name;
 pub mod request;
+pub mod traffic;
 
-use crate::error::{ApiFailure, Cause, Error, quotable};
+use crate::error::{ApiFailure, Cause, Error};
 use crate::lambda::name::check_region;
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use aws_config::meta::region::RegionProviderChain;
@@ -27,14 +29,13 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use traffic::Traffic;
 
-/// Most attempts at one invocation, as long as each surely did not run the function.
-const MAX_ATTEMPTS: u32 = 3;
 /// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-/// Most bytes of a function's error payload that a message carries.
-const MAX_ERROR_PAYLOAD: usize = 8192;
+/// Longest wait before any attempt.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -82,11 +83,24 @@ pub struct Client {
     place: String,
 }
 
+/// How long an invocation is waited for, and how often it is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Bounds each attempt from its first step to the last byte.
+    pub request_timeout: Duration,
+    /// Most attempts after the first.
+    pub max_retries: u32,
+    /// Time after the first attempt's start in which further ones start.
+    pub retry_timeout: Duration,
+}
+
 /// What came back from an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvokeResponse {
     /// HTTP status: 200, 202 or 204.
     pub status_code: i32,
+    /// `Handled` or `Unhandled` where the function reported an error; the payload then tells which.
+    pub function_error: Option<String>,
     /// `None` when it was empty.
     pub payload: Option<Vec<u8>>,
     /// The version that ran.
@@ -101,11 +115,11 @@ pub struct InvokeResponse {
 pub async fn connect(config: ClientConfig) -> Result<Client, Error> {
     let base = base_config(&config).await;
     let region = base.region().cloned().ok_or_else(|| {
-        Error::Api(ApiFailure {
-            cause: Cause::NoRegion,
-            said: "No region".to_owned(),
-            facts: "Nothing was sent.".to_owned(),
-        })
+        Error::Api(ApiFailure::new(
+            Cause::NoRegion,
+            "No region",
+            "Nothing was sent.".to_owned(),
+        ))
     })?;
     // What the machine says is checked like any other region before it becomes part of a host name.
     check_region(region.as_ref())?;
@@ -193,24 +207,43 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
 
 impl Client {
     /// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or a
-    /// connection was refused. (One that took too long was given its time.) `request_timeout` bounds each attempt from its first step to the last byte.
+    /// connection was refused. (One that took too long was given its time.)
     pub async fn invoke(
         &self,
-        request: InvokeRequest,
-        request_timeout: Duration,
+        request: &InvokeRequest,
+        patience: Patience,
+        traffic: &Arc<Traffic>,
     ) -> Result<InvokeResponse, Error> {
-        let mut attempt = 1;
+        let mut retries = 0;
+        let mut start = None;
         loop {
-            let failure = match self.attempt(&request, request_timeout).await {
+            let attempt = traffic.admit().await;
+            let start = *start.get_or_insert_with(Instant::now);
+            let sent = request.payload.as_ref().map_or(0, Vec::len);
+            (traffic.counters.bytes_out).fetch_add(sent as u64, Ordering::Relaxed);
+            let failure = match self.attempt(request, patience.request_timeout).await {
                 Err(Error::Api(failure)) => failure,
-                result => return result,
+                result => {
+                    attempt.succeeded();
+                    return result;
+                }
             };
+            match failure.cause {
+                Cause::Throttled => attempt.throttled(),
+                _ => drop(attempt),
+            }
             let did_not_run = matches!(failure.cause, Cause::Throttled | Cause::Connect);
-            if !did_not_run || attempt == MAX_ATTEMPTS {
+            let longest = FIRST_BACKOFF.saturating_mul(1 << retries.min(16));
+            let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
+            if !did_not_run
+                || retries == patience.max_retries
+                || start.elapsed() + pause > patience.retry_timeout
+            {
                 return Err(Error::Api(failure));
             }
-            tokio::time::sleep(FIRST_BACKOFF.mul_f64(fastrand::f64()) * (1 << (attempt - 1))).await;
-            attempt += 1;
+            tokio::time::sleep(pause).await;
+            retries += 1;
+            traffic.counters.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -233,7 +266,7 @@ impl Client {
             .interceptor(sent.clone())
             .send();
         match tokio::time::timeout(request_timeout, sending).await {
-            Ok(Ok(output)) => response(request, output),
+            Ok(Ok(output)) => Ok(response(output)),
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
                 sent.is_set(),
@@ -290,30 +323,13 @@ fn log_type(given: LogType) -> Option<aws_sdk_lambda::types::LogType> {
     }
 }
 
-fn response(request: &InvokeRequest, output: InvokeOutput) -> Result<InvokeResponse, Error> {
-    let request_id = output.request_id().map(str::to_owned);
-    let payload = output
-        .payload
-        .map(Blob::into_inner)
-        .filter(|payload| !payload.is_empty());
-    if let Some(function_error) = output.function_error {
-        let function_name = match &request.qualifier {
-            Some(qualifier) => format!("{}:{qualifier}", request.function_name),
-            None => request.function_name.clone(),
-        };
-        let payload = payload.unwrap_or_default();
-        let shown = &payload[..payload.len().min(MAX_ERROR_PAYLOAD)];
-        return Err(Error::Function {
-            function_name,
-            function_error: quotable(&function_error),
-            payload: String::from_utf8_lossy(shown).replace('\0', "?"),
-        });
-    }
-    Ok(InvokeResponse {
+fn response(output: InvokeOutput) -> InvokeResponse {
+    InvokeResponse {
+        request_id: output.request_id().map(str::to_owned),
         status_code: output.status_code,
-        payload,
+        function_error: output.function_error,
+        payload: (output.payload.map(Blob::into_inner)).filter(|payload| !payload.is_empty()),
         executed_version: output.executed_version,
         log_result: output.log_result,
-        request_id,
-    })
+    }
 }

@@ -11,7 +11,7 @@ use base64::Engine;
 pub const MAX_CLIENT_CONTEXT: usize = 3583;
 
 /// How a function is invoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum InvocationType {
     /// Wait for the response.
     #[default]
@@ -37,7 +37,7 @@ impl InvocationType {
 }
 
 /// Whether the tail of the execution log comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LogType {
     /// No log.
     #[default]
@@ -94,7 +94,7 @@ pub struct Inputs {
 }
 
 /// A request that Lambda's grammar accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvokeRequest {
     /// Name or ARN, without the qualifier.
     pub function_name: String,
@@ -156,6 +156,16 @@ impl InvokeRequest {
             client_context,
             payload: inputs.payload,
         })
+    }
+}
+
+impl InvokeRequest {
+    /// Name or ARN, and the qualifier.
+    pub fn full_name(&self) -> String {
+        match &self.qualifier {
+            Some(qualifier) => format!("{}:{qualifier}", self.function_name),
+            None => self.function_name.clone(),
+        }
     }
 }
 

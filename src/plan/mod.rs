@@ -2,9 +2,11 @@
 //!
 //! - [`clause`] recognises the clauses that give input columns their values, [`bind`] sorts them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
+//! - [`estimate`] tells how many invocations and rows there will be.
 
-mod bind;
+pub mod bind;
 pub mod clause;
+pub mod estimate;
 mod memoize;
 pub mod paths;
 
@@ -15,11 +17,13 @@ use crate::lambda::request::Inputs;
 use crate::postgres::nodes;
 use bind::Bound;
 use clause::{Binding, Kind};
-use paths::estimate;
+use estimate::{count_a_row_for_each_value, estimate};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
 /// What planning one relation learns first and uses later.
 pub struct Relation {
+    /// The foreign table.
+    pub table: pg_sys::Oid,
     /// Its columns.
     pub layout: Layout,
     /// The values that its options fix. A change of options makes PostgreSQL plan again.
@@ -45,8 +49,90 @@ pub struct PlanData {
     pub conditions: Vec<*mut pg_sys::Node>,
     /// Columns that the query reads; `None` reads all.
     pub used: Option<Vec<i16>>,
-    /// The input column without which the scan cannot run, and whether a join condition on it was there.
-    pub missing: Option<(Column, bool)>,
+    /// How the scan is run.
+    pub mode: Mode,
+}
+
+/// How a scan is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Its bindings are evaluated, and their values invoked.
+    Plain,
+    /// It can't be: an input column has no value. Whether a join condition on it was there.
+    Missing(Column, bool),
+    /// A node that reads outer rows ahead does both for it, and leaves a pointer in this executor parameter.
+    Ahead(i32),
+}
+
+impl Mode {
+    /// As a path and a plan carry it.
+    pub fn to_list(self) -> *mut pg_sys::List {
+        let numbers = match self {
+            Mode::Plain => Vec::new(),
+            Mode::Missing(column, in_join) => vec![column as i32, in_join.into()],
+            Mode::Ahead(parameter) => vec![parameter],
+        };
+        nodes::integer_list(numbers)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Safety
+    /// `list` is what `to_list` made.
+    pub unsafe fn from_list(list: *mut pg_sys::List) -> Mode {
+        // SAFETY: see above.
+        Mode::from_numbers(&unsafe { nodes::integers(list) }.collect::<Vec<_>>())
+    }
+
+    fn from_numbers(numbers: &[i32]) -> Mode {
+        match *numbers {
+            [column, in_join] => Column::from_number(column)
+                .map_or(Mode::Plain, |column| Mode::Missing(column, in_join != 0)),
+            [parameter] => Mode::Ahead(parameter),
+            _ => Mode::Plain,
+        }
+    }
+}
+
+/// Bindings as a plan carries them: numbers, and expressions in a list of their own.
+///
+/// # Safety
+/// The expressions are the planner's.
+pub unsafe fn encode(bindings: &[Binding]) -> (*mut pg_sys::List, *mut pg_sys::List) {
+    let numbers = bindings.iter().flat_map(|binding| {
+        [
+            binding.attribute.number.into(),
+            binding.kind as i32,
+            binding.collation.to_u32() as i32,
+        ]
+    });
+    let expressions: Vec<_> = (bindings.iter())
+        .map(|binding| binding.expression)
+        .filter(|expression| !expression.is_null())
+        .collect();
+    (nodes::integer_list(numbers), nodes::list(&expressions))
+}
+
+/// Reads bindings back. Takes of the expressions what belongs to them.
+pub fn decode(
+    numbers: &[i32],
+    expressions: &mut impl Iterator<Item = *mut pg_sys::Node>,
+    layout: &Layout,
+) -> Vec<Binding> {
+    (numbers.chunks_exact(3))
+        .filter_map(|binding| {
+            let kind = Kind::from_number(binding[1])?;
+            Some(Binding {
+                attribute: *layout.attribute(binding[0] as i16)?,
+                kind,
+                collation: pg_sys::Oid::from(binding[2] as u32),
+                expression: match kind {
+                    Kind::Null => std::ptr::null_mut(),
+                    _ => expressions.next()?,
+                },
+            })
+        })
+        .collect()
 }
 
 /// Callback: estimates a relation's size.
@@ -66,6 +152,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
         let layout = Layout::read(open);
         pg_sys::table_close(open, pg_sys::NoLock as _);
         let relation = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Relation {
+            table,
             layout: layout.or_report(),
             fixed: config::fixed_inputs(table),
         });
@@ -81,6 +168,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
             pg_sys::JoinType::JOIN_INNER,
             std::ptr::null_mut(),
         );
+        count_a_row_for_each_value(root, baserel, &*relation);
         (*baserel).tuples = estimate(&bound.bindings);
         (*baserel).rows = pg_sys::clamp_row_est((*baserel).tuples * selectivity);
     }
@@ -104,20 +192,8 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
     unsafe {
         let relation = &*(*baserel).fdw_private.cast::<Relation>();
         let nil: *mut pg_sys::List = std::ptr::null_mut();
-        let (mut expressions, mut bindings) = (nil, nil);
         let bound = Bound::sort(root, (*baserel).relid, relation, infos(scan_clauses));
-        for binding in &bound.bindings {
-            for number in [
-                binding.attribute.number.into(),
-                binding.kind as i32,
-                binding.collation.to_u32() as i32,
-            ] {
-                bindings = pg_sys::lappend_int(bindings, number);
-            }
-            if !binding.expression.is_null() {
-                expressions = pg_sys::lappend(expressions, binding.expression.cast());
-            }
-        }
+        let (bindings, mut expressions) = encode(&bound.bindings);
         let clauses = |infos: &[*mut pg_sys::RestrictInfo]| {
             let clauses: Vec<_> = infos.iter().map(|info| (**info).clause).collect();
             nodes::list(&clauses)
@@ -163,33 +239,13 @@ impl PlanData {
                 nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
             };
             let mut expressions = nodes::pointers((*plan).fdw_exprs);
-            let bindings = numbers(0)
-                .chunks_exact(3)
-                .filter_map(|binding| {
-                    let kind = Kind::from_number(binding[1])?;
-                    Some(Binding {
-                        attribute: *layout.attribute(binding[0] as i16)?,
-                        kind,
-                        collation: pg_sys::Oid::from(binding[2] as u32),
-                        expression: match kind {
-                            Kind::Null => std::ptr::null_mut(),
-                            _ => expressions.next()?,
-                        },
-                    })
-                })
-                .collect();
+            let bindings = decode(&numbers(0), &mut expressions, layout);
             let used: Vec<i16> = numbers(1).iter().map(|number| *number as i16).collect();
-            let missing = match numbers(2)[..] {
-                [column, in_join] => {
-                    Column::from_number(column).map(|column| (column, in_join != 0))
-                }
-                _ => None,
-            };
             PlanData {
                 bindings,
                 conditions: expressions.collect(),
                 used: (!used.contains(&0)).then_some(used),
-                missing,
+                mode: Mode::from_numbers(&numbers(2)),
             }
         }
     }

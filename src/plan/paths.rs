@@ -5,8 +5,9 @@
 //! relations that covers all such clauses, and a last resort that names what is missing when it is run.
 
 use super::bind::Bound;
-use super::clause::{self, Binding, Kind};
-use super::{Relation, infos, memoize};
+use super::clause::{self, Binding};
+use super::estimate::estimate;
+use super::{Mode, Relation, infos, memoize};
 use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
@@ -15,8 +16,6 @@ use pgrx::{pg_guard, pg_sys};
 const INVOCATION_COST: f64 = 100.0;
 /// Cost of a plan that cannot run: beyond any plan that PostgreSQL was told to avoid (1e10), joined with anything.
 const IMPOSSIBLE_COST: f64 = 1e30;
-/// Values taken for an array whose length is not known.
-const UNKNOWN_LENGTH: f64 = 10.0;
 /// Most choices of outer relations that are looked at.
 const MAX_CHOICES: usize = 64;
 
@@ -62,77 +61,20 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
     }
 }
 
-/// The invocations that bindings make: the product of their values, each clause on a column narrowing it.
-pub fn estimate(bindings: &[Binding]) -> f64 {
-    Column::INPUTS
-        .into_iter()
-        .filter_map(|column| {
-            bindings
-                .iter()
-                .filter(|binding| binding.attribute.column == column)
-                .map(|binding| match binding.kind {
-                    // SAFETY: the expression is the planner's.
-                    Kind::Any => unsafe { array_length(binding.expression) },
-                    _ => 1.0,
-                })
-                .reduce(f64::min)
+/// Whether a relation is a foreign table of this wrapper.
+///
+/// # Safety
+/// `rel` is the planner's.
+pub unsafe fn is_ours(rel: *mut pg_sys::RelOptInfo) -> bool {
+    // SAFETY: a foreign table's relation has its wrapper's callbacks, and no other relation has any.
+    unsafe { (*rel).fdwroutine.as_ref() }.is_some_and(|routine| {
+        (routine.GetForeignPaths).is_some_and(|callback| {
+            std::ptr::fn_addr_eq(
+                callback,
+                get_foreign_paths as unsafe extern "C-unwind" fn(_, _, _),
+            )
         })
-        .product()
-}
-
-/// How many combinations of values there are at most, where the plan alone tells.
-pub fn known_values(bindings: &[Binding]) -> Option<u64> {
-    bindings
-        .iter()
-        // SAFETY: the expression is the plan's.
-        .all(|binding| binding.kind != Kind::Any || unsafe { has_known_length(binding.expression) })
-        .then(|| estimate(bindings) as u64)
-}
-
-unsafe fn has_known_length(array: *mut pg_sys::Node) -> bool {
-    // SAFETY: the caller's.
-    unsafe {
-        pgrx::is_a(array, pg_sys::NodeTag::T_Const)
-            || pgrx::is_a(array, pg_sys::NodeTag::T_ArrayExpr)
-            || joined_arrays(array)
-                .is_some_and(|joined| nodes::pointers(joined).all(|array| has_known_length(array)))
-    }
-}
-
-/// The two arrays that an OR put together.
-unsafe fn joined_arrays(array: *mut pg_sys::Node) -> Option<*mut pg_sys::List> {
-    // SAFETY: the cast follows the node's own tag.
-    unsafe {
-        let call = pgrx::is_a(array, pg_sys::NodeTag::T_FuncExpr)
-            .then(|| &*array.cast::<pg_sys::FuncExpr>())?;
-        (call.funcid.to_u32() == pg_sys::F_ARRAY_CAT).then_some(call.args)
-    }
-}
-
-unsafe fn array_length(array: *mut pg_sys::Node) -> f64 {
-    // SAFETY: each cast follows the node's own tag; a constant array that is not null is whole.
-    unsafe {
-        if pgrx::is_a(array, pg_sys::NodeTag::T_Const) {
-            let constant = &*array.cast::<pg_sys::Const>();
-            if constant.constisnull {
-                return 0.0;
-            }
-            let array = pg_sys::pg_detoast_datum(constant.constvalue.cast_mut_ptr());
-            let array = array.cast::<pg_sys::ArrayType>();
-            let dimensions = array.add(1).cast::<i32>();
-            return pg_sys::ArrayGetNItems((*array).ndim, dimensions).into();
-        }
-        if pgrx::is_a(array, pg_sys::NodeTag::T_ArrayExpr) {
-            let elements = (*array.cast::<pg_sys::ArrayExpr>()).elements;
-            return nodes::length(elements) as f64;
-        }
-        if let Some(joined) = joined_arrays(array) {
-            return nodes::pointers(joined)
-                .map(|array| array_length(array))
-                .sum();
-        }
-        UNKNOWN_LENGTH
-    }
+    })
 }
 
 /// What other relations have to be there for.
@@ -149,7 +91,7 @@ unsafe fn join_needs(
     baserel: *mut pg_sys::RelOptInfo,
     layout: &Layout,
 ) -> Vec<Need> {
-    // SAFETY: the planner's structures; the callback's argument lives across the call.
+    // SAFETY: the planner's structures.
     unsafe {
         let relid = (*baserel).relid;
         let usable = |info: *mut pg_sys::RestrictInfo| {
@@ -168,19 +110,9 @@ unsafe fn join_needs(
             .collect();
         if (*baserel).has_eclass_joins {
             for column in Column::INPUTS {
-                let mut wanted = Wanted {
-                    layout,
-                    relid,
-                    column,
-                };
-                let clauses = pg_sys::generate_implied_equalities_for_column(
-                    root,
-                    baserel,
-                    Some(matches_column),
-                    (&raw mut wanted).cast(),
-                    (*baserel).lateral_referencers,
-                );
-                let alternatives: Vec<pg_sys::Relids> = infos(clauses)
+                let clauses = implied_equalities(root, baserel, layout, column);
+                let alternatives: Vec<pg_sys::Relids> = clauses
+                    .into_iter()
                     .filter(|info| usable(*info).is_some())
                     .map(|info| (*info).clause_relids)
                     .collect();
@@ -199,6 +131,34 @@ unsafe fn join_needs(
             }));
         }
         needs
+    }
+}
+
+/// The equalities of an input column with expressions of other relations that PostgreSQL has put into an equivalence class.
+///
+/// # Safety
+/// All are the planner's, and equivalence classes are complete.
+pub unsafe fn implied_equalities(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    layout: &Layout,
+    column: Column,
+) -> Vec<*mut pg_sys::RestrictInfo> {
+    // SAFETY: the callback's argument lives across the call.
+    unsafe {
+        let mut wanted = Wanted {
+            layout,
+            relid: (*baserel).relid,
+            column,
+        };
+        let clauses = pg_sys::generate_implied_equalities_for_column(
+            root,
+            baserel,
+            Some(matches_column),
+            (&raw mut wanted).cast(),
+            (*baserel).lateral_referencers,
+        );
+        infos(clauses).collect()
     }
 }
 
@@ -352,11 +312,9 @@ unsafe fn add_path(
     let impossible = missing.is_some();
     // SAFETY: the planner's structures.
     unsafe {
-        let mut fdw_private = std::ptr::null_mut();
-        if let Some((column, in_join)) = missing {
-            fdw_private = pg_sys::lappend_int(fdw_private, column as _);
-            fdw_private = pg_sys::lappend_int(fdw_private, in_join as _);
-        }
+        let mode = missing.map_or(Mode::Plain, |(column, in_join)| {
+            Mode::Missing(column, in_join)
+        });
         let share = (*baserel).rows / (*baserel).tuples.max(1.0);
         let path = compat::create_foreignscan_path(
             root,
@@ -369,7 +327,7 @@ unsafe fn add_path(
                     INVOCATION_COST * invocations
                 },
                 required_outer,
-                fdw_private,
+                fdw_private: mode.to_list(),
                 last_resort: impossible,
             },
         );

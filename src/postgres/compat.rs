@@ -65,6 +65,29 @@ pub unsafe fn mark_volatile(relation: *mut pg_sys::RelOptInfo) {
     }
 }
 
+/// The equalities that equivalence classes imply between a relation and others.
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn generate_join_implied_equalities(
+    root: *mut pg_sys::PlannerInfo,
+    join_relids: pg_sys::Relids,
+    outer_relids: pg_sys::Relids,
+    inner_rel: *mut pg_sys::RelOptInfo,
+) -> *mut pg_sys::List {
+    // SAFETY: see above; no clause of an outer join is asked for.
+    unsafe {
+        pg_sys::generate_join_implied_equalities(
+            root,
+            join_relids,
+            outer_relids,
+            inner_rel,
+            #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+            std::ptr::null_mut(),
+        )
+    }
+}
+
 /// What a foreign path is made of, whatever the arguments are called in this version.
 pub struct ForeignPath {
     /// Estimated rows.

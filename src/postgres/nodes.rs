@@ -39,6 +39,16 @@ pub fn list<T>(pointers: &[*mut T]) -> *mut pg_sys::List {
         })
 }
 
+/// A list of integers.
+pub fn integer_list(numbers: impl IntoIterator<Item = i32>) -> *mut pg_sys::List {
+    numbers
+        .into_iter()
+        // SAFETY: null is the empty list.
+        .fold(std::ptr::null_mut(), |list, number| unsafe {
+            pg_sys::lappend_int(list, number)
+        })
+}
+
 /// The length of a list of either kind.
 ///
 /// # Safety

@@ -1,14 +1,17 @@
-//! The invocations of one set of parameters: one for each combination of values, made as rows are asked for.
+//! The invocations of one set of parameters: one for each combination of values, taken in that order.
 
 use super::values::{self, Value};
-use crate::backend::config::Config;
-use crate::backend::{self, wait};
 use crate::columns::Column;
+use crate::dispatch::{Dispatch, Flight, Outcome};
 use crate::error::Error;
-use crate::lambda::InvokeResponse;
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::plan::clause::{Binding, value_type};
 use pgrx::pg_sys;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// A combination, and what became of it.
+pub type Taken = (u64, Rc<Outcome>);
 
 /// An input column with values.
 struct List {
@@ -25,37 +28,39 @@ pub struct Batch {
     fixed: Inputs,
     /// How many combinations of values there are.
     combinations: u64,
-    /// What came back, in the order of the combinations, kept for rescans.
-    responses: Vec<InvokeResponse>,
+    /// How many of them were started.
+    started: u64,
     /// The combination that the next row is made of.
     next: u64,
+    /// What came back for the first combinations, if a rescan may want it.
+    kept: Vec<Rc<Outcome>>,
+    /// Those that were started and not yet taken.
+    flights: VecDeque<Rc<Flight>>,
 }
 
 impl Batch {
-    /// No invocations.
-    pub fn empty() -> Batch {
+    fn of(fixed: Inputs, lists: Vec<List>, combinations: u64) -> Batch {
         Batch {
-            lists: Vec::new(),
-            fixed: Inputs::default(),
-            combinations: 0,
-            responses: Vec::new(),
+            lists,
+            fixed,
+            combinations,
+            started: 0,
             next: 0,
+            kept: Vec::new(),
+            flights: VecDeque::new(),
         }
     }
 
-    /// Whether there is nothing to invoke.
-    pub fn is_empty(&self) -> bool {
-        self.combinations == 0
-    }
-
-    /// Evaluates the bindings into the current memory context, which outlives the batch.
+    /// Evaluates the bindings into the current memory context, which outlives the batch. It is empty where not every
+    /// condition is true.
     ///
     /// # Safety
-    /// `states` are the initialised expressions of the bindings, and `econtext` is the scan's.
+    /// `states` are the initialised expressions of the bindings, as `conditions` are, and `econtext` is theirs.
     pub unsafe fn new(
         fixed: &Inputs,
         bindings: &[Binding],
         states: &[*mut pg_sys::ExprState],
+        conditions: &[*mut pg_sys::ExprState],
         econtext: *mut pg_sys::ExprContext,
     ) -> Result<Batch, Error> {
         let mut lists = Vec::new();
@@ -78,52 +83,96 @@ impl Batch {
                 });
             }
         }
-        Ok(Batch {
-            combinations: lists
-                .iter()
-                .map(|list| list.values.len() as u64)
-                .fold(1, u64::saturating_mul),
-            lists,
-            fixed: fixed.clone(),
-            responses: Vec::new(),
-            next: 0,
-        })
+        let combinations = lists
+            .iter()
+            .map(|list| list.values.len() as u64)
+            .fold(1, u64::saturating_mul);
+        // Conditions not before there is something to invoke: the join would not check them either.
+        // SAFETY: see above.
+        if combinations > 0 && !unsafe { values::all_true(conditions, econtext)? } {
+            return Ok(Batch::of(Inputs::default(), Vec::new(), 0));
+        }
+        Ok(Batch::of(fixed.clone(), lists, combinations))
     }
 
-    /// Goes to the next combination and sees to it that its response is there, which invokes unless that was done
-    /// before a rescan. `None` after the last one.
-    pub fn advance(
-        &mut self,
-        config: &Config,
-        keep_payload: bool,
-        invocations: &mut u64,
-    ) -> Result<Option<u64>, Error> {
-        if self.next >= self.combinations {
-            return Ok(None);
-        }
-        let place = self.next;
-        if place == self.responses.len() as u64 {
-            let request = InvokeRequest::new(self.inputs(place))?;
-            let mut flight = backend::invoke(config, request)?;
-            *invocations += 1;
-            let mut response = wait::wait_for(&mut flight)??;
-            if !keep_payload {
-                response.payload = None;
+    /// How many invocations it is.
+    pub fn combinations(&self) -> u64 {
+        self.combinations
+    }
+
+    /// How many were started and not yet taken.
+    pub fn untaken(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Whether not every combination was started.
+    pub fn can_start(&self) -> bool {
+        self.started < self.combinations
+    }
+
+    /// Starts what may be started, until the next outcome is there.
+    pub fn fill(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
+        while self.can_start() && dispatch.may_start(self.untaken()) {
+            self.start(table, dispatch)?;
+            if self.outcome()?.is_some() {
+                break;
             }
-            self.responses.push(response);
+        }
+        Ok(())
+    }
+
+    /// Whether the next outcome is on its way.
+    pub fn is_awaited(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
+    /// Starts the next combination.
+    pub fn start(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
+        let flight = match InvokeRequest::new(self.inputs(self.started)) {
+            Ok(request) => dispatch.start(table, request)?,
+            Err(error) => dispatch.refuse(error),
+        };
+        self.started += 1;
+        self.flights.push_back(flight);
+        Ok(())
+    }
+
+    /// Whether a combination was taken.
+    pub fn is_begun(&self) -> bool {
+        self.next > 0
+    }
+
+    /// Whether there is no combination left to take.
+    pub fn is_over(&self) -> bool {
+        self.next == self.combinations
+    }
+
+    /// What became of the next combination; `None` as long as that is not known.
+    pub fn outcome(&self) -> Result<Option<Rc<Outcome>>, Error> {
+        match (self.kept.get(self.next as usize), self.flights.front()) {
+            (Some(outcome), _) => Ok(Some(outcome.clone())),
+            (None, Some(flight)) => flight.landed(),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Takes the next combination, whose outcome is known, and keeps that if it may be wanted again.
+    pub fn take(&mut self, outcome: Rc<Outcome>, keep: bool) -> Taken {
+        if self.next >= self.kept.len() as u64 {
+            self.flights.pop_front();
+            if keep {
+                self.kept.push(outcome.clone());
+            }
         }
         self.next += 1;
-        Ok(Some(place))
+        (self.next - 1, outcome)
     }
 
-    /// Goes back to before the first combination.
-    pub fn start_over(&mut self) {
+    /// Goes back to before the first combination; false when what was taken is gone.
+    pub fn start_over(&mut self) -> bool {
+        let whole = self.next <= self.kept.len() as u64;
         self.next = 0;
-    }
-
-    /// The response of a combination that `advance` gave.
-    pub fn response(&self, place: u64) -> &InvokeResponse {
-        &self.responses[place as usize]
+        whole
     }
 
     /// The values of a combination; the last column varies fastest.
@@ -167,7 +216,8 @@ impl Inputs {
         }
     }
 
-    fn set(&mut self, column: Column, value: Option<Vec<u8>>) {
+    /// Gives an input column a value, in UTF-8.
+    pub fn set(&mut self, column: Column, value: Option<Vec<u8>>) {
         if column == Column::Payload {
             self.payload = value;
             return;

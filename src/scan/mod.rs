@@ -1,27 +1,35 @@
 //! Running a scan: the executor's callbacks.
 //!
 //! - [`values`] evaluates what the clauses give the input columns.
-//! - [`batch`] makes invocations of the values and keeps what came back.
+//! - [`batch`] makes requests of the values, and has them started and taken in order.
+//! - [`append`] runs a scan beside others.
+//! - [`output`] makes columns of what came back.
 //!
-//! Nothing is invoked before the first row is asked for. Responses are kept until a parameter that a
-//! binding uses changes, so a rescan that no such parameter caused gives the same rows again without invoking.
+//! Nothing is invoked before the first row is asked for. Where a rescan may ask for the same rows again, responses are
+//! kept until a parameter that a binding uses changes, so a rescan that no such parameter caused does not invoke.
 
-mod batch;
-mod values;
+#[cfg(not(feature = "pg13"))]
+pub mod append;
+pub mod batch;
+pub mod output;
+pub mod values;
 
+use crate::ahead::Ahead;
 use crate::backend::config::Config;
-use crate::columns::{Attribute, Column, Layout, Writer};
+use crate::columns::{Column, Layout, Writer};
+use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
-use crate::lambda::InvokeResponse;
-use crate::plan::PlanData;
+use crate::options::OnError;
+use crate::plan::{Mode, PlanData};
 use crate::postgres::{compat, nodes};
-use base64::Engine;
-use batch::Batch;
+use batch::{Batch, Taken};
 use pgrx::{PgMemoryContexts, is_a, pg_guard, pg_sys};
 
 /// A running scan, dropped with the query's memory context.
 pub struct Scan {
-    layout: Layout,
+    node: *mut pg_sys::ForeignScanState,
+    /// The foreign table's columns.
+    pub layout: Layout,
     plan: PlanData,
     /// One for each binding; null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
@@ -30,17 +38,21 @@ pub struct Scan {
     /// The parameters that the bindings and conditions use.
     parameters: *mut pg_sys::Bitmapset,
     writers: Vec<Writer>,
-    /// Whether the query reads the response, which otherwise need not be kept.
-    reads_response: bool,
     /// Holds the values of the current batch.
     batch_context: pg_sys::MemoryContext,
-    table: pg_sys::Oid,
+    /// The foreign table.
+    pub table: pg_sys::Oid,
     user: pg_sys::Oid,
-    /// Read when the first row is asked for.
-    config: Option<Config>,
+    /// The node that reads outer rows ahead, null where there is none.
+    ahead: *mut Ahead,
+    /// Made when the first row is asked for.
+    pub dispatch: Option<Dispatch>,
     batch: Option<Batch>,
-    /// Invocations made so far.
-    pub invocations: u64,
+    /// Whether the next row was asked for, and not yet taken.
+    asked: bool,
+    /// The door, as an Append knows it.
+    #[cfg(not(feature = "pg13"))]
+    door: Option<std::os::fd::OwnedFd>,
 }
 
 /// Callback: prepares a scan.
@@ -82,32 +94,33 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             .filter(|attribute| !attribute.column.is_input() && plan.reads(attribute.number))
             .map(|attribute| Writer::new(*attribute, query_context))
             .collect();
-        let batch_context = pg_sys::AllocSetContextCreateInternal(
-            query_context,
-            c"aws_lambda_fdw values".as_ptr(),
-            pg_sys::ALLOCSET_DEFAULT_MINSIZE as _,
-            pg_sys::ALLOCSET_DEFAULT_INITSIZE as _,
-            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as _,
-        );
-        let scan = Scan {
+        let batch_context = new_context(query_context);
+        let ahead = match plan.mode {
+            Mode::Ahead(parameter) => Ahead::of(estate, parameter),
+            _ => std::ptr::null_mut(),
+        };
+        let scan = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Scan {
+            node,
             layout,
             plan,
             states,
             conditions,
             parameters: walk.parameters,
-            reads_response: (writers.iter())
-                .any(|writer| writer.attribute.column == Column::Response),
             writers,
             batch_context,
             table: (*relation).rd_id,
             user: compat::scan_user(node),
-            config: None,
+            ahead,
+            dispatch: None,
             batch: None,
-            invocations: 0,
-        };
-        (*node).fdw_state = PgMemoryContexts::For(query_context)
-            .leak_and_drop_on_delete(scan)
-            .cast();
+            asked: false,
+            #[cfg(not(feature = "pg13"))]
+            door: None,
+        });
+        if let Some(ahead) = ahead.as_mut() {
+            ahead.serve(scan);
+        }
+        (*node).fdw_state = scan.cast();
     }
 }
 
@@ -123,7 +136,12 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     unsafe {
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        if scan.next((*node).ss.ps.ps_ExprContext, slot).or_report() {
+        let found = scan.next(slot);
+        if found.is_err() {
+            // What is in flight is dropped now and not when the transaction ends.
+            scan.forget();
+        }
+        if found.or_report() {
             slot
         } else {
             std::ptr::null_mut()
@@ -140,10 +158,10 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
     // SAFETY: as above; the set of changed parameters is the executor's.
     unsafe {
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
-        if pg_sys::bms_overlap((*node).ss.ps.chgParam, scan.parameters) {
+        let changed = pg_sys::bms_overlap((*node).ss.ps.chgParam, scan.parameters);
+        let whole = (scan.batch.as_mut()).is_none_or(|batch| batch.start_over());
+        if changed || !whole {
             scan.forget();
-        } else if let Some(batch) = &mut scan.batch {
-            batch.start_over();
         }
     }
 }
@@ -164,108 +182,200 @@ pub unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanS
 
 impl Scan {
     /// Puts the next row into the slot; false when there is none.
-    unsafe fn next(
-        &mut self,
-        econtext: *mut pg_sys::ExprContext,
-        slot: *mut pg_sys::TupleTableSlot,
-    ) -> Result<bool, Error> {
-        let config = match &mut self.config {
-            Some(config) => config,
-            // SAFETY: the executor runs in a transaction.
-            none => none.insert(unsafe { Config::read(self.table, self.user)? }),
-        };
-        let batch = match &mut self.batch {
-            Some(batch) => batch,
-            none => {
-                if let Some((column, in_join)) = self.plan.missing {
-                    return Err(Error::NotBound {
-                        column: column.name(),
-                        table: self.layout.table.clone(),
-                        in_join,
-                    });
-                }
-                // SAFETY: the batch context outlives the batch, and is reset with it.
-                none.insert(unsafe {
-                    let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
-                    let mut batch =
-                        Batch::new(&config.fixed, &self.plan.bindings, &self.states, econtext)?;
-                    // Not before there is something to invoke: the join would not check them either.
-                    if !batch.is_empty() && !values::all_true(&self.conditions, econtext)? {
-                        batch = Batch::empty();
+    unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool, Error> {
+        // SAFETY: the node that reads ahead lives as long as the scan, and has begun before it.
+        unsafe {
+            if let (Some(ahead), Some(dispatch)) = (self.ahead.as_mut(), &mut self.dispatch) {
+                return match ahead.next_outcome(dispatch, self.table)? {
+                    Some((batch, (place, outcome))) => {
+                        self.write(slot, batch, place, &outcome)?;
+                        Ok(true)
                     }
-                    pg_sys::MemoryContextSwitchTo(context);
-                    batch
-                })
+                    None => Ok(false),
+                };
             }
+            if let Mode::Missing(column, in_join) = self.plan.mode {
+                return Err(Error::NotBound {
+                    column: column.name(),
+                    table: self.layout.table.clone(),
+                    in_join,
+                });
+            }
+            let mut batch = self.ask()?;
+            let outcome = self.next_outcome(&mut batch);
+            self.asked = false;
+            if let Ok(Some((place, outcome))) = &outcome {
+                self.write(slot, &batch, *place, outcome)?;
+            }
+            self.batch = Some(batch);
+            Ok(outcome?.is_some())
+        }
+    }
+
+    /// Takes the batch to find the next row in it.
+    unsafe fn ask(&mut self) -> Result<Batch, Error> {
+        // SAFETY: called while the scan runs.
+        unsafe {
+            if !self.asked {
+                self.dispatch(std::ptr::null_mut())?.pace.ask();
+                self.asked = true;
+            }
+            match self.batch.take() {
+                Some(batch) => Ok(batch),
+                None => self.evaluate(),
+            }
+        }
+    }
+
+    /// Whether the next row is on its way.
+    #[cfg(not(feature = "pg13"))]
+    fn is_awaited(&self) -> bool {
+        self.batch.as_ref().is_some_and(Batch::is_awaited)
+    }
+
+    /// Asks for the next row, and tells whether it, or the end, is there. Where not all rows are wanted, this waits its
+    /// turn as long as `others` are asked.
+    #[cfg(not(feature = "pg13"))]
+    unsafe fn poll(&mut self, others: impl Fn() -> bool) -> Result<bool, Error> {
+        // SAFETY: called while the scan runs.
+        unsafe {
+            let mut batch = self.ask()?;
+            if let Some(dispatch) = &mut self.dispatch {
+                let waits = !dispatch.pace.all_are_wanted() && batch.untaken() == 0 && others();
+                if !waits {
+                    batch.fill(self.table, dispatch)?;
+                }
+            }
+            let ready = batch.is_over() || batch.outcome()?.is_some();
+            self.batch = Some(batch);
+            Ok(ready)
+        }
+    }
+
+    /// Invocations that `node`, or the scan itself, asks for.
+    ///
+    /// # Safety
+    /// `node` is null or an initialised node of the same query.
+    pub unsafe fn dispatch(
+        &mut self,
+        node: *mut pg_sys::PlanState,
+    ) -> Result<&mut Dispatch, Error> {
+        match &mut self.dispatch {
+            Some(dispatch) => Ok(dispatch),
+            none => {
+                // SAFETY: the executor runs in a transaction.
+                unsafe {
+                    let own = &raw mut (*self.node).ss.ps;
+                    let node = if node.is_null() { own } else { node };
+                    let config = Config::read(self.table, self.user)?;
+                    let reads_response = config.on_error == OnError::Return
+                        || (self.writers.iter())
+                            .any(|writer| writer.attribute.column == Column::Response);
+                    Ok(none.insert(Dispatch::new(config, (*own).state, node, reads_response)))
+                }
+            }
+        }
+    }
+
+    unsafe fn evaluate(&mut self) -> Result<Batch, Error> {
+        // SAFETY: the batch context outlives the batch, and is reset with it.
+        let batch = unsafe {
+            let econtext = (*self.node).ss.ps.ps_ExprContext;
+            let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
+            let fixed = &self.dispatch(std::ptr::null_mut())?.config.fixed.clone();
+            let batch = Batch::new(
+                fixed,
+                &self.plan.bindings,
+                &self.states,
+                &self.conditions,
+                econtext,
+            );
+            pg_sys::MemoryContextSwitchTo(context);
+            batch?
         };
-        let Some(place) = batch.advance(config, self.reads_response, &mut self.invocations)? else {
-            return Ok(false);
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.announce(dispatch.pace.is_once().then_some(batch.combinations()))?;
+        }
+        Ok(batch)
+    }
+
+    /// Starts what may be started, and takes the next outcome when it is there.
+    fn next_outcome(&mut self, batch: &mut Batch) -> Result<Option<Taken>, Error> {
+        let Some(dispatch) = &mut self.dispatch else {
+            return Ok(None);
         };
-        // SAFETY: the slot has a place for each column of the table; it becomes a virtual tuple whose datums
-        // live in the per-tuple context or, the inputs, in the batch's.
+        loop {
+            batch.fill(self.table, dispatch)?;
+            if batch.is_over() {
+                return Ok(None);
+            }
+            if let Some(outcome) = batch.outcome()? {
+                return Ok(Some(batch.take(outcome, !dispatch.pace.is_once())));
+            }
+            dispatch.wait()?;
+        }
+    }
+
+    /// Makes a virtual tuple, whose datums live in the per-tuple context or, the inputs, as long as the batch.
+    unsafe fn write(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        batch: &Batch,
+        place: u64,
+        outcome: &Outcome,
+    ) -> Result<(), Error> {
+        let on_error = (self.dispatch.as_ref()).map(|dispatch| dispatch.config.on_error);
+        // SAFETY: the slot has a place for each column of the table.
         unsafe {
             pg_sys::ExecStoreAllNullTuple(slot);
-            let put = |attribute: &Attribute, datum: Option<pg_sys::Datum>| {
+            let put = |number: i16, datum: Option<pg_sys::Datum>| {
                 if let Some(datum) = datum {
-                    let column = attribute.number as usize - 1;
+                    let column = number as usize - 1;
                     *(*slot).tts_values.add(column) = datum;
                     *(*slot).tts_isnull.add(column) = false;
                 }
             };
             for (column, value) in batch.combination(place) {
                 if let Some(attribute) = self.layout.find(column) {
-                    put(attribute, value.datum);
+                    put(attribute.number, value.datum);
                 }
             }
-            let response = batch.response(place);
-            for writer in &mut self.writers {
-                let attribute = writer.attribute;
-                put(&attribute, output(writer, response)?);
-            }
+            output::write(
+                &mut self.writers,
+                outcome,
+                on_error.unwrap_or_default(),
+                |writer, datum| put(writer.attribute.number, datum),
+            )
         }
-        Ok(true)
     }
 
     fn forget(&mut self) {
         self.batch = None;
+        if let Some(dispatch) = &mut self.dispatch
+            && self.ahead.is_null()
+        {
+            dispatch.pace.start_over();
+        }
         // SAFETY: nothing else points into the scan's own context.
         unsafe { pg_sys::MemoryContextReset(self.batch_context) };
     }
 }
 
-/// The datum of an output column, in the current memory context.
-fn output(writer: &mut Writer, response: &InvokeResponse) -> Result<Option<pg_sys::Datum>, Error> {
-    let log;
-    let bytes = match writer.attribute.column {
-        Column::StatusCode => return Ok(Some(response.status_code.into())),
-        Column::Response => response.payload.as_deref(),
-        Column::ExecutedVersion => response.executed_version.as_deref().map(str::as_bytes),
-        Column::LogResult => response.log_result.as_deref().map(str::as_bytes),
-        Column::RequestId => response.request_id.as_deref().map(str::as_bytes),
-        Column::Log => {
-            log = decoded_log(response);
-            log.as_deref().map(str::as_bytes)
-        }
-        // A function's error ends the statement, so a row has none.
-        _ => None,
-    };
-    match bytes {
-        Some(bytes) => Ok(Some(writer.write(bytes)?)),
-        None => {
-            writer.write_null();
-            Ok(None)
-        }
+/// A memory context for values.
+///
+/// # Safety
+/// Called in the backend's thread; `parent` is a memory context.
+pub unsafe fn new_context(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
+    // SAFETY: see above.
+    unsafe {
+        pg_sys::AllocSetContextCreateInternal(
+            parent,
+            c"aws_lambda_fdw values".as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as _,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as _,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as _,
+        )
     }
-}
-
-/// The log's tail as text. A cut tail may begin inside a character, and a log may hold zero bytes; what
-/// PostgreSQL's text can't hold is replaced. Null when it is not base64: `log_result` has it as it came.
-fn decoded_log(response: &InvokeResponse) -> Option<String> {
-    let encoded = response.log_result.as_ref()?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .ok()?;
-    Some(String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "?"))
 }
 
 struct Walk {

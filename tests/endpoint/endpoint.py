@@ -42,9 +42,12 @@ class Record:
         self.invocations = []
         self.assume_roles = []
         self.ordinals = collections.Counter()
+        self.working = collections.Counter()
         self.connections = 0
         self.refused = 0
+        self.throttled = 0
         self.aborted = 0
+        # Of all functions together, each from its arrival until its answer is sent, a 429 too.
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -52,6 +55,7 @@ class Record:
         return {
             "invocations": len(self.invocations),
             "refused": self.refused,
+            "throttled": self.throttled,
             "aborted": self.aborted,
             "assume_role": len(self.assume_roles),
             "connections": self.connections,
@@ -143,6 +147,8 @@ class Endpoint:
             access_key=caller.access_key,
             session_token=caller.session_token,
             ordinal=record.ordinals[name],
+            ordinals=record.ordinals,
+            working=record.working,
         )
         record.invocations.append(call)
         record.in_flight += 1
@@ -153,6 +159,7 @@ class Endpoint:
             if answer is not None:
                 version = call.qualifier or own_qualifier or "$LATEST"
                 answer = with_headers(for_type(answer, call, version), request_id)
+                record.throttled += answer.status == 429
                 await connection.send(answer)
             return answer
         finally:

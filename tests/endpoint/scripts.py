@@ -12,6 +12,7 @@ import base64
 import functools
 import json
 import re
+from collections import Counter
 from typing import NamedTuple, Optional
 
 from wire import Answer
@@ -47,6 +48,8 @@ class Call(NamedTuple):
     access_key: str
     session_token: bool
     ordinal: int  # the how manieth call of this script since the last reset
+    ordinals: Counter  # the last ordinal of each script
+    working: Counter  # how many calls each `limit-N-MS` is working on
 
     def tail_headers(self, log_result):
         if self.log_type == "Tail" and self.invocation_type == "RequestResponse":
@@ -200,6 +203,18 @@ async def throttle_at_first(call, connection, times):
     return await echo(call, connection)
 
 
+@script(r"(limit-(\d+)-(\d+))")
+async def limit(call, connection, name, most, ms):
+    if call.working[name] >= int(most):
+        return await throttle(call, connection)
+    call.working[name] += 1
+    try:
+        return await accept(call, connection, ms)
+    finally:
+        # Before the answer is sent, so that whoever has it may call again.
+        call.working[name] -= 1
+
+
 @script(r"error-([3-5]\d\d)-(\w+)")
 async def service_error(call, connection, status, code):
     # The service's own errors differ in how they spell this key.
@@ -236,6 +251,13 @@ async def strict(call, connection):
 async def sleep(call, connection, ms):
     if call.invocation_type == "RequestResponse":
         await asyncio.sleep(int(ms) / 1000)
+    return Answer(200, call.payload)
+
+
+@script(r"accept-(\d+)")
+async def accept(call, connection, ms):
+    # The service takes its time to queue an Event, too.
+    await asyncio.sleep(int(ms) / 1000)
     return Answer(200, call.payload)
 
 
@@ -292,3 +314,25 @@ async def garbage(call, connection):
 @script("huge-headers")
 async def huge_headers(call, connection):
     return Answer(200, call.payload, (("X-Huge", "x" * (1 << 20)),))
+
+
+# Whatever the payload says
+
+
+@script("told")
+async def told(call, connection):
+    try:
+        orders = json.loads(call.payload)
+    except ValueError:
+        orders = None
+    if not isinstance(orders, dict):
+        return await echo(call, connection)
+    ms, name = orders.get("ms"), orders.get("as")
+    if isinstance(ms, (int, float)):
+        await asyncio.sleep(ms / 1000)
+    # As itself it would be told the same again, without end.
+    if not isinstance(name, str) or name == "told":
+        return await echo(call, connection)
+    call.ordinals[name] += 1
+    function, arguments = find(name)
+    return await function(call._replace(ordinal=call.ordinals[name]), connection, *arguments)

@@ -431,6 +431,53 @@ def test_throttle_at_first(port, client):
     assert client.invoke("throttle-2")[0].status == 429
 
 
+def test_limit(port, client):
+    event = {"x-amz-invocation-type": "Event"}
+    with Client(port) as one, Client(port) as other:
+        began = time.monotonic()
+        one.send(invoke_bytes("limit-2-500", b"1"))
+        other.send(invoke_bytes(f"{ARN}limit-2-500:prod", headers=event))
+        while len(logged(port)) < 2:
+            pass
+        response, body = client.invoke("limit-2-500")
+        throttled = client.invoke("throttle")
+        assert (response.status, body) == (429, throttled[1])
+        assert response.headers["x-amzn-ErrorType"] == "TooManyRequestsException"
+        assert response.headers["Retry-After"] == "0"
+        assert client.invoke("limit-2-500", headers=event)[0].status == 429
+        # Another function has its own limit.
+        assert client.invoke("limit-2-1", b"2")[1] == b"2"
+        assert time.monotonic() - began < 0.5
+        assert (one.receive()[1], other.receive()[0].status) == (b"1", 202)
+        assert time.monotonic() - began >= 0.495
+
+
+def test_throttled_one_takes_no_place(port):
+    with Client(port) as one, Client(port) as other:
+        for _ in range(3):
+            one.send(invoke_bytes("limit-1-200"))
+            while counters(port)["most_in_flight"] == 0:
+                pass
+            assert [other.invoke("limit-1-200")[0].status for _ in range(3)] == [429] * 3
+            assert one.receive()[0].status == 200
+            control(port, "reset")
+        assert [one.invoke("limit-1-1")[0].status for _ in range(50)] == [200] * 50
+        assert other.invoke("limit-0-1")[0].status == 429
+
+
+def test_reset_lifts_the_limit(port, client):
+    client.send(invoke_bytes("limit-1-200"))
+    while not logged(port):
+        pass
+    control(port, "reset")
+    with Client(port) as other:
+        other.send(invoke_bytes("limit-1-200"))
+        assert client.receive()[0].status == 200
+        # What was begun before the reset has not made room for one more.
+        assert client.invoke("limit-1-200")[0].status == 429
+        assert other.receive()[0].status == 200
+
+
 def test_count(port, client):
     assert [client.invoke("count")[1] for _ in range(3)] == [b"1", b"2", b"3"]
     control(port, "reset")
@@ -502,6 +549,20 @@ def test_takes_its_time(client, function):
     began = time.monotonic()
     client.invoke(function, b"a body long enough to come in ten pieces")
     assert 0.055 <= time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    "invocation_type, status", [("RequestResponse", 200), ("Event", 202), ("DryRun", 204)]
+)
+@pytest.mark.parametrize(
+    "function, body", [("accept-60", b"1"), ("limit-1-60", b"1"), ("told", b'{"ms": 60}')]
+)
+def test_any_invocation_type_takes_its_time(client, function, body, invocation_type, status):
+    headers = {"x-amz-invocation-type": invocation_type}
+    began = time.monotonic()
+    response, answered = client.invoke(function, body, headers=headers)
+    assert 0.055 <= time.monotonic() - began < 1
+    assert (response.status, answered) == (status, body if status == 200 else b"")
 
 
 def test_slow_body_sends_headers_at_once(client):
@@ -592,6 +653,55 @@ def test_not_http(port, client):
     assert client.drain() == b""
 
 
+# Whatever the payload says
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"1",
+        b"not JSON",
+        b'"\xff"',
+        b'[{"as": "unhandled"}]',
+        b"{}",
+        b'{"as": null, "ms": null}',
+        b'{"as": 1, "ms": "1"}',
+        b'{"as": "echo", "ms": 1.5}',
+        b'{"as": "told", "ms": 1}',
+    ],
+)
+def test_told_nothing_else_is_echo(client, body):
+    response, answered = client.invoke("told", body)
+    assert (response.status, answered) == (200, body)
+    assert response.headers["X-Amz-Function-Error"] is None
+
+
+@pytest.mark.parametrize("function", ["unhandled", "size-5", "throttle", "plain-503", "nope"])
+@pytest.mark.parametrize("ms", [0, 60])
+def test_told(client, function, ms):
+    began = time.monotonic()
+    response, body = client.invoke("told", json.dumps({"as": function, "ms": ms}).encode())
+    assert time.monotonic() - began >= ms / 1000 - 0.005
+    untold, expected = client.invoke(function)
+    assert (response.status, body) == (untold.status, expected)
+    for name in ("Content-Type", "X-Amz-Function-Error", "x-amzn-ErrorType", "Retry-After"):
+        assert response.headers[name] == untold.headers[name]
+
+
+def test_told_counts_as_both(port, client):
+    told = [client.invoke("told", b'{"as": "count"}')[1] for _ in range(2)]
+    assert [*told, client.invoke("count")[1]] == [b"1", b"2", b"3"]
+    once = [client.invoke("told", b'{"as": "throttle-1"}')[0].status for _ in range(2)]
+    assert once == [429, 200]
+    assert [call[0] for call in logged(port)] == ["told", "told", "count", "told", "told"]
+
+
+def test_told_to_break_the_connection(port, client):
+    client.send(invoke_bytes("told", b'{"as": "close-after"}'))
+    assert client.drain() == b""
+
+
 # Counting and control
 
 
@@ -605,6 +715,7 @@ def test_most_in_flight(port):
     assert counters(port) == {
         "invocations": 64,
         "refused": 0,
+        "throttled": 0,
         "aborted": 0,
         "assume_role": 0,
         "connections": 64,
@@ -618,6 +729,39 @@ def test_one_after_another_is_one_in_flight(port):
             one.invoke("echo")
             other.invoke("size-100000")
     assert counters(port)["most_in_flight"] == 1
+
+
+def test_most_in_flight_is_of_all_functions(port, client):
+    with Client(port) as one, Client(port) as other:
+        one.send(invoke_bytes("hang"))
+        other.send(invoke_bytes("limit-1-500"))
+        while len(logged(port)) < 2:
+            pass
+        client.invoke("limit-1-500")
+        assert counters(port)["most_in_flight"] == 3
+        other.receive()
+
+
+def test_throttled(port, client):
+    event = {"x-amz-invocation-type": "Event"}
+    for function, body, headers in (
+        ("throttle", b"", {}),
+        ("throttle", b"", event),
+        ("throttle-1", b"", {}),
+        ("throttle-1", b"", {}),
+        ("limit-0-1", b"", {}),
+        ("told", b'{"as": "throttle"}', {}),
+        ("plain-429", b"", {}),
+        ("error-429-Odd", b"", {}),
+        ("plain-503", b"", {}),
+        ("echo", b"", {}),
+    ):
+        client.invoke(function, body, headers=headers)
+    client.invoke("throttle", secret="wrong")
+    counted = counters(port)
+    assert (counted["throttled"], counted["invocations"], counted["refused"]) == (7, 10, 1)
+    control(port, "reset")
+    assert counters(port)["throttled"] == 0
 
 
 def test_reset_forgets_what_is_in_flight(port, client):

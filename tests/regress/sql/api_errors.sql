@@ -1,6 +1,7 @@
 -- Invocations without a result: for each cause SQLSTATE, message, DETAIL and HINT, and how many requests it took.
 
 \a
+ALTER SERVER aws_lambda OPTIONS (ADD max_retries '2');
 CREATE FUNCTION failure(function_name text, sent OUT int, sqlstate OUT text, message OUT text, detail OUT text, hint OUT text)
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -132,3 +133,4 @@ RESET aws_lambda.endpoint_override;
 
 SELECT * FROM aws_lambda.invoke('echo', '"here"'::json);
 DROP FUNCTION failure;
+ALTER SERVER aws_lambda OPTIONS (DROP max_retries);

@@ -75,9 +75,11 @@ UPDATE made_from SET response = f.response FROM f WHERE f.payload = 'updated ' |
 SELECT * FROM made_from ORDER BY id;
 SELECT endpoint.made();
 
--- A failed statement, and one after it
+-- A failed statement, and one after it; with one invocation at a time, none is made for what comes after the failure.
+SET aws_lambda.max_concurrency = 1;
 SELECT f.response, 1 / (length(f.response) - 1) FROM f WHERE payload IN ('two', 'x', 'three');
 SELECT endpoint.made();
+RESET aws_lambda.max_concurrency;
 SELECT response FROM f WHERE payload = 'after';
 SELECT endpoint.made();
 

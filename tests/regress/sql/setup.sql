@@ -46,7 +46,7 @@ BEGIN
         SELECT function, qualifier, invocation_type, log_type, client_context, payload FROM answer ORDER BY place;
 END $$;
 
--- One counter since the last reset: invocations, refused, aborted, assume_role, connections, most_in_flight.
+-- One counter since the last reset: invocations, refused, throttled, aborted, assume_role, connections, most_in_flight.
 CREATE FUNCTION endpoint.counter(name text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

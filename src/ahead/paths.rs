@@ -1,0 +1,145 @@
+//! Puts a node that reads ahead below nested loops, and makes its plan.
+//!
+//! Which plan wins is not changed: a nested loop that PostgreSQL has found gets the node, at no cost.
+
+use super::{PATH_METHODS, SCAN_METHODS};
+use crate::plan::bind::Bound;
+use crate::plan::{self, Mode, Relation, infos, paths};
+use crate::postgres::nodes;
+use pgrx::{PgBox, is_a, pg_guard, pg_sys};
+use std::sync::OnceLock;
+
+static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
+
+/// Sets the hook.
+pub fn install() {
+    // SAFETY: hooks are set while the library is loaded, in the backend's thread.
+    unsafe {
+        PREVIOUS.get_or_init(|| pg_sys::set_join_pathlist_hook);
+        pg_sys::set_join_pathlist_hook = Some(set_join_pathlist);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn set_join_pathlist(
+    root: *mut pg_sys::PlannerInfo,
+    joinrel: *mut pg_sys::RelOptInfo,
+    outerrel: *mut pg_sys::RelOptInfo,
+    innerrel: *mut pg_sys::RelOptInfo,
+    jointype: pg_sys::JoinType::Type,
+    extra: *mut pg_sys::JoinPathExtraData,
+) {
+    // SAFETY: the arguments are the planner's. A hook is called through a pointer, so the guard that turns PostgreSQL's
+    // errors into unwinding has to be put around it here.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().copied().flatten() {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                previous(root, joinrel, outerrel, innerrel, jointype, extra)
+            });
+        }
+        for path in nodes::pointers::<pg_sys::Path>((*joinrel).pathlist) {
+            if is_a(path.cast(), pg_sys::NodeTag::T_NestPath) {
+                read_ahead(root, path.cast());
+            }
+        }
+    }
+}
+
+/// Gives a nested loop the node, if its inner side is a scan whose parameters all come from the outer side.
+unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::NestPath) {
+    // SAFETY: the paths are the planner's; a ForeignPath's relation has its wrapper's callbacks.
+    unsafe {
+        let join = &mut (*join).jpath;
+        let outer = join.outerjoinpath;
+        let inner = join.innerjoinpath.cast::<pg_sys::ForeignPath>();
+        if !is_a(inner.cast(), pg_sys::NodeTag::T_ForeignPath) {
+            return;
+        }
+        let param_info = (*inner).path.param_info;
+        if param_info.is_null()
+            || !paths::is_ours((*inner).path.parent)
+            || !(*inner).fdw_private.is_null()
+            || !pg_sys::bms_is_subset((*param_info).ppi_req_outer, (*(*outer).parent).relids)
+        {
+            return;
+        }
+        // As a recursive query and its work table do, the two nodes find each other by an executor parameter.
+        let glob = (*root).glob;
+        let parameter = nodes::length((*glob).paramExecTypes) as i32;
+        (*glob).paramExecTypes = pg_sys::lappend_oid((*glob).paramExecTypes, pg_sys::InvalidOid);
+
+        let mut scan = PgBox::<pg_sys::ForeignPath>::alloc_node(pg_sys::NodeTag::T_ForeignPath);
+        *scan = *inner;
+        scan.fdw_private = Mode::Ahead(parameter).to_list();
+        let scan = scan.into_pg();
+
+        // A semijoin wants only the first match of a row.
+        let first_only = matches!(
+            join.jointype,
+            pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
+        );
+        let relation = &*(*(*inner).path.parent).fdw_private.cast::<Relation>();
+        let table = relation.table.to_u32() as i32;
+        let mut ahead = PgBox::<pg_sys::CustomPath>::alloc_node(pg_sys::NodeTag::T_CustomPath);
+        ahead.path = *outer;
+        ahead.path.type_ = pg_sys::NodeTag::T_CustomPath;
+        ahead.path.pathtype = pg_sys::NodeTag::T_CustomScan;
+        ahead.path.parallel_safe = false;
+        ahead.path.parallel_aware = false;
+        ahead.custom_paths = nodes::list(&[outer]);
+        ahead.custom_private = nodes::list(&[
+            scan.cast::<pg_sys::Node>(),
+            nodes::integer_list([parameter, first_only.into(), table]).cast(),
+        ]);
+        ahead.methods = &PATH_METHODS.0;
+        join.outerjoinpath = ahead.into_pg().cast();
+        join.innerjoinpath = scan.cast();
+    }
+}
+
+/// Callback: makes the node's plan.
+///
+/// # Safety
+/// Called by the planner.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn plan_custom_path(
+    root: *mut pg_sys::PlannerInfo,
+    _rel: *mut pg_sys::RelOptInfo,
+    best_path: *mut pg_sys::CustomPath,
+    targets: *mut pg_sys::List,
+    _clauses: *mut pg_sys::List,
+    custom_plans: *mut pg_sys::List,
+) -> *mut pg_sys::Plan {
+    // SAFETY: the private list is what read_ahead made; the scan's relation has what planning it left.
+    unsafe {
+        let mut plan = PgBox::<pg_sys::CustomScan>::alloc_node(pg_sys::NodeTag::T_CustomScan);
+        plan.methods = &SCAN_METHODS.0;
+        plan.flags = (*best_path).flags;
+        plan.scan.plan.targetlist = targets;
+        let private = (*best_path).custom_private;
+        let (Some(scan), Some(numbers), Some(outer)) = (
+            nodes::nth::<pg_sys::ForeignPath>(private, 0),
+            nodes::nth::<pg_sys::List>(private, 1),
+            nodes::nth::<pg_sys::Plan>(custom_plans, 0),
+        ) else {
+            return plan.into_pg().cast();
+        };
+        // Rows pass as they are, those columns included that only the outer plan itself needs.
+        plan.scan.plan.targetlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
+        plan.custom_scan_tlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
+        plan.scan.plan.lefttree = outer;
+
+        let baserel = (*scan).path.parent;
+        let param_info = (*scan).path.param_info;
+        let relation = &*(*baserel).fdw_private.cast::<Relation>();
+        let clauses = infos((*baserel).baserestrictinfo).chain(infos((*param_info).ppi_clauses));
+        let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
+        let (bindings, mut expressions) = plan::encode(&bound.bindings);
+        for info in paths::conditions(baserel, (*param_info).ppi_req_outer) {
+            expressions = pg_sys::lappend(expressions, (*info).clause.cast());
+        }
+        plan.custom_exprs = pg_sys::copyObjectImpl(expressions.cast()).cast();
+        plan.custom_private = nodes::list(&[numbers, bindings]);
+        plan.into_pg().cast()
+    }
+}

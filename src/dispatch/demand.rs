@@ -1,0 +1,252 @@
+//! What a running query is going to ask of one of its nodes: all rows, so many, or what is not known.
+//!
+//! An invocation that nobody asks for is paid for nothing, so what may stop early is taken to.
+
+use super::runs::Run;
+use pgrx::{is_a, pg_sys};
+
+/// What will be asked of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// Whether it may be asked for fewer rows than it has, and it is not known for how many.
+    pub may_stop: bool,
+    /// At least so many rows, and with more only if not each of them becomes a row of the result: a LIMIT.
+    pub limit: Option<u64>,
+    /// The same for this run: a FETCH.
+    pub rows: Option<u64>,
+    /// Whether it may be asked for the same rows once more.
+    pub rescans: bool,
+}
+
+impl Demand {
+    /// All rows, once.
+    pub const ALL: Demand = Demand {
+        may_stop: false,
+        limit: None,
+        rows: None,
+        rescans: false,
+    };
+
+    /// Nothing is known.
+    pub const UNKNOWN: Demand = Demand {
+        may_stop: true,
+        rescans: true,
+        ..Demand::ALL
+    };
+
+    /// What a run will ask of a node.
+    ///
+    /// # Safety
+    /// `node` is part of the query that is being run.
+    pub unsafe fn of(node: *mut pg_sys::PlanState, run: &Run) -> Demand {
+        // SAFETY: a query that runs has its node's states. A subplan's place in the list is its number.
+        unsafe {
+            let query = &*run.query;
+            let mut above = Vec::new();
+            if find(query.planstate, node, &mut above) {
+                let mut way = Way::new(node);
+                let found = above.into_iter().rev().all(|next| way.pass(next));
+                return if found {
+                    way.demand(run.rows)
+                } else {
+                    Demand::UNKNOWN
+                };
+            }
+            let statement = &*query.plannedstmt;
+            let subplans = crate::postgres::nodes::pointers((*query.estate).es_subplanstates);
+            for (place, root) in subplans.enumerate() {
+                let mut above = Vec::new();
+                if find(root, node, &mut above) {
+                    let mut way = Way::new(node);
+                    let found = above.into_iter().rev().all(|next| way.pass(next));
+                    let again = !(*(*root).plan).extParam.is_null()
+                        || pg_sys::bms_is_member(place as i32 + 1, statement.rewindPlanIDs);
+                    return Demand {
+                        may_stop: !way.drained,
+                        rescans: !found || way.rescans || again,
+                        ..Demand::ALL
+                    };
+                }
+            }
+            Demand::UNKNOWN
+        }
+    }
+}
+
+/// The way from a node up to the root of its plan.
+struct Way {
+    /// The node reached.
+    at: *mut pg_sys::PlanState,
+    /// Whether something read all of it, whatever is above.
+    drained: bool,
+    may_stop: bool,
+    limit: Option<u64>,
+    /// Whether each row above needs at least one row of the node.
+    counts: bool,
+    /// Whether only a node's own join is above it so far.
+    direct: bool,
+    rescans: bool,
+}
+
+impl Way {
+    fn new(node: *mut pg_sys::PlanState) -> Way {
+        Way {
+            at: node,
+            drained: false,
+            may_stop: false,
+            limit: None,
+            counts: true,
+            direct: true,
+            rescans: false,
+        }
+    }
+
+    fn demand(&self, rows: Option<u64>) -> Demand {
+        let rows = rows.filter(|_| !self.drained);
+        Demand {
+            may_stop: self.may_stop || (rows.is_some() && !self.counts),
+            limit: self.limit,
+            rows: rows.filter(|_| self.counts),
+            rescans: self.rescans,
+        }
+    }
+
+    /// Goes one node up; false where it is not known what that does.
+    unsafe fn pass(&mut self, next: *mut pg_sys::PlanState) -> bool {
+        use pg_sys::NodeTag::*;
+        // SAFETY: each cast follows the node's own tag.
+        unsafe {
+            let inner = (*next).righttree == self.at;
+            match (*next.cast::<pg_sys::Node>()).type_ {
+                T_ResultState => (),
+                T_SubqueryScanState | T_LockRowsState | T_MaterialState | T_UniqueState => {
+                    self.direct = false;
+                }
+                T_SortState | T_HashState => self.drain(),
+                T_AggState => match (*(*next).plan.cast::<pg_sys::Agg>()).aggstrategy {
+                    pg_sys::AggStrategy::AGG_PLAIN | pg_sys::AggStrategy::AGG_HASHED => {
+                        self.drain()
+                    }
+                    _ => self.direct = false,
+                },
+                T_ModifyTableState => {
+                    if (*(*next).plan.cast::<pg_sys::ModifyTable>())
+                        .returningLists
+                        .is_null()
+                    {
+                        self.drain();
+                    }
+                    self.direct = false;
+                }
+                T_LimitState => self.limit(&*next.cast::<pg_sys::LimitState>()),
+                // Reads ahead at its own pace, which is that of what is above it.
+                T_CustomScanState => {
+                    self.counts = false;
+                    self.direct = false;
+                }
+                T_AppendState | T_MergeAppendState | T_ProjectSetState => {
+                    self.counts = false;
+                    self.direct = false;
+                }
+                T_NestLoopState => {
+                    let join = &(*next.cast::<pg_sys::NestLoopState>()).js;
+                    let first = join.single_match
+                        || matches!(
+                            join.jointype,
+                            pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
+                        );
+                    if inner {
+                        self.rescans = true;
+                        self.stop(first);
+                    }
+                    // One row of an outer table may be joined with many.
+                    self.counts &= !inner && (self.direct || first);
+                    self.direct = false;
+                }
+                // An empty inner side ends it.
+                T_HashJoinState | T_MergeJoinState => {
+                    self.stop(true);
+                    self.rescans |= inner;
+                    self.counts = false;
+                    self.direct = false;
+                }
+                T_IncrementalSortState | T_GroupState | T_SetOpState => {
+                    self.counts = false;
+                    self.direct = false;
+                }
+                T_WindowAggState => {
+                    self.stop(true);
+                    self.direct = false;
+                }
+                _ => return false,
+            }
+            self.at = next;
+            true
+        }
+    }
+
+    fn drain(&mut self) {
+        self.drained = true;
+        self.direct = false;
+    }
+
+    fn stop(&mut self, may_stop: bool) {
+        self.may_stop |= may_stop && !self.drained;
+    }
+
+    /// The executor has evaluated it before it asks for the first row.
+    fn limit(&mut self, state: &pg_sys::LimitState) {
+        self.direct = false;
+        if self.drained || state.noCount {
+            return;
+        }
+        let with_ties = state.limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT;
+        if with_ties || !self.counts {
+            self.may_stop = true;
+            return;
+        }
+        let rows = state.offset.saturating_add(state.count).max(0) as u64;
+        self.limit = Some(self.limit.map_or(rows, |limit| limit.min(rows)));
+    }
+}
+
+/// Looks for a node below another, and leaves the way to it in `above`.
+unsafe fn find(
+    below: *mut pg_sys::PlanState,
+    node: *mut pg_sys::PlanState,
+    above: &mut Vec<*mut pg_sys::PlanState>,
+) -> bool {
+    if below.is_null() || below == node {
+        return below == node;
+    }
+    above.push(below);
+    // SAFETY: `below` is a node's state.
+    let found = unsafe { children(below) }
+        .into_iter()
+        .any(|child| unsafe { find(child, node, above) });
+    if !found {
+        above.pop();
+    }
+    found
+}
+
+/// The nodes directly below a node, null ones among them.
+unsafe fn children(node: *mut pg_sys::PlanState) -> Vec<*mut pg_sys::PlanState> {
+    // SAFETY: each cast follows the node's own tag; an array has the length that its node tells.
+    unsafe {
+        let mut children = vec![(*node).lefttree, (*node).righttree];
+        let mut array = |start: *mut *mut pg_sys::PlanState, length: i32| {
+            children.extend((0..length.max(0) as usize).map(|place| *start.add(place)));
+        };
+        if is_a(node.cast(), pg_sys::NodeTag::T_AppendState) {
+            let append = &*node.cast::<pg_sys::AppendState>();
+            array(append.appendplans, append.as_nplans);
+        } else if is_a(node.cast(), pg_sys::NodeTag::T_MergeAppendState) {
+            let append = &*node.cast::<pg_sys::MergeAppendState>();
+            array(append.mergeplans, append.ms_nplans);
+        } else if is_a(node.cast(), pg_sys::NodeTag::T_SubqueryScanState) {
+            children.push((*node.cast::<pg_sys::SubqueryScanState>()).subplan);
+        }
+        children
+    }
+}

@@ -1,0 +1,328 @@
+//! From requests to outcomes: how many invocations of a scan are on their way, and the waiting for them.
+//!
+//! - [`runs`] knows which query runs, [`demand`] what it is going to ask of a scan, [`pace`] how far a scan may
+//!   therefore go ahead.
+//! - [`statement`] is what all scans of a statement share.
+//!
+//! Outcomes are taken in the order of their requests, so this decides when something is invoked, and not what.
+
+pub mod demand;
+pub mod pace;
+pub mod runs;
+pub mod statement;
+
+use crate::backend::config::Config;
+use crate::backend::runtime::Task;
+use crate::backend::{self, SharedClient, wait};
+use crate::error::Error;
+use crate::lambda::InvokeResponse;
+use crate::lambda::request::InvokeRequest;
+use crate::lambda::traffic::Traffic;
+use crate::options::OnError;
+use pace::Pace;
+use pgrx::pg_sys;
+use statement::Statement;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// How many times `max_concurrency` outcomes may wait behind one that is late, while they fit into `work_mem`.
+const MOST_KEPT: usize = 4;
+
+/// The invocations of one scan.
+pub struct Dispatch {
+    /// What options and settings say.
+    pub config: Config,
+    /// How far to go ahead.
+    pub pace: Pace,
+    /// Attempts, and what was counted of them.
+    pub traffic: Arc<Traffic>,
+    /// Invocations started.
+    pub started: u64,
+    /// Time spent waiting for the network.
+    pub waited: Duration,
+    /// Whether the function's response is read, which otherwise need not be kept.
+    keeps_payload: bool,
+    statement: Rc<Statement>,
+    /// The client used last, and its region.
+    client: Option<(Option<String>, SharedClient)>,
+}
+
+impl Dispatch {
+    /// Prepares invocations of a scan that `node` asks.
+    ///
+    /// # Safety
+    /// `node` is an initialised node, or null where rows come from elsewhere; `estate` is that of its query.
+    pub unsafe fn new(
+        config: Config,
+        estate: *mut pg_sys::EState,
+        node: *mut pg_sys::PlanState,
+        keeps_payload: bool,
+    ) -> Dispatch {
+        // SAFETY: see above.
+        let statement = unsafe { Statement::of(estate) };
+        Dispatch {
+            traffic: Traffic::new(config.limits.max_concurrency),
+            pace: Pace::new(node, config.limits.max_concurrency),
+            config,
+            started: 0,
+            waited: Duration::ZERO,
+            keeps_payload,
+            statement,
+            client: None,
+        }
+    }
+
+    /// Notes how many invocations are to be made beyond those that were announced before; `None` if that is not known.
+    ///
+    /// Errors when all of them are going to be asked for, and are more than the statement may make.
+    pub fn announce(&self, count: Option<u64>) -> Result<(), Error> {
+        self.statement.expect(count);
+        match (self.config.limits.max_invocations, count) {
+            (Some(most), Some(count))
+                if self.pace.all_are_wanted()
+                    && !self.config.deduplicate
+                    && self.statement.started() + count > most =>
+            {
+                Err(Error::TooManyInvocations {
+                    most,
+                    made: self.statement.started(),
+                    wanted: Some(count),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether to start one more while so many were started and not yet taken.
+    pub fn may_start(&self, untaken: usize) -> bool {
+        if untaken == 0 {
+            return true;
+        }
+        let counters = &self.traffic.counters;
+        let limits = &self.config.limits;
+        let doomed = self.config.on_error == OnError::Raise && counters.failed.load(Relaxed) > 0;
+        let spent = (limits.max_invocations).is_some_and(|most| self.statement.started() >= most);
+        let allowed = self.pace.allowed();
+        if doomed || spent || counters.pending.load(Relaxed) >= allowed {
+            return false;
+        }
+        // SAFETY: reads a setting, in kilobytes.
+        let most_bytes = u64::from(unsafe { pg_sys::work_mem }.unsigned_abs()) * 1024;
+        untaken < allowed
+            || (allowed == limits.max_concurrency
+                && untaken < allowed * MOST_KEPT
+                && counters.bytes_kept.load(Relaxed) < most_bytes)
+    }
+
+    /// Whether to read one more row to invoke for while so many rows wait.
+    pub fn may_read(&self, rows: usize, untaken: usize) -> bool {
+        let allowed = self.pace.allowed();
+        let kept = match allowed == self.config.limits.max_concurrency {
+            true => MOST_KEPT,
+            false => 1,
+        };
+        rows < allowed * kept && self.may_start(untaken)
+    }
+
+    /// Starts an invocation, or finds the equal one of this statement that was started before.
+    ///
+    /// Errors when the statement has made all that it may.
+    pub fn start(
+        &mut self,
+        table: pg_sys::Oid,
+        request: InvokeRequest,
+    ) -> Result<Rc<Flight>, Error> {
+        if !self.config.deduplicate {
+            return self.start_new(request);
+        }
+        let key = (table, self.config.user, request);
+        if let Some(flight) = self.statement.find(&key) {
+            return Ok(flight);
+        }
+        let flight = self.start_new(key.2.clone())?;
+        self.statement.keep(key, &flight);
+        Ok(flight)
+    }
+
+    fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<Flight>, Error> {
+        let made = self.statement.started();
+        match self.config.limits.max_invocations {
+            Some(most) if made >= most => {
+                return Err(Error::TooManyInvocations {
+                    most,
+                    made,
+                    wanted: None,
+                });
+            }
+            _ => (),
+        }
+        let client = self.client(request.region.as_deref())?;
+        let pending = Pending::new(self.traffic.clone(), &self.statement);
+        let (patience, keeps_payload) = (self.config.patience, self.keeps_payload);
+        let task = backend::spawn(async move {
+            let result = match client.get().await {
+                Ok(client) => client.invoke(&request, patience, &pending.traffic).await,
+                Err(error) => Err(error),
+            };
+            pending.ended(request, result, keeps_payload)
+        })?;
+        self.statement.count();
+        self.started += 1;
+        Ok(Flight::new(State::Flying(task)))
+    }
+
+    /// What stands in the place of an invocation that can't be made.
+    pub fn refuse(&self, error: Error) -> Rc<Flight> {
+        let pending = Pending::new(self.traffic.clone(), &self.statement);
+        let outcome = pending.failed(error);
+        Flight::new(State::Landed(Rc::new(outcome)))
+    }
+
+    fn client(&mut self, region: Option<&str>) -> Result<SharedClient, Error> {
+        if let Some((known, client)) = &self.client
+            && known.as_deref() == region
+        {
+            return Ok(client.clone());
+        }
+        let client = backend::client(&self.config, region)?;
+        self.client = Some((region.map(str::to_owned), client.clone()));
+        Ok(client)
+    }
+
+    /// Waits until something has come from the network, and tells the user now and then.
+    pub fn wait(&mut self) -> Result<(), Error> {
+        let start = Instant::now();
+        let result = wait::wait(self.statement.time_to_tell());
+        self.waited += start.elapsed();
+        self.statement.tell();
+        result
+    }
+}
+
+/// An invocation on its way, or what became of it. Dropped by all who hold it, it is aborted.
+pub struct Flight(RefCell<State>);
+
+enum State {
+    Flying(Task<Outcome>),
+    Landed(Rc<Outcome>),
+}
+
+impl Flight {
+    fn new(state: State) -> Rc<Flight> {
+        Rc::new(Flight(RefCell::new(state)))
+    }
+
+    /// What became of it; `None` as long as it is on its way.
+    pub fn landed(&self) -> Result<Option<Rc<Outcome>>, Error> {
+        let mut state = self.0.borrow_mut();
+        let task = match &mut *state {
+            State::Landed(outcome) => return Ok(Some(outcome.clone())),
+            State::Flying(task) => task,
+        };
+        match task.poll() {
+            None => Ok(None),
+            Some(Ok(outcome)) => {
+                let outcome = Rc::new(outcome);
+                *state = State::Landed(outcome.clone());
+                Ok(Some(outcome))
+            }
+            Some(Err(())) => Err(Error::Runtime("The network thread failed.".to_owned())),
+        }
+    }
+}
+
+/// The end of an invocation.
+pub struct Outcome {
+    /// What came back, or why nothing did.
+    pub result: Result<InvokeResponse, Error>,
+    /// The function, where it reported an error.
+    pub function_name: String,
+    bytes: u64,
+    traffic: Arc<Traffic>,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        (self.traffic.counters.bytes_kept).fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// Counts an invocation as long as it is on its way, wherever it ends.
+struct Pending {
+    traffic: Arc<Traffic>,
+    totals: Arc<statement::Totals>,
+}
+
+impl Pending {
+    fn new(traffic: Arc<Traffic>, statement: &Statement) -> Pending {
+        let totals = statement.totals.clone();
+        traffic.counters.pending.fetch_add(1, Relaxed);
+        totals.pending.fetch_add(1, Relaxed);
+        Pending { traffic, totals }
+    }
+
+    fn ended(
+        self,
+        request: InvokeRequest,
+        mut result: Result<InvokeResponse, Error>,
+        keeps_payload: bool,
+    ) -> Outcome {
+        let Ok(response) = &mut result else {
+            return self.failure(result);
+        };
+        let payload = response.payload.as_ref();
+        let bytes = payload.map_or(0, Vec::len) as u64;
+        self.traffic.counters.bytes_in.fetch_add(bytes, Relaxed);
+        if response.function_error.is_some() {
+            let mut outcome = self.failure(result);
+            outcome.function_name = request.full_name();
+            return outcome;
+        }
+        if !keeps_payload {
+            response.payload = None;
+        }
+        self.traffic.counters.done.fetch_add(1, Relaxed);
+        self.totals.done.fetch_add(1, Relaxed);
+        self.outcome(result)
+    }
+
+    fn failed(self, error: Error) -> Outcome {
+        self.failure(Err(error))
+    }
+
+    fn failure(&self, result: Result<InvokeResponse, Error>) -> Outcome {
+        for (done, failed) in [
+            (&self.traffic.counters.done, &self.traffic.counters.failed),
+            (&self.totals.done, &self.totals.failed),
+        ] {
+            done.fetch_add(1, Relaxed);
+            failed.fetch_add(1, Relaxed);
+        }
+        self.outcome(result)
+    }
+
+    fn outcome(&self, result: Result<InvokeResponse, Error>) -> Outcome {
+        let payload = result
+            .as_ref()
+            .ok()
+            .and_then(|response| response.payload.as_ref());
+        let bytes = payload.map_or(0, Vec::len) as u64;
+        self.traffic.counters.bytes_kept.fetch_add(bytes, Relaxed);
+        Outcome {
+            result,
+            function_name: String::new(),
+            bytes,
+            traffic: self.traffic.clone(),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.traffic.counters.pending.fetch_sub(1, Relaxed);
+        self.totals.pending.fetch_sub(1, Relaxed);
+    }
+}

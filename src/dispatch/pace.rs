@@ -1,0 +1,170 @@
+//! How far a scan may go ahead of what was asked of it.
+//!
+//! If all rows will be asked for, at once as far as `max_concurrency`. If so many will be, so far. Otherwise 1, 2, 4, …,
+//! twice as far with each row.
+
+use super::demand::Demand;
+use super::runs;
+use pgrx::pg_sys;
+
+/// The pace of one scan.
+pub struct Pace {
+    node: *mut pg_sys::PlanState,
+    most: usize,
+    demand: Demand,
+    /// The run in which the demand was looked at, and how many runs there were.
+    run: u64,
+    runs: u32,
+    asked: u64,
+    asked_in_run: u64,
+}
+
+impl Pace {
+    /// The pace of a scan that has not been asked yet. Rows that no node asks for are all wanted.
+    pub fn new(node: *mut pg_sys::PlanState, most: usize) -> Pace {
+        Pace {
+            node,
+            most,
+            demand: if node.is_null() {
+                Demand::ALL
+            } else {
+                Demand::UNKNOWN
+            },
+            run: 0,
+            runs: 0,
+            asked: 0,
+            asked_in_run: 0,
+        }
+    }
+
+    /// The next row is asked for.
+    pub fn ask(&mut self) {
+        if let Some(run) = runs::innermost()
+            && run.number != self.run
+            && !self.node.is_null()
+        {
+            self.run = run.number;
+            self.runs += 1;
+            self.asked_in_run = 0;
+            // SAFETY: the node is part of a query that is being run.
+            self.demand = unsafe { Demand::of(self.node, &run) };
+        }
+        self.asked += 1;
+        self.asked_in_run += 1;
+    }
+
+    /// Another set of values has come: what was asked so far says nothing of it.
+    pub fn start_over(&mut self) {
+        self.asked = 0;
+        self.asked_in_run = 0;
+    }
+
+    /// Whether no row is going to be asked for twice.
+    pub fn is_once(&self) -> bool {
+        !self.demand.rescans
+    }
+
+    /// Whether every row is going to be asked for.
+    pub fn all_are_wanted(&self) -> bool {
+        !self.demand.may_stop && self.demand.limit.is_none() && self.demand.rows.is_none()
+    }
+
+    /// Most invocations that may be on their way.
+    pub fn allowed(&self) -> usize {
+        let demand = &self.demand;
+        let mut allowed = self.most as u64;
+        if demand.may_stop {
+            allowed = allowed.min(doubled(self.asked));
+        }
+        if let Some(rows) = demand.limit {
+            allowed = allowed.min(left(rows, self.asked));
+        }
+        if let Some(rows) = demand.rows {
+            // Who comes back for more may do so again: once as many ahead, then three times, then seven times.
+            let ahead = rows.saturating_mul((1 << (self.runs - 1).min(16)) - 1);
+            allowed = allowed.min(left(rows, self.asked_in_run).saturating_add(ahead));
+        }
+        allowed as usize
+    }
+}
+
+/// 1 for the first row that is asked for, twice as much with each further one.
+fn doubled(asked: u64) -> u64 {
+    1 << asked.saturating_sub(1).min(16)
+}
+
+/// How many of so many rows are left to be asked for, the one being asked for included. Where more are asked
+/// for, because not every one became a row, it is not known how many more.
+fn left(rows: u64, asked: u64) -> u64 {
+    match rows.saturating_add(1).checked_sub(asked) {
+        Some(left) if left > 0 => left,
+        _ => doubled(asked - rows),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(demand: Demand, runs: u32) -> Pace {
+        Pace {
+            demand,
+            runs,
+            ..Pace::new(std::ptr::null_mut(), 64)
+        }
+    }
+
+    fn allowed(pace: &mut Pace, asks: usize) -> Vec<usize> {
+        (0..asks)
+            .map(|_| {
+                pace.asked += 1;
+                pace.asked_in_run += 1;
+                pace.allowed()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn all() {
+        assert_eq!(allowed(&mut pace(Demand::ALL, 1), 2), [64, 64]);
+    }
+
+    #[test]
+    fn not_known() {
+        let demand = Demand {
+            may_stop: true,
+            ..Demand::ALL
+        };
+        let expected = [1, 2, 4, 8, 16, 32, 64, 64];
+        assert_eq!(allowed(&mut pace(demand, 1), 8), expected);
+        let mut again = pace(demand, 1);
+        allowed(&mut again, 8);
+        again.start_over();
+        assert_eq!(allowed(&mut again, 2), [1, 2]);
+    }
+
+    #[test]
+    fn a_limit_and_rows_that_were_filtered_out() {
+        let demand = Demand {
+            limit: Some(3),
+            ..Demand::ALL
+        };
+        assert_eq!(allowed(&mut pace(demand, 1), 6), [3, 2, 1, 1, 2, 4]);
+    }
+
+    #[test]
+    fn fetches() {
+        let demand = Demand {
+            rows: Some(2),
+            ..Demand::ALL
+        };
+        assert_eq!(allowed(&mut pace(demand, 1), 3), [2, 1, 1]);
+        assert_eq!(allowed(&mut pace(demand, 2), 2), [4, 3]);
+        assert_eq!(allowed(&mut pace(demand, 3), 2), [8, 7]);
+        let many = Demand {
+            rows: Some(u64::MAX),
+            ..Demand::ALL
+        };
+        assert_eq!(allowed(&mut pace(many, 9), 1), [64]);
+    }
+}

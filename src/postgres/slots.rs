@@ -1,0 +1,60 @@
+//! Rows and the nodes that give them, where PostgreSQL has inline functions (executor.h, tuptable.h).
+//!
+//! What is called through a pointer needs the guard that turns PostgreSQL's errors into unwinding around it.
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+/// Asks a node for a row.
+///
+/// # Safety
+/// `node` is initialised.
+pub unsafe fn next(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: see above.
+    unsafe {
+        if !(*node).chgParam.is_null() {
+            pg_sys::ExecReScan(node);
+        }
+        match (*node).ExecProcNode {
+            Some(run) => pg_guard_ffi_boundary(|| run(node)),
+            None => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// Whether a node gave no row.
+///
+/// # Safety
+/// `slot` is null or a slot.
+pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: see above.
+    unsafe { slot.as_ref() }
+        .is_none_or(|slot| u32::from(slot.tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0)
+}
+
+/// Empties a slot.
+///
+/// # Safety
+/// `slot` is a slot.
+pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: each kind of slot has the operation.
+    unsafe {
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            pg_guard_ffi_boundary(|| clear(slot));
+        }
+    }
+}
+
+/// Copies the row of a slot into the current memory context.
+///
+/// # Safety
+/// `slot` is a slot with a row.
+pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
+    // SAFETY: each kind of slot has the operation.
+    unsafe {
+        match (*(*slot).tts_ops).copy_minimal_tuple {
+            Some(copy) => pg_guard_ffi_boundary(|| copy(slot)),
+            None => std::ptr::null_mut(),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Running a scan beside the other branches of an Append: the executor's callbacks for that (execAsync.c, 14 and later).
+//!
+//! The Append asks each branch for a row and then waits for all of them at once. Where it may be asked for fewer rows than its
+//! branches have, they start one after the other instead, as each would be an invocation that nobody asked for.
+
+use super::{Scan, iterate_foreign_scan};
+use crate::backend;
+use crate::backend::config;
+use crate::error::{Error, OrReport};
+use crate::plan::Mode;
+use pgrx::{is_a, pg_guard, pg_sys};
+use std::os::fd::AsRawFd;
+
+/// Callback: whether a path may be run beside others.
+///
+/// # Safety
+/// Called by the planner.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn is_foreign_path_async_capable(
+    path: *mut pg_sys::ForeignPath,
+) -> bool {
+    // SAFETY: the path is one of ours, and its relation has what planning it left.
+    unsafe {
+        let relation = (*(*path).path.parent)
+            .fdw_private
+            .cast::<crate::plan::Relation>();
+        let mode = Mode::from_list((*path).fdw_private);
+        mode == Mode::Plain && config::async_capable((*relation).table)
+    }
+}
+
+/// Callback: an Append asks for a row.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn foreign_async_request(request: *mut pg_sys::AsyncRequest) {
+    // SAFETY: the request is one to a scan of ours.
+    unsafe { answer(request).or_report() }
+}
+
+/// Callback: the door was heard.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn foreign_async_notify(request: *mut pg_sys::AsyncRequest) {
+    // SAFETY: as above.
+    unsafe {
+        backend::answer_door().or_report();
+        answer(request).or_report();
+    }
+}
+
+/// Callback: the Append is about to wait.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sys::AsyncRequest) {
+    // SAFETY: the Append has made a set of events, in which each branch has a place.
+    unsafe {
+        let scan = scan_of((*request).requestee);
+        // What came while another branch answered the door has to be heard now.
+        let ready = poll(scan, request).or_report();
+        let door = match &mut (*scan).door {
+            Some(door) => door,
+            none => none.insert(backend::another_door().or_report()),
+        };
+        if ready {
+            backend::ring().or_report();
+        }
+        let append = (*request).requestor.cast::<pg_sys::AppendState>();
+        pg_sys::AddWaitEventToSet(
+            (*append).as_eventset,
+            pg_sys::WL_SOCKET_READABLE,
+            door.as_raw_fd(),
+            std::ptr::null_mut(),
+            request.cast(),
+        );
+    }
+}
+
+/// Gives the Append its row if that is there, as ExecAsyncRequestDone and ExecAsyncRequestPending do.
+unsafe fn answer(request: *mut pg_sys::AsyncRequest) -> Result<(), Error> {
+    // SAFETY: the node is run past its instrumentation, which the request has.
+    unsafe {
+        let node = (*request).requestee;
+        let ready = poll(scan_of(node), request)?;
+        (*request).request_complete = ready;
+        (*request).callback_pending = !ready;
+        (*request).result = match (*node).ExecProcNodeReal {
+            Some(run) if ready => pg_sys::ffi::pg_guard_ffi_boundary(|| run(node)),
+            _ => std::ptr::null_mut(),
+        };
+        Ok(())
+    }
+}
+
+/// Starts what may be started, and tells whether the next row is there.
+unsafe fn poll(scan: *mut Scan, request: *mut pg_sys::AsyncRequest) -> Result<bool, Error> {
+    // SAFETY: requests are printed in the memory of a row, as when the scan is iterated.
+    unsafe {
+        let scan = &mut *scan;
+        let memory = (*(*(*request).requestee).ps_ExprContext).ecxt_per_tuple_memory;
+        let before = pg_sys::MemoryContextSwitchTo(memory);
+        let ready = scan.poll(|| others_are_asked(request));
+        pg_sys::MemoryContextSwitchTo(before);
+        if ready.is_err() {
+            scan.forget();
+        }
+        ready
+    }
+}
+
+/// Whether another branch of ours is about to give a row.
+unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
+    // SAFETY: the Append has a place for each branch, null for those that are not asynchronous.
+    unsafe {
+        let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
+        (0..append.as_nplans.max(0) as usize).any(|place| {
+            let other = *append.as_asyncrequests.add(place);
+            !other.is_null()
+                && other != request
+                && (*other).callback_pending
+                && is_ours((*other).requestee)
+                && (*scan_of((*other).requestee)).is_awaited()
+        })
+    }
+}
+
+unsafe fn is_ours(node: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: a foreign scan has its wrapper's callbacks.
+    unsafe {
+        is_a(node.cast(), pg_sys::NodeTag::T_ForeignScanState)
+            && (*(*node.cast::<pg_sys::ForeignScanState>()).fdwroutine)
+                .IterateForeignScan
+                .is_some_and(|callback| {
+                    let ours = iterate_foreign_scan as unsafe extern "C-unwind" fn(_) -> _;
+                    std::ptr::fn_addr_eq(callback, ours)
+                })
+    }
+}
+
+unsafe fn scan_of(node: *mut pg_sys::PlanState) -> *mut Scan {
+    // SAFETY: the caller's.
+    unsafe { (*node.cast::<pg_sys::ForeignScanState>()).fdw_state.cast() }
+}

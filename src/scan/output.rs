@@ -1,0 +1,163 @@
+//! What an invocation came to, as the output columns of a row.
+//!
+//! Where `on_error` is `return`, a failure is a row too, and so is a response that its column can't hold.
+
+use crate::columns::{Column, Writer};
+use crate::dispatch::Outcome;
+use crate::error::{Error, quotable};
+use crate::lambda::InvokeResponse;
+use crate::options::OnError;
+use base64::Engine;
+use pgrx::pg_sys;
+use serde::Deserialize;
+
+/// Most bytes of a function's error payload that a message carries.
+const MAX_ERROR_PAYLOAD: usize = 8192;
+
+/// What a failure's columns say.
+struct Failure {
+    code: String,
+    message: String,
+}
+
+/// What Lambda's runtimes put into the payload when a function fails.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Thrown {
+    error_type: Option<String>,
+    error_message: Option<String>,
+}
+
+/// The error that ends the statement because of this outcome.
+pub fn error(outcome: &Outcome) -> Option<Error> {
+    let response = match &outcome.result {
+        Ok(response) => response,
+        Err(error) => return Some(error.clone()),
+    };
+    let function_error = response.function_error.as_deref()?;
+    let payload = response.payload.as_deref().unwrap_or_default();
+    let shown = &payload[..payload.len().min(MAX_ERROR_PAYLOAD)];
+    Some(Error::Function {
+        function_name: outcome.function_name.clone(),
+        function_error: quotable(function_error),
+        payload: String::from_utf8_lossy(shown).replace('\0', "?"),
+    })
+}
+
+/// Gives each writer's datum, made in the current memory context, to `put`.
+///
+/// Errors with what ends the statement.
+pub fn write(
+    writers: &mut [Writer],
+    outcome: &Outcome,
+    on_error: OnError,
+    mut put: impl FnMut(&Writer, Option<pg_sys::Datum>),
+) -> Result<(), Error> {
+    if on_error == OnError::Raise
+        && let Some(error) = error(outcome)
+    {
+        return Err(error);
+    }
+    let mut failure = failure(outcome);
+    let response = outcome.result.as_ref().ok();
+    // The response comes first: whether its column can hold it decides on the others.
+    let (first, others): (Vec<&mut Writer>, Vec<&mut Writer>) =
+        (writers.iter_mut()).partition(|writer| writer.attribute.column == Column::Response);
+    for writer in first {
+        let payload = response.and_then(|response| response.payload.as_deref());
+        let datum = match writer.write_or_null(payload) {
+            Err(error) if on_error == OnError::Return => {
+                let (code, message) = error.as_columns();
+                failure.get_or_insert(Failure {
+                    code: code.to_owned(),
+                    message,
+                });
+                None
+            }
+            datum => datum?,
+        };
+        put(writer, datum);
+    }
+    for writer in others {
+        let datum = match (writer.attribute.column, response) {
+            (Column::StatusCode, _) => status_code(outcome).map(pg_sys::Datum::from),
+            (Column::RequestId, _) => writer.write_or_null(request_id(outcome))?,
+            (Column::ErrorCode, _) => {
+                writer.write_or_null(failure.as_ref().map(|failure| failure.code.as_bytes()))?
+            }
+            (Column::ErrorMessage, _) => {
+                writer.write_or_null(failure.as_ref().map(|failure| failure.message.as_bytes()))?
+            }
+            (Column::Log, Some(response)) => {
+                writer.write_or_null(decoded_log(response).as_deref().map(str::as_bytes))?
+            }
+            (column, Some(response)) => writer.write_or_null(text(column, response))?,
+            (_, None) => writer.write_or_null(None)?,
+        };
+        put(writer, datum);
+    }
+    Ok(())
+}
+
+fn text(column: Column, response: &InvokeResponse) -> Option<&[u8]> {
+    match column {
+        Column::ExecutedVersion => response.executed_version.as_deref(),
+        Column::LogResult => response.log_result.as_deref(),
+        Column::FunctionError => response.function_error.as_deref(),
+        _ => None,
+    }
+    .map(str::as_bytes)
+}
+
+fn status_code(outcome: &Outcome) -> Option<i32> {
+    match &outcome.result {
+        Ok(response) => Some(response.status_code),
+        Err(Error::Api(failure)) => Some(failure.answer.as_ref()?.status.into()),
+        Err(_) => None,
+    }
+}
+
+fn request_id(outcome: &Outcome) -> Option<&[u8]> {
+    let id = match &outcome.result {
+        Ok(response) => response.request_id.as_deref(),
+        Err(Error::Api(failure)) => failure.answer.as_ref()?.request_id.as_deref(),
+        Err(_) => None,
+    };
+    id.map(str::as_bytes)
+}
+
+fn failure(outcome: &Outcome) -> Option<Failure> {
+    let response = match &outcome.result {
+        Ok(response) => response,
+        Err(error) => {
+            let (code, message) = error.as_columns();
+            return Some(Failure {
+                code: code.to_owned(),
+                message: message.replace('\0', "?"),
+            });
+        }
+    };
+    let function_error = response.function_error.clone()?;
+    let payload = response.payload.as_deref().unwrap_or_default();
+    let thrown: Thrown = serde_json::from_slice(payload).unwrap_or_default();
+    let message = thrown
+        .error_message
+        .unwrap_or_else(|| quotable(&String::from_utf8_lossy(payload)));
+    Some(Failure {
+        code: thrown
+            .error_type
+            .unwrap_or(function_error)
+            .replace('\0', "?"),
+        message: message.replace('\0', "?"),
+    })
+}
+
+/// The log's tail as text. A cut tail may begin inside a character, and a log may hold zero bytes; what
+/// PostgreSQL's text can't hold is replaced. Null when it is not base64: `log_result` has it as it came.
+fn decoded_log(response: &InvokeResponse) -> Option<String> {
+    let encoded = response.log_result.as_ref()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .ok()?;
+    Some(String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "?"))
+}
