@@ -5,6 +5,7 @@ use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
 use crate::dispatch::Dispatch;
 use crate::error::OrReport;
+use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
 use crate::plan::{Mode, PlanData, estimate};
 use crate::postgres::nodes;
@@ -85,6 +86,38 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
         if (*es).costs {
             let rows = (*(*node).ss.ps.plan).plan_rows;
             number(es, c"Estimated Invocations", rows as u64);
+        }
+    }
+}
+
+/// Callback: adds to an INSERT's part of EXPLAIN.
+///
+/// # Safety
+/// Called by EXPLAIN, before the executor ends the statement.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn explain_foreign_modify(
+    _state: *mut pg_sys::ModifyTableState,
+    relation: *mut pg_sys::ResultRelInfo,
+    private: *mut pg_sys::List,
+    _subplan_index: std::ffi::c_int,
+    es: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: the relation is open; `ri_FdwState` is null or an Insert.
+    unsafe {
+        // The node that reads rows ahead, where there is one, shows it.
+        if private.is_null() {
+            let limits = Limits::read((*(*relation).ri_RelationDesc).rd_id);
+            number(es, c"Max Concurrency", limits.max_concurrency as u64);
+        }
+        if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut()
+            && (*es).analyze
+        {
+            // What is still on its way is to be counted too.
+            insert.settle().or_report();
+            match insert.dispatched() {
+                Some(dispatch) => counters(es, dispatch),
+                None => number(es, c"Invocations", 0),
+            }
         }
     }
 }

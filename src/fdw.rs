@@ -8,7 +8,7 @@ use crate::explain;
 use crate::options::{self, Object};
 #[cfg(not(feature = "pg13"))]
 use crate::scan::append;
-use crate::{plan, scan};
+use crate::{modify, plan, scan};
 use pgrx::{AllocatedByRust, pg_sys};
 use std::collections::HashMap;
 use supabase_wrappers::FdwRoutine;
@@ -65,14 +65,17 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
             routine.ForeignAsyncConfigureWait = Some(append::foreign_async_configure_wait);
             routine.ForeignAsyncNotify = Some(append::foreign_async_notify);
         }
+        routine.PlanForeignModify = Some(modify::plan::plan_foreign_modify);
+        routine.BeginForeignModify = Some(modify::begin_foreign_modify);
+        routine.ExecForeignInsert = Some(modify::exec_foreign_insert);
+        routine.EndForeignModify = Some(modify::end_foreign_modify);
+        routine.BeginForeignInsert = Some(modify::begin_foreign_insert);
+        routine.EndForeignInsert = Some(modify::end_foreign_insert);
+        routine.ExplainForeignModify = Some(explain::explain_foreign_modify);
         // Without these PostgreSQL itself refuses the statement and says so.
         routine.AddForeignUpdateTargets = None;
-        routine.PlanForeignModify = None;
-        routine.BeginForeignModify = None;
-        routine.ExecForeignInsert = None;
         routine.ExecForeignUpdate = None;
         routine.ExecForeignDelete = None;
-        routine.EndForeignModify = None;
         routine.ImportForeignSchema = None;
     }
 

@@ -8,6 +8,7 @@
 //! - [`plan`]: from clauses to a plan.
 //! - [`scan`]: from a plan to invocations, and from responses to rows.
 //! - [`ahead`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
+//! - [`modify`]: INSERT and COPY.
 //! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
 //! - [`backend`]: what a backend has: configuration, clients, the network thread, the waiting.
 //! - [`lambda`]: requests, names, and the AWS SDK.
@@ -26,6 +27,7 @@ mod error;
 mod explain;
 mod fdw;
 mod lambda;
+mod modify;
 mod options;
 mod plan;
 mod postgres;

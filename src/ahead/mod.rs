@@ -6,15 +6,35 @@
 //! scan takes what has been started for the row. The join itself, of whatever kind, its filters and all that is above it stay
 //! PostgreSQL's.
 //!
+//! The rows of an INSERT that returns what came back are read ahead in the same way.
+//!
 //! - [`paths`] puts the node into paths and plans, [`node`] runs it.
 
 pub mod node;
 mod paths;
 
 pub use node::Ahead;
+pub use paths::{new_parameter, wrap};
 
+use crate::dispatch::Dispatch;
+use crate::error::Error;
 use pgrx::pg_sys;
 use std::ffi::CStr;
+
+/// That whose invocations are made ahead.
+pub trait Invoker {
+    /// Its invocations, which are made as fast as `node` is asked for rows.
+    ///
+    /// # Safety
+    /// Called while the query runs that both are part of.
+    unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error>;
+
+    /// Its foreign table.
+    fn table(&self) -> pg_sys::Oid;
+
+    /// Whether the outer rows are what it inserts.
+    fn inserts(&self) -> bool;
+}
 
 /// The node's name in EXPLAIN.
 const NAME: &CStr = c"LambdaReadAhead";

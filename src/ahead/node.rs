@@ -1,13 +1,16 @@
 //! Runs the node that reads ahead.
 
-use super::EXEC_METHODS;
+use super::{EXEC_METHODS, Invoker};
+use crate::columns::Layout;
 use crate::dispatch::Dispatch;
 use crate::error::{Error, OrReport};
+use crate::lambda::request::Inputs;
+use crate::modify;
 use crate::plan;
 use crate::plan::clause::Binding;
 use crate::postgres::{nodes, slots};
+use crate::scan;
 use crate::scan::batch::{Batch, Taken};
-use crate::scan::{self, Scan};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -23,8 +26,13 @@ pub struct State {
 /// What reads ahead, dropped with the query's memory context.
 pub struct Ahead {
     node: *mut pg_sys::CustomScanState,
-    /// The scan whose invocations these are.
-    scan: *mut Scan,
+    /// The one whose invocations these are.
+    invoker: Option<*mut dyn Invoker>,
+    /// Its foreign table, and the columns of that.
+    table: pg_sys::Oid,
+    layout: Option<Layout>,
+    /// Whether it inserts the rows.
+    inserts: bool,
     numbers: Vec<i32>,
     expressions: Vec<*mut pg_sys::Node>,
     /// Decoded when the first row is asked for.
@@ -44,6 +52,8 @@ pub struct Ahead {
     untaken: usize,
     /// Whether the last outer row was read.
     ended: bool,
+    /// Whether it was rescanned since the last row.
+    starts_over: bool,
 }
 
 /// An outer row.
@@ -98,7 +108,10 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
         let query_context = (*estate).es_query_cxt;
         let ahead = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Ahead {
             node,
-            scan: std::ptr::null_mut(),
+            invoker: None,
+            table: pg_sys::InvalidOid,
+            layout: None,
+            inserts: false,
             numbers: numbers(plan, 1),
             expressions: nodes::pointers((*plan).custom_exprs).collect(),
             bindings: None,
@@ -115,6 +128,7 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
             queue: VecDeque::new(),
             untaken: 0,
             ended: false,
+            starts_over: false,
         });
         let slot = (*estate).es_param_exec_vals.add(parameter as usize);
         (*slot).value = pg_sys::Datum::from(ahead);
@@ -170,9 +184,7 @@ pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScan
         let ahead = &mut *(*node.cast::<State>()).ahead;
         ahead.forget();
         ahead.ended = false;
-        if let Some(dispatch) = ahead.scan.as_mut().and_then(|scan| scan.dispatch.as_mut()) {
-            dispatch.pace.start_over();
-        }
+        ahead.starts_over = true;
         let below = (*node).ss.ps.lefttree;
         if (*below).chgParam.is_null() {
             pg_sys::ExecReScan(below);
@@ -230,8 +242,17 @@ impl Ahead {
     }
 
     /// Tells whose invocations to make.
-    pub fn serve(&mut self, scan: *mut Scan) {
-        self.scan = scan;
+    ///
+    /// # Safety
+    /// `invoker` lives as long as the query.
+    pub unsafe fn serve(&mut self, invoker: *mut dyn Invoker, layout: Layout) {
+        self.invoker = Some(invoker);
+        self.layout = Some(layout);
+        // SAFETY: see above.
+        unsafe {
+            self.table = (*invoker).table();
+            self.inserts = (*invoker).inserts();
+        }
     }
 
     /// Goes to the next outer row, whose first outcome is there.
@@ -242,13 +263,17 @@ impl Ahead {
             if let Some(row) = self.current.take() {
                 self.drop_row(row);
             }
-            let scan = &mut *self.scan;
-            let table = scan.table;
-            let dispatch = scan.dispatch(self.node.cast())?;
+            let Some(invoker) = self.invoker else {
+                return Ok(None);
+            };
+            let dispatch = (*invoker).dispatch(self.node.cast())?;
+            if std::mem::take(&mut self.starts_over) {
+                dispatch.pace.start_over();
+            }
             dispatch.announce(None)?;
             dispatch.pace.ask();
             loop {
-                self.fill(dispatch, table)?;
+                self.fill(dispatch)?;
                 let Some(row) = self.queue.front() else {
                     return Ok(None);
                 };
@@ -265,11 +290,10 @@ impl Ahead {
     /// Takes the next outcome of the current outer row, whose combination it is with. `None` after the last one.
     ///
     /// # Safety
-    /// Called by the scan that this serves, while it runs, with its invocations and its table.
+    /// Called by the one that this serves, while it runs, with its invocations.
     pub unsafe fn next_outcome(
         &mut self,
         dispatch: &mut Dispatch,
-        table: pg_sys::Oid,
     ) -> Result<Option<(&Batch, Taken)>, Error> {
         // SAFETY: as above.
         unsafe {
@@ -291,10 +315,10 @@ impl Ahead {
                     return Ok(self.current.as_ref().map(|row| (&row.batch, taken)));
                 }
                 if self.first_only && row.batch.untaken() == 0 {
-                    row.batch.start(table, dispatch)?;
+                    row.batch.start(self.table, dispatch)?;
                     self.untaken += 1;
                 } else {
-                    self.fill(dispatch, table)?;
+                    self.fill(dispatch)?;
                 }
                 if let Some(row) = &self.current
                     && row.batch.outcome()?.is_none()
@@ -306,7 +330,7 @@ impl Ahead {
     }
 
     /// Starts what may be started, reading rows as it goes, until the next outcome is there.
-    unsafe fn fill(&mut self, dispatch: &mut Dispatch, table: pg_sys::Oid) -> Result<(), Error> {
+    unsafe fn fill(&mut self, dispatch: &mut Dispatch) -> Result<(), Error> {
         loop {
             let first_only = self.first_only;
             let is_queued = !self.queue.is_empty();
@@ -318,7 +342,7 @@ impl Ahead {
                     if !dispatch.may_start(self.untaken) {
                         return Ok(());
                     }
-                    row.batch.start(table, dispatch)?;
+                    row.batch.start(self.table, dispatch)?;
                     self.untaken += 1;
                 }
                 None => {
@@ -360,14 +384,7 @@ impl Ahead {
             pg_sys::ExecForceStoreMinimalTuple(tuple, self.reading, false);
             pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
             (*self.econtext).ecxt_scantuple = self.reading;
-            self.prepare();
-            let batch = Batch::new(
-                &dispatch.config.fixed,
-                self.bindings.as_deref().unwrap_or_default(),
-                &self.states,
-                &self.conditions,
-                self.econtext,
-            );
+            let batch = self.batch(&dispatch.config.fixed);
             slots::clear(self.reading);
             pg_sys::MemoryContextSwitchTo(before);
             self.queue.push_back(Row {
@@ -376,6 +393,24 @@ impl Ahead {
                 context,
             });
             Ok(())
+        }
+    }
+
+    /// What the row being read invokes.
+    unsafe fn batch(&mut self, fixed: &Inputs) -> Result<Batch, Error> {
+        // SAFETY: the current memory context is the row's.
+        unsafe {
+            if let Some(layout) = self.layout.as_ref().filter(|_| self.inserts) {
+                return Ok(Batch::single(modify::inputs(layout, fixed, self.reading)?));
+            }
+            self.prepare();
+            Batch::new(
+                fixed,
+                self.bindings.as_deref().unwrap_or_default(),
+                &self.states,
+                &self.conditions,
+                self.econtext,
+            )
         }
     }
 
@@ -389,7 +424,10 @@ impl Ahead {
             let context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(context);
             let mut rest = self.expressions.iter().copied();
-            let bindings = plan::decode(&self.numbers, &mut rest, &(*self.scan).layout);
+            let bindings = match &self.layout {
+                Some(layout) => plan::decode(&self.numbers, &mut rest, layout),
+                None => Vec::new(),
+            };
             let prepare = |expression: *mut pg_sys::Node| {
                 pg_sys::ExecInitExpr(expression.cast(), &raw mut (*self.node).ss.ps)
             };

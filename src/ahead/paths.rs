@@ -63,11 +63,7 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::NestPath
         {
             return;
         }
-        // As a recursive query and its work table do, the two nodes find each other by an executor parameter.
-        let glob = (*root).glob;
-        let parameter = nodes::length((*glob).paramExecTypes) as i32;
-        (*glob).paramExecTypes = pg_sys::lappend_oid((*glob).paramExecTypes, pg_sys::InvalidOid);
-
+        let parameter = new_parameter(root);
         let mut scan = PgBox::<pg_sys::ForeignPath>::alloc_node(pg_sys::NodeTag::T_ForeignPath);
         *scan = *inner;
         scan.fdw_private = Mode::Ahead(parameter).to_list();
@@ -97,6 +93,58 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::NestPath
     }
 }
 
+/// A parameter by which the node and what it serves find each other, as a recursive query and its work table do.
+///
+/// # Safety
+/// `root` is the planner's.
+pub unsafe fn new_parameter(root: *mut pg_sys::PlannerInfo) -> i32 {
+    // SAFETY: see above.
+    unsafe {
+        let glob = (*root).glob;
+        let parameter = nodes::length((*glob).paramExecTypes) as i32;
+        (*glob).paramExecTypes = pg_sys::lappend_oid((*glob).paramExecTypes, pg_sys::InvalidOid);
+        parameter
+    }
+}
+
+/// Puts the node above a plan whose rows are inserted into a foreign table.
+///
+/// # Safety
+/// `outer` is the planner's, its references not being set.
+pub unsafe fn wrap(
+    outer: *mut pg_sys::Plan,
+    parameter: i32,
+    table: pg_sys::Oid,
+) -> *mut pg_sys::Plan {
+    // SAFETY: see above.
+    unsafe {
+        let plan = above(outer);
+        (*plan).scan.plan.startup_cost = (*outer).startup_cost;
+        (*plan).scan.plan.total_cost = (*outer).total_cost;
+        (*plan).scan.plan.plan_rows = (*outer).plan_rows;
+        (*plan).scan.plan.plan_width = (*outer).plan_width;
+        (*plan).custom_private = nodes::list(&[
+            nodes::integer_list([parameter, 0, table.to_u32() as i32]),
+            std::ptr::null_mut(),
+        ]);
+        plan.cast()
+    }
+}
+
+/// A plan of the node above another plan. Rows pass as they are, those columns included that only the outer plan
+/// itself needs.
+unsafe fn above(outer: *mut pg_sys::Plan) -> *mut pg_sys::CustomScan {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut plan = PgBox::<pg_sys::CustomScan>::alloc_node(pg_sys::NodeTag::T_CustomScan);
+        plan.methods = &SCAN_METHODS.0;
+        plan.scan.plan.targetlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
+        plan.custom_scan_tlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
+        plan.scan.plan.lefttree = outer;
+        plan.into_pg()
+    }
+}
+
 /// Callback: makes the node's plan.
 ///
 /// # Safety
@@ -106,29 +154,21 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
     root: *mut pg_sys::PlannerInfo,
     _rel: *mut pg_sys::RelOptInfo,
     best_path: *mut pg_sys::CustomPath,
-    targets: *mut pg_sys::List,
+    _targets: *mut pg_sys::List,
     _clauses: *mut pg_sys::List,
     custom_plans: *mut pg_sys::List,
 ) -> *mut pg_sys::Plan {
     // SAFETY: the private list is what read_ahead made; the scan's relation has what planning it left.
     unsafe {
-        let mut plan = PgBox::<pg_sys::CustomScan>::alloc_node(pg_sys::NodeTag::T_CustomScan);
-        plan.methods = &SCAN_METHODS.0;
-        plan.flags = (*best_path).flags;
-        plan.scan.plan.targetlist = targets;
         let private = (*best_path).custom_private;
         let (Some(scan), Some(numbers), Some(outer)) = (
             nodes::nth::<pg_sys::ForeignPath>(private, 0),
             nodes::nth::<pg_sys::List>(private, 1),
             nodes::nth::<pg_sys::Plan>(custom_plans, 0),
         ) else {
-            return plan.into_pg().cast();
+            return std::ptr::null_mut();
         };
-        // Rows pass as they are, those columns included that only the outer plan itself needs.
-        plan.scan.plan.targetlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
-        plan.custom_scan_tlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
-        plan.scan.plan.lefttree = outer;
-
+        let plan = above(outer);
         let baserel = (*scan).path.parent;
         let param_info = (*scan).path.param_info;
         let relation = &*(*baserel).fdw_private.cast::<Relation>();
@@ -138,8 +178,8 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         for info in paths::conditions(baserel, (*param_info).ppi_req_outer) {
             expressions = pg_sys::lappend(expressions, (*info).clause.cast());
         }
-        plan.custom_exprs = pg_sys::copyObjectImpl(expressions.cast()).cast();
-        plan.custom_private = nodes::list(&[numbers, bindings]);
-        plan.into_pg().cast()
+        (*plan).custom_exprs = pg_sys::copyObjectImpl(expressions.cast()).cast();
+        (*plan).custom_private = nodes::list(&[numbers, bindings]);
+        plan.cast()
     }
 }

@@ -12,8 +12,9 @@ use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
 
-/// Cost of one invocation: a hundred times a page read, so that everything that can be filtered first is.
-const INVOCATION_COST: f64 = 100.0;
+/// Cost of one invocation: far more than PostgreSQL spends on a row, so that everything that can be filtered first is,
+/// and not so much that a thousand of them switch JIT compilation on.
+const INVOCATION_COST: f64 = 25.0;
 /// Cost of a plan that cannot run: beyond any plan that PostgreSQL was told to avoid (1e10), joined with anything.
 const IMPOSSIBLE_COST: f64 = 1e30;
 /// Most choices of outer relations that are looked at.

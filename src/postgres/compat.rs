@@ -159,3 +159,33 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
         }
     }
 }
+
+/// The role as which rows are inserted.
+///
+/// # Safety
+/// `relation` is initialised for a statement of that state.
+pub unsafe fn insert_user(
+    estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+) -> pg_sys::Oid {
+    // SAFETY: a relation that rows are routed to has no place of its own in the range table, but its parent has.
+    unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        let user = {
+            let mut relation = relation;
+            if (*relation).ri_RangeTableIndex == 0 && !(*relation).ri_RootResultRelInfo.is_null() {
+                relation = (*relation).ri_RootResultRelInfo;
+            }
+            let place = ((*relation).ri_RangeTableIndex as usize).saturating_sub(1);
+            nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
+                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+        };
+        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        let user = pg_sys::ExecGetResultRelCheckAsUser(relation, estate);
+        if user == pg_sys::InvalidOid {
+            pg_sys::GetUserId()
+        } else {
+            user
+        }
+    }
+}

@@ -32,6 +32,20 @@ pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
         .is_none_or(|slot| u32::from(slot.tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0)
 }
 
+/// Makes all of a row's columns readable.
+///
+/// # Safety
+/// `slot` is a slot with a row.
+pub unsafe fn deform(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: see above.
+    unsafe {
+        let count = (*(*slot).tts_tupleDescriptor).natts;
+        if i32::from((*slot).tts_nvalid) < count {
+            pg_sys::slot_getsomeattrs_int(slot, count);
+        }
+    }
+}
+
 /// Empties a slot.
 ///
 /// # Safety

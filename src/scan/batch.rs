@@ -95,6 +95,11 @@ impl Batch {
         Ok(Batch::of(fixed.clone(), lists, combinations))
     }
 
+    /// One invocation.
+    pub fn single(inputs: Inputs) -> Batch {
+        Batch::of(inputs, Vec::new(), 1)
+    }
+
     /// How many invocations it is.
     pub fn combinations(&self) -> u64 {
         self.combinations

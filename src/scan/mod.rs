@@ -14,7 +14,7 @@ pub mod batch;
 pub mod output;
 pub mod values;
 
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Invoker};
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout, Writer};
 use crate::dispatch::{Dispatch, Outcome};
@@ -28,8 +28,7 @@ use pgrx::{PgMemoryContexts, is_a, pg_guard, pg_sys};
 /// A running scan, dropped with the query's memory context.
 pub struct Scan {
     node: *mut pg_sys::ForeignScanState,
-    /// The foreign table's columns.
-    pub layout: Layout,
+    layout: Layout,
     plan: PlanData,
     /// One for each binding; null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
@@ -40,8 +39,7 @@ pub struct Scan {
     writers: Vec<Writer>,
     /// Holds the values of the current batch.
     batch_context: pg_sys::MemoryContext,
-    /// The foreign table.
-    pub table: pg_sys::Oid,
+    table: pg_sys::Oid,
     user: pg_sys::Oid,
     /// The node that reads outer rows ahead, null where there is none.
     ahead: *mut Ahead,
@@ -118,7 +116,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             door: None,
         });
         if let Some(ahead) = ahead.as_mut() {
-            ahead.serve(scan);
+            ahead.serve(scan, (*scan).layout.clone());
         }
         (*node).fdw_state = scan.cast();
     }
@@ -186,7 +184,7 @@ impl Scan {
         // SAFETY: the node that reads ahead lives as long as the scan, and has begun before it.
         unsafe {
             if let (Some(ahead), Some(dispatch)) = (self.ahead.as_mut(), &mut self.dispatch) {
-                return match ahead.next_outcome(dispatch, self.table)? {
+                return match ahead.next_outcome(dispatch)? {
                     Some((batch, (place, outcome))) => {
                         self.write(slot, batch, place, &outcome)?;
                         Ok(true)
@@ -217,7 +215,7 @@ impl Scan {
         // SAFETY: called while the scan runs.
         unsafe {
             if !self.asked {
-                self.dispatch(std::ptr::null_mut())?.pace.ask();
+                self.own_dispatch()?.pace.ask();
                 self.asked = true;
             }
             match self.batch.take() {
@@ -252,28 +250,11 @@ impl Scan {
         }
     }
 
-    /// Invocations that `node`, or the scan itself, asks for.
-    ///
-    /// # Safety
-    /// `node` is null or an initialised node of the same query.
-    pub unsafe fn dispatch(
-        &mut self,
-        node: *mut pg_sys::PlanState,
-    ) -> Result<&mut Dispatch, Error> {
-        match &mut self.dispatch {
-            Some(dispatch) => Ok(dispatch),
-            none => {
-                // SAFETY: the executor runs in a transaction.
-                unsafe {
-                    let own = &raw mut (*self.node).ss.ps;
-                    let node = if node.is_null() { own } else { node };
-                    let config = Config::read(self.table, self.user)?;
-                    let reads_response = config.on_error == OnError::Return
-                        || (self.writers.iter())
-                            .any(|writer| writer.attribute.column == Column::Response);
-                    Ok(none.insert(Dispatch::new(config, (*own).state, node, reads_response)))
-                }
-            }
+    unsafe fn own_dispatch(&mut self) -> Result<&mut Dispatch, Error> {
+        // SAFETY: called while the scan runs.
+        unsafe {
+            let node = self.node;
+            self.dispatch(&raw mut (*node).ss.ps)
         }
     }
 
@@ -282,7 +263,7 @@ impl Scan {
         let batch = unsafe {
             let econtext = (*self.node).ss.ps.ps_ExprContext;
             let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
-            let fixed = &self.dispatch(std::ptr::null_mut())?.config.fixed.clone();
+            let fixed = &self.own_dispatch()?.config.fixed.clone();
             let batch = Batch::new(
                 fixed,
                 &self.plan.bindings,
@@ -358,6 +339,33 @@ impl Scan {
         }
         // SAFETY: nothing else points into the scan's own context.
         unsafe { pg_sys::MemoryContextReset(self.batch_context) };
+    }
+}
+
+impl Invoker for Scan {
+    unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error> {
+        match &mut self.dispatch {
+            Some(dispatch) => Ok(dispatch),
+            none => {
+                // SAFETY: the executor runs in a transaction.
+                unsafe {
+                    let config = Config::read(self.table, self.user)?;
+                    let reads_response = config.on_error == OnError::Return
+                        || (self.writers.iter())
+                            .any(|writer| writer.attribute.column == Column::Response);
+                    let estate = (*self.node).ss.ps.state;
+                    Ok(none.insert(Dispatch::new(config, estate, node, reads_response)))
+                }
+            }
+        }
+    }
+
+    fn table(&self) -> pg_sys::Oid {
+        self.table
+    }
+
+    fn inserts(&self) -> bool {
+        false
     }
 }
 

@@ -205,7 +205,11 @@ unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid) -> Vec<Value
     }
 }
 
-unsafe fn copy(datum: pg_sys::Datum) -> pg_sys::Datum {
+/// Copies a text or jsonb.
+///
+/// # Safety
+/// The datum is a varlena.
+pub unsafe fn copy(datum: pg_sys::Datum) -> pg_sys::Datum {
     // SAFETY: text and jsonb are varlenas; the copy is whole and lies in the current memory context.
     unsafe { pg_sys::Datum::from(pg_sys::pg_detoast_datum_copy(datum.cast_mut_ptr())) }
 }

@@ -1,0 +1,325 @@
+//! INSERT and COPY into a foreign table: a row is an event that is sent.
+//!
+//! - [`row`] makes inputs of a row.
+//! - [`plan`] has the rows read ahead where each is returned with what came back.
+//!
+//! Many are in flight, and all are accepted before the statement ends: those that were sent last, when the executor ends
+//! it. UPDATE and DELETE are not here, and PostgreSQL refuses them.
+
+pub mod plan;
+mod row;
+
+pub use row::inputs;
+
+use crate::ahead::{Ahead, Invoker};
+use crate::backend::config::Config;
+use crate::columns::{Layout, Writer};
+use crate::dispatch::{Dispatch, Flight, Outcome};
+use crate::error::{Error, OrReport};
+use crate::lambda::request::InvokeRequest;
+use crate::options::OnError;
+use crate::postgres::{compat, nodes, slots};
+use crate::scan::{new_context, output};
+use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::rc::Rc;
+
+/// The rows of one foreign table that a statement inserts, dropped with the query's memory context.
+pub struct Insert {
+    estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+    layout: Layout,
+    writers: Vec<Writer>,
+    table: pg_sys::Oid,
+    user: pg_sys::Oid,
+    /// Whether a row is looked at after it was inserted. Known when the first row comes.
+    returns: Option<bool>,
+    /// Holds what is made of one row.
+    row_context: pg_sys::MemoryContext,
+    /// The node that reads rows ahead, null where there is none.
+    ahead: *mut Ahead,
+    /// Made when the first row comes.
+    dispatch: Option<Dispatch>,
+    flights: VecDeque<Rc<Flight>>,
+}
+
+/// Callback: prepares an INSERT.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn begin_foreign_modify(
+    state: *mut pg_sys::ModifyTableState,
+    relation: *mut pg_sys::ResultRelInfo,
+    private: *mut pg_sys::List,
+    _subplan_index: c_int,
+    eflags: c_int,
+) {
+    if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
+        return;
+    }
+    // SAFETY: the node is being initialised, what is below it has been.
+    unsafe {
+        let estate = (*state).ps.state;
+        let insert = begin(estate, relation);
+        if let Some(parameter) = nodes::integers(private).next()
+            && let Some(ahead) = Ahead::of(estate, parameter).as_mut()
+        {
+            (*insert).ahead = ahead;
+            ahead.serve(insert, (*insert).layout.clone());
+        }
+    }
+}
+
+/// Callback: prepares a COPY, or rows that come by way of a partitioned table.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn begin_foreign_insert(
+    state: *mut pg_sys::ModifyTableState,
+    relation: *mut pg_sys::ResultRelInfo,
+) {
+    // SAFETY: the node has a state, also that which COPY makes up.
+    unsafe { begin((*state).ps.state, relation) };
+}
+
+unsafe fn begin(estate: *mut pg_sys::EState, relation: *mut pg_sys::ResultRelInfo) -> *mut Insert {
+    // SAFETY: the relation is open. What is made here lives in the query's context, which also drops it after an error.
+    unsafe {
+        let query_context = (*estate).es_query_cxt;
+        let open = (*relation).ri_RelationDesc;
+        let layout = Layout::read(open).or_report();
+        let writers = (layout.attributes.iter())
+            .filter(|attribute| !attribute.column.is_input())
+            .map(|attribute| Writer::new(*attribute, query_context))
+            .collect();
+        let insert = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Insert {
+            estate,
+            relation,
+            layout,
+            writers,
+            table: (*open).rd_id,
+            user: compat::insert_user(estate, relation),
+            returns: None,
+            row_context: new_context(query_context),
+            ahead: std::ptr::null_mut(),
+            dispatch: None,
+            flights: VecDeque::new(),
+        });
+        (*relation).ri_FdwState = insert.cast();
+        insert
+    }
+}
+
+/// Callback: inserts a row.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn exec_foreign_insert(
+    _estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    _plan_slot: *mut pg_sys::TupleTableSlot,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: `ri_FdwState` is the Insert that was begun.
+    unsafe {
+        let insert = &mut *(*relation).ri_FdwState.cast::<Insert>();
+        pg_sys::MemoryContextReset(insert.row_context);
+        let before = pg_sys::MemoryContextSwitchTo(insert.row_context);
+        let done = insert.insert(slot);
+        if done.is_err() {
+            insert.flights.clear();
+        }
+        done.or_report();
+        pg_sys::MemoryContextSwitchTo(before);
+        slot
+    }
+}
+
+/// Callback: ends an INSERT.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn end_foreign_modify(
+    estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+) {
+    // SAFETY: as below.
+    unsafe { end_foreign_insert(estate, relation) };
+}
+
+/// Callback: ends a COPY.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn end_foreign_insert(
+    _estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+) {
+    // SAFETY: as above, except that EXPLAIN began nothing.
+    unsafe {
+        if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut() {
+            insert.settle().or_report();
+        }
+    }
+}
+
+impl Insert {
+    unsafe fn insert(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
+        // SAFETY: the slot has a row of the table, and the current memory context is the row's.
+        unsafe {
+            if let (Some(ahead), Some(dispatch)) = (self.ahead.as_mut(), &mut self.dispatch) {
+                // A row that its own node did not read has come some other way, of which there is none.
+                let Some((_, (_, outcome))) = ahead.next_outcome(dispatch)? else {
+                    return Ok(());
+                };
+                return self.put(slot, &outcome);
+            }
+            let returns = self.returns();
+            self.make_room()?;
+            let Some(dispatch) = &mut self.dispatch else {
+                return Ok(());
+            };
+            dispatch.announce(None)?;
+            let inputs = inputs(&self.layout, &dispatch.config.fixed, slot)?;
+            let flight = match InvokeRequest::new(inputs) {
+                Ok(request) => dispatch.start(self.table, request)?,
+                Err(error) => dispatch.refuse(error),
+            };
+            if !returns {
+                self.flights.push_back(flight);
+                return Ok(());
+            }
+            loop {
+                if let Some(outcome) = flight.landed()? {
+                    return self.put(slot, &outcome);
+                }
+                dispatch.wait()?;
+            }
+        }
+    }
+
+    /// Whether RETURNING, a trigger or a view's check looks at the row once it is inserted.
+    unsafe fn returns(&mut self) -> bool {
+        *self.returns.get_or_insert_with(|| {
+            // SAFETY: all of these are initialised before the first row.
+            unsafe {
+                let relation = &*self.relation;
+                !relation.ri_projectReturning.is_null()
+                    || !relation.ri_WithCheckOptions.is_null()
+                    || (relation.ri_TrigDesc.as_ref())
+                        .is_some_and(|triggers| triggers.trig_insert_after_row)
+            }
+        })
+    }
+
+    /// Waits until one more may be started.
+    unsafe fn make_room(&mut self) -> Result<(), Error> {
+        loop {
+            self.take_landed()?;
+            let untaken = self.flights.len();
+            // SAFETY: called while the statement runs.
+            let dispatch = unsafe { self.dispatch(std::ptr::null_mut())? };
+            if dispatch.may_start(untaken) {
+                return Ok(());
+            }
+            dispatch.wait()?;
+        }
+    }
+
+    /// Waits until all are accepted.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        loop {
+            self.take_landed()?;
+            match &mut self.dispatch {
+                Some(dispatch) if !self.flights.is_empty() => dispatch.wait()?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The invocations, for EXPLAIN.
+    pub fn dispatched(&self) -> Option<&Dispatch> {
+        self.dispatch.as_ref()
+    }
+
+    fn take_landed(&mut self) -> Result<(), Error> {
+        while let Some(flight) = self.flights.front() {
+            let Some(outcome) = flight.landed()? else {
+                return Ok(());
+            };
+            if let Some(error) = output::error(&outcome) {
+                self.flights.clear();
+                return Err(error);
+            }
+            self.flights.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Adds what came back to the row.
+    unsafe fn put(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        outcome: &Outcome,
+    ) -> Result<(), Error> {
+        let on_error = (self.dispatch.as_ref()).map(|dispatch| dispatch.config.on_error);
+        // SAFETY: the slot has a place for each column of the table, and takes a tuple that lives as long as the row.
+        unsafe {
+            slots::deform(slot);
+            let descriptor = (*slot).tts_tupleDescriptor;
+            let count = (*descriptor).natts as usize;
+            let mut values = std::slice::from_raw_parts((*slot).tts_values, count).to_vec();
+            let mut nulls = std::slice::from_raw_parts((*slot).tts_isnull, count).to_vec();
+            output::write(
+                &mut self.writers,
+                outcome,
+                on_error.unwrap_or_default(),
+                |writer, datum| {
+                    let place = writer.attribute.number as usize - 1;
+                    nulls[place] = datum.is_none();
+                    values[place] = datum.unwrap_or(pg_sys::Datum::from(0));
+                },
+            )?;
+            let tuple =
+                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let table = (*slot).tts_tableOid;
+            pg_sys::ExecForceStoreHeapTuple(tuple, slot, false);
+            (*slot).tts_tableOid = table;
+        }
+        Ok(())
+    }
+}
+
+impl Invoker for Insert {
+    unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error> {
+        // SAFETY: the executor runs in a transaction.
+        unsafe {
+            let returns = self.returns() || !self.ahead.is_null();
+            match &mut self.dispatch {
+                Some(dispatch) => Ok(dispatch),
+                none => {
+                    let mut config = Config::read(self.table, self.user)?;
+                    if !returns {
+                        // Nobody would see the row that tells of the failure.
+                        config.on_error = OnError::Raise;
+                    }
+                    Ok(none.insert(Dispatch::new(config, self.estate, node, returns)))
+                }
+            }
+        }
+    }
+
+    fn table(&self) -> pg_sys::Oid {
+        self.table
+    }
+
+    fn inserts(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,59 @@
+//! From a row that is inserted to the inputs of an invocation.
+
+use crate::columns::{Column, Layout};
+use crate::error::Error;
+use crate::lambda::request::Inputs;
+use crate::plan::clause::value_type;
+use crate::postgres::slots;
+use crate::scan::values::{self, Value};
+use pgrx::pg_sys;
+
+/// The invocation type of a row that names none, nor does its table.
+const DEFAULT_TYPE: &str = "Event";
+
+/// What a row holds. A null is a value that was not given, for which the table's option stands in.
+///
+/// Errors where the row has a value in an output column, or another than the table's option.
+///
+/// # Safety
+/// The slot has a row of the table, whose columns are `layout`. Memory is taken from the current context.
+pub unsafe fn inputs(
+    layout: &Layout,
+    fixed: &Inputs,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> Result<Inputs, Error> {
+    let mut inputs = fixed.clone();
+    // SAFETY: the slot has a place for each column of the table.
+    unsafe { slots::deform(slot) };
+    for attribute in &layout.attributes {
+        let place = attribute.number as usize - 1;
+        // SAFETY: see above; the types of columns were checked, and are of variable length where they are inputs.
+        let value = unsafe {
+            if *(*slot).tts_isnull.add(place) {
+                continue;
+            }
+            if !attribute.column.is_input() {
+                return Err(Error::OutputColumn {
+                    column: attribute.column.name(),
+                    table: layout.table.clone(),
+                });
+            }
+            let datum = values::copy(*(*slot).tts_values.add(place));
+            values::print(&Value { datum: Some(datum) }, value_type(attribute))
+        };
+        match (fixed.get(attribute.column), &value) {
+            (Some(fixed), Some(value)) if fixed.as_bytes() != value.as_slice() => {
+                return Err(Error::FixedColumn {
+                    column: attribute.column.name(),
+                    value: String::from_utf8_lossy(value).into_owned(),
+                    fixed: fixed.to_owned(),
+                });
+            }
+            _ => inputs.set(attribute.column, value),
+        }
+    }
+    if inputs.invocation_type.is_none() {
+        inputs.set(Column::InvocationType, Some(DEFAULT_TYPE.into()));
+    }
+    Ok(inputs)
+}
