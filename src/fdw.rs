@@ -60,12 +60,13 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
         routine.ExplainForeignScan = Some(explain::explain_foreign_scan);
         #[cfg(not(feature = "pg13"))]
         {
+            routine.PlanForeignModify = Some(modify::plan::plan_foreign_modify);
             routine.IsForeignPathAsyncCapable = Some(append::is_foreign_path_async_capable);
             routine.ForeignAsyncRequest = Some(append::foreign_async_request);
             routine.ForeignAsyncConfigureWait = Some(append::foreign_async_configure_wait);
             routine.ForeignAsyncNotify = Some(append::foreign_async_notify);
         }
-        routine.PlanForeignModify = Some(modify::plan::plan_foreign_modify);
+        routine.PlanForeignModify = None;
         routine.BeginForeignModify = Some(modify::begin_foreign_modify);
         routine.ExecForeignInsert = Some(modify::exec_foreign_insert);
         routine.EndForeignModify = Some(modify::end_foreign_modify);

@@ -14,6 +14,7 @@ pub mod node;
 mod paths;
 
 pub use node::Ahead;
+#[cfg(not(feature = "pg13"))]
 pub use paths::{new_parameter, wrap};
 
 use crate::dispatch::Dispatch;

@@ -46,10 +46,10 @@ unsafe extern "C-unwind" fn set_join_pathlist(
 }
 
 /// Gives a nested loop the node, if its inner side is a scan whose parameters all come from the outer side.
-unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::NestPath) {
+unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath) {
     // SAFETY: the paths are the planner's; a ForeignPath's relation has its wrapper's callbacks.
     unsafe {
-        let join = &mut (*join).jpath;
+        let join = &mut *join;
         let outer = join.outerjoinpath;
         let inner = join.innerjoinpath.cast::<pg_sys::ForeignPath>();
         if !is_a(inner.cast(), pg_sys::NodeTag::T_ForeignPath) {
@@ -107,6 +107,7 @@ pub unsafe fn new_parameter(root: *mut pg_sys::PlannerInfo) -> i32 {
     }
 }
 
+#[cfg(not(feature = "pg13"))]
 /// Puts the node above a plan whose rows are inserted into a foreign table.
 ///
 /// # Safety

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL tells a scan neither, so a hook notes them while a run lasts.
 
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
@@ -46,8 +47,23 @@ pub fn outermost() -> Option<*mut pg_sys::EState> {
     })
 }
 
-/// Takes a run from the list when it ends, also by an error.
+/// A run's place in the list, which it leaves when it ends, also by an error.
 struct Entry;
+
+impl Entry {
+    fn new(query: *mut pg_sys::QueryDesc, count: u64) -> Entry {
+        let number = COUNT.get() + 1;
+        COUNT.set(number);
+        RUNS.with_borrow_mut(|runs| {
+            runs.push(Run {
+                query,
+                rows: (count > 0).then_some(count),
+                number,
+            });
+        });
+        Entry
+    }
+}
 
 impl Drop for Entry {
     fn drop(&mut self) {
@@ -55,43 +71,40 @@ impl Drop for Entry {
     }
 }
 
+#[cfg(not(feature = "pg18"))]
 #[pg_guard]
 unsafe extern "C-unwind" fn executor_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
     count: u64,
-    #[cfg(not(feature = "pg18"))] execute_once: bool,
+    execute_once: bool,
 ) {
-    let number = COUNT.get() + 1;
-    COUNT.set(number);
-    RUNS.with_borrow_mut(|runs| {
-        runs.push(Run {
-            query,
-            rows: (count > 0).then_some(count),
-            number,
-        });
-    });
-    let _entry = Entry;
+    let _entry = Entry::new(query, count);
     // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
     // PostgreSQL's errors into unwinding has to be put around it here.
     unsafe {
         match PREVIOUS.get().copied().flatten() {
-            Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
-                previous(
-                    query,
-                    direction,
-                    count,
-                    #[cfg(not(feature = "pg18"))]
-                    execute_once,
-                )
-            }),
-            None => pg_sys::standard_ExecutorRun(
-                query,
-                direction,
-                count,
-                #[cfg(not(feature = "pg18"))]
-                execute_once,
-            ),
+            Some(previous) => {
+                pg_guard_ffi_boundary(|| previous(query, direction, count, execute_once));
+            }
+            None => pg_sys::standard_ExecutorRun(query, direction, count, execute_once),
+        }
+    }
+}
+
+#[cfg(feature = "pg18")]
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+) {
+    let _entry = Entry::new(query, count);
+    // SAFETY: as above.
+    unsafe {
+        match PREVIOUS.get().copied().flatten() {
+            Some(previous) => pg_guard_ffi_boundary(|| previous(query, direction, count)),
+            None => pg_sys::standard_ExecutorRun(query, direction, count),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Has the rows of an INSERT with RETURNING read ahead.
 //!
 //! PostgreSQL wants a row's returned columns before it reads the next row, so one invocation would be in flight at a time.
+//! Version 13 keeps the plan below in another place; there, one is.
 
 use crate::ahead;
 use crate::postgres::nodes;
@@ -17,12 +18,6 @@ pub unsafe extern "C-unwind" fn plan_foreign_modify(
     relation: pg_sys::Index,
     _subplan_index: std::ffi::c_int,
 ) -> *mut pg_sys::List {
-    #[cfg(feature = "pg13")]
-    {
-        let _ = (root, plan, relation);
-        std::ptr::null_mut()
-    }
-    #[cfg(not(feature = "pg13"))]
     // SAFETY: the plan is being made; an INSERT has one subplan and its relation is locked.
     unsafe {
         let inserts = (*plan).operation == pg_sys::CmdType::CMD_INSERT;
@@ -44,7 +39,6 @@ pub unsafe extern "C-unwind" fn plan_foreign_modify(
 }
 
 /// Whether a trigger may change a row before it is inserted.
-#[cfg(not(feature = "pg13"))]
 unsafe fn changes_rows(table: pg_sys::Oid) -> bool {
     // SAFETY: the planner holds a lock on the table.
     unsafe {

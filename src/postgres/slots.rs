@@ -67,7 +67,10 @@ pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
     // SAFETY: each kind of slot has the operation.
     unsafe {
         match (*(*slot).tts_ops).copy_minimal_tuple {
+            #[cfg(not(feature = "pg18"))]
             Some(copy) => pg_guard_ffi_boundary(|| copy(slot)),
+            #[cfg(feature = "pg18")]
+            Some(copy) => pg_guard_ffi_boundary(|| copy(slot, 0)),
             None => std::ptr::null_mut(),
         }
     }
