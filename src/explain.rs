@@ -1,6 +1,5 @@
-//! What EXPLAIN says of a scan: what is bound to what, how many values, and what was invoked.
+//! What EXPLAIN says of a scan and of an INSERT: what is bound to what, how many values, and what was invoked.
 
-use crate::ahead;
 use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
 use crate::dispatch::Dispatch;
@@ -9,9 +8,10 @@ use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
 use crate::plan::{Mode, PlanData, estimate};
 use crate::postgres::nodes;
+use crate::postgres::properties::{number, text};
 use crate::scan::Scan;
 use pgrx::{pg_guard, pg_sys};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Callback: adds to a scan's part of EXPLAIN.
@@ -65,27 +65,6 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
                 Some(dispatch) => counters(es, dispatch),
                 None => number(es, c"Invocations", 0),
             }
-        }
-    }
-}
-
-/// Callback: adds to a part of EXPLAIN of a node that reads ahead.
-///
-/// # Safety
-/// Called by EXPLAIN.
-#[pg_guard]
-pub unsafe extern "C-unwind" fn explain_custom_scan(
-    node: *mut pg_sys::CustomScanState,
-    _ancestors: *mut pg_sys::List,
-    es: *mut pg_sys::ExplainState,
-) {
-    // SAFETY: the node has a plan, and was made by ahead/.
-    unsafe {
-        let limits = Limits::read(ahead::node::table((*node).ss.ps.plan.cast()));
-        number(es, c"Max Concurrency", limits.max_concurrency as u64);
-        if (*es).costs {
-            let rows = (*(*node).ss.ps.plan).plan_rows;
-            number(es, c"Estimated Invocations", rows as u64);
         }
     }
 }
@@ -264,19 +243,4 @@ unsafe fn find(
         above.pop();
     }
     found
-}
-
-unsafe fn text(es: *mut pg_sys::ExplainState, label: &CStr, value: &str) {
-    // A zero byte can't come from a zero-terminated deparsed expression.
-    if let Ok(value) = CString::new(value) {
-        // SAFETY: both strings outlive the call.
-        unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), es) };
-    }
-}
-
-unsafe fn number(es: *mut pg_sys::ExplainState, label: &CStr, value: u64) {
-    // SAFETY: the label outlives the call.
-    unsafe {
-        pg_sys::ExplainPropertyUInteger(label.as_ptr(), std::ptr::null(), value, es);
-    }
 }

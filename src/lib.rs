@@ -7,6 +7,7 @@
 //! - [`fdw`]: the wrapper and its callbacks.
 //! - [`plan`]: from clauses to a plan.
 //! - [`scan`]: from a plan to invocations, and from responses to rows.
+//! - [`rows`]: between rows and invocations.
 //! - [`ahead`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
 //! - [`modify`]: INSERT and COPY.
 //! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
@@ -34,6 +35,7 @@ mod modify;
 mod options;
 mod plan;
 mod postgres;
+mod rows;
 mod scan;
 mod settings;
 

@@ -2,12 +2,19 @@
 //!
 //! Which plan wins is not changed: a nested loop that PostgreSQL has found gets the node, at no cost.
 
-use super::{PATH_METHODS, SCAN_METHODS};
+use super::methods::{Methods, NAME};
+use super::node::SCAN_METHODS;
 use crate::plan::bind::Bound;
 use crate::plan::{self, Mode, Relation, infos, paths};
 use crate::postgres::nodes;
 use pgrx::{PgBox, is_a, pg_guard, pg_sys};
 use std::sync::OnceLock;
+
+static PATH_METHODS: Methods<pg_sys::CustomPathMethods> = Methods(pg_sys::CustomPathMethods {
+    CustomName: NAME.as_ptr(),
+    PlanCustomPath: Some(plan_custom_path),
+    ReparameterizeCustomPathByChild: None,
+});
 
 static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
 
@@ -74,6 +81,10 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             join.jointype,
             pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
         );
+        let keeps_rows = matches!(
+            join.jointype,
+            pg_sys::JoinType::JOIN_LEFT | pg_sys::JoinType::JOIN_ANTI
+        );
         let relation = &*(*(*inner).path.parent).fdw_private.cast::<Relation>();
         let table = relation.table.to_u32() as i32;
         let mut ahead = PgBox::<pg_sys::CustomPath>::alloc_node(pg_sys::NodeTag::T_CustomPath);
@@ -85,7 +96,7 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
         ahead.custom_paths = nodes::list(&[outer]);
         ahead.custom_private = nodes::list(&[
             scan.cast::<pg_sys::Node>(),
-            nodes::integer_list([parameter, first_only.into(), table]).cast(),
+            nodes::integer_list([parameter, table, first_only.into(), keeps_rows.into()]).cast(),
         ]);
         ahead.methods = &PATH_METHODS.0;
         join.outerjoinpath = ahead.into_pg().cast();
@@ -125,7 +136,7 @@ pub unsafe fn wrap(
         (*plan).scan.plan.plan_rows = (*outer).plan_rows;
         (*plan).scan.plan.plan_width = (*outer).plan_width;
         (*plan).custom_private = nodes::list(&[
-            nodes::integer_list([parameter, 0, table.to_u32() as i32]),
+            nodes::integer_list([parameter, table.to_u32() as i32, 0, 1]),
             std::ptr::null_mut(),
         ]);
         plan.cast()

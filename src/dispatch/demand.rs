@@ -3,6 +3,7 @@
 //! An invocation that nobody asks for is paid for nothing, so what may stop early is taken to.
 
 use super::runs::Run;
+use crate::postgres::nodes;
 use pgrx::{is_a, pg_sys};
 
 /// What will be asked of a node.
@@ -34,42 +35,78 @@ impl Demand {
         ..Demand::ALL
     };
 
+    /// Whether it will be asked for all rows.
+    pub fn is_all(&self) -> bool {
+        !self.may_stop && self.limit.is_none() && self.rows.is_none()
+    }
+
     /// What a run will ask of a node.
     ///
     /// # Safety
     /// `node` is part of the query that is being run.
     pub unsafe fn of(node: *mut pg_sys::PlanState, run: &Run) -> Demand {
-        // SAFETY: a query that runs has its node's states. A subplan's place in the list is its number.
+        // SAFETY: a query that runs has its nodes' states. A subplan's place in the list is its number.
         unsafe {
             let query = &*run.query;
-            let mut above = Vec::new();
-            if find(query.planstate, node, &mut above) {
-                let mut way = Way::new(node);
-                let found = above.into_iter().rev().all(|next| way.pass(next));
-                return if found {
-                    way.demand(run.rows)
-                } else {
-                    Demand::UNKNOWN
-                };
+            if let Some(way) = Way::up(node, query.planstate) {
+                return way.map_or(Demand::UNKNOWN, |way| way.demand(run.rows));
             }
-            let statement = &*query.plannedstmt;
-            let subplans = crate::postgres::nodes::pointers((*query.estate).es_subplanstates);
+            let rewound = (*query.plannedstmt).rewindPlanIDs;
+            let subplans = nodes::pointers((*query.estate).es_subplanstates);
             for (place, root) in subplans.enumerate() {
-                let mut above = Vec::new();
-                if find(root, node, &mut above) {
-                    let mut way = Way::new(node);
-                    let found = above.into_iter().rev().all(|next| way.pass(next));
-                    let again = !(*(*root).plan).extParam.is_null()
-                        || pg_sys::bms_is_member(place as i32 + 1, statement.rewindPlanIDs);
-                    return Demand {
-                        may_stop: !way.drained,
-                        rescans: !found || way.rescans || again,
-                        ..Demand::ALL
-                    };
-                }
+                let Some(way) = Way::up(node, root) else {
+                    continue;
+                };
+                let Some(way) = way else {
+                    return Demand::UNKNOWN;
+                };
+                let again = !(*(*root).plan).extParam.is_null()
+                    || pg_sys::bms_is_member(place as i32 + 1, rewound);
+                let drained = way.drained || (way.is_all() && reads_all(root, run));
+                return Demand {
+                    may_stop: !drained,
+                    rescans: way.rescans || again,
+                    ..Demand::ALL
+                };
             }
             Demand::UNKNOWN
         }
+    }
+}
+
+/// Whether a subplan is read to its end: for an array, for a hash table, or by a scan of a CTE that is.
+unsafe fn reads_all(root: *mut pg_sys::PlanState, run: &Run) -> bool {
+    // SAFETY: the nodes are states of the query that is being run.
+    unsafe {
+        let query = &*run.query;
+        let mut all = vec![query.planstate];
+        all.extend(nodes::pointers::<pg_sys::PlanState>(
+            (*query.estate).es_subplanstates,
+        ));
+        while let Some(node) = all.pop() {
+            if node.is_null() {
+                continue;
+            }
+            let subplans = nodes::pointers::<pg_sys::SubPlanState>((*node).initPlan)
+                .chain(nodes::pointers((*node).subPlan));
+            for subplan in subplans {
+                let kind = &*(*subplan).subplan;
+                if (*subplan).planstate == root
+                    && (kind.subLinkType == pg_sys::SubLinkType::ARRAY_SUBLINK || kind.useHashTable)
+                {
+                    return true;
+                }
+            }
+            if is_a(node.cast(), pg_sys::NodeTag::T_CteScanState)
+                && (*node.cast::<pg_sys::CteScanState>()).cteplanstate == root
+                && let Some(Some(way)) = Way::up(node, query.planstate)
+                && way.demand(run.rows).is_all()
+            {
+                return true;
+            }
+            all.extend(children(node));
+        }
+        false
     }
 }
 
@@ -99,6 +136,28 @@ impl Way {
             direct: true,
             rescans: false,
         }
+    }
+
+    /// The way from a node up to a root; `None` if it is not below that, and `Some(None)` where not all on the way is
+    /// understood.
+    unsafe fn up(
+        node: *mut pg_sys::PlanState,
+        root: *mut pg_sys::PlanState,
+    ) -> Option<Option<Way>> {
+        let mut above = Vec::new();
+        // SAFETY: both are states of a query that is being run.
+        unsafe {
+            if !find(root, node, &mut above) {
+                return None;
+            }
+            let mut way = Way::new(node);
+            let understood = above.into_iter().rev().all(|next| way.pass(next));
+            Some(understood.then_some(way))
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        self.drained || (!self.may_stop && self.limit.is_none())
     }
 
     fn demand(&self, rows: Option<u64>) -> Demand {

@@ -112,19 +112,18 @@ impl Dispatch {
         // SAFETY: reads a setting, in kilobytes.
         let most_bytes = u64::from(unsafe { pg_sys::work_mem }.unsigned_abs()) * 1024;
         untaken < allowed
-            || (allowed == limits.max_concurrency
-                && untaken < allowed * MOST_KEPT
-                && counters.bytes_kept.load(Relaxed) < most_bytes)
+            || (untaken < self.most_kept() && counters.bytes_kept.load(Relaxed) < most_bytes)
     }
 
     /// Whether to read one more row to invoke for while so many rows wait.
     pub fn may_read(&self, rows: usize, untaken: usize) -> bool {
-        let allowed = self.pace.allowed();
-        let kept = match allowed == self.config.limits.max_concurrency {
-            true => MOST_KEPT,
-            false => 1,
-        };
-        rows < allowed * kept && self.may_start(untaken)
+        rows < self.most_kept() && self.may_start(untaken)
+    }
+
+    /// Most invocations that are started and not yet taken.
+    fn most_kept(&self) -> usize {
+        let most = self.config.limits.max_concurrency * MOST_KEPT;
+        self.pace.wanted().min(most as u64) as usize
     }
 
     /// Starts an invocation, or finds the equal one of this statement that was started before.

@@ -39,6 +39,13 @@ impl Pace {
 
     /// The next row is asked for.
     pub fn ask(&mut self) {
+        self.look();
+        self.asked += 1;
+        self.asked_in_run += 1;
+    }
+
+    /// Looks at what the query is going to ask, once in each of its runs.
+    pub fn look(&mut self) {
         if let Some(run) = runs::innermost()
             && run.number != self.run
             && !self.node.is_null()
@@ -49,8 +56,6 @@ impl Pace {
             // SAFETY: the node is part of a query that is being run.
             self.demand = unsafe { Demand::of(self.node, &run) };
         }
-        self.asked += 1;
-        self.asked_in_run += 1;
     }
 
     /// Another set of values has come: what was asked so far says nothing of it.
@@ -66,25 +71,30 @@ impl Pace {
 
     /// Whether every row is going to be asked for.
     pub fn all_are_wanted(&self) -> bool {
-        !self.demand.may_stop && self.demand.limit.is_none() && self.demand.rows.is_none()
+        self.demand.is_all()
     }
 
     /// Most invocations that may be on their way.
     pub fn allowed(&self) -> usize {
+        self.wanted().min(self.most as u64) as usize
+    }
+
+    /// How many rows from the one being asked for on are worth invoking for.
+    pub fn wanted(&self) -> u64 {
         let demand = &self.demand;
-        let mut allowed = self.most as u64;
+        let mut wanted = u64::MAX;
         if demand.may_stop {
-            allowed = allowed.min(doubled(self.asked));
+            wanted = doubled(self.asked).min(self.most as u64);
         }
         if let Some(rows) = demand.limit {
-            allowed = allowed.min(left(rows, self.asked));
+            wanted = wanted.min(left(rows, self.asked));
         }
         if let Some(rows) = demand.rows {
             // Who comes back for more may do so again: once as many ahead, then three times, then seven times.
             let ahead = rows.saturating_mul((1 << (self.runs - 1).min(16)) - 1);
-            allowed = allowed.min(left(rows, self.asked_in_run).saturating_add(ahead));
+            wanted = wanted.min(left(rows, self.asked_in_run).saturating_add(ahead));
         }
-        allowed as usize
+        wanted
     }
 }
 
@@ -161,6 +171,7 @@ mod tests {
         assert_eq!(allowed(&mut pace(demand, 1), 3), [2, 1, 1]);
         assert_eq!(allowed(&mut pace(demand, 2), 2), [4, 3]);
         assert_eq!(allowed(&mut pace(demand, 3), 2), [8, 7]);
+        assert_eq!(pace(demand, 9).wanted(), 3 + 2 * 255);
         let many = Demand {
             rows: Some(u64::MAX),
             ..Demand::ALL

@@ -1,6 +1,5 @@
 //! INSERT and COPY into a foreign table: a row is an event that is sent.
 //!
-//! - [`row`] makes inputs of a row.
 //! - [`plan`] has the rows read ahead where each is returned with what came back.
 //!
 //! Many are in flight, and all are accepted before the statement ends: those that were sent last, when the executor ends
@@ -8,9 +7,6 @@
 
 #[cfg(not(feature = "pg13"))]
 pub mod plan;
-mod row;
-
-pub use row::inputs;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend::config::Config;
@@ -20,7 +16,7 @@ use crate::error::{Error, OrReport};
 use crate::lambda::request::InvokeRequest;
 use crate::options::OnError;
 use crate::postgres::{compat, nodes, slots};
-use crate::scan::{new_context, output};
+use crate::rows::{inserted, new_context, output};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -187,7 +183,7 @@ impl Insert {
                 return Ok(());
             };
             dispatch.announce(None)?;
-            let inputs = inputs(&self.layout, &dispatch.config.fixed, slot)?;
+            let inputs = inserted::inputs(&self.layout, &dispatch.config.fixed, slot)?;
             let flight = match InvokeRequest::new(inputs) {
                 Ok(request) => dispatch.start(self.table, request)?,
                 Err(error) => dispatch.refuse(error),

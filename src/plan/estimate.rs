@@ -1,7 +1,7 @@
 //! How many invocations bindings make, and how many rows joins with them have.
 
 use super::clause::{self, Binding, Kind};
-use super::{Relation, infos, paths};
+use super::{Relation, classes, infos};
 use crate::columns::Column;
 use crate::postgres::{compat, nodes};
 use pgrx::pg_sys;
@@ -36,7 +36,7 @@ pub unsafe fn count_a_row_for_each_value(
             return;
         }
         for column in Column::INPUTS {
-            for info in paths::implied_equalities(root, baserel, &relation.layout, column) {
+            for info in classes::implied_equalities(root, baserel, &relation.layout, column) {
                 take_out(info);
                 let both = (*info).clause_relids;
                 let outer = pg_sys::bms_del_member(pg_sys::bms_copy(both), relid as _);

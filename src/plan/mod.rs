@@ -1,10 +1,12 @@
 //! Planning: how large a scan is, and what its plan carries to the executor.
 //!
-//! - [`clause`] recognises the clauses that give input columns their values, [`bind`] sorts them.
+//! - [`clause`] recognises the clauses that give input columns their values, [`classes`] finds those that PostgreSQL
+//!   took apart, [`bind`] sorts them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
 //! - [`estimate`] tells how many invocations and rows there will be.
 
 pub mod bind;
+mod classes;
 pub mod clause;
 pub mod estimate;
 mod memoize;

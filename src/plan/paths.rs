@@ -5,6 +5,7 @@
 //! relations that covers all such clauses, and a last resort that names what is missing when it is run.
 
 use super::bind::Bound;
+use super::classes;
 use super::clause::{self, Binding};
 use super::estimate::estimate;
 use super::{Mode, Relation, infos, memoize};
@@ -96,9 +97,10 @@ unsafe fn join_needs(
     unsafe {
         let relid = (*baserel).relid;
         let usable = |info: *mut pg_sys::RestrictInfo| {
-            pg_sys::join_clause_is_movable_to(info, baserel)
+            let binding = pg_sys::join_clause_is_movable_to(info, baserel)
                 .then(|| clause::classify(root, relid, layout, (*info).clause.cast()))
-                .flatten()
+                .flatten()?;
+            (!gives_way(root, baserel, info, binding.attribute.column)).then_some(binding)
         };
         let mut needs: Vec<Need> = infos((*baserel).joininfo)
             .filter_map(|info| {
@@ -111,7 +113,7 @@ unsafe fn join_needs(
             .collect();
         if (*baserel).has_eclass_joins {
             for column in Column::INPUTS {
-                let clauses = implied_equalities(root, baserel, layout, column);
+                let clauses = classes::implied_equalities(root, baserel, layout, column);
                 let alternatives: Vec<pg_sys::Relids> = clauses
                     .into_iter()
                     .filter(|info| usable(*info).is_some())
@@ -126,40 +128,55 @@ unsafe fn join_needs(
             }
         }
         if !needs.is_empty() {
-            needs.extend(outer_conditions(baserel).map(|info| Need {
-                column: None,
-                alternatives: vec![(*info).clause_relids],
-            }));
+            // What is joined to the scan before the outer join can't give it parameters.
+            let from_outside = |info: &*mut pg_sys::RestrictInfo| {
+                pg_sys::bms_is_subset((**info).clause_relids, (**info).outer_relids)
+            };
+            needs.extend(
+                outer_conditions(baserel)
+                    .filter(from_outside)
+                    .map(|info| Need {
+                        column: None,
+                        alternatives: vec![(*info).clause_relids],
+                    }),
+            );
         }
         needs
     }
 }
 
-/// The equalities of an input column with expressions of other relations that PostgreSQL has put into an equivalence class.
-///
-/// # Safety
-/// All are the planner's, and equivalence classes are complete.
-pub unsafe fn implied_equalities(
+/// Whether a join condition between input columns of two foreign tables of ours gives way to the clauses that
+/// the table has of its own for the column. Each of two tables would otherwise wait for the other's values.
+unsafe fn gives_way(
     root: *mut pg_sys::PlannerInfo,
     baserel: *mut pg_sys::RelOptInfo,
-    layout: &Layout,
+    info: *mut pg_sys::RestrictInfo,
     column: Column,
-) -> Vec<*mut pg_sys::RestrictInfo> {
-    // SAFETY: the callback's argument lives across the call.
+) -> bool {
+    // SAFETY: the planner's structures; sizes are estimated before paths are made.
     unsafe {
-        let mut wanted = Wanted {
-            layout,
-            relid: (*baserel).relid,
-            column,
+        let relid = (*baserel).relid as i32;
+        let others = pg_sys::bms_del_member(pg_sys::bms_copy((*info).clause_relids), relid);
+        let mut other = 0;
+        if !pg_sys::bms_get_singleton_member(others, &mut other) {
+            return false;
+        }
+        let other = *(*root).simple_rel_array.add(other as usize);
+        if other.is_null() || !is_ours(other) || (*other).fdw_private.is_null() {
+            return false;
+        }
+        let layout = &(*(*other).fdw_private.cast::<Relation>()).layout;
+        let clause = (*info).clause.cast();
+        let Some(binding) = clause::classify(root, (*other).relid, layout, clause) else {
+            return false;
         };
-        let clauses = pg_sys::generate_implied_equalities_for_column(
-            root,
-            baserel,
-            Some(matches_column),
-            (&raw mut wanted).cast(),
-            (*baserel).lateral_referencers,
-        );
-        infos(clauses).collect()
+        let has_own = |rel: *mut pg_sys::RelOptInfo, column| {
+            let relation = &*(*rel).fdw_private.cast::<Relation>();
+            let own = Bound::sort(root, (*rel).relid, relation, infos((*rel).baserestrictinfo));
+            !relation.needs(column, &own.bindings)
+        };
+        has_own(baserel, column)
+            && (!has_own(other, binding.attribute.column) || relid < (*other).relid as i32)
     }
 }
 
@@ -181,8 +198,8 @@ unsafe fn outer_join_keeps(
     }
 }
 
-/// The conditions in the ON of an outer join, around the scan as its nullable side, that concern the join's outer side
-/// and the relations of `outer` alone. Where one is not true the join takes no row of the scan, so the scan need not invoke.
+/// The conditions in the ON of an outer join, around the scan as its nullable side, that concern the relations of
+/// `outer` alone, some of which may be on the nullable side too. Where one is not true the join takes no row of the scan, so the scan need not invoke.
 ///
 /// # Safety
 /// `baserel` and `outer` are the planner's.
@@ -209,39 +226,10 @@ unsafe fn outer_conditions(
             !info.outer_relids.is_null()
                 && !info.pseudoconstant
                 && !pg_sys::bms_is_member(relid, info.outer_relids)
-                // What is joined to the scan before the outer join can't give it parameters.
-                && pg_sys::bms_is_subset(info.clause_relids, info.outer_relids)
                 && !pg_sys::contain_volatile_functions(info.clause.cast())
                 // A subquery would run here and in the join once more, and may itself invoke.
                 && !pg_sys::contain_subplans(info.clause.cast())
         })
-    }
-}
-
-struct Wanted<'a> {
-    layout: &'a Layout,
-    relid: pg_sys::Index,
-    column: Column,
-}
-
-/// Whether a member of an equivalence class is the wanted column.
-#[pg_guard]
-unsafe extern "C-unwind" fn matches_column(
-    _root: *mut pg_sys::PlannerInfo,
-    _rel: *mut pg_sys::RelOptInfo,
-    _class: *mut pg_sys::EquivalenceClass,
-    member: *mut pg_sys::EquivalenceMember,
-    wanted: *mut std::ffi::c_void,
-) -> bool {
-    // SAFETY: the argument is the Wanted that join_needs passed.
-    unsafe {
-        let wanted = &*wanted.cast::<Wanted>();
-        clause::is_column(
-            wanted.relid,
-            wanted.layout,
-            (*member).em_expr.cast(),
-            wanted.column,
-        )
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub mod compat;
 pub mod nodes;
+pub mod properties;
 pub mod slots;

@@ -1,18 +1,14 @@
 //! Running a scan: the executor's callbacks.
 //!
-//! - [`values`] evaluates what the clauses give the input columns.
-//! - [`batch`] makes requests of the values, and has them started and taken in order.
-//! - [`append`] runs a scan beside others.
-//! - [`output`] makes columns of what came back.
+//! - [`parameters`] tells what a rescan has to have changed to be one with new values.
+//! - [`append`] runs a scan beside the other branches of an Append.
 //!
 //! Nothing is invoked before the first row is asked for. Where a rescan may ask for the same rows again, responses are
 //! kept until a parameter that a binding uses changes, so a rescan that no such parameter caused does not invoke.
 
 #[cfg(not(feature = "pg13"))]
 pub mod append;
-pub mod batch;
-pub mod output;
-pub mod values;
+mod parameters;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend::config::Config;
@@ -21,9 +17,11 @@ use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
-use crate::postgres::{compat, nodes};
-use batch::{Batch, Taken};
-use pgrx::{PgMemoryContexts, is_a, pg_guard, pg_sys};
+use crate::postgres::compat;
+use crate::rows::batch::{Batch, Taken};
+use crate::rows::{new_context, output};
+use parameters::Parameters;
+use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 
 /// A running scan, dropped with the query's memory context.
 pub struct Scan {
@@ -35,7 +33,7 @@ pub struct Scan {
     /// One for each condition of the plan.
     conditions: Vec<*mut pg_sys::ExprState>,
     /// The parameters that the bindings and conditions use.
-    parameters: *mut pg_sys::Bitmapset,
+    parameters: Parameters,
     writers: Vec<Writer>,
     /// Holds the values of the current batch.
     batch_context: pg_sys::MemoryContext,
@@ -73,12 +71,9 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
         let relation = (*node).ss.ss_currentRelation;
         let layout = Layout::read(relation).or_report();
         let plan = PlanData::read((*node).ss.ps.plan.cast(), &layout);
-        let mut walk = Walk {
-            estate,
-            parameters: std::ptr::null_mut(),
-        };
+        let mut parameters = Parameters::none(estate);
         let mut prepare = |expression: *mut pg_sys::Node| {
-            collect_parameters(expression, (&raw mut walk).cast());
+            parameters.add(expression);
             // Null for null.
             pg_sys::ExecInitExpr(expression.cast(), &raw mut (*node).ss.ps)
         };
@@ -103,7 +98,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             plan,
             states,
             conditions,
-            parameters: walk.parameters,
+            parameters,
             writers,
             batch_context,
             table: (*relation).rd_id,
@@ -156,7 +151,7 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
     // SAFETY: as above; the set of changed parameters is the executor's.
     unsafe {
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
-        let changed = pg_sys::bms_overlap((*node).ss.ps.chgParam, scan.parameters);
+        let changed = scan.parameters.overlap((*node).ss.ps.chgParam);
         let whole = (scan.batch.as_mut()).is_none_or(|batch| batch.start_over());
         if changed || !whole {
             scan.forget();
@@ -366,57 +361,5 @@ impl Invoker for Scan {
 
     fn inserts(&self) -> bool {
         false
-    }
-}
-
-/// A memory context for values.
-///
-/// # Safety
-/// Called in the backend's thread; `parent` is a memory context.
-pub unsafe fn new_context(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
-    // SAFETY: see above.
-    unsafe {
-        pg_sys::AllocSetContextCreateInternal(
-            parent,
-            c"aws_lambda_fdw values".as_ptr(),
-            pg_sys::ALLOCSET_SMALL_MINSIZE as _,
-            pg_sys::ALLOCSET_SMALL_INITSIZE as _,
-            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as _,
-        )
-    }
-}
-
-struct Walk {
-    estate: *mut pg_sys::EState,
-    parameters: *mut pg_sys::Bitmapset,
-}
-
-/// Collects the executor parameters that an expression depends on, those of its subplans among them.
-#[pg_guard]
-unsafe extern "C-unwind" fn collect_parameters(
-    node: *mut pg_sys::Node,
-    walk: *mut std::ffi::c_void,
-) -> bool {
-    if node.is_null() {
-        return false;
-    }
-    // SAFETY: the context is the Walk that begin_foreign_scan passed; each cast follows the node's tag.
-    unsafe {
-        let state = &mut *walk.cast::<Walk>();
-        if is_a(node, pg_sys::NodeTag::T_Param) {
-            let parameter = &*node.cast::<pg_sys::Param>();
-            if parameter.paramkind == pg_sys::ParamKind::PARAM_EXEC {
-                state.parameters = pg_sys::bms_add_member(state.parameters, parameter.paramid);
-            }
-            return false;
-        }
-        if is_a(node, pg_sys::NodeTag::T_SubPlan) {
-            let number = (*node.cast::<pg_sys::SubPlan>()).plan_id as usize - 1;
-            let plans = (*(*state.estate).es_plannedstmt).subplans;
-            if let Some(plan) = nodes::nth::<pg_sys::Plan>(plans, number) {
-                state.parameters = pg_sys::bms_add_members(state.parameters, (*plan).extParam);
-            }
-        }
-        pg_sys::expression_tree_walker(node, Some(collect_parameters), walk)
     }
 }

@@ -72,6 +72,10 @@ SELECT * FROM every_way('SELECT FROM t WHERE NOT EXISTS (SELECT FROM f WHERE f.p
 SELECT t.id, f.response, g.n FROM t LEFT JOIN (f LEFT JOIN functions g ON g.name = f.response)
     ON f.payload = t.s AND COALESCE(g.n, 0) + t.id > 3 ORDER BY t.id;
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN (f LEFT JOIN functions g ON g.name = f.response) ON f.payload = t.s AND COALESCE(g.n, 0) + t.id > 3');
+-- It saves the invocation where that comes before the scan: four of the eight pairs are of one n.
+SELECT endpoint.reset();
+SELECT t.id, f.response FROM t LEFT JOIN (functions g JOIN f ON true) ON g.n = t.n AND f.payload = t.s || g.n ORDER BY t.id;
+SELECT endpoint.made();
 -- Here the invocations are on the side that keeps its rows, so the condition does not concern them.
 SELECT * FROM every_way('SELECT FROM (t JOIN f ON f.payload = t.s) LEFT JOIN functions ON functions.n = t.n AND t.id > 3');
 SELECT * FROM every_way('SELECT FROM t LEFT JOIN f ON f.payload = t.s LEFT JOIN f g ON g.payload = f.response AND t.id > 3');

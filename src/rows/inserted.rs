@@ -1,11 +1,11 @@
 //! From a row that is inserted to the inputs of an invocation.
 
+use super::values::{self, Value};
 use crate::columns::{Column, Layout};
 use crate::error::Error;
 use crate::lambda::request::Inputs;
 use crate::plan::clause::value_type;
 use crate::postgres::slots;
-use crate::scan::values::{self, Value};
 use pgrx::pg_sys;
 
 /// The invocation type of a row that names none, nor does its table.

@@ -1,0 +1,361 @@
+//! The rows that were read ahead, and what they invoke.
+
+use crate::columns::Layout;
+use crate::dispatch::Dispatch;
+use crate::error::Error;
+use crate::lambda::request::Inputs;
+use crate::plan;
+use crate::plan::clause::Binding;
+use crate::postgres::slots;
+use crate::rows::batch::{Batch, Taken};
+use crate::rows::{inserted, new_context};
+use pgrx::{PgMemoryContexts, pg_sys};
+use std::collections::VecDeque;
+
+/// That whose invocations are made ahead.
+pub trait Invoker {
+    /// Its invocations, which are made as fast as `node` is asked for rows.
+    ///
+    /// # Safety
+    /// Called while the query runs that both are part of.
+    unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error>;
+
+    /// Its foreign table.
+    fn table(&self) -> pg_sys::Oid;
+
+    /// Whether the outer rows are what it inserts.
+    fn inserts(&self) -> bool;
+}
+
+/// What reads ahead, dropped with the query's memory context.
+pub struct Ahead {
+    node: *mut pg_sys::CustomScanState,
+    /// The one whose invocations these are.
+    invoker: Option<*mut dyn Invoker>,
+    /// Its foreign table, and the columns of that.
+    table: pg_sys::Oid,
+    layout: Option<Layout>,
+    /// Whether it inserts the rows.
+    inserts: bool,
+    numbers: Vec<i32>,
+    expressions: Vec<*mut pg_sys::Node>,
+    /// Decoded when the first row is asked for.
+    bindings: Option<Vec<Binding>>,
+    /// One for each binding, null where there is no expression, and one for each condition.
+    states: Vec<*mut pg_sys::ExprState>,
+    conditions: Vec<*mut pg_sys::ExprState>,
+    econtext: *mut pg_sys::ExprContext,
+    /// Holds the row whose bindings are evaluated.
+    reading: *mut pg_sys::TupleTableSlot,
+    /// Whether the join wants only the first match of a row.
+    first_only: bool,
+    /// Whether an outer row that invokes nothing is a row of the join.
+    keeps_rows: bool,
+    /// The row that was handed on last.
+    current: Option<Row>,
+    queue: VecDeque<Row>,
+    /// How many invocations of all these rows were started and not yet taken.
+    untaken: usize,
+    /// Whether the last outer row was read.
+    ended: bool,
+    /// Whether it was rescanned since the last row.
+    starts_over: bool,
+}
+
+/// An outer row.
+struct Row {
+    tuple: pg_sys::MinimalTuple,
+    batch: Batch,
+    /// Holds both.
+    context: pg_sys::MemoryContext,
+}
+
+impl Ahead {
+    /// Makes it, without rows, in the memory of the query.
+    ///
+    /// # Safety
+    /// `node` is being initialised; `numbers` and `expressions` are those of its plan.
+    pub unsafe fn begin(
+        node: *mut pg_sys::CustomScanState,
+        numbers: Vec<i32>,
+        expressions: Vec<*mut pg_sys::Node>,
+        [first_only, keeps_rows]: [bool; 2],
+    ) -> *mut Ahead {
+        // SAFETY: the node has a query, and a slot for its rows.
+        unsafe {
+            let estate = (*node).ss.ps.state;
+            PgMemoryContexts::For((*estate).es_query_cxt).leak_and_drop_on_delete(Ahead {
+                node,
+                invoker: None,
+                table: pg_sys::InvalidOid,
+                layout: None,
+                inserts: false,
+                numbers,
+                expressions,
+                bindings: None,
+                states: Vec::new(),
+                conditions: Vec::new(),
+                econtext: pg_sys::CreateExprContext(estate),
+                reading: pg_sys::ExecInitExtraTupleSlot(
+                    estate,
+                    (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor,
+                    &pg_sys::TTSOpsVirtual,
+                ),
+                first_only,
+                keeps_rows,
+                current: None,
+                queue: VecDeque::new(),
+                untaken: 0,
+                ended: false,
+                starts_over: false,
+            })
+        }
+    }
+
+    /// The node that left a pointer to itself in a parameter; null where it did not.
+    ///
+    /// # Safety
+    /// `estate` is that of a query being initialised, and `parameter` is of its plan.
+    pub unsafe fn of(estate: *mut pg_sys::EState, parameter: i32) -> *mut Ahead {
+        // SAFETY: the outer side of a join is initialised before its inner side.
+        unsafe {
+            let slot = (*estate).es_param_exec_vals.add(parameter as usize);
+            (*slot).value.cast_mut_ptr()
+        }
+    }
+
+    /// Tells whose invocations to make.
+    ///
+    /// # Safety
+    /// `invoker` lives as long as the query.
+    pub unsafe fn serve(&mut self, invoker: *mut dyn Invoker, layout: Layout) {
+        self.invoker = Some(invoker);
+        self.layout = Some(layout);
+        // SAFETY: see above.
+        unsafe {
+            self.table = (*invoker).table();
+            self.inserts = (*invoker).inserts();
+        }
+    }
+
+    /// Goes to the next outer row, whose first outcome is there.
+    ///
+    /// # Safety
+    /// Called while the node runs.
+    pub unsafe fn next(&mut self) -> Result<Option<pg_sys::MinimalTuple>, Error> {
+        // SAFETY: the scan lives as long as this, and what runs below is another part of the query.
+        unsafe {
+            slots::clear((*self.node).ss.ss_ScanTupleSlot);
+            let mut counts = true;
+            if let Some(row) = self.current.take() {
+                counts = self.keeps_rows || row.batch.combinations() > 0;
+                self.drop_row(row);
+            }
+            let Some(invoker) = self.invoker else {
+                return Ok(None);
+            };
+            let dispatch = (*invoker).dispatch(self.node.cast())?;
+            if std::mem::take(&mut self.starts_over) {
+                dispatch.pace.start_over();
+            }
+            dispatch.announce(None)?;
+            // A row that the join left out is still being asked for.
+            match counts {
+                true => dispatch.pace.ask(),
+                false => dispatch.pace.look(),
+            }
+            loop {
+                self.fill(dispatch)?;
+                let Some(row) = self.queue.front() else {
+                    return Ok(None);
+                };
+                if row.batch.is_over() || row.batch.outcome()?.is_some() {
+                    break;
+                }
+                dispatch.wait()?;
+            }
+            self.current = self.queue.pop_front();
+            Ok(self.current.as_ref().map(|row| row.tuple))
+        }
+    }
+
+    /// Takes the next outcome of the current outer row, whose combination it is with. `None` after the last one.
+    ///
+    /// # Safety
+    /// Called by the one that this serves, while it runs, with its invocations.
+    pub unsafe fn next_outcome(
+        &mut self,
+        dispatch: &mut Dispatch,
+    ) -> Result<Option<(&Batch, Taken)>, Error> {
+        // SAFETY: as above.
+        unsafe {
+            let mut asked = false;
+            loop {
+                let Some(row) = &mut self.current else {
+                    return Ok(None);
+                };
+                if row.batch.is_over() {
+                    return Ok(None);
+                }
+                if row.batch.is_begun() && !asked {
+                    asked = true;
+                    dispatch.pace.ask();
+                }
+                if let Some(outcome) = row.batch.outcome()? {
+                    let taken = row.batch.take(outcome, false);
+                    self.untaken -= 1;
+                    return Ok(self.current.as_ref().map(|row| (&row.batch, taken)));
+                }
+                if self.first_only && row.batch.untaken() == 0 {
+                    row.batch.start(self.table, dispatch)?;
+                    self.untaken += 1;
+                } else {
+                    self.fill(dispatch)?;
+                }
+                if let Some(row) = &self.current
+                    && row.batch.outcome()?.is_none()
+                {
+                    dispatch.wait()?;
+                }
+            }
+        }
+    }
+
+    /// Starts what may be started, reading rows as it goes, until the next outcome is there.
+    unsafe fn fill(&mut self, dispatch: &mut Dispatch) -> Result<(), Error> {
+        loop {
+            let first_only = self.first_only;
+            let is_queued = !self.queue.is_empty();
+            let last = self.queue.back_mut().or(self.current.as_mut());
+            match last.filter(|row| {
+                row.batch.can_start() && !(first_only && (!is_queued || row.batch.untaken() > 0))
+            }) {
+                Some(row) => {
+                    if !dispatch.may_start(self.untaken) {
+                        return Ok(());
+                    }
+                    row.batch.start(self.table, dispatch)?;
+                    self.untaken += 1;
+                }
+                None => {
+                    if self.ended || !dispatch.may_read(self.queue.len(), self.untaken) {
+                        return Ok(());
+                    }
+                    // SAFETY: the node below is initialised.
+                    unsafe { self.read(dispatch)? };
+                    continue;
+                }
+            }
+            let next = (self.current.as_ref())
+                .filter(|row| !row.batch.is_over())
+                .or(self.queue.front());
+            if let Some(row) = next
+                && row.batch.outcome()?.is_some()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads an outer row, and evaluates the bindings with it.
+    unsafe fn read(&mut self, dispatch: &Dispatch) -> Result<(), Error> {
+        // SAFETY: the executor calls nodes in the query's context. All of a row lives in a context of its own, which
+        // goes with the query's after an error.
+        unsafe {
+            let query_context = (*(*self.node).ss.ps.state).es_query_cxt;
+            let before = pg_sys::MemoryContextSwitchTo(query_context);
+            let below = slots::next((*self.node).ss.ps.lefttree);
+            if slots::is_empty(below) {
+                self.ended = true;
+                pg_sys::MemoryContextSwitchTo(before);
+                return Ok(());
+            }
+            let context = new_context(query_context);
+            pg_sys::MemoryContextSwitchTo(context);
+            let tuple = slots::copy(below);
+            pg_sys::ExecForceStoreMinimalTuple(tuple, self.reading, false);
+            pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
+            (*self.econtext).ecxt_scantuple = self.reading;
+            let batch = self.batch(&dispatch.config.fixed);
+            slots::clear(self.reading);
+            pg_sys::MemoryContextSwitchTo(before);
+            self.queue.push_back(Row {
+                tuple,
+                batch: batch?,
+                context,
+            });
+            Ok(())
+        }
+    }
+
+    /// What the row being read invokes.
+    unsafe fn batch(&mut self, fixed: &Inputs) -> Result<Batch, Error> {
+        // SAFETY: the current memory context is the row's.
+        unsafe {
+            if let Some(layout) = self.layout.as_ref().filter(|_| self.inserts) {
+                return Ok(Batch::single(inserted::inputs(
+                    layout,
+                    fixed,
+                    self.reading,
+                )?));
+            }
+            self.prepare();
+            Batch::new(
+                fixed,
+                self.bindings.as_deref().unwrap_or_default(),
+                &self.states,
+                &self.conditions,
+                self.econtext,
+            )
+        }
+    }
+
+    /// Makes the expressions ready, once: the scan, which knows the columns, begins after this node.
+    unsafe fn prepare(&mut self) {
+        if self.bindings.is_some() {
+            return;
+        }
+        // SAFETY: the expressions are the plan's, and what is made of them lives as long as the query.
+        unsafe {
+            let context = (*(*self.node).ss.ps.state).es_query_cxt;
+            let before = pg_sys::MemoryContextSwitchTo(context);
+            let mut rest = self.expressions.iter().copied();
+            let bindings = match &self.layout {
+                Some(layout) => plan::decode(&self.numbers, &mut rest, layout),
+                None => Vec::new(),
+            };
+            let prepare = |expression: *mut pg_sys::Node| {
+                pg_sys::ExecInitExpr(expression.cast(), &raw mut (*self.node).ss.ps)
+            };
+            self.states = (bindings.iter())
+                .map(|binding| prepare(binding.expression))
+                .collect();
+            self.conditions = rest.map(prepare).collect();
+            self.bindings = Some(bindings);
+            pg_sys::MemoryContextSwitchTo(before);
+        }
+    }
+
+    fn drop_row(&mut self, row: Row) {
+        self.untaken -= row.batch.untaken();
+        drop(row.batch);
+        // SAFETY: nothing else points into the row's own context.
+        unsafe { pg_sys::MemoryContextDelete(row.context) };
+    }
+
+    /// Starts over.
+    pub fn start_over(&mut self) {
+        self.forget();
+        self.ended = false;
+        self.starts_over = true;
+    }
+
+    /// Drops all rows, and with them what is in flight.
+    pub fn forget(&mut self) {
+        // SAFETY: the slots may hold a row.
+        unsafe { slots::clear((*self.node).ss.ss_ScanTupleSlot) };
+        while let Some(row) = self.current.take().or_else(|| self.queue.pop_front()) {
+            self.drop_row(row);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Between PostgreSQL's rows and invocations.
+//!
+//! - [`values`] evaluates what the clauses give the input columns.
+//! - [`batch`] makes requests of the values, and has them started and taken in order.
+//! - [`inserted`] makes inputs of a row that is inserted.
+//! - [`output`] makes columns of what came back.
+
+pub mod batch;
+pub mod inserted;
+pub mod output;
+pub mod values;
+
+use pgrx::pg_sys;
+
+/// A memory context for values.
+///
+/// # Safety
+/// Called in the backend's thread; `parent` is a memory context.
+pub unsafe fn new_context(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
+    // SAFETY: see above.
+    unsafe {
+        pg_sys::AllocSetContextCreateInternal(
+            parent,
+            c"aws_lambda_fdw values".as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as _,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as _,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as _,
+        )
+    }
+}

@@ -1,0 +1,67 @@
+//! The executor parameters that expressions depend on. A rescan that changes none of them asks for the same values.
+
+use crate::postgres::nodes;
+use pgrx::{is_a, pg_guard, pg_sys};
+
+/// A set of executor parameters.
+pub struct Parameters {
+    estate: *mut pg_sys::EState,
+    members: *mut pg_sys::Bitmapset,
+}
+
+impl Parameters {
+    /// None of the parameters of a query.
+    pub fn none(estate: *mut pg_sys::EState) -> Parameters {
+        Parameters {
+            estate,
+            members: std::ptr::null_mut(),
+        }
+    }
+
+    /// Adds those that an expression depends on, those of its subplans among them.
+    ///
+    /// # Safety
+    /// `expression` is null or of the query's plan.
+    pub unsafe fn add(&mut self, expression: *mut pg_sys::Node) {
+        // SAFETY: see above.
+        unsafe { collect(expression, (&raw mut *self).cast()) };
+    }
+
+    /// Whether one of them is in a set.
+    ///
+    /// # Safety
+    /// `changed` is the executor's.
+    pub unsafe fn overlap(&self, changed: *mut pg_sys::Bitmapset) -> bool {
+        // SAFETY: see above.
+        unsafe { pg_sys::bms_overlap(changed, self.members) }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn collect(
+    node: *mut pg_sys::Node,
+    parameters: *mut std::ffi::c_void,
+) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: the context is the Parameters that `add` passed; each cast follows the node's tag.
+    unsafe {
+        let found = &mut *parameters.cast::<Parameters>();
+        if is_a(node, pg_sys::NodeTag::T_Param) {
+            let parameter = &*node.cast::<pg_sys::Param>();
+            if parameter.paramkind == pg_sys::ParamKind::PARAM_EXEC {
+                found.members = pg_sys::bms_add_member(found.members, parameter.paramid);
+            }
+            return false;
+        }
+        if is_a(node, pg_sys::NodeTag::T_SubPlan) {
+            let number = (*node.cast::<pg_sys::SubPlan>()).plan_id as usize - 1;
+            let plans = (*(*found.estate).es_plannedstmt).subplans;
+            if let Some(plan) = nodes::nth::<pg_sys::Plan>(plans, number) {
+                found.members = pg_sys::bms_add_members(found.members, (*plan).extParam);
+            }
+        }
+        pg_sys::expression_tree_walker(node, Some(collect), parameters)
+    }
+}
