@@ -26,13 +26,11 @@ CROSS JOIN LATERAL (
 WHERE o.amount > 1000
 ORDER BY s.risk DESC;
 
--- A payload that is NULL invokes nothing. With LEFT JOIN such a row is there, without a score: order 4.
--- Which rows to invoke for belongs into the payload, as here. A clause on o in ON would be checked
--- only after the invocation.
+-- Which rows to invoke for can be said in ON: nothing is invoked for order 4, which LEFT JOIN keeps.
 SELECT o.id, o.amount, l.response->>'risk' AS risk
 FROM lateral_orders o
 LEFT JOIN aws_lambda.lambda_invocations l
-  ON l.function_name = 'score' AND l.payload = CASE WHEN o.amount IS NOT NULL THEN to_jsonb(o) END
+  ON l.function_name = 'score' AND l.payload = to_jsonb(o) AND o.amount IS NOT NULL
 ORDER BY o.id;
 
 -- Aggregation makes one payload of many rows: one invocation for each country.

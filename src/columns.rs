@@ -268,6 +268,32 @@ impl Writer {
         }
     }
 
+    /// Makes a datum as `write` does, and errors with [`Error::Response`] also for what the type refuses as too long, too
+    /// large or too deep. What a domain refuses is still raised: its check may be anything.
+    pub fn try_write(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
+        if self.attribute.type_oid != self.attribute.base_type {
+            return self.write(bytes);
+        }
+        let column = self.attribute.column.name();
+        let unfit = || {
+            Err(Error::Response {
+                column,
+                problem: ResponseProblem::Unfit,
+                beginning: beginning(bytes),
+            })
+        };
+        PgTryBuilder::new(AssertUnwindSafe(|| self.write(bytes)))
+            .catch_when(PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION, |_| {
+                unfit()
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, |_| {
+                unfit()
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, |_| unfit())
+            .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, |_| unfit())
+            .execute()
+    }
+
     fn write_null(&mut self) {
         let typmod = self.attribute.typmod;
         if let Some((info, element)) = &mut self.input
@@ -286,7 +312,7 @@ impl Writer {
         let unfit = |problem| Error::Response {
             column,
             problem,
-            beginning: quotable(&String::from_utf8_lossy(&bytes[..bytes.len().min(1024)])),
+            beginning: beginning(bytes),
         };
         if std::str::from_utf8(bytes).is_err() {
             return Err(unfit(ResponseProblem::NotUtf8));
@@ -324,6 +350,10 @@ impl Writer {
             .execute()
             .map_err(unfit)
     }
+}
+
+fn beginning(bytes: &[u8]) -> String {
+    quotable(&String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]))
 }
 
 /// Text in the database's encoding.

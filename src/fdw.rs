@@ -66,7 +66,10 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
             routine.ForeignAsyncConfigureWait = Some(append::foreign_async_configure_wait);
             routine.ForeignAsyncNotify = Some(append::foreign_async_notify);
         }
-        routine.PlanForeignModify = None;
+        #[cfg(feature = "pg13")]
+        {
+            routine.PlanForeignModify = None;
+        }
         routine.BeginForeignModify = Some(modify::begin_foreign_modify);
         routine.ExecForeignInsert = Some(modify::exec_foreign_insert);
         routine.EndForeignModify = Some(modify::end_foreign_modify);

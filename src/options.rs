@@ -206,7 +206,8 @@ fn max_concurrency(value: &str) -> Result<(), String> {
 }
 
 fn max_invocations(value: &str) -> Result<(), String> {
-    number_in(value, INVOCATIONS_RANGE, "number, 0 for no limit,")
+    number_in(value, INVOCATIONS_RANGE, "number")
+        .map_err(|allowed| format!("{allowed} 0 stands for no limit."))
 }
 
 fn max_retries(value: &str) -> Result<(), String> {

@@ -1,9 +1,7 @@
-//! The node's name, and how its callbacks are handed to PostgreSQL.
-
-use std::ffi::CStr;
+//! How the node's callbacks are handed to PostgreSQL.
 
 /// The node's name in EXPLAIN.
-pub const NAME: &CStr = c"LambdaReadAhead";
+pub use crate::dispatch::demand::READ_AHEAD as NAME;
 
 /// PostgreSQL's structures of callbacks, which it only reads.
 pub struct Methods<T>(pub T);

@@ -7,7 +7,7 @@ use crate::error::OrReport;
 use crate::postgres::nodes;
 use crate::postgres::properties::number;
 use crate::postgres::slots;
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{is_a, pg_guard, pg_sys};
 use std::ffi::c_int;
 
 /// How PostgreSQL makes a state of a plan of the node.
@@ -70,6 +70,8 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     // SAFETY: the node is being initialised, and its plan is the one that plan_custom_path made.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
+        #[cfg(not(feature = "pg13"))]
+        name_row_identities(plan);
         let below = eflags as u32
             & !(pg_sys::EXEC_FLAG_REWIND | pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK);
         (*node).ss.ps.lefttree =
@@ -94,6 +96,22 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     }
 }
 
+/// Lets EXPLAIN print the columns by which an UPDATE of a partitioned table finds its rows. They have a name of the
+/// planner's only, which it resolves in its own nodes but leaves in the columns of this one.
+#[cfg(not(feature = "pg13"))]
+unsafe fn name_row_identities(plan: *mut pg_sys::CustomScan) {
+    // SAFETY: the list has target entries. The same is written each time the plan is run.
+    unsafe {
+        for entry in nodes::pointers::<pg_sys::TargetEntry>((*plan).custom_scan_tlist) {
+            let var = (*entry).expr.cast::<pg_sys::Var>();
+            if is_a(var.cast(), pg_sys::NodeTag::T_Var) && (*var).varno == pg_sys::ROWID_VAR {
+                (*var).varno = pg_sys::OUTER_VAR;
+                (*var).varattno = (*entry).resno;
+            }
+        }
+    }
+}
+
 /// Callback: gives the next outer row.
 ///
 /// # Safety
@@ -107,7 +125,7 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
         let ahead = &mut *(*node.cast::<State>()).ahead;
         let slot = (*node).ss.ss_ScanTupleSlot;
         // A row that was changed meanwhile is checked once more with what it was joined to, which PostgreSQL has kept.
-        if !(*(*node).ss.ps.state).es_epq_active.is_null() {
+        if ahead.is_substituted() {
             let below = slots::next((*node).ss.ps.lefttree);
             if slots::is_empty(below) {
                 return std::ptr::null_mut();
@@ -118,7 +136,7 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
         }
         let row = ahead.next();
         if row.is_err() {
-            ahead.forget();
+            ahead.fail();
         }
         match row.or_report() {
             Some(tuple) => {

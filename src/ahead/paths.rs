@@ -6,7 +6,7 @@ use super::methods::{Methods, NAME};
 use super::node::SCAN_METHODS;
 use crate::plan::bind::Bound;
 use crate::plan::{self, Mode, Relation, infos, paths};
-use crate::postgres::nodes;
+use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, is_a, pg_guard, pg_sys};
 use std::sync::OnceLock;
 
@@ -17,6 +17,9 @@ static PATH_METHODS: Methods<pg_sys::CustomPathMethods> = Methods(pg_sys::Custom
 });
 
 static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
+
+/// The parameter's number in paths. Of many paths one becomes a plan, and only a plan gets a parameter.
+const UNNUMBERED: i32 = -1;
 
 /// Sets the hook.
 pub fn install() {
@@ -52,28 +55,35 @@ unsafe extern "C-unwind" fn set_join_pathlist(
     }
 }
 
-/// Gives a nested loop the node, if its inner side is a scan whose parameters all come from the outer side.
+/// Gives a nested loop the node, if its inner side is a scan, or begins with one, that takes parameters from its outer side.
 unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath) {
     // SAFETY: the paths are the planner's; a ForeignPath's relation has its wrapper's callbacks.
     unsafe {
         let join = &mut *join;
         let outer = join.outerjoinpath;
-        let inner = join.innerjoinpath.cast::<pg_sys::ForeignPath>();
-        if !is_a(inner.cast(), pg_sys::NodeTag::T_ForeignPath) {
+        let (inner, between) = first_scan(join.innerjoinpath);
+        let Some(inner) = inner else {
             return;
-        }
+        };
         let param_info = (*inner).path.param_info;
+        let relids = (*(*outer).parent).relids;
         if param_info.is_null()
             || !paths::is_ours((*inner).path.parent)
             || !(*inner).fdw_private.is_null()
-            || !pg_sys::bms_is_subset((*param_info).ppi_req_outer, (*(*outer).parent).relids)
+            || !pg_sys::bms_overlap((*param_info).ppi_req_outer, relids)
+            // A join of partitions has its paths translated, but not what this keeps of a scan.
+            || (*(*outer).parent).reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL
+                && !pg_sys::bms_is_subset((*param_info).ppi_req_outer, relids)
+            || !takes_values(root, inner, relids)
+            || between
+                .iter()
+                .any(|between| is_gated((*between.cast::<pg_sys::JoinPath>()).joinrestrictinfo))
         {
             return;
         }
-        let parameter = new_parameter(root);
         let mut scan = PgBox::<pg_sys::ForeignPath>::alloc_node(pg_sys::NodeTag::T_ForeignPath);
         *scan = *inner;
-        scan.fdw_private = Mode::Ahead(parameter).to_list();
+        scan.fdw_private = Mode::Ahead(UNNUMBERED).to_list();
         let scan = scan.into_pg();
 
         // A semijoin wants only the first match of a row.
@@ -93,14 +103,96 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
         ahead.path.pathtype = pg_sys::NodeTag::T_CustomScan;
         ahead.path.parallel_safe = false;
         ahead.path.parallel_aware = false;
+        ahead.path.param_info = parameters((*param_info).ppi_req_outer, outer);
         ahead.custom_paths = nodes::list(&[outer]);
         ahead.custom_private = nodes::list(&[
             scan.cast::<pg_sys::Node>(),
-            nodes::integer_list([parameter, table, first_only.into(), keeps_rows.into()]).cast(),
+            nodes::integer_list([UNNUMBERED, table, first_only.into(), keeps_rows.into()]).cast(),
         ]);
         ahead.methods = &PATH_METHODS.0;
         join.outerjoinpath = ahead.into_pg().cast();
-        join.innerjoinpath = scan.cast();
+        // Other joins may share the joins between, so copies of them get the scan.
+        let mut below: *mut pg_sys::Path = scan.cast();
+        for between in between.into_iter().rev() {
+            let mut copy = PgBox::<pg_sys::NestPath>::alloc_node(pg_sys::NodeTag::T_NestPath);
+            *copy = *between;
+            let copy = copy.into_pg();
+            (*copy.cast::<pg_sys::JoinPath>()).outerjoinpath = below;
+            below = copy.cast();
+        }
+        join.innerjoinpath = below;
+    }
+}
+
+/// Whether a scan's values come from a relation, and nothing is checked before it is run.
+unsafe fn takes_values(
+    root: *mut pg_sys::PlannerInfo,
+    scan: *mut pg_sys::ForeignPath,
+    relids: pg_sys::Relids,
+) -> bool {
+    // SAFETY: the planner's structures; the scan has parameters.
+    unsafe {
+        let baserel = (*scan).path.parent;
+        let (own, joined) = (
+            (*baserel).baserestrictinfo,
+            (*(*scan).path.param_info).ppi_clauses,
+        );
+        if is_gated(own) || is_gated(joined) {
+            return false;
+        }
+        let relation = &*(*baserel).fdw_private.cast::<Relation>();
+        let clauses = infos(own).chain(infos(joined));
+        let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
+        (bound.bindings.iter()).any(|binding| {
+            pg_sys::bms_overlap(compat::pull_varnos(root, binding.expression), relids)
+        })
+    }
+}
+
+/// Whether a clause without variables is among others. A Result node checks it, once for each rescan.
+unsafe fn is_gated(clauses: *mut pg_sys::List) -> bool {
+    // SAFETY: the planner's clause lists hold RestrictInfos.
+    unsafe { infos(clauses).any(|info| (*info).pseudoconstant) }
+}
+
+/// The scan that a path runs before anything else and once, if it is one, and the nested loops on the way to it.
+unsafe fn first_scan(
+    path: *mut pg_sys::Path,
+) -> (Option<*mut pg_sys::ForeignPath>, Vec<*mut pg_sys::NestPath>) {
+    let mut path = path;
+    let mut between: Vec<*mut pg_sys::NestPath> = Vec::new();
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        while is_a(path.cast(), pg_sys::NodeTag::T_NestPath) {
+            between.push(path.cast());
+            path = (*path.cast::<pg_sys::JoinPath>()).outerjoinpath;
+        }
+        let found = is_a(path.cast(), pg_sys::NodeTag::T_ForeignPath);
+        (found.then_some(path.cast()), between)
+    }
+}
+
+/// What the node takes from joins further up: all that the outer path does, and of a scan's parameters those that the
+/// outer path does not give. Null for nothing.
+unsafe fn parameters(
+    required: pg_sys::Relids,
+    outer: *mut pg_sys::Path,
+) -> *mut pg_sys::ParamPathInfo {
+    // SAFETY: the planner's structures; sets are copied before they are changed.
+    unsafe {
+        let of_outer = (*outer).param_info;
+        let rest = pg_sys::bms_difference(required, (*(*outer).parent).relids);
+        if rest.is_null() || pg_sys::bms_is_empty(rest) {
+            return of_outer;
+        }
+        let mut info = PgBox::<pg_sys::ParamPathInfo>::alloc_node(pg_sys::NodeTag::T_ParamPathInfo);
+        if let Some(of_outer) = of_outer.as_ref() {
+            *info = *of_outer;
+            info.ppi_clauses = std::ptr::null_mut();
+        }
+        info.ppi_req_outer = pg_sys::bms_union(info.ppi_req_outer, rest);
+        info.ppi_rows = (*outer).rows;
+        info.into_pg()
     }
 }
 
@@ -118,11 +210,11 @@ pub unsafe fn new_parameter(root: *mut pg_sys::PlannerInfo) -> i32 {
     }
 }
 
-#[cfg(not(feature = "pg13"))]
 /// Puts the node above a plan whose rows are inserted into a foreign table.
 ///
 /// # Safety
 /// `outer` is the planner's, its references not being set.
+#[cfg(not(feature = "pg13"))]
 pub unsafe fn wrap(
     outer: *mut pg_sys::Plan,
     parameter: i32,
@@ -181,14 +273,19 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
             return std::ptr::null_mut();
         };
         let plan = above(outer);
+        // A join's outer plan is made first, so that of the scan, which is its inner one or in it, finds the number.
+        let parameter = new_parameter(root);
+        nodes::set_integer(numbers, 0, parameter);
+        nodes::set_integer((*scan).fdw_private, 0, parameter);
+
         let baserel = (*scan).path.parent;
         let param_info = (*scan).path.param_info;
         let relation = &*(*baserel).fdw_private.cast::<Relation>();
         let clauses = infos((*baserel).baserestrictinfo).chain(infos((*param_info).ppi_clauses));
         let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
         let (bindings, mut expressions) = plan::encode(&bound.bindings);
-        for info in paths::conditions(baserel, (*param_info).ppi_req_outer) {
-            expressions = pg_sys::lappend(expressions, (*info).clause.cast());
+        for clause in paths::conditions(root, baserel, (*param_info).ppi_req_outer) {
+            expressions = pg_sys::lappend(expressions, clause.cast());
         }
         (*plan).custom_exprs = pg_sys::copyObjectImpl(expressions.cast()).cast();
         (*plan).custom_private = nodes::list(&[numbers, bindings]);

@@ -20,6 +20,15 @@ pub trait Invoker {
     /// Called while the query runs that both are part of.
     unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error>;
 
+    /// Whether PostgreSQL has its rows already, as it has when it rechecks a row that was changed meanwhile.
+    ///
+    /// # Safety
+    /// Called while the query runs.
+    unsafe fn is_substituted(&self) -> bool;
+
+    /// Forgets what is on its way for others too.
+    fn abandon(&self);
+
     /// Its foreign table.
     fn table(&self) -> pg_sys::Oid;
 
@@ -124,6 +133,16 @@ impl Ahead {
         }
     }
 
+    /// Whether the rows that would be read for are there already.
+    ///
+    /// # Safety
+    /// Called while the node runs.
+    pub unsafe fn is_substituted(&self) -> bool {
+        // SAFETY: the invoker lives as long as this.
+        self.invoker
+            .is_some_and(|invoker| unsafe { (*invoker).is_substituted() })
+    }
+
     /// Tells whose invocations to make.
     ///
     /// # Safety
@@ -156,7 +175,7 @@ impl Ahead {
             };
             let dispatch = (*invoker).dispatch(self.node.cast())?;
             if std::mem::take(&mut self.starts_over) {
-                dispatch.pace.start_over();
+                dispatch.start_over();
             }
             dispatch.announce(None)?;
             // A row that the join left out is still being asked for.
@@ -164,8 +183,8 @@ impl Ahead {
                 true => dispatch.pace.ask(),
                 false => dispatch.pace.look(),
             }
+            self.fill(dispatch)?;
             loop {
-                self.fill(dispatch)?;
                 let Some(row) = self.queue.front() else {
                     return Ok(None);
                 };
@@ -173,6 +192,7 @@ impl Ahead {
                     break;
                 }
                 dispatch.wait()?;
+                self.fill_while_late(dispatch)?;
             }
             self.current = self.queue.pop_front();
             Ok(self.current.as_ref().map(|row| row.tuple))
@@ -189,7 +209,7 @@ impl Ahead {
     ) -> Result<Option<(&Batch, Taken)>, Error> {
         // SAFETY: as above.
         unsafe {
-            let mut asked = false;
+            let (mut asked, mut waited) = (false, false);
             loop {
                 let Some(row) = &mut self.current else {
                     return Ok(None);
@@ -207,18 +227,39 @@ impl Ahead {
                     return Ok(self.current.as_ref().map(|row| (&row.batch, taken)));
                 }
                 if self.first_only && row.batch.untaken() == 0 {
-                    row.batch.start(self.table, dispatch)?;
+                    start(row, self.econtext, self.table, dispatch)?;
                     self.untaken += 1;
-                } else {
+                } else if !waited {
                     self.fill(dispatch)?;
                 }
-                if let Some(row) = &self.current
-                    && row.batch.outcome()?.is_none()
-                {
-                    dispatch.wait()?;
+                if self.next_is_there()? {
+                    continue;
                 }
+                dispatch.wait()?;
+                waited = true;
+                self.fill_while_late(dispatch)?;
             }
         }
+    }
+
+    /// Whether the next outcome is there. The row that was handed on last comes first.
+    fn next_is_there(&self) -> Result<bool, Error> {
+        let next = (self.current.as_ref())
+            .filter(|row| !row.batch.is_over())
+            .or(self.queue.front());
+        match next {
+            Some(row) => Ok(row.batch.outcome()?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// As `fill`, where the next outcome is not there after a wait. If it is, it is handed on before more is started.
+    unsafe fn fill_while_late(&mut self, dispatch: &mut Dispatch) -> Result<(), Error> {
+        if self.next_is_there()? {
+            return Ok(());
+        }
+        // SAFETY: as for `fill`.
+        unsafe { self.fill(dispatch) }
     }
 
     /// Starts what may be started, reading rows as it goes, until the next outcome is there.
@@ -234,7 +275,8 @@ impl Ahead {
                     if !dispatch.may_start(self.untaken) {
                         return Ok(());
                     }
-                    row.batch.start(self.table, dispatch)?;
+                    // SAFETY: the row is one of these.
+                    unsafe { start(row, self.econtext, self.table, dispatch)? };
                     self.untaken += 1;
                 }
                 None => {
@@ -246,12 +288,7 @@ impl Ahead {
                     continue;
                 }
             }
-            let next = (self.current.as_ref())
-                .filter(|row| !row.batch.is_over())
-                .or(self.queue.front());
-            if let Some(row) = next
-                && row.batch.outcome()?.is_some()
-            {
+            if self.next_is_there()? {
                 return Ok(());
             }
         }
@@ -293,11 +330,10 @@ impl Ahead {
         // SAFETY: the current memory context is the row's.
         unsafe {
             if let Some(layout) = self.layout.as_ref().filter(|_| self.inserts) {
-                return Ok(Batch::single(inserted::inputs(
-                    layout,
-                    fixed,
-                    self.reading,
-                )?));
+                return Ok(match inserted::inputs(layout, fixed, self.reading) {
+                    Ok(inputs) => Batch::single(inputs),
+                    Err(error) => Batch::refused(error),
+                });
             }
             self.prepare();
             Batch::new(
@@ -350,6 +386,15 @@ impl Ahead {
         self.starts_over = true;
     }
 
+    /// Drops all that is in flight: the statement has failed.
+    pub fn fail(&mut self) {
+        self.forget();
+        if let Some(invoker) = self.invoker {
+            // SAFETY: the invoker lives as long as this.
+            unsafe { (*invoker).abandon() };
+        }
+    }
+
     /// Drops all rows, and with them what is in flight.
     pub fn forget(&mut self) {
         // SAFETY: the slots may hold a row.
@@ -357,5 +402,23 @@ impl Ahead {
         while let Some(row) = self.current.take().or_else(|| self.queue.pop_front()) {
             self.drop_row(row);
         }
+    }
+}
+
+/// Starts the next invocation of a row. What is printed for it is gone afterwards.
+unsafe fn start(
+    row: &mut Row,
+    econtext: *mut pg_sys::ExprContext,
+    table: pg_sys::Oid,
+    dispatch: &mut Dispatch,
+) -> Result<(), Error> {
+    // SAFETY: nothing is kept in the context's memory from one row to the next.
+    unsafe {
+        let memory = (*econtext).ecxt_per_tuple_memory;
+        let before = pg_sys::MemoryContextSwitchTo(memory);
+        let started = row.batch.start(table, dispatch);
+        pg_sys::MemoryContextSwitchTo(before);
+        pg_sys::MemoryContextReset(memory);
+        started
     }
 }

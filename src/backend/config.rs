@@ -15,7 +15,7 @@ use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
 /// Default of the option `max_retries`.
-const MAX_RETRIES: i32 = 5;
+const MAX_RETRIES: i32 = 10;
 /// Default of the option `retry_timeout_ms`.
 const RETRY_TIMEOUT_MS: i32 = 20_000;
 

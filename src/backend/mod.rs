@@ -27,6 +27,8 @@ type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
 
 struct Backend {
     runtime: Runtime,
+    /// What is on its way, with the resource owner that it was started under.
+    started: Vec<(usize, tokio::task::AbortHandle)>,
     /// Most recently used last.
     clients: Vec<(Key, Arc<OnceCell<Client>>)>,
 }
@@ -64,7 +66,16 @@ pub fn client(config: &Config, region: Option<&str>) -> Result<SharedClient, Err
 pub fn spawn<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
-    with(|backend| backend.runtime.spawn(work))
+    with(|backend| {
+        let task = backend.runtime.spawn(work);
+        if backend.started.len() == backend.started.capacity() {
+            backend.started.retain(|(_, handle)| !handle.is_finished());
+        }
+        // SAFETY: reads a variable of this thread's.
+        let owner = unsafe { pg_sys::CurrentResourceOwner } as usize;
+        backend.started.push((owner, task.abort_handle()));
+        task
+    })
 }
 
 /// The file descriptor that becomes readable when a task has ended.
@@ -96,9 +107,13 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
                 let runtime =
                     Runtime::start().map_err(|error| Error::Runtime(format!("{error}.")))?;
                 // SAFETY: registers a function of this library, which is never unloaded.
-                unsafe { pg_sys::on_proc_exit(Some(stop), pg_sys::Datum::from(0)) };
+                unsafe {
+                    pg_sys::on_proc_exit(Some(stop), pg_sys::Datum::from(0));
+                    pg_sys::RegisterResourceReleaseCallback(Some(release), std::ptr::null_mut());
+                }
                 backend.insert(Backend {
                     runtime,
+                    started: Vec::new(),
                     clients: Vec::new(),
                 })
             }
@@ -120,6 +135,34 @@ impl Backend {
         }
         client
     }
+}
+
+/// Drops what a query has started when its resources are released. After an error that is at once, while the query's memory may
+/// live until the end of the transaction, and what is in it would be tried again and again.
+#[pg_guard]
+unsafe extern "C-unwind" fn release(
+    phase: pg_sys::ResourceReleasePhase::Type,
+    _commits: bool,
+    _is_top_level: bool,
+    _arg: *mut std::ffi::c_void,
+) {
+    if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_BEFORE_LOCKS {
+        return;
+    }
+    // SAFETY: PostgreSQL makes the owner that is released the current one.
+    let owner = unsafe { pg_sys::CurrentResourceOwner } as usize;
+    let _ = BACKEND.try_with(|backend| {
+        if let Ok(mut backend) = backend.try_borrow_mut()
+            && let Some(backend) = backend.as_mut()
+        {
+            backend.started.retain(|(started_under, handle)| {
+                if *started_under == owner {
+                    handle.abort();
+                }
+                *started_under != owner
+            });
+        }
+    });
 }
 
 /// Ends the network thread before the process goes, so that it never runs while the process is torn down.

@@ -127,6 +127,13 @@ impl<T> Task<T> {
     }
 }
 
+impl<T> Task<T> {
+    /// Drops the work from elsewhere.
+    pub fn abort_handle(&self) -> tokio::task::AbortHandle {
+        self.abort.clone()
+    }
+}
+
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.abort.abort();

@@ -5,6 +5,7 @@
 use super::runs::Run;
 use crate::postgres::nodes;
 use pgrx::{is_a, pg_sys};
+use std::ffi::CStr;
 
 /// What will be asked of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +63,11 @@ impl Demand {
                 };
                 let again = !(*(*root).plan).extParam.is_null()
                     || pg_sys::bms_is_member(place as i32 + 1, rewound);
-                let drained = way.drained || (way.is_all() && reads_all(root, run));
+                let users = Users::of(root, run);
+                let drained = way.drained || (way.is_all() && users.read_all);
                 return Demand {
                     may_stop: !drained,
-                    rescans: way.rescans || again,
+                    rescans: way.rescans || again || users.rescan,
                     ..Demand::ALL
                 };
             }
@@ -74,44 +76,65 @@ impl Demand {
     }
 }
 
-/// Whether a subplan is read to its end: for an array, for a hash table, or by a scan of a CTE that is.
-unsafe fn reads_all(root: *mut pg_sys::PlanState, run: &Run) -> bool {
-    // SAFETY: the nodes are states of the query that is being run.
-    unsafe {
-        let query = &*run.query;
-        let mut all = vec![query.planstate];
-        all.extend(nodes::pointers::<pg_sys::PlanState>(
-            (*query.estate).es_subplanstates,
-        ));
-        while let Some(node) = all.pop() {
-            if node.is_null() {
-                continue;
-            }
-            let subplans = nodes::pointers::<pg_sys::SubPlanState>((*node).initPlan)
-                .chain(nodes::pointers((*node).subPlan));
-            for subplan in subplans {
-                let kind = &*(*subplan).subplan;
-                if (*subplan).planstate == root
-                    && (kind.subLinkType == pg_sys::SubLinkType::ARRAY_SUBLINK || kind.useHashTable)
-                {
-                    return true;
+/// What uses a subplan.
+struct Users {
+    /// Whether all of them read it to its end: for an array, for a hash table, or by a scan of a CTE that is.
+    read_all: bool,
+    /// Whether it may be run again for one of them.
+    rescan: bool,
+}
+
+impl Users {
+    unsafe fn of(root: *mut pg_sys::PlanState, run: &Run) -> Users {
+        let (mut all, mut some, mut expressions) = (true, false, 0);
+        // SAFETY: the nodes are states of the query that is being run.
+        unsafe {
+            let query = &*run.query;
+            let mut rest = vec![query.planstate];
+            rest.extend(nodes::pointers::<pg_sys::PlanState>(
+                (*query.estate).es_subplanstates,
+            ));
+            while let Some(node) = rest.pop() {
+                if node.is_null() {
+                    continue;
                 }
+                let is_ours = |subplan: &*mut pg_sys::SubPlanState| (**subplan).planstate == root;
+                let first = nodes::pointers::<pg_sys::SubPlanState>((*node).initPlan);
+                // That of a CTE is run by whoever scans it.
+                for subplan in first.filter(is_ours) {
+                    let kind = (*(*subplan).subplan).subLinkType;
+                    if kind != pg_sys::SubLinkType::CTE_SUBLINK {
+                        some = true;
+                        all &= kind == pg_sys::SubLinkType::ARRAY_SUBLINK;
+                    }
+                }
+                let later = nodes::pointers::<pg_sys::SubPlanState>((*node).subPlan);
+                for subplan in later.filter(is_ours) {
+                    some = true;
+                    all &= (*(*subplan).subplan).useHashTable;
+                    expressions += 1;
+                }
+                if is_a(node.cast(), pg_sys::NodeTag::T_CteScanState)
+                    && (*node.cast::<pg_sys::CteScanState>()).cteplanstate == root
+                {
+                    some = true;
+                    let way = Way::up(node, query.planstate).flatten();
+                    all &= way.is_some_and(|way| way.demand(run.rows).is_all());
+                }
+                rest.extend(children(node));
             }
-            if is_a(node.cast(), pg_sys::NodeTag::T_CteScanState)
-                && (*node.cast::<pg_sys::CteScanState>()).cteplanstate == root
-                && let Some(Some(way)) = Way::up(node, query.planstate)
-                && way.demand(run.rows).is_all()
-            {
-                return true;
-            }
-            all.extend(children(node));
         }
-        false
+        Users {
+            read_all: some && all,
+            // Each partition has its own hash table of one subplan, and runs it again.
+            rescan: expressions > 1 || (expressions == 1 && !all),
+        }
     }
 }
 
 /// The way from a node up to the root of its plan.
 struct Way {
+    node: *mut pg_sys::PlanState,
     /// The node reached.
     at: *mut pg_sys::PlanState,
     /// Whether something read all of it, whatever is above.
@@ -128,6 +151,7 @@ struct Way {
 impl Way {
     fn new(node: *mut pg_sys::PlanState) -> Way {
         Way {
+            node,
             at: node,
             drained: false,
             may_stop: false,
@@ -182,12 +206,17 @@ impl Way {
                     self.direct = false;
                 }
                 T_SortState | T_HashState => self.drain(),
-                T_AggState => match (*(*next).plan.cast::<pg_sys::Agg>()).aggstrategy {
-                    pg_sys::AggStrategy::AGG_PLAIN | pg_sys::AggStrategy::AGG_HASHED => {
-                        self.drain()
+                T_AggState => {
+                    let agg = &*(*next).plan.cast::<pg_sys::Agg>();
+                    match agg.aggstrategy {
+                        pg_sys::AggStrategy::AGG_PLAIN | pg_sys::AggStrategy::AGG_HASHED => {
+                            self.drain()
+                        }
+                        _ => self.direct = false,
                     }
-                    _ => self.direct = false,
-                },
+                    // Of grouping sets one row makes many.
+                    self.counts &= agg.groupingSets.is_null();
+                }
                 T_ModifyTableState => {
                     if (*(*next).plan.cast::<pg_sys::ModifyTable>())
                         .returningLists
@@ -198,6 +227,7 @@ impl Way {
                     self.direct = false;
                 }
                 T_LimitState => self.limit(&*next.cast::<pg_sys::LimitState>()),
+                T_CustomScanState if !is_read_ahead(next) => return false,
                 // Reads ahead at its own pace, which is that of what is above it.
                 T_CustomScanState => {
                     self.counts = false;
@@ -219,7 +249,10 @@ impl Way {
                         self.stop(first);
                     }
                     // One row of an outer table may be joined with many.
-                    self.counts &= !inner && (self.direct || first);
+                    let own = self.direct
+                        && is_a(self.node.cast(), T_CustomScanState)
+                        && is_a((*next).righttree.cast(), T_ForeignScanState);
+                    self.counts &= !inner && (own || first);
                     self.direct = false;
                 }
                 // An empty inner side ends it.
@@ -266,6 +299,17 @@ impl Way {
         }
         let rows = state.offset.saturating_add(state.count).max(0) as u64;
         self.limit = Some(self.limit.map_or(rows, |limit| limit.min(rows)));
+    }
+}
+
+/// The name of the node that reads ahead.
+pub const READ_AHEAD: &CStr = c"LambdaReadAhead";
+
+unsafe fn is_read_ahead(node: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: a custom scan has methods with a name.
+    unsafe {
+        let methods = &*(*node.cast::<pg_sys::CustomScanState>()).methods;
+        CStr::from_ptr(methods.CustomName) == READ_AHEAD
     }
 }
 

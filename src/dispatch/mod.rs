@@ -41,11 +41,15 @@ pub struct Dispatch {
     pub traffic: Arc<Traffic>,
     /// Invocations started.
     pub started: u64,
+    /// How many failures have nothing to do with the current values.
+    forgiven: u64,
     /// Time spent waiting for the network.
     pub waited: Duration,
     /// Whether the function's response is read, which otherwise need not be kept.
     keeps_payload: bool,
     statement: Rc<Statement>,
+    /// Where equal invocations are looked for.
+    equal: Option<Rc<Statement>>,
     /// The client used last, and its region.
     client: Option<(Option<String>, SharedClient)>,
 }
@@ -66,10 +70,14 @@ impl Dispatch {
         Dispatch {
             traffic: Traffic::new(config.limits.max_concurrency),
             pace: Pace::new(node, config.limits.max_concurrency),
+            // An equal invocation may be one of a scan that reads the response.
+            keeps_payload: keeps_payload || config.deduplicate,
+            // SAFETY: as above.
+            equal: (config.deduplicate).then(|| unsafe { Statement::of_query(estate) }),
             config,
             started: 0,
+            forgiven: 0,
             waited: Duration::ZERO,
-            keeps_payload,
             statement,
             client: None,
         }
@@ -79,12 +87,16 @@ impl Dispatch {
     ///
     /// Errors when all of them are going to be asked for, and are more than the statement may make.
     pub fn announce(&self, count: Option<u64>) -> Result<(), Error> {
-        self.statement.expect(count);
+        let known = count
+            .filter(|count| !self.config.deduplicate && (*count <= 1 || !self.pace.may_stop()));
+        let wanted = known.map(|count| count.min(self.pace.wanted()));
+        self.statement
+            .expect(wanted.filter(|_| runs::is_outermost()));
         match (self.config.limits.max_invocations, count) {
             (Some(most), Some(count))
                 if self.pace.all_are_wanted()
                     && !self.config.deduplicate
-                    && self.statement.started() + count > most =>
+                    && self.statement.started().saturating_add(count) > most =>
             {
                 Err(Error::TooManyInvocations {
                     most,
@@ -103,7 +115,8 @@ impl Dispatch {
         }
         let counters = &self.traffic.counters;
         let limits = &self.config.limits;
-        let doomed = self.config.on_error == OnError::Raise && counters.failed.load(Relaxed) > 0;
+        let doomed =
+            self.config.on_error == OnError::Raise && counters.failed.load(Relaxed) > self.forgiven;
         let spent = (limits.max_invocations).is_some_and(|most| self.statement.started() >= most);
         let allowed = self.pace.allowed();
         if doomed || spent || counters.pending.load(Relaxed) >= allowed {
@@ -134,16 +147,24 @@ impl Dispatch {
         table: pg_sys::Oid,
         request: InvokeRequest,
     ) -> Result<Rc<Flight>, Error> {
-        if !self.config.deduplicate {
+        let Some(equal) = self.equal.clone() else {
             return self.start_new(request);
-        }
-        let key = (table, self.config.user, request);
-        if let Some(flight) = self.statement.find(&key) {
+        };
+        let client = self.config.client(request.region.as_deref());
+        let key = (table, self.config.user, client, request);
+        if let Some(flight) = equal.find(&key) {
             return Ok(flight);
         }
-        let flight = self.start_new(key.2.clone())?;
-        self.statement.keep(key, &flight);
+        let flight = self.start_new(key.3.clone())?;
+        equal.keep(key, &flight);
         Ok(flight)
+    }
+
+    /// Forgets equal invocations that are still on their way: the statement has failed.
+    pub fn abandon(&self) {
+        if let Some(equal) = &self.equal {
+            equal.abandon();
+        }
     }
 
     fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<Flight>, Error> {
@@ -189,6 +210,17 @@ impl Dispatch {
         let client = backend::client(&self.config, region)?;
         self.client = Some((region.map(str::to_owned), client.clone()));
         Ok(client)
+    }
+
+    /// Other values have come: neither what was asked nor what has failed so far says anything of them.
+    pub fn start_over(&mut self) {
+        self.pace.start_over();
+        self.forgiven = self.traffic.counters.failed.load(Relaxed);
+    }
+
+    /// Tells the user how far the statement is, if it is time to.
+    pub fn tell(&self) {
+        self.statement.tell();
     }
 
     /// Waits until something has come from the network, and tells the user now and then.

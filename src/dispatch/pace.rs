@@ -15,6 +15,8 @@ pub struct Pace {
     /// The run in which the demand was looked at, and how many runs there were.
     run: u64,
     runs: u32,
+    /// Whether the demand may have changed although the run has not.
+    stale: bool,
     asked: u64,
     asked_in_run: u64,
 }
@@ -32,6 +34,7 @@ impl Pace {
             },
             run: 0,
             runs: 0,
+            stale: false,
             asked: 0,
             asked_in_run: 0,
         }
@@ -47,12 +50,15 @@ impl Pace {
     /// Looks at what the query is going to ask, once in each of its runs.
     pub fn look(&mut self) {
         if let Some(run) = runs::innermost()
-            && run.number != self.run
+            && (run.number != self.run || self.stale)
             && !self.node.is_null()
         {
-            self.run = run.number;
-            self.runs += 1;
-            self.asked_in_run = 0;
+            self.stale = false;
+            if run.number != self.run {
+                self.run = run.number;
+                self.runs += 1;
+                self.asked_in_run = 0;
+            }
             // SAFETY: the node is part of a query that is being run.
             self.demand = unsafe { Demand::of(self.node, &run) };
         }
@@ -62,11 +68,18 @@ impl Pace {
     pub fn start_over(&mut self) {
         self.asked = 0;
         self.asked_in_run = 0;
+        // A LIMIT may have another number.
+        self.stale = true;
     }
 
     /// Whether no row is going to be asked for twice.
     pub fn is_once(&self) -> bool {
         !self.demand.rescans
+    }
+
+    /// Whether it is not known how many rows will be asked for.
+    pub fn may_stop(&self) -> bool {
+        self.demand.may_stop
     }
 
     /// Whether every row is going to be asked for.

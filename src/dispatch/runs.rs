@@ -1,6 +1,7 @@
 //! Which queries the executor is running, innermost last, and how many rows each was asked for.
 //!
-//! PostgreSQL tells a scan neither, so a hook notes them while a run lasts.
+//! PostgreSQL tells a scan neither, so hooks note them while a run lasts. What is left to the end of a statement (triggers, and
+//! WITH clauses that write) is a run for all rows.
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
@@ -8,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 
 static PREVIOUS: OnceLock<pg_sys::ExecutorRun_hook_type> = OnceLock::new();
+static PREVIOUS_FINISH: OnceLock<pg_sys::ExecutorFinish_hook_type> = OnceLock::new();
 
 thread_local! {
     static RUNS: RefCell<Vec<Run>> = const { RefCell::new(Vec::new()) };
@@ -25,12 +27,42 @@ pub struct Run {
     pub number: u64,
 }
 
-/// Sets the hook. Called once, when the library is loaded.
+thread_local! {
+    /// The memory of the statement during which the library was loaded, if one was running: no hook has seen it begin.
+    static LOADED_IN: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Forgets the statement with its memory.
+struct LoadedIn;
+
+impl Drop for LoadedIn {
+    fn drop(&mut self) {
+        LOADED_IN.set(std::ptr::null_mut());
+    }
+}
+
+/// Notes a statement that is running while the library is loaded, as a function's query may be what loads it.
+fn note_statement() {
+    // SAFETY: a portal that is active has its memory context.
+    unsafe {
+        if let Some(portal) = pg_sys::ActivePortal.as_ref()
+            && !portal.portalContext.is_null()
+        {
+            pgrx::PgMemoryContexts::For(portal.portalContext).leak_and_drop_on_delete(LoadedIn);
+            LOADED_IN.set(portal.portalContext);
+        }
+    }
+}
+
+/// Sets the hooks. Called once, when the library is loaded.
 pub fn install() {
+    note_statement();
     // SAFETY: hooks are set while the library is loaded, in the backend's thread.
     unsafe {
         PREVIOUS.get_or_init(|| pg_sys::ExecutorRun_hook);
         pg_sys::ExecutorRun_hook = Some(executor_run);
+        PREVIOUS_FINISH.get_or_init(|| pg_sys::ExecutorFinish_hook);
+        pg_sys::ExecutorFinish_hook = Some(executor_finish);
     }
 }
 
@@ -39,11 +71,21 @@ pub fn innermost() -> Option<Run> {
     RUNS.with_borrow(|runs| runs.last().copied())
 }
 
-/// The state of the query that all others run inside of.
-pub fn outermost() -> Option<*mut pg_sys::EState> {
+/// Whether the run that is going on is inside no other.
+pub fn is_outermost() -> bool {
+    RUNS.with_borrow(|runs| runs.len() <= 1)
+}
+
+/// The memory of the statement that all runs are inside of.
+pub fn outermost() -> Option<pg_sys::MemoryContext> {
+    let loaded_in = LOADED_IN.get();
+    if !loaded_in.is_null() {
+        return Some(loaded_in);
+    }
     RUNS.with_borrow(|runs| {
         // SAFETY: a query that runs is there, and has a state.
-        runs.first().map(|run| unsafe { (*run.query).estate })
+        let run = runs.first()?;
+        Some(unsafe { (*(*run.query).estate).es_query_cxt })
     })
 }
 
@@ -105,6 +147,18 @@ unsafe extern "C-unwind" fn executor_run(
         match PREVIOUS.get().copied().flatten() {
             Some(previous) => pg_guard_ffi_boundary(|| previous(query, direction, count)),
             None => pg_sys::standard_ExecutorRun(query, direction, count),
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
+    let _entry = Entry::new(query, 0);
+    // SAFETY: as above.
+    unsafe {
+        match PREVIOUS_FINISH.get().copied().flatten() {
+            Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
+            None => pg_sys::standard_ExecutorFinish(query),
         }
     }
 }

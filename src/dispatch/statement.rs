@@ -1,9 +1,11 @@
 //! What the scans of one statement share: the count of invocations, equal ones, and what the user is told meanwhile.
 //!
-//! A statement is a query that is not run by another one: what a function's queries invoke counts for the query that
-//! calls the function.
+//! Invocations are counted for the query that is not run by another one: what a function's queries invoke counts for
+//! the query that calls the function. Equal ones are looked for in the scan's own query: a function that asks again
+//! wants to know again.
 
 use super::{Flight, runs};
+use crate::lambda::ClientConfig;
 use crate::lambda::request::InvokeRequest;
 use crate::settings;
 use pgrx::{PgMemoryContexts, pg_sys};
@@ -14,8 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What makes invocations equal: foreign table, role, and what is sent.
-pub type Key = (pg_sys::Oid, pg_sys::Oid, InvokeRequest);
+/// What makes invocations equal: foreign table, role, where and with which keys it is sent, and what is sent.
+pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig, InvokeRequest);
 
 /// The invocations of one statement.
 pub struct Statement {
@@ -72,21 +74,33 @@ impl Statement {
     /// # Safety
     /// `estate` is that of a query being executed.
     pub unsafe fn of(estate: *mut pg_sys::EState) -> Rc<Statement> {
-        // SAFETY: a query that runs has a state, which lives as long as its context.
-        unsafe {
-            let outermost = runs::outermost().unwrap_or(estate);
-            let context = (*outermost).es_query_cxt;
-            let known = STATEMENTS.with_borrow(|statements| {
-                let known = statements.iter().find(|(known, _)| *known == context);
-                known.map(|(_, statement)| statement.clone())
-            });
-            known.unwrap_or_else(|| {
-                let statement = Rc::new(Statement::new());
-                STATEMENTS.with_borrow_mut(|all| all.push((context, statement.clone())));
-                PgMemoryContexts::For(context).leak_and_drop_on_delete(Registration(context));
-                statement
-            })
+        match runs::outermost() {
+            Some(context) => Statement::of_context(context),
+            // SAFETY: see above.
+            None => unsafe { Statement::of_query(estate) },
         }
+    }
+
+    /// The query itself as a statement.
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn of_query(estate: *mut pg_sys::EState) -> Rc<Statement> {
+        // SAFETY: see above.
+        Statement::of_context(unsafe { (*estate).es_query_cxt })
+    }
+
+    fn of_context(context: pg_sys::MemoryContext) -> Rc<Statement> {
+        let known = STATEMENTS.with_borrow(|statements| {
+            let known = statements.iter().find(|(known, _)| *known == context);
+            known.map(|(_, statement)| statement.clone())
+        });
+        known.unwrap_or_else(|| {
+            let statement = Rc::new(Statement::new());
+            PgMemoryContexts::For(context).leak_and_drop_on_delete(Registration(context));
+            STATEMENTS.with_borrow_mut(|all| all.push((context, statement.clone())));
+            statement
+        })
     }
 
     fn new() -> Statement {
@@ -128,6 +142,12 @@ impl Statement {
     /// Keeps an invocation for equal ones.
     pub fn keep(&self, key: Key, flight: &Rc<Flight>) {
         self.flights.borrow_mut().insert(key, flight.clone());
+    }
+
+    /// Forgets those that are on their way.
+    pub fn abandon(&self) {
+        let landed = |flight: &mut Rc<Flight>| matches!(flight.landed(), Ok(Some(_)));
+        self.flights.borrow_mut().retain(|_, flight| landed(flight));
     }
 
     /// How long until the user is to be told; `None` if never.

@@ -105,7 +105,7 @@ impl ApiFailure {
 
     /// What Lambda says, or what happened instead.
     pub fn message(&self) -> String {
-        if self.answer.is_none() {
+        if (self.answer.as_ref()).is_none_or(|answer| answer.code.is_none()) {
             return format!("{}. {}", self.said, self.facts);
         }
         match self.said.split_once(": ") {

@@ -165,6 +165,8 @@ pub enum ResponseProblem {
     NotJson,
     /// JSON with `\u0000`, or with a character that the database's encoding lacks, in a jsonb column.
     NotJsonb,
+    /// Too long, too large or too deep for the column's type.
+    Unfit,
     /// Not UTF-8.
     NotUtf8,
     /// A zero byte, which PostgreSQL's text cannot hold.
@@ -307,8 +309,8 @@ impl Error {
                 "too many invocations in one statement",
             )
             .detail(match wanted {
-                Some(wanted) => format!("It would make {}, and may make {most}. {made} were made.", made + wanted),
-                None => format!("It may make {most}, which were made."),
+                Some(wanted) => format!("It may make {most}. It has made {made}, and needs {wanted} more."),
+                None => format!("It may make {most}, and has made {made}."),
             })
             .hint("Raise aws_lambda.max_invocations or the server or table option max_invocations, or let the statement invoke for fewer rows."),
             Error::OutputColumn { column, table } => Row::new(
@@ -351,6 +353,7 @@ impl Error {
                 let (sqlstate, what) = match problem {
                     ResponseProblem::NotJson => (ERRCODE_INVALID_TEXT_REPRESENTATION, "not valid JSON"),
                     ResponseProblem::NotJsonb => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not valid jsonb: it escapes a character that text cannot hold"),
+                    ResponseProblem::Unfit => (ERRCODE_DATA_EXCEPTION, "not what its column can hold"),
                     ResponseProblem::NotUtf8 => (ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "not valid UTF-8"),
                     ResponseProblem::ZeroByte => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not text: it has a zero byte"),
                 };
@@ -375,11 +378,18 @@ impl Error {
 impl Error {
     /// The error as a row of a foreign table has it: a name and a message.
     pub fn as_columns(&self) -> (&str, String) {
-        match self {
-            Error::Api(failure) => (failure.code(), failure.message()),
-            Error::Response { .. } => ("InvalidResponse", self.row().message),
-            _ => ("InvalidParameterValue", self.row().message),
-        }
+        let code = match self {
+            Error::Api(failure) => return (failure.code(), failure.message()),
+            Error::Response { .. } => "InvalidResponse",
+            Error::Runtime(_) => "ClientFailure",
+            _ => "InvalidParameterValue",
+        };
+        let row = self.row();
+        let message = match row.detail {
+            Some(detail) => format!("{}. {detail}", row.message),
+            None => row.message,
+        };
+        (code, message)
     }
 }
 

@@ -33,9 +33,9 @@ use std::time::{Duration, Instant};
 use traffic::Traffic;
 
 /// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
-const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait before any attempt.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -90,7 +90,7 @@ pub struct Patience {
     pub request_timeout: Duration,
     /// Most attempts after the first.
     pub max_retries: u32,
-    /// Time after the first attempt's start in which further ones start.
+    /// Time, in attempts and the waits between them, after which there is no further one.
     pub retry_timeout: Duration,
 }
 
@@ -215,10 +215,10 @@ impl Client {
         traffic: &Arc<Traffic>,
     ) -> Result<InvokeResponse, Error> {
         let mut retries = 0;
-        let mut start = None;
+        let mut spent = Duration::ZERO;
         loop {
             let attempt = traffic.admit().await;
-            let start = *start.get_or_insert_with(Instant::now);
+            let start = Instant::now();
             let sent = request.payload.as_ref().map_or(0, Vec::len);
             (traffic.counters.bytes_out).fetch_add(sent as u64, Ordering::Relaxed);
             let failure = match self.attempt(request, patience.request_timeout).await {
@@ -235,10 +235,8 @@ impl Client {
             let did_not_run = matches!(failure.cause, Cause::Throttled | Cause::Connect);
             let longest = FIRST_BACKOFF.saturating_mul(1 << retries.min(16));
             let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
-            if !did_not_run
-                || retries == patience.max_retries
-                || start.elapsed() + pause > patience.retry_timeout
-            {
+            spent += start.elapsed() + pause;
+            if !did_not_run || retries == patience.max_retries || spent > patience.retry_timeout {
                 return Err(Error::Api(failure));
             }
             tokio::time::sleep(pause).await;

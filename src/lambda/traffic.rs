@@ -1,14 +1,11 @@
 //! How many attempts at invocations of one scan go out at once, and what has been counted of them.
 //!
-//! Lambda answers 429 where a function has no capacity left. Then half as many attempts are let out, and each success
-//! lets out a little more again, up to the scan's limit. What waits here has not been sent.
+//! Lambda answers 429 where a function has no capacity left. Then half as many attempts are let out, and once so many
+//! have succeeded one more, up to the scan's limit. What waits here has not been sent.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
-
-/// How much one success adds to the attempts that are let out: four successes are one more.
-const RECOVERY: f64 = 0.25;
 
 /// The attempts of one scan.
 pub struct Traffic {
@@ -100,13 +97,15 @@ impl Attempt {
         if width.cuts == self.cuts {
             width.target = (width.target / 2.0).max(1.0);
             width.cuts += 1;
+            let too_many = width.issued.saturating_sub(width.target as usize);
+            width.issued -= self.traffic.gate.forget_permits(too_many);
         }
     }
 
     /// Lambda had capacity.
     pub fn succeeded(self) {
         let mut width = self.traffic.width();
-        width.target = (width.target + RECOVERY).min(self.traffic.most);
+        width.target = (width.target + 1.0 / width.target).min(self.traffic.most);
     }
 }
 
@@ -116,12 +115,11 @@ impl Drop for Attempt {
         traffic.counters.in_flight.fetch_sub(1, Relaxed);
         let mut width = traffic.width();
         let target = width.target as usize;
-        // This attempt's own permit comes back first, and then goes the way of all that are too many.
-        traffic.gate.add_permits(1);
+        // A permit that is given back goes to whoever waits, so one that is too many is not given back.
         if width.issued > target {
-            width.issued -= traffic.gate.forget_permits(width.issued - target);
+            width.issued -= 1;
         } else {
-            traffic.gate.add_permits(target - width.issued);
+            traffic.gate.add_permits(1 + target - width.issued);
             width.issued = target;
         }
     }
@@ -167,6 +165,32 @@ mod tests {
             assert_eq!(traffic.counters.throttles.load(Relaxed), 10);
             assert_eq!(traffic.counters.most_in_flight.load(Relaxed), 8);
         });
+    }
+
+    #[test]
+    fn room_shrinks_although_others_wait() {
+        run(async {
+            let traffic = Traffic::new(4);
+            let attempts = admit(&traffic, 4).await;
+            let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(traffic.admit())).collect();
+            for one in &mut waiting {
+                assert!(poll(one).is_pending());
+            }
+            attempts.into_iter().for_each(Attempt::throttled);
+            let mut admitted = Vec::new();
+            for one in &mut waiting {
+                if let std::task::Poll::Ready(attempt) = poll(one) {
+                    admitted.push(attempt);
+                }
+            }
+            assert_eq!(admitted.len(), 2);
+        });
+    }
+
+    fn poll<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> std::task::Poll<T> {
+        future
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 
     #[test]

@@ -129,6 +129,10 @@ pub unsafe extern "C-unwind" fn exec_foreign_insert(
         let done = insert.insert(slot);
         if done.is_err() {
             insert.flights.clear();
+            if let Some(ahead) = insert.ahead.as_mut() {
+                ahead.forget();
+            }
+            insert.abandon();
         }
         done.or_report();
         pg_sys::MemoryContextSwitchTo(before);
@@ -145,8 +149,9 @@ pub unsafe extern "C-unwind" fn end_foreign_modify(
     estate: *mut pg_sys::EState,
     relation: *mut pg_sys::ResultRelInfo,
 ) {
+    let _ = estate;
     // SAFETY: as below.
-    unsafe { end_foreign_insert(estate, relation) };
+    unsafe { end(relation) };
 }
 
 /// Callback: ends a COPY.
@@ -158,7 +163,12 @@ pub unsafe extern "C-unwind" fn end_foreign_insert(
     _estate: *mut pg_sys::EState,
     relation: *mut pg_sys::ResultRelInfo,
 ) {
-    // SAFETY: as above, except that EXPLAIN began nothing.
+    // SAFETY: as below.
+    unsafe { end(relation) };
+}
+
+unsafe fn end(relation: *mut pg_sys::ResultRelInfo) {
+    // SAFETY: `ri_FdwState` is the Insert that was begun, except that EXPLAIN began nothing.
     unsafe {
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut() {
             insert.settle().or_report();
@@ -183,8 +193,8 @@ impl Insert {
                 return Ok(());
             };
             dispatch.announce(None)?;
-            let inputs = inserted::inputs(&self.layout, &dispatch.config.fixed, slot)?;
-            let flight = match InvokeRequest::new(inputs) {
+            let inputs = inserted::inputs(&self.layout, &dispatch.config.fixed, slot);
+            let flight = match inputs.and_then(InvokeRequest::new) {
                 Ok(request) => dispatch.start(self.table, request)?,
                 Err(error) => dispatch.refuse(error),
             };
@@ -302,13 +312,23 @@ impl Invoker for Insert {
                 Some(dispatch) => Ok(dispatch),
                 none => {
                     let mut config = Config::read(self.table, self.user)?;
-                    if !returns {
+                    if (*self.relation).ri_projectReturning.is_null() && self.ahead.is_null() {
                         // Nobody would see the row that tells of the failure.
                         config.on_error = OnError::Raise;
                     }
                     Ok(none.insert(Dispatch::new(config, self.estate, node, returns)))
                 }
             }
+        }
+    }
+
+    unsafe fn is_substituted(&self) -> bool {
+        false
+    }
+
+    fn abandon(&self) {
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.abandon();
         }
     }
 

@@ -38,15 +38,15 @@ pub unsafe extern "C-unwind" fn plan_foreign_modify(
     }
 }
 
-/// Whether a trigger may change a row before it is inserted.
+/// Whether a row is changed before it is inserted: by a trigger, or by generated columns.
 unsafe fn changes_rows(table: pg_sys::Oid) -> bool {
     // SAFETY: the planner holds a lock on the table.
     unsafe {
         let open = pg_sys::table_open(table, pg_sys::NoLock as _);
-        let changes = (*open)
-            .trigdesc
-            .as_ref()
-            .is_some_and(|triggers| triggers.trig_insert_before_row);
+        let triggers = (*open).trigdesc.as_ref();
+        let constraints = (*(*open).rd_att).constr.as_ref();
+        let changes = triggers.is_some_and(|triggers| triggers.trig_insert_before_row)
+            || constraints.is_some_and(|constraints| constraints.has_generated_stored);
         pg_sys::table_close(open, pg_sys::NoLock as _);
         changes
     }

@@ -203,8 +203,8 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
         let filters = clauses(&bound.filters);
         let param_info = (*best_path).path.param_info;
         if !param_info.is_null() {
-            for info in paths::conditions(baserel, (*param_info).ppi_req_outer) {
-                expressions = pg_sys::lappend(expressions, (*info).clause.cast());
+            for clause in paths::conditions(root, baserel, (*param_info).ppi_req_outer) {
+                expressions = pg_sys::lappend(expressions, clause.cast());
             }
         }
         let mut private = pg_sys::lappend(nil, bindings.cast());

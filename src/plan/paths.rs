@@ -204,14 +204,51 @@ unsafe fn outer_join_keeps(
 /// # Safety
 /// `baserel` and `outer` are the planner's.
 pub unsafe fn conditions(
+    root: *mut pg_sys::PlannerInfo,
     baserel: *mut pg_sys::RelOptInfo,
     outer: pg_sys::Relids,
-) -> Vec<*mut pg_sys::RestrictInfo> {
+) -> Vec<*mut pg_sys::Node> {
     // SAFETY: the planner's structures.
     unsafe {
         outer_conditions(baserel)
-            .filter(|info| pg_sys::bms_is_subset((**info).clause_relids, outer))
+            .map(|info| (*info).clause.cast())
+            .map(|clause| match (*baserel).reloptkind {
+                pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL => of_partitions(root, clause, outer),
+                _ => clause,
+            })
+            .filter(|clause| pg_sys::bms_is_subset(compat::pull_varnos(root, *clause), outer))
             .collect()
+    }
+}
+
+/// A clause about partitioned tables as one about their partitions in `outer`: where partitions are joined, a scan's own
+/// join clauses still speak of the others' parents.
+unsafe fn of_partitions(
+    root: *mut pg_sys::PlannerInfo,
+    clause: *mut pg_sys::Node,
+    outer: pg_sys::Relids,
+) -> *mut pg_sys::Node {
+    // SAFETY: the array has a place for each relation, null where that is no partition; none is there without partitions.
+    unsafe {
+        let mut clause = clause;
+        let mut member = pg_sys::bms_next_member(outer, -1);
+        while member >= 0 {
+            let mut steps = Vec::new();
+            let mut place = member as usize;
+            while !(*root).append_rel_array.is_null() {
+                let step = *(*root).append_rel_array.add(place);
+                if step.is_null() {
+                    break;
+                }
+                steps.push(step);
+                place = (*step).parent_relid as usize;
+            }
+            for mut step in steps.into_iter().rev() {
+                clause = pg_sys::adjust_appendrel_attrs(root, clause, 1, &mut step);
+            }
+            member = pg_sys::bms_next_member(outer, member);
+        }
+        clause
     }
 }
 

@@ -29,6 +29,15 @@ pub unsafe fn integers(list: *mut pg_sys::List) -> impl Iterator<Item = i32> {
     unsafe { cells(list) }.map(|cell| unsafe { (*cell).int_value })
 }
 
+/// Changes one number of a list of integers.
+///
+/// # Safety
+/// `list` is a list of integers with that place.
+pub unsafe fn set_integer(list: *mut pg_sys::List, place: usize, number: i32) {
+    // SAFETY: see above.
+    unsafe { (*(*list).elements.add(place)).int_value = number };
+}
+
 /// A list of pointers.
 pub fn list<T>(pointers: &[*mut T]) -> *mut pg_sys::List {
     pointers

@@ -28,6 +28,8 @@ pub struct Batch {
     fixed: Inputs,
     /// How many combinations of values there are.
     combinations: u64,
+    /// Why its one combination can't be invoked.
+    refused: Option<Error>,
     /// How many of them were started.
     started: u64,
     /// The combination that the next row is made of.
@@ -44,6 +46,7 @@ impl Batch {
             lists,
             fixed,
             combinations,
+            refused: None,
             started: 0,
             next: 0,
             kept: Vec::new(),
@@ -100,6 +103,13 @@ impl Batch {
         Batch::of(inputs, Vec::new(), 1)
     }
 
+    /// One invocation that can't be made.
+    pub fn refused(error: Error) -> Batch {
+        let mut batch = Batch::single(Inputs::default());
+        batch.refused = Some(error);
+        batch
+    }
+
     /// How many invocations it is.
     pub fn combinations(&self) -> u64 {
         self.combinations
@@ -117,6 +127,10 @@ impl Batch {
 
     /// Starts what may be started, until the next outcome is there.
     pub fn fill(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
+        dispatch.tell();
+        if self.next < self.kept.len() as u64 {
+            return Ok(());
+        }
         while self.can_start() && dispatch.may_start(self.untaken()) {
             self.start(table, dispatch)?;
             if self.outcome()?.is_some() {
@@ -133,7 +147,11 @@ impl Batch {
 
     /// Starts the next combination.
     pub fn start(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
-        let flight = match InvokeRequest::new(self.inputs(self.started)) {
+        let request = match self.refused.take() {
+            Some(error) => Err(error),
+            None => InvokeRequest::new(self.inputs(self.started)),
+        };
+        let flight = match request {
             Ok(request) => dispatch.start(table, request)?,
             Err(error) => dispatch.refuse(error),
         };

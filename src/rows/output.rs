@@ -17,7 +17,7 @@ const MAX_ERROR_PAYLOAD: usize = 8192;
 /// What a failure's columns say.
 struct Failure {
     code: String,
-    message: String,
+    message: Option<String>,
 }
 
 /// What Lambda's runtimes put into the payload when a function fails.
@@ -58,6 +58,10 @@ pub fn write(
     {
         return Err(error);
     }
+    // That is a mistake of the statement's, and not of a row's.
+    if let Err(error @ Error::OutputColumn { .. }) = &outcome.result {
+        return Err(error.clone());
+    }
     let mut failure = failure(outcome);
     let response = outcome.result.as_ref().ok();
     // The response comes first: whether its column can hold it decides on the others.
@@ -65,12 +69,16 @@ pub fn write(
         (writers.iter_mut()).partition(|writer| writer.attribute.column == Column::Response);
     for writer in first {
         let payload = response.and_then(|response| response.payload.as_deref());
-        let datum = match writer.write_or_null(payload) {
+        let written = match (payload, on_error) {
+            (Some(payload), OnError::Return) => writer.try_write(payload).map(Some),
+            _ => writer.write_or_null(payload),
+        };
+        let datum = match written {
             Err(error) if on_error == OnError::Return => {
                 let (code, message) = error.as_columns();
                 failure.get_or_insert(Failure {
                     code: code.to_owned(),
-                    message,
+                    message: Some(message),
                 });
                 None
             }
@@ -86,7 +94,10 @@ pub fn write(
                 writer.write_or_null(failure.as_ref().map(|failure| failure.code.as_bytes()))?
             }
             (Column::ErrorMessage, _) => {
-                writer.write_or_null(failure.as_ref().map(|failure| failure.message.as_bytes()))?
+                let message = failure
+                    .as_ref()
+                    .and_then(|failure| failure.message.as_deref());
+                writer.write_or_null(message.map(str::as_bytes))?
             }
             (Column::Log, Some(response)) => {
                 writer.write_or_null(decoded_log(response).as_deref().map(str::as_bytes))?
@@ -133,22 +144,21 @@ fn failure(outcome: &Outcome) -> Option<Failure> {
             let (code, message) = error.as_columns();
             return Some(Failure {
                 code: code.to_owned(),
-                message: message.replace('\0', "?"),
+                message: Some(message.replace('\0', "?")),
             });
         }
     };
     let function_error = response.function_error.clone()?;
     let payload = response.payload.as_deref().unwrap_or_default();
     let thrown: Thrown = serde_json::from_slice(payload).unwrap_or_default();
-    let message = thrown
-        .error_message
-        .unwrap_or_else(|| quotable(&String::from_utf8_lossy(payload)));
+    let text = || quotable(&String::from_utf8_lossy(payload));
+    let message = (thrown.error_message).or_else(|| (!payload.is_empty()).then(text));
     Some(Failure {
         code: thrown
             .error_type
             .unwrap_or(function_error)
             .replace('\0', "?"),
-        message: message.replace('\0', "?"),
+        message: message.map(|message| message.replace('\0', "?")),
     })
 }
 

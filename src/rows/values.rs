@@ -76,6 +76,7 @@ impl<'a> Set<'a> {
             by_hash: HashMap::new(),
         };
         for value in values {
+            pgrx::check_for_interrupts!();
             let hash = comparer.hash(&value);
             if !set.has(hash, &value) {
                 set.by_hash.entry(hash).or_default().push(set.values.len());

@@ -61,15 +61,18 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
     // SAFETY: the Append has made a set of events, in which each branch has a place.
     unsafe {
         let scan = scan_of((*request).requestee);
-        // What came while another branch answered the door has to be heard now.
-        let ready = poll(scan, request).or_report();
+        // What came while another branch answered the door has to be handed on now, before the Append waits. It does not
+        // look for that, so a branch that waits has to be heard at once.
+        if poll(scan, request).or_report() {
+            answer(request).or_report();
+            pg_sys::ffi::pg_guard_ffi_boundary(|| ExecAsyncResponse(request));
+            backend::ring().or_report();
+            return;
+        }
         let door = match &mut (*scan).door {
             Some(door) => door,
             none => none.insert(backend::another_door().or_report()),
         };
-        if ready {
-            backend::ring().or_report();
-        }
         let append = (*request).requestor.cast::<pg_sys::AppendState>();
         pg_sys::AddWaitEventToSet(
             (*append).as_eventset,
@@ -79,6 +82,11 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
             request.cast(),
         );
     }
+}
+
+unsafe extern "C-unwind" {
+    /// Hands an answer to the node that asked (execAsync.h).
+    fn ExecAsyncResponse(request: *mut pg_sys::AsyncRequest);
 }
 
 /// Gives the Append its row if that is there, as ExecAsyncRequestDone and ExecAsyncRequestPending do.
@@ -107,25 +115,28 @@ unsafe fn poll(scan: *mut Scan, request: *mut pg_sys::AsyncRequest) -> Result<bo
         let ready = scan.poll(|| others_are_asked(request));
         pg_sys::MemoryContextSwitchTo(before);
         if ready.is_err() {
-            scan.forget();
+            scan.fail();
         }
         ready
     }
 }
 
-/// Whether another branch of ours is about to give a row.
+/// Whether another branch is about to give a row: one that PostgreSQL runs itself, or one of ours.
 unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
     // SAFETY: the Append has a place for each branch, null for those that are not asynchronous.
     unsafe {
         let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
-        (0..append.as_nplans.max(0) as usize).any(|place| {
-            let other = *append.as_asyncrequests.add(place);
-            !other.is_null()
-                && other != request
-                && (*other).callback_pending
-                && is_ours((*other).requestee)
-                && (*scan_of((*other).requestee)).is_awaited()
-        })
+        !append.as_syncdone
+            || append.as_nasyncresults > 0
+            || !pg_sys::bms_is_empty(append.as_needrequest)
+            || (0..append.as_nplans.max(0) as usize).any(|place| {
+                let other = *append.as_asyncrequests.add(place);
+                !other.is_null()
+                    && other != request
+                    && (*other).callback_pending
+                    && is_ours((*other).requestee)
+                    && (*scan_of((*other).requestee)).is_awaited()
+            })
     }
 }
 

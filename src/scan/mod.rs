@@ -132,7 +132,7 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
         let found = scan.next(slot);
         if found.is_err() {
             // What is in flight is dropped now and not when the transaction ends.
-            scan.forget();
+            scan.fail();
         }
         if found.or_report() {
             slot
@@ -153,6 +153,12 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let changed = scan.parameters.overlap((*node).ss.ps.chgParam);
         let whole = (scan.batch.as_mut()).is_none_or(|batch| batch.start_over());
+        scan.asked = false;
+        if let Some(dispatch) = &mut scan.dispatch
+            && scan.ahead.is_null()
+        {
+            dispatch.pace.start_over();
+        }
         if changed || !whole {
             scan.forget();
         }
@@ -280,8 +286,8 @@ impl Scan {
         let Some(dispatch) = &mut self.dispatch else {
             return Ok(None);
         };
+        batch.fill(self.table, dispatch)?;
         loop {
-            batch.fill(self.table, dispatch)?;
             if batch.is_over() {
                 return Ok(None);
             }
@@ -289,6 +295,10 @@ impl Scan {
                 return Ok(Some(batch.take(outcome, !dispatch.pace.is_once())));
             }
             dispatch.wait()?;
+            // What has come is handed on before more is started.
+            if batch.outcome()?.is_none() {
+                batch.fill(self.table, dispatch)?;
+            }
         }
     }
 
@@ -325,12 +335,21 @@ impl Scan {
         }
     }
 
+    fn fail(&mut self) {
+        self.forget();
+        // SAFETY: the node that reads ahead lives as long as the scan.
+        if let Some(ahead) = unsafe { self.ahead.as_mut() } {
+            ahead.forget();
+        }
+        self.abandon();
+    }
+
     fn forget(&mut self) {
         self.batch = None;
         if let Some(dispatch) = &mut self.dispatch
             && self.ahead.is_null()
         {
-            dispatch.pace.start_over();
+            dispatch.start_over();
         }
         // SAFETY: nothing else points into the scan's own context.
         unsafe { pg_sys::MemoryContextReset(self.batch_context) };
@@ -352,6 +371,26 @@ impl Invoker for Scan {
                     Ok(none.insert(Dispatch::new(config, estate, node, reads_response)))
                 }
             }
+        }
+    }
+
+    unsafe fn is_substituted(&self) -> bool {
+        // SAFETY: the node has a plan and a query. While rows are rechecked, each place of the range table has a slot or a
+        // row mark if its rows are there.
+        unsafe {
+            let epq = (*(*self.node).ss.ps.state).es_epq_active;
+            let plan = (*self.node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+            let place = (*plan).scan.scanrelid as usize - 1;
+            epq.as_ref().is_some_and(|epq| {
+                !(*epq.relsubs_slot.add(place)).is_null()
+                    || !(*epq.relsubs_rowmark.add(place)).is_null()
+            })
+        }
+    }
+
+    fn abandon(&self) {
+        if let Some(dispatch) = &self.dispatch {
+            dispatch.abandon();
         }
     }
 

@@ -24,7 +24,7 @@ impl Parameters {
     /// `expression` is null or of the query's plan.
     pub unsafe fn add(&mut self, expression: *mut pg_sys::Node) {
         // SAFETY: see above.
-        unsafe { collect(expression, (&raw mut *self).cast()) };
+        unsafe { visit(expression, (&raw mut *self).cast()) };
     }
 
     /// Whether one of them is in a set.
@@ -42,6 +42,11 @@ unsafe extern "C-unwind" fn collect(
     node: *mut pg_sys::Node,
     parameters: *mut std::ffi::c_void,
 ) -> bool {
+    // SAFETY: as below.
+    unsafe { visit(node, parameters) }
+}
+
+unsafe fn visit(node: *mut pg_sys::Node, parameters: *mut std::ffi::c_void) -> bool {
     if node.is_null() {
         return false;
     }

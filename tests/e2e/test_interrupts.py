@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 import tables
-from scripted import EXAMPLE_KEYS, URL, functions, invoke, wait_for_invocations, wait_until
+from scripted import EXAMPLE_KEYS, URL, counter, functions, invoke, wait_for_invocations, wait_until
 from tables import failure
 
 HANGING_ROLE = "arn:aws:iam::123456789012:role/hang"
@@ -25,13 +25,18 @@ def patient(session):
     return session
 
 
-@contextlib.contextmanager
 def waiting(session, function="hang"):
     """Runs an invocation in the background, and goes on once the endpoint has it."""
+    return running(session, 1, invoke, session, function)
+
+
+@contextlib.contextmanager
+def running(session, invocations, call, *arguments):
+    """Runs something in the background, and goes on once the endpoint has so many invocations."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        statement = pool.submit(invoke, session, function)
+        statement = pool.submit(call, *arguments)
         try:
-            wait_for_invocations(1)
+            wait_for_invocations(invocations)
             yield statement
         finally:
             # For a test that failed before it ended the statement.
@@ -155,6 +160,182 @@ def test_waiting_uses_no_cpu(patient, endpoint, function):
         before = ticks(pid_of(patient))
         time.sleep(1)
         assert ticks(pid_of(patient)) - before < 5
+
+
+# Many invocations at once: of a hundred values the first sixty-four are in flight
+
+LIST = "SELECT count(response) FROM {} WHERE payload = ANY (ARRAY(SELECT generate_series(1, 100)::text))"
+JOIN = "SELECT count(response) FROM generate_series(1, 100) AS i JOIN {} ON payload = i::text"
+forms = pytest.mark.parametrize("form", [LIST, JOIN], ids=["list", "join"])
+
+
+@pytest.fixture
+def sets(patient):
+    """A patient session with a table for each function."""
+    for name, function, others in [
+        ("hanging", "hang", ""),
+        ("hanging_rows", "hang", ", on_error 'return'"),
+        ("hanging_once", "hang", ", deduplicate 'true'"),
+        ("throttled", "throttle", ", max_retries '100'"),
+        ("told", "told", ""),
+        ("slow", "accept-100", ""),
+        ("echoing", "echo", ""),
+    ]:
+        patient.execute(
+            f"CREATE FOREIGN TABLE IF NOT EXISTS {name} (payload text, response text) SERVER aws_lambda"
+            f" OPTIONS (function_name '{function}'{others})"
+        )
+    return patient
+
+
+def connections():
+    """How many connections to the endpoint its clients have."""
+    remote = f"0100007F:{int(os.environ['ENDPOINT_PORT']):04X}"
+    fields = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines())
+    # 01 is ESTABLISHED.
+    return sum(field[2:4] == [remote, "01"] for field in fields)
+
+
+def assert_dropped(invocations):
+    """Nothing is in flight any more, and nothing is sent again."""
+    wait_until(lambda: connections() == 0, seconds=2)
+    time.sleep(0.2)
+    assert (counter("invocations"), connections()) == (invocations, 0)
+
+
+def assert_usable(session):
+    for form in (LIST, JOIN):
+        assert session.execute(form.format("echoing")).fetchone() == (100,)
+
+
+@pytest.mark.parametrize("form, table", [
+    (LIST, "hanging"), (JOIN, "hanging"), (LIST, "hanging_once"), (JOIN, "hanging_rows"),
+], ids=["list", "join", "deduplicated list", "join that returns errors"])  # fmt: skip
+def test_cancel_many(sets, connect, endpoint, form, table):
+    """The statement ends, also where what fails is a row, and drops all of it."""
+    other = connect()
+    with running(sets, 64, sets.execute, form.format(table)) as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(sets)])
+        assert error_within_2_s(statement, since).sqlstate == "57014"
+    assert_dropped(64)
+    assert_usable(sets)
+
+
+@forms
+def test_cancel_while_throttled(sets, connect, endpoint, form):
+    """Sixty-four wait for their next attempt or for their turn."""
+    other = connect()
+    with running(sets, 128, sets.execute, form.format("throttled")) as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(sets)])
+        assert error_within_2_s(statement, since).sqlstate == "57014"
+    time.sleep(0.1)
+    attempts = counter("invocations")
+    time.sleep(0.3)
+    assert counter("invocations") == counter("throttled") == attempts
+    assert_usable(sets)
+
+
+@forms
+def test_statement_timeout_of_many(sets, endpoint, form):
+    sets.execute("SET statement_timeout = '300ms'")
+    since = time.monotonic()
+    error = failure(sets.execute, form.format("hanging"))
+    assert error.sqlstate == "57014" and 0.25 < time.monotonic() - since < 2.3
+    sets.execute("RESET statement_timeout")
+    assert_dropped(64)
+    assert_usable(sets)
+
+
+@pytest.mark.parametrize("form, table", [(LIST, "throttled"), (JOIN, "hanging")], ids=["throttled list", "join"])
+def test_terminate_many(sets, connect, endpoint, form, table):
+    other, pid = connect(), pid_of(sets)
+    with running(sets, 64, sets.execute, form.format(table)) as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        assert error_within_2_s(statement, since).sqlstate == "57P01"
+    wait_until(lambda: not is_running(pid), seconds=2)
+    assert_dropped(counter("invocations"))
+
+
+def test_client_of_many_goes_away(sets, endpoint):
+    sets.execute("SET client_connection_check_interval = '200ms'")
+    pid = pid_of(sets)
+    sets.pgconn.send_query(JOIN.format("hanging").encode())
+    wait_for_invocations(64)
+    sets.close()
+    wait_until(lambda: not is_running(pid), seconds=2)
+    assert_dropped(64)
+
+
+@pytest.mark.parametrize("query", [
+    "SELECT response FROM told WHERE payload = ANY (ARRAY({}))",
+    "SELECT response FROM ({} OFFSET 0) AS orders JOIN told USING (payload)",
+], ids=["list", "join"])  # fmt: skip
+def test_cancel_a_cursor(sets, connect, endpoint, query):
+    """The rows before are there, and after the cancelled FETCH the transaction can only be rolled back."""
+    other = connect()
+    orders = """SELECT format('{"as": "%s", "n": %s}', CASE i WHEN 1 THEN 'number' ELSE 'hang' END, i) AS payload
+        FROM generate_series(1, 100) AS i"""
+    sets.execute("BEGIN")
+    sets.execute("DECLARE c CURSOR FOR " + query.format(orders))
+    assert sets.execute("FETCH 1 FROM c").fetchall() == [("1.0000000000000000001",)]
+    before = counter("invocations")
+    with running(sets, before + 1, sets.execute, "FETCH ALL FROM c") as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(sets)])
+        assert error_within_2_s(statement, since).sqlstate == "57014"
+    assert failure(sets.execute, "FETCH 1 FROM c").sqlstate == "25P02"
+    sets.execute("ROLLBACK")
+    assert_usable(sets)
+
+
+@forms
+def test_cancel_that_a_function_catches(sets, connect, endpoint, form):
+    """The statement goes on, and what was in flight is no longer while it does."""
+    other = connect()
+    sets.execute(
+        f"""
+        CREATE OR REPLACE FUNCTION catching() RETURNS bigint LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM * FROM ({form.format("hanging")}) AS q;
+            RETURN NULL;
+        EXCEPTION WHEN query_canceled THEN
+            RETURN ({form.format("slow")});
+        END $$
+        """
+    )
+    with running(sets, 64, sets.execute, "SELECT catching()") as statement:
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(sets)])
+        assert statement.result(timeout=10).fetchone() == (100,)
+    assert (counter("invocations"), counter("most_in_flight")) == (164, 64)
+    assert_usable(sets)
+
+
+def test_cancel_many_again_and_again(sets, connect, endpoint):
+    """Nothing is left behind: no thread, no file and no connection."""
+    other, pid = connect(), pid_of(sets)
+    assert_usable(sets)
+    files = None
+    for turn in range(6):
+        endpoint.reset()
+        with running(sets, 64, sets.execute, (LIST, JOIN)[turn % 2].format("hanging")) as statement:
+            other.execute("SELECT pg_cancel_backend(%s)", [pid])
+            assert statement.exception(timeout=10).sqlstate == "57014"
+        wait_until(lambda: connections() == 0, seconds=2)
+        files = files or len(os.listdir(f"/proc/{pid}/fd"))
+    assert len(os.listdir(f"/proc/{pid}/fd")) <= files
+    assert len(threads(pid)) == 2
+    assert_usable(sets)
+
+
+def test_waiting_for_many_uses_no_cpu(sets, endpoint):
+    with running(sets, 64, sets.execute, JOIN.format("hanging")):
+        time.sleep(0.2)
+        before = ticks(pid_of(sets))
+        time.sleep(0.5)
+        assert ticks(pid_of(sets)) - before < 5
 
 
 def ticks(pid):

@@ -33,12 +33,17 @@ FROM (VALUES
     (3, 'endpoint_url', ''), (4, 'endpoint_url', '127.0.0.1:80'), (5, 'endpoint_url', 'ftp://host'), (6, 'endpoint_url', 'http://user:password@host'),
     (7, 'endpoint_url', 'http://host?x=y'), (8, 'endpoint_url', E'http://host\nX: y'), (9, 'sts_endpoint_url', 'sts'),
     (10, 'connect_timeout_ms', '0'), (11, 'connect_timeout_ms', '900001'), (12, 'connect_timeout_ms', '1s'), (13, 'request_timeout_ms', '-1'), (14, 'request_timeout_ms', ''),
-    (15, 'profile', ''), (16, 'role_arn', 'lambda-role'), (17, 'external_id', 'a b'), (18, 'use_fips', 'perhaps'), (19, 'use_dualstack', '')
+    (15, 'profile', ''), (16, 'role_arn', 'lambda-role'), (17, 'external_id', 'a b'), (18, 'use_fips', 'perhaps'), (19, 'use_dualstack', ''),
+    (20, 'max_concurrency', '0'), (21, 'max_concurrency', '1001'), (22, 'max_invocations', '-1'), (23, 'max_invocations', '2147483648'), (24, 'max_invocations', 'none'),
+    (25, 'max_retries', '-1'), (26, 'max_retries', '101'), (27, 'max_retries', '2.5'), (28, 'retry_timeout_ms', '0'), (29, 'retry_timeout_ms', '900001'), (30, 'retry_timeout_ms', '20s'),
+    (31, 'async_capable', 'perhaps'), (32, 'deduplicate', 'true'), (33, 'on_error', 'return'), (34, 'progress_interval', '1')
 ) AS o (place, name, value), endpoint.error_of(format('ALTER SERVER s OPTIONS (ADD %I %L)', name, value)) AS e ORDER BY place;
 SELECT o.name, o.value, e.sqlstate, e.message, e.detail, e.hint
 FROM (VALUES
     (1, 'function_name', ''), (2, 'function_name', 'a b'), (3, 'function_name', repeat('f', 65)), (4, 'region', 'here'),
-    (5, 'qualifier', 'a.b'), (6, 'invocation_type', 'event'), (7, 'log_type', 'tail')
+    (5, 'qualifier', 'a.b'), (6, 'invocation_type', 'event'), (7, 'log_type', 'tail'),
+    (8, 'max_concurrency', ''), (9, 'max_invocations', '-1'), (10, 'max_retries', '101'), (11, 'retry_timeout_ms', '0'), (12, 'async_capable', ''),
+    (13, 'deduplicate', 'perhaps'), (14, 'deduplicate', ''), (15, 'on_error', 'Return'), (16, 'on_error', 'ignore'), (17, 'on_error', ''), (18, 'connect_timeout_ms', '1000')
 ) AS o (place, name, value), endpoint.error_of(format('CREATE FOREIGN TABLE t () SERVER s OPTIONS (%I %L)', name, value)) AS e ORDER BY place;
 SELECT o.name, e.*
 FROM (VALUES (1, 'access_key_id', ''), (2, 'secret_access_key', 'hunter 2'), (3, 'session_token', E'hunter2\r\nX: y'), (4, 'secret_access_key', 'hünter2')
@@ -52,10 +57,13 @@ CREATE FOREIGN TABLE t (function_name text) SERVER s OPTIONS (secret_access_key 
 
 CREATE SERVER full_server FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (
     region 'us-gov-west-1', endpoint_url 'https://vpce-1.lambda.us-gov-west-1.vpce.amazonaws.com', sts_endpoint_url 'http://127.0.0.1:1/', connect_timeout_ms '1', request_timeout_ms '900000',
-    profile 'default', role_arn 'arn:aws-us-gov:iam::123456789012:role/path/name', external_id 'x', use_fips 'true', use_dualstack 'off');
+    profile 'default', role_arn 'arn:aws-us-gov:iam::123456789012:role/path/name', external_id 'x', use_fips 'true', use_dualstack 'off',
+    max_concurrency '1', max_invocations '0', max_retries '0', retry_timeout_ms '1', async_capable 'false');
 CREATE USER MAPPING FOR CURRENT_USER SERVER full_server OPTIONS (access_key_id 'AKIDEXAMPLE', secret_access_key 'x', session_token 'y');
 CREATE FOREIGN TABLE full_table (payload jsonb) SERVER full_server OPTIONS (
-    function_name 'arn:aws:lambda:us-east-1:123456789012:function:f', region 'us-east-1', qualifier '$LATEST', invocation_type 'DryRun', log_type 'Tail');
+    function_name 'arn:aws:lambda:us-east-1:123456789012:function:f', region 'us-east-1', qualifier '$LATEST', invocation_type 'DryRun', log_type 'Tail',
+    max_concurrency '1000', max_invocations '2147483647', max_retries '100', retry_timeout_ms '900000', async_capable 'on', deduplicate 'yes', on_error 'return');
+ALTER FOREIGN TABLE full_table OPTIONS (SET deduplicate '0', SET on_error 'raise');
 DROP SERVER full_server CASCADE;
 
 -- The region: call or clause, then table, then server, then setting
@@ -109,7 +117,7 @@ DROP FOREIGN TABLE contradicting;
 
 -- Endpoint and time-outs: server, then setting
 
-ALTER FOREIGN TABLE describe OPTIONS (DROP function_name);
+ALTER FOREIGN TABLE describe OPTIONS (DROP function_name, ADD max_retries '0');
 SET aws_lambda.endpoint_override = 'http://127.0.0.1:1';
 SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM describe WHERE function_name = 'echo' AND payload = '{}'$$);
 ALTER SERVER s OPTIONS (ADD endpoint_url :'url');
@@ -121,6 +129,28 @@ ALTER SERVER s OPTIONS (SET request_timeout_ms '10000');
 SET aws_lambda.request_timeout_ms = 1;
 SELECT response FROM describe WHERE function_name = 'sleep-300' AND payload = '{}';
 RESET aws_lambda.request_timeout_ms;
+
+-- Retries: table, then server, and five if neither says. Without any, throttled is failed.
+
+ALTER FOREIGN TABLE describe OPTIONS (DROP max_retries);
+SELECT endpoint.reset();
+SELECT response FROM describe WHERE function_name = 'throttle-2' AND payload = '1';
+SELECT endpoint.made();
+ALTER SERVER s OPTIONS (ADD max_retries '1');
+SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM describe WHERE function_name = 'throttle-2' AND payload = '1'$$);
+SELECT endpoint.made();
+ALTER FOREIGN TABLE describe OPTIONS (ADD max_retries '2');
+SELECT response FROM describe WHERE function_name = 'throttle-2' AND payload = '1';
+SELECT endpoint.made();
+ALTER FOREIGN TABLE describe OPTIONS (SET max_retries '0');
+SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM describe WHERE function_name = 'throttle-2' AND payload = '1'$$);
+SELECT endpoint.made();
+ALTER FOREIGN TABLE describe OPTIONS (DROP max_retries, ADD retry_timeout_ms '1');
+-- A pause of which the end is later than that is not made.
+SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM describe WHERE function_name = 'throttle' AND payload = '1'$$);
+SELECT endpoint.made() BETWEEN 1 AND 2 AS once_or_twice;
+ALTER FOREIGN TABLE describe OPTIONS (DROP retry_timeout_ms);
+ALTER SERVER s OPTIONS (DROP max_retries);
 
 -- Keys: the role's mapping, then PUBLIC's, then the machine's; in effect with the next statement
 

@@ -43,7 +43,6 @@ SELECT endpoint.made();
 FETCH 1 FROM c;
 SELECT endpoint.made();
 FETCH 1 FROM c;
-SELECT endpoint.made();
 FETCH ALL FROM c;
 SELECT endpoint.made();
 MOVE BACKWARD ALL FROM c;
@@ -75,7 +74,7 @@ UPDATE made_from SET response = f.response FROM f WHERE f.payload = 'updated ' |
 SELECT * FROM made_from ORDER BY id;
 SELECT endpoint.made();
 
--- A failed statement, and one after it; with one invocation at a time, none is made for what comes after the failure.
+-- A failed statement, and one after it. One invocation at a time is begun when the row before is done with.
 SET aws_lambda.max_concurrency = 1;
 SELECT f.response, 1 / (length(f.response) - 1) FROM f WHERE payload IN ('two', 'x', 'three');
 SELECT endpoint.made();

@@ -32,9 +32,32 @@ SET aws_lambda.request_timeout_ms = '10s';
 SHOW aws_lambda.request_timeout_ms;
 RESET aws_lambda.connect_timeout_ms;
 RESET aws_lambda.request_timeout_ms;
+SET aws_lambda.max_concurrency = 1;
+SET aws_lambda.max_concurrency = 1000;
+SET aws_lambda.max_concurrency = 0;
+SET aws_lambda.max_concurrency = 1001;
+SHOW aws_lambda.max_concurrency;
+RESET aws_lambda.max_concurrency;
+SET aws_lambda.max_invocations = 0;
+SET aws_lambda.max_invocations = 2147483647;
+SET aws_lambda.max_invocations = -1;
+SET aws_lambda.max_invocations = 2147483648;
+SET aws_lambda.max_invocations = 'none';
+SHOW aws_lambda.max_invocations;
+RESET aws_lambda.max_invocations;
+SET aws_lambda.progress_interval = 0;
+SET aws_lambda.progress_interval = '1 d';
+SET aws_lambda.progress_interval = -1;
+SET aws_lambda.progress_interval = 86401;
+SET aws_lambda.progress_interval = 'often';
+SET aws_lambda.progress_interval = '90 s';
+SHOW aws_lambda.progress_interval;
+RESET aws_lambda.progress_interval;
 
--- There are no others
+-- There are no others, and what is an option is none
 SET aws_lambda.request_timeout = 100;
+SET aws_lambda.max_retries = 1;
+SET aws_lambda.on_error = 'return';
 
 -- Malformed: an error before anything is sent. The clause's or server's own value makes them irrelevant.
 

@@ -1,0 +1,91 @@
+"""What a failed statement has started is not sent any more, also while the transaction it was in is still open.
+
+PostgreSQL frees a query's memory late then: at ROLLBACK, or when the block that caught the error ends.
+"""
+
+import time
+
+import psycopg
+import pytest
+
+from scripted import counter
+
+# One that fails or is done, and others that are throttled, and would be tried again for a while.
+FIRST = "jsonb_build_object('as', CASE i WHEN 1 THEN '{first}' ELSE 'throttle' END, 'i', i)"
+STATEMENTS = {
+    "a list": ("unhandled", "SELECT count(response) FROM told WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))"),
+    "a join": ("unhandled", "SELECT count(response) FROM generate_series(1, 8) i JOIN told ON payload = {first}"),
+    "an error above the scan": (
+        "echo",
+        "SELECT sum(1 / ((response->>'i')::int - 1)) FROM told WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))",
+    ),
+    "an error above the join": (
+        "echo",
+        "SELECT sum(1 / ((response->>'i')::int - 1)) FROM generate_series(1, 8) i JOIN told ON payload = {first}",
+    ),
+    "rows that are inserted": ("unhandled", "INSERT INTO told (payload) SELECT {first} FROM generate_series(1, 8) i"),
+}
+
+
+@pytest.fixture
+def told(session, endpoint):
+    session.execute("DROP FOREIGN TABLE IF EXISTS told")
+    session.execute(
+        "CREATE FOREIGN TABLE told (payload jsonb, response jsonb) SERVER aws_lambda"
+        " OPTIONS (function_name 'told', invocation_type 'RequestResponse')"
+    )
+    return session
+
+
+def attempts_settle():
+    """Whether no attempt comes any more. Left alone, each would be tried again ten times in some seconds."""
+    time.sleep(0.1)
+    before = counter("invocations")
+    time.sleep(1.5)
+    return counter("invocations") == before
+
+
+def in_a_function(session, name):
+    first, statement = STATEMENTS[name]
+    statement = statement.replace("{first}", FIRST.replace("{first}", first))
+    session.execute("CREATE OR REPLACE FUNCTION failing() RETURNS void LANGUAGE plpgsql AS $$ BEGIN %s; RETURN; END $$" % (
+        statement.replace("SELECT", "PERFORM", 1) if statement.startswith("SELECT") else statement
+    ))
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_in_an_open_transaction(told, name):
+    in_a_function(told, name)
+    with pytest.raises(psycopg.errors.Error):
+        with told.transaction():
+            try:
+                told.execute("SELECT failing()")
+            finally:
+                assert attempts_settle()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_where_the_error_is_caught(told, name):
+    in_a_function(told, name)
+    told.execute(
+        "CREATE OR REPLACE FUNCTION catching() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
+        " BEGIN PERFORM failing(); EXCEPTION WHEN OTHERS THEN NULL; END;"
+        " PERFORM pg_sleep(0.1); PERFORM set_config('our.count', pg_sleep(1.5)::text, false); RETURN 1; END $$"
+    )
+    assert told.execute("SELECT catching()").fetchone() == (1,)
+    # Each of the eight was tried once, and perhaps once more before the error came.
+    assert counter("invocations") <= 16
+
+
+def test_a_cursor_survives_a_savepoint(told):
+    """What a cursor has started inside a savepoint is its own, and is not dropped when that is rolled back."""
+    with told.transaction():
+        told.execute(
+            "DECLARE c CURSOR FOR SELECT response->>'i' FROM generate_series(1, 6) i JOIN told ON payload = jsonb_build_object('ms', 50, 'i', i)"
+        )
+        assert told.execute("FETCH 1 FROM c").fetchall() == [("1",)]
+        told.execute("SAVEPOINT s")
+        assert told.execute("FETCH 1 FROM c").fetchall() == [("2",)]
+        told.execute("ROLLBACK TO s")
+        assert told.execute("FETCH ALL FROM c").fetchall() == [("3",), ("4",), ("5",), ("6",)]
+    assert counter("invocations") == 6

@@ -1,0 +1,249 @@
+"""INSERT, COPY and an Append can be interrupted with many invocations in flight, and wait without CPU."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import time
+
+import psycopg
+import pytest
+
+from scripted import functions, invoke, wait_for_invocations, wait_until
+from tables import failure
+
+TABLES = """
+    CREATE FOREIGN TABLE hangs (payload text, response text, status_code integer)
+        SERVER aws_lambda OPTIONS (function_name 'hang');
+    CREATE FOREIGN TABLE echoes (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
+    CREATE FOREIGN TABLE fails (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'handled');
+    CREATE TABLE divided (payload text, response text) PARTITION BY LIST (response);
+    CREATE FOREIGN TABLE division PARTITION OF divided DEFAULT SERVER aws_lambda OPTIONS (function_name 'hang');
+    CREATE TABLE parent (payload text, response text);
+    CREATE FOREIGN TABLE child () INHERITS (parent) SERVER aws_lambda OPTIONS (function_name 'hang');
+    CREATE FOREIGN TABLE other_child () INHERITS (parent) SERVER aws_lambda OPTIONS (function_name 'hang');
+    CREATE FUNCTION insert_many() RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO hangs (payload) SELECT i::text FROM generate_series(1, 200) i; END $$;
+"""
+
+# More rows than may be in flight, and how many may.
+ROWS = "SELECT i::text FROM generate_series(1, 200) i"
+MOST = 64
+INSERTS = {
+    "plain": f"INSERT INTO hangs (payload) {ROWS}",
+    "returning": f"INSERT INTO hangs (payload) {ROWS} RETURNING status_code",
+    "with": f"WITH i AS (INSERT INTO hangs (payload) {ROWS}) SELECT 1",
+    "partition": f"INSERT INTO divided (payload) {ROWS}",
+    "function": "SELECT insert_many()",
+}
+# All of it is sent at once, and waited for when the executor ends the statement.
+FEW = "INSERT INTO hangs (payload) VALUES ('1'), ('2'), ('3')"
+BRANCHES = """
+    SELECT response FROM hangs WHERE payload IN ('1', '2', '3') UNION ALL
+    SELECT response FROM hangs WHERE payload IN ('4', '5')
+"""
+# Queries, and how many invocations they have in flight when they wait.
+APPENDS = {
+    "two": (BRANCHES, 5),
+    "aggregate": (f"SELECT count(response) FROM ({BRANCHES}) branches", 5),
+    "ordinary rows": (f"SELECT i::text FROM generate_series(1, 3) i UNION ALL {BRANCHES}", 5),
+    "limit": (f"{BRANCHES} LIMIT 5", 1),
+    "inherited": ("SELECT response FROM parent WHERE payload IN ('1', '2')", 4),
+    "inner side": ("SELECT p.response FROM generate_series(1, 3) i JOIN parent p ON p.payload = i::text", 2),
+}
+WAITS = {"insert": (INSERTS["plain"], MOST), "end of insert": (FEW, 3), "append": APPENDS["two"]}
+
+every_wait = pytest.mark.parametrize("statement, number", WAITS.values(), ids=WAITS)
+
+
+@pytest.fixture(scope="module")
+def schema(database):
+    with psycopg.connect(dbname=database, autocommit=True) as administrator:
+        administrator.execute(TABLES)
+
+
+@pytest.fixture
+def patient(schema, session):
+    """A session whose invocations may take as long as they like."""
+    session.execute("SET aws_lambda.request_timeout_ms = 900000")
+    return session
+
+
+@contextlib.contextmanager
+def waiting(session, number, run, *arguments):
+    """Runs a statement in the background, and goes on once so many invocations have arrived."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        statement = pool.submit(run, *arguments)
+        try:
+            wait_for_invocations(number)
+            yield statement
+        finally:
+            # For a test that failed before it ended the statement.
+            if not statement.done():
+                session.cancel()
+
+
+def pid_of(session):
+    return session.info.backend_pid
+
+
+def is_running(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+def threads(session):
+    return len(os.listdir(f"/proc/{pid_of(session)}/task"))
+
+
+def descriptors(session):
+    return len(os.listdir(f"/proc/{pid_of(session)}/fd"))
+
+
+def ticks(session):
+    """CPU time of all threads, normally in hundredths of a second."""
+    fields = pathlib.Path(f"/proc/{pid_of(session)}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def sqlstate_within_2_s(statement, since):
+    """What the statement ends with, and soon."""
+    error = statement.exception(timeout=10)
+    took = time.monotonic() - since
+    print(f"interrupted after {took * 1000:.0f} ms")
+    assert took < 2
+    return error.sqlstate
+
+
+def cancel(session, other, number, run, *arguments):
+    """Cancels a statement that waits. It ends soon and sends no more, and the session goes on."""
+    with waiting(session, number, run, *arguments) as statement:
+        since = time.monotonic()
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(session)])
+        assert sqlstate_within_2_s(statement, since) == "57014"
+    time.sleep(0.1)
+    assert functions() == ["hang"] * number
+    assert invoke(session, "echo", "[1]") == [1]
+
+
+def copy(session):
+    with session.cursor() as cursor, cursor.copy("COPY hangs (payload) FROM STDIN") as rows:
+        for row in range(200):
+            rows.write_row([str(row)])
+
+
+@pytest.mark.parametrize("statement", INSERTS.values(), ids=INSERTS)
+def test_cancel_insert(patient, connect, endpoint, statement):
+    cancel(patient, connect(), MOST, patient.execute, statement)
+
+
+def test_cancel_insert_one_at_a_time(patient, connect, endpoint):
+    """A row that a partition returns is waited for before the next one is read."""
+    cancel(patient, connect(), 1, patient.execute, f"{INSERTS['partition']} RETURNING response")
+
+
+def test_cancel_end_of_insert(patient, connect, endpoint):
+    cancel(patient, connect(), 3, patient.execute, FEW)
+
+
+def test_cancel_copy(patient, connect, endpoint):
+    cancel(patient, connect(), MOST, copy, patient)
+
+
+@pytest.mark.parametrize("query, number", APPENDS.values(), ids=APPENDS)
+def test_cancel_append(patient, connect, endpoint, query, number):
+    cancel(patient, connect(), number, patient.execute, query)
+
+
+@every_wait
+def test_cancel_many_times(patient, connect, endpoint, statement, number):
+    """No thread and no file descriptor is left behind, but those of connections that are kept."""
+    other, left = connect(), []
+    for _ in range(10):
+        endpoint.reset()
+        cancel(patient, other, number, patient.execute, statement)
+        left.append(descriptors(patient))
+    assert max(left[5:]) <= max(left[:5])
+    assert threads(patient) == 2
+
+
+@every_wait
+def test_statement_timeout(patient, endpoint, statement, number):
+    patient.execute("SET statement_timeout = '500ms'")
+    since = time.monotonic()
+    error = failure(patient.execute, statement)
+    took = time.monotonic() - since
+    patient.execute("RESET statement_timeout")
+    assert error.sqlstate == "57014" and 0.45 < took < 2
+    assert functions() == ["hang"] * number
+    assert invoke(patient, "echo", "[1]") == [1]
+
+
+@every_wait
+def test_terminate(patient, connect, endpoint, statement, number):
+    other, pid = connect(), pid_of(patient)
+    with waiting(patient, number, patient.execute, statement) as running:
+        since = time.monotonic()
+        other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        assert sqlstate_within_2_s(running, since) == "57P01"
+    wait_until(lambda: not is_running(pid), seconds=2)
+    assert functions() == ["hang"] * number
+
+
+@every_wait
+def test_client_goes_away(patient, endpoint, statement, number):
+    """With client_connection_check_interval, a backend does not wait for answers that nobody will read."""
+    patient.execute("SET client_connection_check_interval = '200ms'")
+    pid = pid_of(patient)
+    patient.pgconn.send_query(statement.encode())
+    wait_for_invocations(number)
+    patient.close()
+    wait_until(lambda: not is_running(pid), seconds=2)
+    assert functions() == ["hang"] * number
+
+
+@every_wait
+def test_waiting_uses_no_cpu(patient, endpoint, statement, number):
+    with waiting(patient, number, patient.execute, statement):
+        time.sleep(0.2)
+        before = ticks(patient)
+        time.sleep(1)
+        assert ticks(patient) - before < 5
+
+
+def test_waiting_for_one_branch_uses_no_cpu(patient, endpoint):
+    """Also where another one has rows and its end, and the last one has rows that were not waited for."""
+    query = "SELECT response FROM echoes WHERE payload IN ('6', '7')"
+    query = f"{query} UNION ALL {BRANCHES} UNION ALL {query} UNION ALL SELECT 'ordinary'"
+    with waiting(patient, 9, patient.execute, query):
+        time.sleep(0.2)
+        before = ticks(patient)
+        time.sleep(1)
+        assert ticks(patient) - before < 5
+
+
+def test_error_of_a_branch_ends_the_others(patient, endpoint):
+    since = time.monotonic()
+    error = failure(patient.execute, f"{BRANCHES} UNION ALL SELECT response FROM fails WHERE payload = '6'")
+    assert error.sqlstate == "38000" and time.monotonic() - since < 2
+    assert sorted(functions()) == ["handled"] + ["hang"] * 5
+    assert invoke(patient, "echo", "[1]") == [1]
+
+
+def test_cancel_in_a_subtransaction(patient, connect, endpoint):
+    """What was in flight is gone after the block, and the transaction goes on and commits."""
+    other = connect()
+    patient.execute("CREATE TABLE IF NOT EXISTS kept (what text)")
+    block = """
+        DO $$ BEGIN
+            BEGIN
+                PERFORM insert_many();
+            EXCEPTION WHEN query_canceled THEN
+                INSERT INTO kept SELECT response FROM echoes WHERE payload = '"after"';
+            END;
+        END $$
+    """
+    with waiting(patient, MOST, patient.execute, block) as statement:
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+        statement.result(timeout=2)
+    assert patient.execute("SELECT * FROM kept").fetchall() == [('"after"',)]
+    assert functions() == ["hang"] * MOST + ["echo"]
