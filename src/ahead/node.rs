@@ -7,7 +7,7 @@ use crate::error::OrReport;
 use crate::postgres::nodes;
 use crate::postgres::properties::number;
 use crate::postgres::slots;
-use pgrx::{is_a, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;
 
 /// How PostgreSQL makes a state of a plan of the node.
@@ -104,7 +104,7 @@ unsafe fn name_row_identities(plan: *mut pg_sys::CustomScan) {
     unsafe {
         for entry in nodes::pointers::<pg_sys::TargetEntry>((*plan).custom_scan_tlist) {
             let var = (*entry).expr.cast::<pg_sys::Var>();
-            if is_a(var.cast(), pg_sys::NodeTag::T_Var) && (*var).varno == pg_sys::ROWID_VAR {
+            if pgrx::is_a(var.cast(), pg_sys::NodeTag::T_Var) && (*var).varno == pg_sys::ROWID_VAR {
                 (*var).varno = pg_sys::OUTER_VAR;
                 (*var).varattno = (*entry).resno;
             }

@@ -182,7 +182,7 @@ unsafe fn parameters(
     unsafe {
         let of_outer = (*outer).param_info;
         let rest = pg_sys::bms_difference(required, (*(*outer).parent).relids);
-        if rest.is_null() || pg_sys::bms_is_empty(rest) {
+        if pg_sys::bms_next_member(rest, -1) < 0 {
             return of_outer;
         }
         let mut info = PgBox::<pg_sys::ParamPathInfo>::alloc_node(pg_sys::NodeTag::T_ParamPathInfo);

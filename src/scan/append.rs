@@ -128,7 +128,7 @@ unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
         let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
         !append.as_syncdone
             || append.as_nasyncresults > 0
-            || !pg_sys::bms_is_empty(append.as_needrequest)
+            || pg_sys::bms_next_member(append.as_needrequest, -1) >= 0
             || (0..append.as_nplans.max(0) as usize).any(|place| {
                 let other = *append.as_asyncrequests.add(place);
                 !other.is_null()
