@@ -222,6 +222,8 @@ CREATE FOREIGN TABLE generated (function_name text, payload text GENERATED ALWAY
     SERVER aws_lambda OPTIONS (invocation_type 'RequestResponse');
 INSERT INTO generated (function_name) VALUES ('echo');
 SELECT * FROM arrived();
+INSERT INTO generated (function_name) VALUES ('echo') RETURNING *;
+SELECT * FROM arrived();
 -- Dropped and added columns
 ALTER FOREIGN TABLE generated DROP status_code, DROP payload, ADD payload text, ADD status_code int;
 INSERT INTO generated (function_name, payload) VALUES ('echo', '"new"') RETURNING *;
