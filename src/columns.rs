@@ -289,9 +289,31 @@ impl Writer {
             .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, |_| {
                 unfit()
             })
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
+                unfit()
+            })
             .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, |_| unfit())
             .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, |_| unfit())
             .execute()
+    }
+
+    /// Makes a datum of what tells about an invocation, or lets a domain refuse null. Characters that the database's encoding
+    /// lacks are replaced, and what tells of a failure is shortened to a varchar's length: such a row is not to fail.
+    pub fn write_about(&mut self, text: Option<&str>) -> Result<Option<pg_sys::Datum>, Error> {
+        let Some(text) = text else {
+            return self.write_or_null(None);
+        };
+        let mut text = fit_for_server(text);
+        // A varchar's modifier is its length and the size of a header (varchar.c).
+        let longest = self.attribute.typmod - pg_sys::VARHDRSZ as i32;
+        let of_failure = matches!(
+            self.attribute.column,
+            Column::ErrorCode | Column::ErrorMessage
+        );
+        if of_failure && self.attribute.base_type == pg_sys::VARCHAROID && longest > 0 {
+            text = text.chars().take(longest as usize).collect();
+        }
+        self.write(text.as_bytes()).map(Some)
     }
 
     fn write_null(&mut self) {
@@ -349,6 +371,28 @@ impl Writer {
             })
             .execute()
             .map_err(unfit)
+    }
+}
+
+/// Text of which each character can be converted to the database's encoding.
+fn fit_for_server(text: &str) -> String {
+    // SAFETY: asks for a number.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    if text.is_ascii() || encoding == pg_sys::pg_enc::PG_UTF8 as i32 {
+        return text.to_owned();
+    }
+    let converts = AssertUnwindSafe(|| {
+        ServerText::from_utf8(text.as_bytes());
+        true
+    });
+    let fits = PgTryBuilder::new(converts)
+        .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| false)
+        .execute();
+    match fits {
+        true => text.to_owned(),
+        false => (text.chars())
+            .map(|letter| if letter.is_ascii() { letter } else { '?' })
+            .collect(),
     }
 }
 

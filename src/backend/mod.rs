@@ -1,4 +1,5 @@
-//! What a backend keeps between statements: its network thread and its clients. The only state of that kind.
+//! What a backend keeps between statements: its network thread and its clients; and, while they last, the tasks that
+//! statements have started.
 //!
 //! - [`config`] is what catalogs and settings say about a foreign table and a role.
 //! - [`runtime`] is the network thread, [`wait`] the backend's waiting for it.

@@ -117,7 +117,7 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
-    /// The result, once it is there. `Err` when the work ended without one, which only a panic does.
+    /// The result, once it is there. `Err` when the work ended without one: it was dropped, or panicked.
     pub fn poll(&mut self) -> Option<Result<T, ()>> {
         match self.result.try_recv() {
             Ok(result) => Some(Ok(result)),

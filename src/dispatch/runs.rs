@@ -3,6 +3,7 @@
 //! PostgreSQL tells a scan neither, so hooks note them while a run lasts. What is left to the end of a statement (triggers, and
 //! WITH clauses that write) is a run for all rows.
 
+use crate::postgres::nodes;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -28,8 +29,9 @@ pub struct Run {
 }
 
 thread_local! {
-    /// The memory of the statement during which the library was loaded, if one was running: no hook has seen it begin.
-    static LOADED_IN: Cell<pg_sys::MemoryContext> = const { Cell::new(std::ptr::null_mut()) };
+    /// The memory of the query during which the library was loaded, if one was running, as no hook has seen it begin; and
+    /// when the client's statement was. A cursor's memory outlives that.
+    static LOADED_IN: Cell<(pg_sys::MemoryContext, i64)> = const { Cell::new((std::ptr::null_mut(), 0)) };
 }
 
 /// Forgets the statement with its memory.
@@ -37,7 +39,7 @@ struct LoadedIn;
 
 impl Drop for LoadedIn {
     fn drop(&mut self) {
-        LOADED_IN.set(std::ptr::null_mut());
+        LOADED_IN.set((std::ptr::null_mut(), 0));
     }
 }
 
@@ -47,9 +49,13 @@ fn note_statement() {
     unsafe {
         if let Some(portal) = pg_sys::ActivePortal.as_ref()
             && !portal.portalContext.is_null()
+            // Each statement of a procedure or a DO block counts for itself.
+            && nodes::nth::<pg_sys::PlannedStmt>(portal.stmts, 0)
+                .is_some_and(|statement| (*statement).commandType != pg_sys::CmdType::CMD_UTILITY)
         {
             pgrx::PgMemoryContexts::For(portal.portalContext).leak_and_drop_on_delete(LoadedIn);
-            LOADED_IN.set(portal.portalContext);
+            let now = pg_sys::GetCurrentStatementStartTimestamp();
+            LOADED_IN.set((portal.portalContext, now));
         }
     }
 }
@@ -78,8 +84,10 @@ pub fn is_outermost() -> bool {
 
 /// The memory of the statement that all runs are inside of.
 pub fn outermost() -> Option<pg_sys::MemoryContext> {
-    let loaded_in = LOADED_IN.get();
-    if !loaded_in.is_null() {
+    let (loaded_in, statement) = LOADED_IN.get();
+    // SAFETY: asks for a time.
+    let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+    if !loaded_in.is_null() && statement == now {
         return Some(loaded_in);
     }
     RUNS.with_borrow(|runs| {

@@ -56,6 +56,16 @@ impl Bound {
                 }
             }
         }
+        // A partition has no rows of other values. That alone is no reason to invoke for these.
+        for node in &relation.partition {
+            // SAFETY: the expressions are the planner's.
+            if let Some(binding) = unsafe { clause::classify(root, relid, &relation.layout, *node) }
+                && (bound.bindings.iter())
+                    .any(|known| known.attribute.column == binding.attribute.column)
+            {
+                bound.bindings.push(binding);
+            }
+        }
         // Each round binds a column more, or is the last.
         while let Some(more) = equal.iter().find_map(|(a, b)| {
             let of = |column| {

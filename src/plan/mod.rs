@@ -16,7 +16,7 @@ use crate::backend::config;
 use crate::columns::{Column, Layout};
 use crate::error::OrReport;
 use crate::lambda::request::Inputs;
-use crate::postgres::nodes;
+use crate::postgres::{compat, nodes};
 use bind::Bound;
 use clause::{Binding, Kind};
 use estimate::{count_a_row_for_each_value, estimate};
@@ -28,6 +28,8 @@ pub struct Relation {
     pub table: pg_sys::Oid,
     /// Its columns.
     pub layout: Layout,
+    /// What holds for its rows if it is a partition.
+    pub partition: Vec<*mut pg_sys::Node>,
     /// The values that its options fix. A change of options makes PostgreSQL plan again.
     pub fixed: Inputs,
 }
@@ -152,10 +154,14 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
     unsafe {
         let open = pg_sys::table_open(table, pg_sys::NoLock as _);
         let layout = Layout::read(open);
+        let partition = compat::partition_qual(open);
+        // As the relation's own, they are of the first table of a query.
+        pg_sys::ChangeVarNodes(partition.cast(), 1, (*baserel).relid as _, 0);
         pg_sys::table_close(open, pg_sys::NoLock as _);
         let relation = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(Relation {
             table,
             layout: layout.or_report(),
+            partition: nodes::pointers(partition).collect(),
             fixed: config::fixed_inputs(table),
         });
         (*baserel).fdw_private = relation.cast();

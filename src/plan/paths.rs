@@ -161,12 +161,17 @@ unsafe fn gives_way(
         if !pg_sys::bms_get_singleton_member(others, &mut other) {
             return false;
         }
-        let other = *(*root).simple_rel_array.add(other as usize);
-        if other.is_null() || !is_ours(other) || (*other).fdw_private.is_null() {
-            return false;
-        }
+        let mut clause = (*info).clause.cast();
+        let other = match own_or_child(root, other as usize) {
+            Some((other, mut step)) => {
+                if !step.is_null() {
+                    clause = pg_sys::adjust_appendrel_attrs(root, clause, 1, &mut step);
+                }
+                other
+            }
+            None => return false,
+        };
         let layout = &(*(*other).fdw_private.cast::<Relation>()).layout;
-        let clause = (*info).clause.cast();
         let Some(binding) = clause::classify(root, (*other).relid, layout, clause) else {
             return false;
         };
@@ -176,7 +181,45 @@ unsafe fn gives_way(
             !relation.needs(column, &own.bindings)
         };
         has_own(baserel, column)
-            && (!has_own(other, binding.attribute.column) || relid < (*other).relid as i32)
+            && (!has_own(other, binding.attribute.column) || place(baserel) < place(other))
+    }
+}
+
+/// The relation at a place of the range table, or its first child, if that is a foreign table of ours; and how a child's
+/// columns are found, null for none.
+unsafe fn own_or_child(
+    root: *mut pg_sys::PlannerInfo,
+    place: usize,
+) -> Option<(*mut pg_sys::RelOptInfo, *mut pg_sys::AppendRelInfo)> {
+    // SAFETY: the arrays have a place for each relation, null where there is none.
+    unsafe {
+        let usable = |rel: *mut pg_sys::RelOptInfo| {
+            !rel.is_null() && is_ours(rel) && !(*rel).fdw_private.is_null()
+        };
+        let rel = *(*root).simple_rel_array.add(place);
+        if usable(rel) {
+            return Some((rel, std::ptr::null_mut()));
+        }
+        if (*root).append_rel_array.is_null() {
+            return None;
+        }
+        (1..(*root).simple_rel_array_size as usize).find_map(|child| {
+            let step = *(*root).append_rel_array.add(child);
+            let rel = *(*root).simple_rel_array.add(child);
+            (!step.is_null() && (*step).parent_relid as usize == place && usable(rel))
+                .then_some((rel, step))
+        })
+    }
+}
+
+/// Where a relation, or the one that it is a part of, stands in the range table.
+unsafe fn place(rel: *mut pg_sys::RelOptInfo) -> i32 {
+    // SAFETY: the planner's structures.
+    unsafe {
+        match pg_sys::bms_next_member((*rel).top_parent_relids, -1) {
+            place if place >= 0 => place,
+            _ => (*rel).relid as i32,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where PostgreSQL 13 to 18 differ in what this extension calls. Nothing here decides anything.
+//! Where PostgreSQL 13 to 18 differ in what this extension calls, and what pgrx leaves out. Nothing here decides anything.
 
 use crate::postgres::nodes;
 use pgrx::pg_sys;
@@ -188,4 +188,18 @@ pub unsafe fn insert_user(
             user
         }
     }
+}
+
+unsafe extern "C-unwind" {
+    /// A copy of what holds for a partition's rows (partcache.h).
+    fn RelationGetPartitionQual(relation: pg_sys::Relation) -> *mut pg_sys::List;
+}
+
+/// What holds for the rows of a partition, as a list of expressions; null for what is none.
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn partition_qual(relation: pg_sys::Relation) -> *mut pg_sys::List {
+    // SAFETY: see above.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation)) }
 }

@@ -87,37 +87,30 @@ pub fn write(
         put(writer, datum);
     }
     for writer in others {
-        let datum = match (writer.attribute.column, response) {
-            (Column::StatusCode, _) => status_code(outcome).map(pg_sys::Datum::from),
-            (Column::RequestId, _) => writer.write_or_null(request_id(outcome))?,
-            (Column::ErrorCode, _) => {
-                writer.write_or_null(failure.as_ref().map(|failure| failure.code.as_bytes()))?
+        let log;
+        let text = match (writer.attribute.column, response) {
+            (Column::StatusCode, _) => {
+                put(writer, status_code(outcome).map(pg_sys::Datum::from));
+                continue;
             }
-            (Column::ErrorMessage, _) => {
-                let message = failure
-                    .as_ref()
-                    .and_then(|failure| failure.message.as_deref());
-                writer.write_or_null(message.map(str::as_bytes))?
-            }
+            (Column::RequestId, _) => request_id(outcome),
+            (Column::ErrorCode, _) => failure.as_ref().map(|failure| failure.code.as_str()),
+            (Column::ErrorMessage, _) => failure
+                .as_ref()
+                .and_then(|failure| failure.message.as_deref()),
             (Column::Log, Some(response)) => {
-                writer.write_or_null(decoded_log(response).as_deref().map(str::as_bytes))?
+                log = decoded_log(response);
+                log.as_deref()
             }
-            (column, Some(response)) => writer.write_or_null(text(column, response))?,
-            (_, None) => writer.write_or_null(None)?,
+            (Column::ExecutedVersion, Some(response)) => response.executed_version.as_deref(),
+            (Column::LogResult, Some(response)) => response.log_result.as_deref(),
+            (Column::FunctionError, Some(response)) => response.function_error.as_deref(),
+            _ => None,
         };
+        let datum = writer.write_about(text)?;
         put(writer, datum);
     }
     Ok(())
-}
-
-fn text(column: Column, response: &InvokeResponse) -> Option<&[u8]> {
-    match column {
-        Column::ExecutedVersion => response.executed_version.as_deref(),
-        Column::LogResult => response.log_result.as_deref(),
-        Column::FunctionError => response.function_error.as_deref(),
-        _ => None,
-    }
-    .map(str::as_bytes)
 }
 
 fn status_code(outcome: &Outcome) -> Option<i32> {
@@ -128,13 +121,12 @@ fn status_code(outcome: &Outcome) -> Option<i32> {
     }
 }
 
-fn request_id(outcome: &Outcome) -> Option<&[u8]> {
-    let id = match &outcome.result {
+fn request_id(outcome: &Outcome) -> Option<&str> {
+    match &outcome.result {
         Ok(response) => response.request_id.as_deref(),
         Err(Error::Api(failure)) => failure.answer.as_ref()?.request_id.as_deref(),
         Err(_) => None,
-    };
-    id.map(str::as_bytes)
+    }
 }
 
 fn failure(outcome: &Outcome) -> Option<Failure> {

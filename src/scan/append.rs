@@ -8,6 +8,7 @@ use crate::backend;
 use crate::backend::config;
 use crate::error::{Error, OrReport};
 use crate::plan::Mode;
+use crate::postgres::slots;
 use pgrx::{is_a, pg_guard, pg_sys};
 use std::os::fd::AsRawFd;
 
@@ -66,6 +67,11 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
         if poll(scan, request).or_report() {
             answer(request).or_report();
             pg_sys::ffi::pg_guard_ffi_boundary(|| ExecAsyncResponse(request));
+            // PostgreSQL counts rows of a request and of a notice, and takes this for neither.
+            let instrument = (*(*request).requestee).instrument;
+            if !instrument.is_null() && !slots::is_empty((*request).result) {
+                pg_sys::InstrUpdateTupleCount(instrument, 1.0);
+            }
             backend::ring().or_report();
             return;
         }

@@ -107,6 +107,19 @@ INSERT INTO log SELECT p FROM t;
 RESET aws_lambda.max_invocations;
 SELECT endpoint.made();
 
+-- Each statement of a DO block counts for itself, also in a new session.
+\c
+SET search_path = not_made, public;
+SET aws_lambda.max_invocations = 2;
+DO $$
+BEGIN
+    FOR i IN 1..3 LOOP
+        PERFORM response FROM not_made.echo WHERE payload = to_jsonb(i);
+    END LOOP;
+END $$;
+RESET aws_lambda.max_invocations;
+SELECT endpoint.made();
+
 -- The same inputs with and without the response: one invocation, which has it.
 ALTER FOREIGN TABLE echo OPTIONS (ADD deduplicate 'true');
 SELECT (SELECT status_code FROM echo WHERE payload = '1') AS status_code, (SELECT response FROM echo WHERE payload = '1') AS response;

@@ -213,6 +213,13 @@ SELECT endpoint.made();
 SELECT response FROM raising WHERE payload = ANY (ARRAY['1', '2', '{"as": "handled"}']::jsonb[]) LIMIT 2;
 SELECT endpoint.made();
 
+-- What tells of a failure is cut where its column is short, and a response that is too long for its column is no row's end.
+
+CREATE FOREIGN TABLE short (function_name text, payload text, response varchar(4), error_code varchar(8), error_message varchar(10))
+    SERVER aws_lambda OPTIONS (on_error 'return');
+SELECT * FROM short WHERE payload = 'long' AND function_name IN ('echo', 'nobody');
+SELECT * FROM short WHERE payload = 'too long' AND function_name = 'echo';
+
 \pset null ''
 SET client_min_messages = warning;
 DROP SCHEMA on_error CASCADE;

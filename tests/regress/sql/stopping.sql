@@ -49,6 +49,17 @@ SELECT endpoint.made();
 SELECT a.payload, b.response AS b FROM f a JOIN f b USING (payload) WHERE a.payload IN ('x', 'y') AND b.payload IN ('y', 'z');
 SELECT endpoint.made();
 
+-- So it is with a partitioned one.
+CREATE TABLE parts (payload text, response text) PARTITION BY LIST (payload);
+CREATE FOREIGN TABLE parts_x PARTITION OF parts FOR VALUES IN ('x') SERVER aws_lambda OPTIONS (function_name 'accept-30');
+CREATE FOREIGN TABLE parts_y PARTITION OF parts FOR VALUES IN ('y') SERVER aws_lambda OPTIONS (function_name 'accept-30');
+SELECT f.payload, f.response, parts.response AS part FROM f JOIN parts USING (payload)
+WHERE f.payload IN ('x', 'y') AND parts.payload IN ('x', 'y') ORDER BY 1;
+SELECT endpoint.made();
+SELECT f.payload, parts.response AS part FROM parts JOIN f USING (payload)
+WHERE f.payload IN ('x', 'y') AND parts.payload IN ('x', 'y') ORDER BY 1;
+SELECT endpoint.made();
+
 -- Subplans that are read to their end: an array, and a CTE
 SET aws_lambda.max_concurrency = 64;
 SELECT array_length(ARRAY(SELECT response FROM f WHERE payload = ANY (ARRAY(SELECT 'a' || i FROM generate_series(1, 8) i))), 1);
