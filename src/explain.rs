@@ -1,5 +1,6 @@
 //! What EXPLAIN says of a scan and of an INSERT: what is bound to what, how many values, and what was invoked.
 
+use crate::ahead::Invoker;
 use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
 use crate::dispatch::Dispatch;
@@ -214,7 +215,7 @@ unsafe fn ancestors(
             .chain(nodes::pointers::<pg_sys::Plan>((*statement).subplans));
         for root in roots {
             let mut above = Vec::new();
-            if find(root, plan, &mut above) {
+            if nodes::way(root, plan, nodes::children, &mut above) {
                 return above
                     .into_iter()
                     .rev()
@@ -225,22 +226,4 @@ unsafe fn ancestors(
         }
         std::ptr::null_mut()
     }
-}
-
-/// Looks for a plan below another, and leaves the way to it in `above`.
-unsafe fn find(
-    below: *mut pg_sys::Plan,
-    plan: *mut pg_sys::Plan,
-    above: &mut Vec<*mut pg_sys::Plan>,
-) -> bool {
-    if below.is_null() || below == plan {
-        return below == plan;
-    }
-    above.push(below);
-    // SAFETY: `below` is a plan.
-    let found = unsafe { nodes::children(below).any(|child| find(child, plan, above)) };
-    if !found {
-        above.pop();
-    }
-    found
 }

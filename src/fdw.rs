@@ -72,7 +72,7 @@ impl ForeignDataWrapper<Error> for LambdaFdw {
         }
         routine.BeginForeignModify = Some(modify::begin_foreign_modify);
         routine.ExecForeignInsert = Some(modify::exec_foreign_insert);
-        routine.EndForeignModify = Some(modify::end_foreign_modify);
+        routine.EndForeignModify = Some(modify::end_foreign_insert);
         routine.BeginForeignInsert = Some(modify::begin_foreign_insert);
         routine.EndForeignInsert = Some(modify::end_foreign_insert);
         routine.ExplainForeignModify = Some(explain::explain_foreign_modify);

@@ -24,10 +24,19 @@ pub trait Invoker {
     ///
     /// # Safety
     /// Called while the query runs.
-    unsafe fn is_substituted(&self) -> bool;
+    unsafe fn is_substituted(&self) -> bool {
+        false
+    }
+
+    /// Its invocations, if there are any yet.
+    fn dispatched(&self) -> Option<&Dispatch>;
 
     /// Forgets what is on its way for others too.
-    fn abandon(&self);
+    fn abandon(&self) {
+        if let Some(dispatch) = self.dispatched() {
+            dispatch.abandon();
+        }
+    }
 
     /// Its foreign table.
     fn table(&self) -> pg_sys::Oid;

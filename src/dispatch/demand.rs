@@ -121,7 +121,7 @@ impl Users {
                     let way = Way::up(node, query.planstate).flatten();
                     all &= way.is_some_and(|way| way.demand(run.rows).is_all());
                 }
-                rest.extend(children(node));
+                rest.extend(nodes::child_states(node));
             }
         }
         Users {
@@ -171,7 +171,7 @@ impl Way {
         let mut above = Vec::new();
         // SAFETY: both are states of a query that is being run.
         unsafe {
-            if !find(root, node, &mut above) {
+            if !nodes::way(root, node, nodes::child_states, &mut above) {
                 return None;
             }
             let mut way = Way::new(node);
@@ -310,46 +310,5 @@ unsafe fn is_read_ahead(node: *mut pg_sys::PlanState) -> bool {
     unsafe {
         let methods = &*(*node.cast::<pg_sys::CustomScanState>()).methods;
         CStr::from_ptr(methods.CustomName) == READ_AHEAD
-    }
-}
-
-/// Looks for a node below another, and leaves the way to it in `above`.
-unsafe fn find(
-    below: *mut pg_sys::PlanState,
-    node: *mut pg_sys::PlanState,
-    above: &mut Vec<*mut pg_sys::PlanState>,
-) -> bool {
-    if below.is_null() || below == node {
-        return below == node;
-    }
-    above.push(below);
-    // SAFETY: `below` is a node's state.
-    let found = unsafe { children(below) }
-        .into_iter()
-        .any(|child| unsafe { find(child, node, above) });
-    if !found {
-        above.pop();
-    }
-    found
-}
-
-/// The nodes directly below a node, null ones among them.
-unsafe fn children(node: *mut pg_sys::PlanState) -> Vec<*mut pg_sys::PlanState> {
-    // SAFETY: each cast follows the node's own tag; an array has the length that its node tells.
-    unsafe {
-        let mut children = vec![(*node).lefttree, (*node).righttree];
-        let mut array = |start: *mut *mut pg_sys::PlanState, length: i32| {
-            children.extend((0..length.max(0) as usize).map(|place| *start.add(place)));
-        };
-        if is_a(node.cast(), pg_sys::NodeTag::T_AppendState) {
-            let append = &*node.cast::<pg_sys::AppendState>();
-            array(append.appendplans, append.as_nplans);
-        } else if is_a(node.cast(), pg_sys::NodeTag::T_MergeAppendState) {
-            let append = &*node.cast::<pg_sys::MergeAppendState>();
-            array(append.mergeplans, append.ms_nplans);
-        } else if is_a(node.cast(), pg_sys::NodeTag::T_SubqueryScanState) {
-            children.push((*node.cast::<pg_sys::SubqueryScanState>()).subplan);
-        }
-        children
     }
 }

@@ -90,8 +90,7 @@ impl Dispatch {
         let known = count
             .filter(|count| !self.config.deduplicate && (*count <= 1 || !self.pace.may_stop()));
         let wanted = known.map(|count| count.min(self.pace.wanted()));
-        self.statement
-            .expect(wanted.filter(|_| runs::is_outermost()));
+        (self.statement).add_expected(wanted.filter(|_| runs::is_outermost()));
         match (self.config.limits.max_invocations, count) {
             (Some(most), Some(count))
                 if self.pace.all_are_wanted()
@@ -197,7 +196,7 @@ impl Dispatch {
     /// What stands in the place of an invocation that can't be made.
     pub fn refuse(&self, error: Error) -> Rc<Flight> {
         let pending = Pending::new(self.traffic.clone(), &self.statement);
-        let outcome = pending.failed(error);
+        let outcome = pending.failure(Err(error));
         Flight::new(State::Landed(Rc::new(outcome)))
     }
 
@@ -315,23 +314,12 @@ impl Pending {
         if !keeps_payload {
             response.payload = None;
         }
-        self.traffic.counters.done.fetch_add(1, Relaxed);
-        self.totals.done.fetch_add(1, Relaxed);
         self.outcome(result)
     }
 
-    fn failed(self, error: Error) -> Outcome {
-        self.failure(Err(error))
-    }
-
     fn failure(&self, result: Result<InvokeResponse, Error>) -> Outcome {
-        for (done, failed) in [
-            (&self.traffic.counters.done, &self.traffic.counters.failed),
-            (&self.totals.done, &self.totals.failed),
-        ] {
-            done.fetch_add(1, Relaxed);
-            failed.fetch_add(1, Relaxed);
-        }
+        self.traffic.counters.failed.fetch_add(1, Relaxed);
+        self.totals.failed.fetch_add(1, Relaxed);
         self.outcome(result)
     }
 
@@ -341,6 +329,7 @@ impl Pending {
             .ok()
             .and_then(|response| response.payload.as_ref());
         let bytes = payload.map_or(0, Vec::len) as u64;
+        self.totals.done.fetch_add(1, Relaxed);
         self.traffic.counters.bytes_kept.fetch_add(bytes, Relaxed);
         Outcome {
             result,

@@ -127,7 +127,7 @@ impl Statement {
     }
 
     /// Adds to the number of invocations that are to be made; `None` if that is not known.
-    pub fn expect(&self, count: Option<u64>) {
+    pub fn add_expected(&self, count: Option<u64>) {
         self.expected.set(match (self.expected.get(), count) {
             (Expected::Known(before), Some(count)) => Expected::Known(before.saturating_add(count)),
             _ => Expected::Unknown,

@@ -21,8 +21,6 @@ pub struct Traffic {
 pub struct Counters {
     /// Invocations begun and not yet ended, those that wait for their turn included.
     pub pending: AtomicUsize,
-    /// Invocations that ended.
-    pub done: AtomicU64,
     /// Invocations that ended without a result, or with an error of the function's.
     pub failed: AtomicU64,
     /// Attempts after the first ones.

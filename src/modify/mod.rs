@@ -10,12 +10,13 @@ pub mod plan;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend::config::Config;
-use crate::columns::{Layout, Writer};
+use crate::columns::Layout;
 use crate::dispatch::{Dispatch, Flight, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::InvokeRequest;
 use crate::options::OnError;
 use crate::postgres::{compat, nodes, slots};
+use crate::rows::writer::Writer;
 use crate::rows::{inserted, new_context, output};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::collections::VecDeque;
@@ -140,21 +141,7 @@ pub unsafe extern "C-unwind" fn exec_foreign_insert(
     }
 }
 
-/// Callback: ends an INSERT.
-///
-/// # Safety
-/// Called by the executor.
-#[pg_guard]
-pub unsafe extern "C-unwind" fn end_foreign_modify(
-    estate: *mut pg_sys::EState,
-    relation: *mut pg_sys::ResultRelInfo,
-) {
-    let _ = estate;
-    // SAFETY: as below.
-    unsafe { end(relation) };
-}
-
-/// Callback: ends a COPY.
+/// Callback: ends an INSERT or a COPY.
 ///
 /// # Safety
 /// Called by the executor.
@@ -163,11 +150,6 @@ pub unsafe extern "C-unwind" fn end_foreign_insert(
     _estate: *mut pg_sys::EState,
     relation: *mut pg_sys::ResultRelInfo,
 ) {
-    // SAFETY: as below.
-    unsafe { end(relation) };
-}
-
-unsafe fn end(relation: *mut pg_sys::ResultRelInfo) {
     // SAFETY: `ri_FdwState` is the Insert that was begun, except that EXPLAIN began nothing.
     unsafe {
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut() {
@@ -250,11 +232,6 @@ impl Insert {
         }
     }
 
-    /// The invocations, for EXPLAIN.
-    pub fn dispatched(&self) -> Option<&Dispatch> {
-        self.dispatch.as_ref()
-    }
-
     fn take_landed(&mut self) -> Result<(), Error> {
         while let Some(flight) = self.flights.front() {
             let Some(outcome) = flight.landed()? else {
@@ -322,14 +299,8 @@ impl Invoker for Insert {
         }
     }
 
-    unsafe fn is_substituted(&self) -> bool {
-        false
-    }
-
-    fn abandon(&self) {
-        if let Some(dispatch) = &self.dispatch {
-            dispatch.abandon();
-        }
+    fn dispatched(&self) -> Option<&Dispatch> {
+        self.dispatch.as_ref()
     }
 
     fn table(&self) -> pg_sys::Oid {

@@ -90,6 +90,54 @@ pub unsafe fn children(plan: *mut pg_sys::Plan) -> impl Iterator<Item = *mut pg_
     }
 }
 
+/// The same of plans that are run (execnodes.h).
+///
+/// # Safety
+/// `node` is a node's state.
+pub unsafe fn child_states(node: *mut pg_sys::PlanState) -> Vec<*mut pg_sys::PlanState> {
+    // SAFETY: each cast follows the node's own tag; an array has the length that its node tells.
+    unsafe {
+        let mut children = vec![(*node).lefttree, (*node).righttree];
+        let mut array = |start: *mut *mut pg_sys::PlanState, length: i32| {
+            children.extend((0..length.max(0) as usize).map(|place| *start.add(place)));
+        };
+        if pgrx::is_a(node.cast(), pg_sys::NodeTag::T_AppendState) {
+            let append = &*node.cast::<pg_sys::AppendState>();
+            array(append.appendplans, append.as_nplans);
+        } else if pgrx::is_a(node.cast(), pg_sys::NodeTag::T_MergeAppendState) {
+            let append = &*node.cast::<pg_sys::MergeAppendState>();
+            array(append.mergeplans, append.ms_nplans);
+        } else if pgrx::is_a(node.cast(), pg_sys::NodeTag::T_SubqueryScanState) {
+            children.push((*node.cast::<pg_sys::SubqueryScanState>()).subplan);
+        }
+        children
+    }
+}
+
+/// Looks for a node below another, and leaves the way to it in `above`, the top first.
+///
+/// # Safety
+/// `below` is null or one of a tree that `children` walks.
+pub unsafe fn way<T, I: IntoIterator<Item = *mut T>>(
+    below: *mut T,
+    node: *mut T,
+    children: unsafe fn(*mut T) -> I,
+    above: &mut Vec<*mut T>,
+) -> bool {
+    if below.is_null() || below == node {
+        return below == node;
+    }
+    above.push(below);
+    // SAFETY: `below` is a node of the tree.
+    let found = unsafe { children(below) }
+        .into_iter()
+        .any(|child| unsafe { way(child, node, children, above) });
+    if !found {
+        above.pop();
+    }
+    found
+}
+
 unsafe fn cells(list: *mut pg_sys::List) -> impl Iterator<Item = *mut pg_sys::ListCell> {
     // SAFETY: a list has `length` elements.
     (0..unsafe { length(list) }).map(move |place| unsafe { (*list).elements.add(place) })

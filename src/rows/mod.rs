@@ -3,12 +3,13 @@
 //! - [`values`] evaluates what the clauses give the input columns.
 //! - [`batch`] makes requests of the values, and has them started and taken in order.
 //! - [`inserted`] makes inputs of a row that is inserted.
-//! - [`output`] makes columns of what came back.
+//! - [`output`] makes columns of what came back, [`writer`] datums of their values.
 
 pub mod batch;
 pub mod inserted;
 pub mod output;
 pub mod values;
+pub mod writer;
 
 use pgrx::pg_sys;
 

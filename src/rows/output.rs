@@ -2,7 +2,8 @@
 //!
 //! Where `on_error` is `return`, a failure is a row too, and so is a response that its column can't hold.
 
-use crate::columns::{Column, Writer};
+use super::writer::Writer;
+use crate::columns::Column;
 use crate::dispatch::Outcome;
 use crate::error::{Error, quotable};
 use crate::lambda::InvokeResponse;

@@ -12,13 +12,14 @@ mod parameters;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend::config::Config;
-use crate::columns::{Column, Layout, Writer};
+use crate::columns::{Column, Layout};
 use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
 use crate::postgres::compat;
 use crate::rows::batch::{Batch, Taken};
+use crate::rows::writer::Writer;
 use crate::rows::{new_context, output};
 use parameters::Parameters;
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
@@ -388,10 +389,8 @@ impl Invoker for Scan {
         }
     }
 
-    fn abandon(&self) {
-        if let Some(dispatch) = &self.dispatch {
-            dispatch.abandon();
-        }
+    fn dispatched(&self) -> Option<&Dispatch> {
+        self.dispatch.as_ref()
     }
 
     fn table(&self) -> pg_sys::Oid {

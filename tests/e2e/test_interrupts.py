@@ -1,17 +1,16 @@
 """A backend that waits for Lambda can be interrupted, uses no CPU, and leaves its signals to its main thread."""
 
 import concurrent.futures
-import contextlib
 import os
 import pathlib
 import signal
 import time
 
-import psycopg
 import pytest
 from psycopg import sql
 
 import tables
+from background import error_within_2_s, is_running, pid_of, running, ticks
 from scripted import EXAMPLE_KEYS, URL, counter, functions, invoke, wait_for_invocations, wait_until
 from tables import failure
 
@@ -28,37 +27,6 @@ def patient(session):
 def waiting(session, function="hang"):
     """Runs an invocation in the background, and goes on once the endpoint has it."""
     return running(session, 1, invoke, session, function)
-
-
-@contextlib.contextmanager
-def running(session, invocations, call, *arguments):
-    """Runs something in the background, and goes on once the endpoint has so many invocations."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        statement = pool.submit(call, *arguments)
-        try:
-            wait_for_invocations(invocations)
-            yield statement
-        finally:
-            # For a test that failed before it ended the statement.
-            if not statement.done():
-                session.cancel()
-
-
-def pid_of(session):
-    return session.info.backend_pid
-
-
-def is_running(pid):
-    return os.path.exists(f"/proc/{pid}")
-
-
-def error_within_2_s(statement, since):
-    """The error that the statement ends with, and soon."""
-    error = statement.exception(timeout=10)
-    took = time.monotonic() - since
-    print(f"interrupted after {took * 1000:.0f} ms")
-    assert took < 2
-    return error
 
 
 @pytest.mark.parametrize("function", ["hang", "stall-body", "sleep-60000"])
@@ -336,12 +304,6 @@ def test_waiting_for_many_uses_no_cpu(sets, endpoint):
         before = ticks(pid_of(sets))
         time.sleep(0.5)
         assert ticks(pid_of(sets)) - before < 5
-
-
-def ticks(pid):
-    """CPU time of all threads, normally in hundredths of a second."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
 
 
 def threads(pid):

@@ -1,14 +1,12 @@
 """INSERT, COPY and an Append can be interrupted with many invocations in flight, and wait without CPU."""
 
-import concurrent.futures
-import contextlib
 import os
-import pathlib
 import time
 
 import psycopg
 import pytest
 
+from background import error_within_2_s, is_running, pid_of, running, ticks
 from scripted import functions, invoke, wait_for_invocations, wait_until
 from tables import failure
 
@@ -69,28 +67,6 @@ def patient(schema, session):
     return session
 
 
-@contextlib.contextmanager
-def waiting(session, number, run, *arguments):
-    """Runs a statement in the background, and goes on once so many invocations have arrived."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        statement = pool.submit(run, *arguments)
-        try:
-            wait_for_invocations(number)
-            yield statement
-        finally:
-            # For a test that failed before it ended the statement.
-            if not statement.done():
-                session.cancel()
-
-
-def pid_of(session):
-    return session.info.backend_pid
-
-
-def is_running(pid):
-    return os.path.exists(f"/proc/{pid}")
-
-
 def threads(session):
     return len(os.listdir(f"/proc/{pid_of(session)}/task"))
 
@@ -99,27 +75,12 @@ def descriptors(session):
     return len(os.listdir(f"/proc/{pid_of(session)}/fd"))
 
 
-def ticks(session):
-    """CPU time of all threads, normally in hundredths of a second."""
-    fields = pathlib.Path(f"/proc/{pid_of(session)}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def sqlstate_within_2_s(statement, since):
-    """What the statement ends with, and soon."""
-    error = statement.exception(timeout=10)
-    took = time.monotonic() - since
-    print(f"interrupted after {took * 1000:.0f} ms")
-    assert took < 2
-    return error.sqlstate
-
-
 def cancel(session, other, number, run, *arguments):
     """Cancels a statement that waits. It ends soon and sends no more, and the session goes on."""
-    with waiting(session, number, run, *arguments) as statement:
+    with running(session, number, run, *arguments) as statement:
         since = time.monotonic()
         other.execute("SELECT pg_cancel_backend(%s)", [pid_of(session)])
-        assert sqlstate_within_2_s(statement, since) == "57014"
+        assert error_within_2_s(statement, since).sqlstate == "57014"
     time.sleep(0.1)
     assert functions() == ["hang"] * number
     assert invoke(session, "echo", "[1]") == [1]
@@ -181,10 +142,10 @@ def test_statement_timeout(patient, endpoint, statement, number):
 @every_wait
 def test_terminate(patient, connect, endpoint, statement, number):
     other, pid = connect(), pid_of(patient)
-    with waiting(patient, number, patient.execute, statement) as running:
+    with running(patient, number, patient.execute, statement) as running:
         since = time.monotonic()
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
-        assert sqlstate_within_2_s(running, since) == "57P01"
+        assert error_within_2_s(running, since).sqlstate == "57P01"
     wait_until(lambda: not is_running(pid), seconds=2)
     assert functions() == ["hang"] * number
 
@@ -203,22 +164,22 @@ def test_client_goes_away(patient, endpoint, statement, number):
 
 @every_wait
 def test_waiting_uses_no_cpu(patient, endpoint, statement, number):
-    with waiting(patient, number, patient.execute, statement):
+    with running(patient, number, patient.execute, statement):
         time.sleep(0.2)
-        before = ticks(patient)
+        before = ticks(pid_of(patient))
         time.sleep(1)
-        assert ticks(patient) - before < 5
+        assert ticks(pid_of(patient)) - before < 5
 
 
 def test_waiting_for_one_branch_uses_no_cpu(patient, endpoint):
     """Also where another one has rows and its end, and the last one has rows that were not waited for."""
     query = "SELECT response FROM echoes WHERE payload IN ('6', '7')"
     query = f"{query} UNION ALL {BRANCHES} UNION ALL {query} UNION ALL SELECT 'ordinary'"
-    with waiting(patient, 9, patient.execute, query):
+    with running(patient, 9, patient.execute, query):
         time.sleep(0.2)
-        before = ticks(patient)
+        before = ticks(pid_of(patient))
         time.sleep(1)
-        assert ticks(patient) - before < 5
+        assert ticks(pid_of(patient)) - before < 5
 
 
 def test_error_of_a_branch_ends_the_others(patient, endpoint):
@@ -242,7 +203,7 @@ def test_cancel_in_a_subtransaction(patient, connect, endpoint):
             END;
         END $$
     """
-    with waiting(patient, MOST, patient.execute, block) as statement:
+    with running(patient, MOST, patient.execute, block) as statement:
         other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
         statement.result(timeout=2)
     assert patient.execute("SELECT * FROM kept").fetchall() == [('"after"',)]

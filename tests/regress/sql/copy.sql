@@ -6,12 +6,6 @@ CREATE FOREIGN TABLE f (payload text, invocation_type text, status_code int, res
 CREATE FOREIGN TABLE g (payload jsonb, response json) SERVER aws_lambda OPTIONS (function_name 'told', invocation_type 'RequestResponse');
 CREATE FOREIGN TABLE slow (payload text, status_code int) SERVER aws_lambda OPTIONS (function_name 'accept-20', max_concurrency '8');
 CREATE TABLE t AS SELECT i AS id, i::text AS s FROM generate_series(1, 3) i;
--- What has arrived, in no order, and forgets it.
-CREATE FUNCTION arrived() RETURNS TABLE (function text, invocation_type text, payload text) LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN QUERY SELECT i.function, i.invocation_type, i.payload FROM endpoint.invocations() i ORDER BY i.payload COLLATE "C", i.function;
-    PERFORM endpoint.reset();
-END $$;
 RESET client_min_messages;
 SELECT endpoint.reset();
 
@@ -22,30 +16,30 @@ COPY f (payload) FROM STDIN;
 "tab\tand \\\\ backslash"
 \.
 \echo :ROW_COUNT
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY f (invocation_type, payload) FROM STDIN (FORMAT csv, HEADER);
 invocation_type,payload
 RequestResponse,"{""a"": 1}"
 ,2
 DryRun,3
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY f FROM STDIN (FORMAT csv) WHERE payload <> '2';
 1,Event,,
 2,Event,,
 3,,,
 \.
 \echo :ROW_COUNT
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY g (payload) FROM STDIN;
 {"b": 1,  "a": "é"}
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY aws_lambda.lambda_invocations (function_name, payload, region) FROM STDIN;
 echo	1	eu-west-1
 describe	\N	\N
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY f (payload) FROM STDIN;
 \.
 \echo :ROW_COUNT
@@ -55,7 +49,7 @@ SELECT endpoint.made();
 COPY slow (payload) FROM PROGRAM 'seq 1 200';
 \echo :ROW_COUNT
 SELECT endpoint.counter('most_in_flight'), endpoint.counter('aborted');
-SELECT count(*), count(DISTINCT payload), min(invocation_type) FROM arrived();
+SELECT count(*), count(DISTINCT payload), min(invocation_type) FROM endpoint.arrived();
 DO $$
 DECLARE
     number int;
@@ -98,16 +92,16 @@ COPY f (payload, invocation_type) FROM STDIN;
 6	Event
 \.
 \set VERBOSITY default
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY g (payload) FROM STDIN;
 no json
 3
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 COPY f (payload, status_code) FROM STDIN;
 7
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 -- So many, and no more
 SET aws_lambda.max_invocations = 2;
 COPY f (payload) FROM STDIN;
@@ -116,7 +110,7 @@ COPY f (payload) FROM STDIN;
 3
 4
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 RESET aws_lambda.max_invocations;
 RESET aws_lambda.max_concurrency;
 CREATE FOREIGN TABLE once (payload text) SERVER aws_lambda OPTIONS (function_name 'echo', deduplicate 'true');
@@ -148,7 +142,7 @@ COPY f (payload) FROM STDIN;
 3
 \.
 \echo :ROW_COUNT
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 DROP TRIGGER change ON f;
 DROP TRIGGER tell ON f;
 CREATE VIEW instead AS SELECT s FROM t;
@@ -162,7 +156,7 @@ COPY instead FROM STDIN;
 1
 2
 \.
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- A partitioned table, whose foreign partition has its columns in another order
 CREATE TABLE p (function_name text, payload text) PARTITION BY LIST (function_name);
@@ -179,7 +173,7 @@ accept-20	5
 \echo :ROW_COUNT
 SELECT * FROM p_here;
 SELECT endpoint.counter('most_in_flight');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 \set VERBOSITY sqlstate
 COPY p FROM STDIN;
 here	6
@@ -196,7 +190,7 @@ COPY f (payload) FROM STDIN;
 1
 \.
 ROLLBACK;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- Out of it: of a query only
 COPY (SELECT payload, response FROM g WHERE payload IN ('1', '2', '"a\tb"')) TO STDOUT;

@@ -14,12 +14,6 @@ CREATE FOREIGN TABLE every (
     error_code text, error_message text) SERVER aws_lambda;
 CREATE TABLE t AS SELECT i AS id, i::text AS s FROM generate_series(1, 5) i;
 ANALYZE t;
--- What has arrived, in no order, and forgets it.
-CREATE FUNCTION arrived() RETURNS TABLE (function text, invocation_type text, payload text) LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN QUERY SELECT i.function, i.invocation_type, i.payload FROM endpoint.invocations() i ORDER BY i.payload COLLATE "C", i.function;
-    PERFORM endpoint.reset();
-END $$;
 RESET client_min_messages;
 SELECT endpoint.reset();
 
@@ -28,14 +22,14 @@ INSERT INTO f (payload) VALUES ('1');
 \echo :ROW_COUNT
 INSERT INTO f (payload, invocation_type) VALUES ('2', 'RequestResponse'), ('3', 'DryRun'), ('4', 'Event'), ('5', NULL);
 \echo :ROW_COUNT
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 INSERT INTO f (payload, invocation_type) VALUES ('6', 'event');
 INSERT INTO f (payload, invocation_type) VALUES ('7', 'RequestResponse'), ('8', 'DryRun'), ('9', 'Event'), ('10', NULL)
     RETURNING payload, invocation_type, status_code, response, function_error, request_id ~ '^[0-9a-f-]{36}$' AS has_request_id;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 -- The table's option takes the place of the default.
 INSERT INTO g (payload) VALUES ('"x"') RETURNING *;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- All inputs of a row; what is null is not given
 INSERT INTO every (function_name, region, payload, invocation_type, log_type, context, qualifier)
@@ -49,7 +43,7 @@ INSERT INTO every (function_name, payload, invocation_type, log_type) VALUES ('l
     RETURNING executed_version, log, log_result IS NOT NULL AS has_log_result;
 INSERT INTO aws_lambda.lambda_invocations (function_name, payload) VALUES ('echo', '{"b": 1, "a": 2}') RETURNING status_code;
 INSERT INTO aws_lambda.lambda_invocations_json (function_name, payload) VALUES ('echo', '{"b": 1,  "a": 2}') RETURNING status_code;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 -- The options of the table, and values equal to them
 CREATE FOREIGN TABLE fixed (function_name text, region text, qualifier text, invocation_type text, log_type text, payload text, response jsonb)
     SERVER aws_lambda OPTIONS (function_name 'describe', region 'us-east-2', qualifier 'v1', invocation_type 'RequestResponse', log_type 'Tail');
@@ -73,9 +67,9 @@ SELECT endpoint.made();
 -- Rows before such a row are sent, those after it are not.
 SET aws_lambda.max_concurrency = 1;
 INSERT INTO every (function_name, payload, status_code) VALUES ('echo', '1', NULL), ('echo', '2', NULL), ('echo', '3', 200), ('echo', '4', NULL);
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 INSERT INTO every (function_name, payload, region) VALUES ('echo', '1', NULL), ('echo', '2', 'mars'), ('echo', '3', NULL);
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 RESET aws_lambda.max_concurrency;
 
 -- No rows, no values, defaults
@@ -84,18 +78,18 @@ INSERT INTO f (payload) SELECT s FROM t WHERE id > 5;
 INSERT INTO f (payload) SELECT s FROM t WHERE id > 5 RETURNING *;
 SELECT endpoint.made();
 INSERT INTO f DEFAULT VALUES RETURNING payload, invocation_type, status_code;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 ALTER FOREIGN TABLE f ALTER payload SET DEFAULT '"default"', ALTER invocation_type SET DEFAULT 'RequestResponse';
 INSERT INTO f DEFAULT VALUES RETURNING payload, invocation_type, status_code;
 INSERT INTO f VALUES (DEFAULT, 'DryRun'), ('"given"', DEFAULT) RETURNING payload, invocation_type, status_code;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 ALTER FOREIGN TABLE f ALTER payload DROP DEFAULT, ALTER invocation_type DROP DEFAULT;
 
 -- Many in flight, as many as may be; none is left behind
 INSERT INTO slow (payload) SELECT i::text FROM generate_series(1, 21) i;
 \echo :ROW_COUNT
 SELECT endpoint.counter('most_in_flight'), endpoint.counter('aborted');
-SELECT count(*), count(DISTINCT payload), min(invocation_type) FROM arrived();
+SELECT count(*), count(DISTINCT payload), min(invocation_type) FROM endpoint.arrived();
 -- Those that are sent last are waited for, and a failure among them is the statement's.
 SET aws_lambda.max_concurrency = 4;
 \set VERBOSITY sqlstate
@@ -114,18 +108,18 @@ SELECT endpoint.made();
 CREATE FOREIGN TABLE limited (payload text) SERVER aws_lambda OPTIONS (function_name 'limit-2-20', max_retries '100');
 INSERT INTO limited SELECT s FROM t;
 SELECT endpoint.counter('invocations') - endpoint.counter('throttled') AS accepted, endpoint.counter('throttled') > 0 AS was_throttled;
-SELECT count(DISTINCT payload) FROM arrived();
+SELECT count(DISTINCT payload) FROM endpoint.arrived();
 RESET aws_lambda.max_concurrency;
 
 -- RETURNING: in the order of the rows, read ahead
 EXPLAIN (COSTS OFF) INSERT INTO slow (payload) SELECT s FROM t ORDER BY id DESC RETURNING payload, status_code;
 INSERT INTO slow (payload) SELECT s FROM t ORDER BY id DESC RETURNING payload, status_code;
 SELECT endpoint.counter('most_in_flight');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 EXPLAIN (COSTS OFF) INSERT INTO g (payload) VALUES ('1'), ('2') RETURNING response;
 INSERT INTO g AS x (payload) VALUES ('"a"'), ('{"ms": 60}'), (NULL), ('"d"')
     RETURNING tableoid::regclass, x, payload || '!' AS payload, response, (SELECT count(*) FROM t WHERE s < x.status_code::text) AS subquery;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 -- Also where nothing that came back is returned
 INSERT INTO f (payload) VALUES ('1') RETURNING payload;
 INSERT INTO f (payload) VALUES ('2') RETURNING 1 AS one;
@@ -155,7 +149,7 @@ INSERT INTO returned (payload) VALUES ('{"as": "error-403-AccessDeniedException"
 SELECT endpoint.made();
 ALTER FOREIGN TABLE returned ADD region text;
 INSERT INTO returned (payload, region) VALUES ('1', 'mars'), ('2', NULL) RETURNING payload, status_code, error_code, error_message;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 INSERT INTO returned (payload, response) VALUES ('2', 'x') RETURNING 1;
 INSERT INTO returned (payload, response) VALUES ('2', 'x');
 SELECT endpoint.made();
@@ -200,11 +194,11 @@ CREATE TRIGGER change BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION change
 EXPLAIN (COSTS OFF) INSERT INTO slow (payload) SELECT s FROM t RETURNING payload;
 INSERT INTO slow (payload) SELECT s FROM t WHERE id < 4 RETURNING payload, status_code;
 SELECT endpoint.counter('most_in_flight');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 INSERT INTO slow (payload) SELECT s FROM t;
 \echo :ROW_COUNT
 SELECT endpoint.counter('most_in_flight');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 DROP TRIGGER change ON slow;
 -- AFTER ROW triggers see what came back, for which each row is waited for.
 CREATE TRIGGER tell AFTER INSERT ON slow FOR EACH ROW EXECUTE FUNCTION tell();
@@ -221,13 +215,13 @@ DROP TRIGGER tell ON slow;
 CREATE FOREIGN TABLE generated (function_name text, payload text GENERATED ALWAYS AS ('"' || function_name || '"') STORED, status_code int, response text)
     SERVER aws_lambda OPTIONS (invocation_type 'RequestResponse');
 INSERT INTO generated (function_name) VALUES ('echo');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 INSERT INTO generated (function_name) VALUES ('echo') RETURNING *;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 -- Dropped and added columns
 ALTER FOREIGN TABLE generated DROP status_code, DROP payload, ADD payload text, ADD status_code int;
 INSERT INTO generated (function_name, payload) VALUES ('echo', '"new"') RETURNING *;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- Views, with and without a check
 CREATE VIEW v AS SELECT payload, status_code, response FROM g;
@@ -253,17 +247,17 @@ BEGIN
 END $$;
 CREATE TRIGGER send INSTEAD OF INSERT ON instead FOR EACH ROW EXECUTE FUNCTION send();
 INSERT INTO instead SELECT s FROM t WHERE id < 3;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 CREATE TABLE ruled (s text);
 CREATE RULE also AS ON INSERT TO ruled DO ALSO INSERT INTO f (payload) VALUES (NEW.s);
 INSERT INTO ruled VALUES ('1'), ('2');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- A trigger of an ordinary table sends its rows.
 CREATE TABLE queue (s text);
 CREATE TRIGGER send AFTER INSERT ON queue FOR EACH ROW EXECUTE FUNCTION send();
 INSERT INTO queue SELECT s FROM t;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- A partitioned table, whose partitions have their columns in another order
 CREATE TABLE p (function_name text, gone int, payload text, status_code int, response text) PARTITION BY LIST (function_name);
@@ -274,7 +268,7 @@ ALTER TABLE p ATTACH PARTITION p_lambda FOR VALUES IN ('accept-50');
 CREATE FOREIGN TABLE p_default PARTITION OF p DEFAULT SERVER aws_lambda;
 INSERT INTO p (function_name, payload) VALUES ('here', '1'), ('accept-50', '2'), ('echo', '3'), ('accept-50', '4'), ('here', '5'), ('describe', '6');
 SELECT * FROM p_here;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 INSERT INTO p (function_name, payload) SELECT 'accept-50', s FROM t UNION ALL SELECT 'here', 'x';
 SELECT endpoint.counter('most_in_flight'), endpoint.made();
 -- With RETURNING one at a time
@@ -283,7 +277,7 @@ SELECT endpoint.counter('most_in_flight'), endpoint.made();
 -- A row that moves to a foreign partition is one that is inserted there.
 DELETE FROM p_here WHERE payload <> '5';
 UPDATE p SET function_name = 'echo' WHERE function_name = 'here' RETURNING tableoid::regclass, payload, status_code;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 UPDATE p SET payload = 'x' WHERE function_name = 'echo' AND payload = '1';
 SELECT endpoint.made();
 
@@ -293,11 +287,11 @@ SELECT endpoint.made();
 INSERT INTO slow (payload) SELECT f.response || '0' FROM t JOIN f ON f.payload = t.s RETURNING payload, status_code;
 SELECT endpoint.made();
 INSERT INTO f (payload) SELECT response || '1' FROM f WHERE payload IN ('1', '2');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 WITH i AS (
     INSERT INTO f (payload) SELECT response FROM f WHERE payload IN ('1', '2') UNION ALL SELECT response FROM slow WHERE payload = '3' RETURNING payload, status_code)
 SELECT * FROM i ORDER BY 1;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 
 -- Data-modifying common table expressions run to their end, however much of them is read.
 WITH i AS (INSERT INTO slow (payload) SELECT s FROM t) SELECT 1 AS one;
@@ -310,18 +304,18 @@ WITH i AS (INSERT INTO g (payload) SELECT s FROM t RETURNING response) SELECT t.
 SELECT endpoint.made();
 WITH i AS (INSERT INTO g (payload) SELECT s FROM t RETURNING response), j AS (INSERT INTO f (payload) SELECT response || '0' FROM i RETURNING payload)
     INSERT INTO slow (payload) SELECT payload || '0' FROM j RETURNING payload;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 WITH i AS (INSERT INTO g (payload) VALUES ('{"as": "handled"}')) SELECT 1 AS one;
 WITH d AS (DELETE FROM queue WHERE s IN ('1', '2') RETURNING s) INSERT INTO f (payload) SELECT s FROM d;
 SELECT count(*) FROM queue;
-SELECT count(*) FROM arrived();
+SELECT count(*) FROM endpoint.arrived();
 
 -- Functions, loops, prepared statements
 CREATE FUNCTION sends(text) RETURNS int LANGUAGE sql AS $$ INSERT INTO f (payload) VALUES ($1) RETURNING status_code $$;
 CREATE FUNCTION sends_all() RETURNS SETOF text LANGUAGE sql AS $$ INSERT INTO slow (payload) SELECT s FROM t RETURNING payload $$;
 CREATE FUNCTION sends_void(text) RETURNS void LANGUAGE sql AS $$ INSERT INTO f (payload) VALUES ($1), ($1 || '0') $$;
 SELECT sends(s), sends_void(s) FROM t WHERE id < 3;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 SELECT * FROM sends_all();
 SELECT endpoint.made();
 DO $$
@@ -341,7 +335,7 @@ BEGIN
     EXECUTE 'INSERT INTO f (payload) VALUES ($1) RETURNING status_code' INTO one USING '6';
     RAISE INFO '% %', number, one;
 END $$;
-SELECT function, count(*) FROM arrived() GROUP BY 1 ORDER BY 1;
+SELECT function, count(*) FROM endpoint.arrived() GROUP BY 1 ORDER BY 1;
 PREPARE plain (text) AS INSERT INTO f (payload) SELECT $1 || s FROM t WHERE id < 3;
 PREPARE returns (text) AS INSERT INTO g (payload) SELECT $1 || s FROM t WHERE id < 3 RETURNING response;
 SET plan_cache_mode = force_generic_plan;
@@ -351,7 +345,7 @@ EXECUTE plain (NULL);
 EXECUTE returns ('3');
 EXECUTE returns ('4');
 EXPLAIN (COSTS OFF) EXECUTE returns ('5');
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 RESET plan_cache_mode;
 EXECUTE returns ('6');
 -- A trigger that came after the plan was made
@@ -370,7 +364,7 @@ BEGIN
 END $$;
 CREATE TRIGGER nest BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION nest();
 INSERT INTO slow (payload) VALUES ('1'), ('2') RETURNING status_code;
-SELECT * FROM arrived();
+SELECT * FROM endpoint.arrived();
 DROP TRIGGER nest ON slow;
 
 -- The limit of a statement: so many are sent, and no more.
@@ -446,7 +440,7 @@ BEGIN
         INSERT INTO f (payload) VALUES ('6');
     END;
 END $$;
-SELECT payload FROM arrived();
+SELECT payload FROM endpoint.arrived();
 
 -- Who may: a role needs the privilege to insert, and to select what it wants returned; its own keys count, or a view's owner's.
 SET client_min_messages = warning;

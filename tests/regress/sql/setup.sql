@@ -73,6 +73,23 @@ BEGIN
     RETURN made;
 END $$;
 
+-- Invocations and the most in flight since the last reset, with one question to the endpoint, and forgets them.
+CREATE FUNCTION endpoint.counted(OUT invocations int, OUT most int) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM endpoint.tell('counters', 'counters');
+    SELECT value INTO STRICT invocations FROM endpoint.counters WHERE name = 'invocations';
+    SELECT value INTO STRICT most FROM endpoint.counters WHERE name = 'most_in_flight';
+    DELETE FROM endpoint.counters;
+    PERFORM endpoint.reset();
+END $$;
+
+-- What has arrived, in no order, and forgets it.
+CREATE FUNCTION endpoint.arrived() RETURNS TABLE (function text, invocation_type text, payload text) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY SELECT i.function, i.invocation_type, i.payload FROM endpoint.invocations() i ORDER BY i.payload COLLATE "C", i.function;
+    PERFORM endpoint.reset();
+END $$;
+
 -- Runs a statement and tells its error, without what differs from run to run; 00000 when there is none.
 CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint text);
 CREATE FUNCTION endpoint.redact(given text) RETURNS text

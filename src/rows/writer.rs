@@ -1,0 +1,219 @@
+//! How a value becomes a datum of its column's type.
+
+use crate::columns::{Attribute, Column};
+use crate::error::{Error, ResponseProblem, quotable};
+use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
+use std::ffi::CStr;
+use std::panic::AssertUnwindSafe;
+
+/// Turns text into datums of one attribute's type.
+pub struct Writer {
+    /// The column.
+    pub attribute: Attribute,
+    /// The type's own input function, where a text's bytes alone would not do.
+    input: Option<(pg_sys::FmgrInfo, pg_sys::Oid)>,
+}
+
+impl Writer {
+    /// Looks the type up.
+    ///
+    /// # Safety
+    /// Called in a transaction; the writer is not used after `context` is deleted.
+    pub unsafe fn new(attribute: Attribute, context: pg_sys::MemoryContext) -> Writer {
+        let plain_text = attribute.type_oid == pg_sys::TEXTOID;
+        let input = (!plain_text).then(|| {
+            let mut function = pg_sys::Oid::INVALID;
+            let mut element = pg_sys::Oid::INVALID;
+            let mut info = pg_sys::FmgrInfo::default();
+            // SAFETY: catalog look-ups that fill in the variables above.
+            unsafe {
+                pg_sys::getTypeInputInfo(attribute.type_oid, &mut function, &mut element);
+                pg_sys::fmgr_info_cxt(function, &mut info, context);
+            }
+            (info, element)
+        });
+        Writer { attribute, input }
+    }
+
+    /// Makes a datum, or lets a domain refuse null.
+    pub fn write_or_null(&mut self, bytes: Option<&[u8]>) -> Result<Option<pg_sys::Datum>, Error> {
+        match bytes {
+            Some(bytes) => self.write(bytes).map(Some),
+            None => {
+                self.write_null();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a datum as `write` does, and errors with [`Error::Response`] also for what the type refuses as too long, too
+    /// large or too deep. What a domain refuses is still raised: its check may be anything.
+    pub fn try_write(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
+        if self.attribute.type_oid != self.attribute.base_type {
+            return self.write(bytes);
+        }
+        let column = self.attribute.column.name();
+        let unfit = || {
+            Err(Error::Response {
+                column,
+                problem: ResponseProblem::Unfit,
+                beginning: beginning(bytes),
+            })
+        };
+        PgTryBuilder::new(AssertUnwindSafe(|| self.write(bytes)))
+            .catch_when(PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION, |_| {
+                unfit()
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, |_| {
+                unfit()
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
+                unfit()
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, |_| unfit())
+            .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, |_| unfit())
+            .execute()
+    }
+
+    /// Makes a datum of what tells about an invocation, or lets a domain refuse null. Characters that the database's encoding
+    /// lacks are replaced, and what tells of a failure is shortened to a varchar's length: such a row is not to fail.
+    pub fn write_about(&mut self, text: Option<&str>) -> Result<Option<pg_sys::Datum>, Error> {
+        let Some(text) = text else {
+            return self.write_or_null(None);
+        };
+        let mut text = fit_for_server(text);
+        // A varchar's modifier is its length and the size of a header (varchar.c).
+        let longest = self.attribute.typmod - pg_sys::VARHDRSZ as i32;
+        let of_failure = matches!(
+            self.attribute.column,
+            Column::ErrorCode | Column::ErrorMessage
+        );
+        if of_failure && self.attribute.base_type == pg_sys::VARCHAROID && longest > 0 {
+            text = text.chars().take(longest as usize).collect();
+        }
+        self.write(text.as_bytes()).map(Some)
+    }
+
+    fn write_null(&mut self) {
+        let typmod = self.attribute.typmod;
+        if let Some((info, element)) = &mut self.input
+            && self.attribute.type_oid != self.attribute.base_type
+        {
+            // SAFETY: a domain's input function takes null, and raises an error if the domain doesn't.
+            unsafe { pg_sys::InputFunctionCall(info, std::ptr::null_mut(), *element, typmod) };
+        }
+    }
+
+    /// Makes a datum, in the current memory context, of UTF-8 that came from Lambda.
+    ///
+    /// Errors with [`Error::Response`], and raises PostgreSQL's own errors for whatever else the type refuses.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
+        let column = self.attribute.column.name();
+        let unfit = |problem| Error::Response {
+            column,
+            problem,
+            beginning: beginning(bytes),
+        };
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(unfit(ResponseProblem::NotUtf8));
+        }
+        if bytes.contains(&0) {
+            return Err(unfit(ResponseProblem::ZeroByte));
+        }
+        let Some((info, element)) = &mut self.input else {
+            let server = ServerText::from_utf8(bytes);
+            // SAFETY: copies that many bytes.
+            return Ok(unsafe {
+                pg_sys::cstring_to_text_with_len(server.as_ptr(), server.len() as _).into()
+            });
+        };
+        let mut terminated = Vec::with_capacity(bytes.len() + 1);
+        terminated.extend_from_slice(ServerText::from_utf8(bytes).bytes());
+        terminated.push(0);
+        let typmod = self.attribute.typmod;
+        let input = AssertUnwindSafe(|| {
+            // SAFETY: the input function was looked up for this type and reads a zero-terminated string.
+            unsafe {
+                pg_sys::InputFunctionCall(info, terminated.as_mut_ptr().cast(), *element, typmod)
+            }
+        });
+        if !matches!(self.attribute.base_type, pg_sys::JSONOID | pg_sys::JSONBOID) {
+            return Ok(input());
+        }
+        PgTryBuilder::new(move || Ok(input()))
+            .catch_when(PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION, |_| {
+                Err(ResponseProblem::NotJson)
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
+                Err(ResponseProblem::NotJsonb)
+            })
+            .execute()
+            .map_err(unfit)
+    }
+}
+
+/// Text of which each character can be converted to the database's encoding.
+fn fit_for_server(text: &str) -> String {
+    // SAFETY: asks for a number.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    if text.is_ascii() || encoding == pg_sys::pg_enc::PG_UTF8 as i32 {
+        return text.to_owned();
+    }
+    let converts = AssertUnwindSafe(|| {
+        ServerText::from_utf8(text.as_bytes());
+        true
+    });
+    let fits = PgTryBuilder::new(converts)
+        .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| false)
+        .execute();
+    match fits {
+        true => text.to_owned(),
+        false => (text.chars())
+            .map(|letter| if letter.is_ascii() { letter } else { '?' })
+            .collect(),
+    }
+}
+
+fn beginning(bytes: &[u8]) -> String {
+    quotable(&String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]))
+}
+
+/// Text in the database's encoding.
+enum ServerText<'a> {
+    Same(&'a [u8]),
+    Converted(*const std::ffi::c_char, usize),
+}
+
+impl<'a> ServerText<'a> {
+    fn from_utf8(bytes: &'a [u8]) -> ServerText<'a> {
+        // SAFETY: converts that many bytes into a palloc'd string, or gives them back as they are.
+        unsafe {
+            let given = bytes.as_ptr().cast_mut().cast();
+            let converted =
+                pg_sys::pg_any_to_server(given, bytes.len() as _, pg_sys::pg_enc::PG_UTF8 as _);
+            if converted == given {
+                ServerText::Same(bytes)
+            } else {
+                ServerText::Converted(converted, CStr::from_ptr(converted).count_bytes())
+            }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            ServerText::Same(bytes) => bytes,
+            // SAFETY: the length was just measured, and the string lives in the current memory context.
+            ServerText::Converted(start, length) => unsafe {
+                std::slice::from_raw_parts(start.cast(), *length)
+            },
+        }
+    }
+
+    fn as_ptr(&self) -> *const std::ffi::c_char {
+        self.bytes().as_ptr().cast()
+    }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+}

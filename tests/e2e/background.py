@@ -1,0 +1,46 @@
+"""Statements that run in the background, and are interrupted."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import time
+
+from scripted import wait_for_invocations
+
+
+@contextlib.contextmanager
+def running(session, invocations, call, *arguments):
+    """Runs something in the background, and goes on once the endpoint has so many invocations."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        statement = pool.submit(call, *arguments)
+        try:
+            wait_for_invocations(invocations)
+            yield statement
+        finally:
+            # For a test that failed before it ended the statement.
+            if not statement.done():
+                session.cancel()
+
+
+def pid_of(session):
+    return session.info.backend_pid
+
+
+def is_running(pid):
+    return os.path.exists(f"/proc/{pid}")
+
+
+def error_within_2_s(statement, since):
+    """The error that the statement ends with, and soon."""
+    error = statement.exception(timeout=10)
+    took = time.monotonic() - since
+    print(f"interrupted after {took * 1000:.0f} ms")
+    assert took < 2
+    return error
+
+
+def ticks(pid):
+    """CPU time of all threads, normally in hundredths of a second."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
