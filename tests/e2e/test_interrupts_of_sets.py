@@ -142,10 +142,10 @@ def test_statement_timeout(patient, endpoint, statement, number):
 @every_wait
 def test_terminate(patient, connect, endpoint, statement, number):
     other, pid = connect(), pid_of(patient)
-    with running(patient, number, patient.execute, statement) as running:
+    with running(patient, number, patient.execute, statement) as ended:
         since = time.monotonic()
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
-        assert error_within_2_s(running, since).sqlstate == "57P01"
+        assert error_within_2_s(ended, since).sqlstate == "57P01"
     wait_until(lambda: not is_running(pid), seconds=2)
     assert functions() == ["hang"] * number
 
