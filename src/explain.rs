@@ -1,6 +1,5 @@
 //! What EXPLAIN says of a scan and of an INSERT: what is bound to what, how many values, and what was invoked.
 
-use crate::ahead::Invoker;
 use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
 use crate::dispatch::Dispatch;

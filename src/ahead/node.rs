@@ -134,11 +134,7 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
             pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
             return slot;
         }
-        let row = ahead.next();
-        if row.is_err() {
-            ahead.fail();
-        }
-        match row.or_report() {
+        match ahead.next().or_report() {
             Some(tuple) => {
                 pg_sys::ExecForceStoreMinimalTuple(tuple, slot, false);
                 slot

@@ -28,16 +28,6 @@ pub trait Invoker {
         false
     }
 
-    /// Its invocations, if there are any yet.
-    fn dispatched(&self) -> Option<&Dispatch>;
-
-    /// Forgets what is on its way for others too.
-    fn abandon(&self) {
-        if let Some(dispatch) = self.dispatched() {
-            dispatch.abandon();
-        }
-    }
-
     /// Its foreign table.
     fn table(&self) -> pg_sys::Oid;
 
@@ -393,15 +383,6 @@ impl Ahead {
         self.forget();
         self.ended = false;
         self.starts_over = true;
-    }
-
-    /// Drops all that is in flight: the statement has failed.
-    pub fn fail(&mut self) {
-        self.forget();
-        if let Some(invoker) = self.invoker {
-            // SAFETY: the invoker lives as long as this.
-            unsafe { (*invoker).abandon() };
-        }
     }
 
     /// Drops all rows, and with them what is in flight.

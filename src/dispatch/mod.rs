@@ -159,13 +159,6 @@ impl Dispatch {
         Ok(flight)
     }
 
-    /// Forgets equal invocations that are still on their way: the statement has failed.
-    pub fn abandon(&self) {
-        if let Some(equal) = &self.equal {
-            equal.abandon();
-        }
-    }
-
     fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<Flight>, Error> {
         let made = self.statement.started();
         match self.config.limits.max_invocations {

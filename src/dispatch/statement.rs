@@ -144,12 +144,6 @@ impl Statement {
         self.flights.borrow_mut().insert(key, flight.clone());
     }
 
-    /// Forgets those that are on their way.
-    pub fn abandon(&self) {
-        let landed = |flight: &mut Rc<Flight>| matches!(flight.landed(), Ok(Some(_)));
-        self.flights.borrow_mut().retain(|_, flight| landed(flight));
-    }
-
     /// How long until the user is to be told; `None` if never.
     pub fn time_to_tell(&self) -> Option<Duration> {
         let interval = settings::progress_interval()?;

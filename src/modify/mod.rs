@@ -127,15 +127,7 @@ pub unsafe extern "C-unwind" fn exec_foreign_insert(
         let insert = &mut *(*relation).ri_FdwState.cast::<Insert>();
         pg_sys::MemoryContextReset(insert.row_context);
         let before = pg_sys::MemoryContextSwitchTo(insert.row_context);
-        let done = insert.insert(slot);
-        if done.is_err() {
-            insert.flights.clear();
-            if let Some(ahead) = insert.ahead.as_mut() {
-                ahead.forget();
-            }
-            insert.abandon();
-        }
-        done.or_report();
+        insert.insert(slot).or_report();
         pg_sys::MemoryContextSwitchTo(before);
         slot
     }
@@ -159,6 +151,11 @@ pub unsafe extern "C-unwind" fn end_foreign_insert(
 }
 
 impl Insert {
+    /// The invocations, for EXPLAIN.
+    pub fn dispatched(&self) -> Option<&Dispatch> {
+        self.dispatch.as_ref()
+    }
+
     unsafe fn insert(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
         // SAFETY: the slot has a row of the table, and the current memory context is the row's.
         unsafe {
@@ -238,7 +235,6 @@ impl Insert {
                 return Ok(());
             };
             if let Some(error) = output::error(&outcome) {
-                self.flights.clear();
                 return Err(error);
             }
             self.flights.pop_front();
@@ -297,10 +293,6 @@ impl Invoker for Insert {
                 }
             }
         }
-    }
-
-    fn dispatched(&self) -> Option<&Dispatch> {
-        self.dispatch.as_ref()
     }
 
     fn table(&self) -> pg_sys::Oid {

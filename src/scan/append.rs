@@ -120,9 +120,6 @@ unsafe fn poll(scan: *mut Scan, request: *mut pg_sys::AsyncRequest) -> Result<bo
         let before = pg_sys::MemoryContextSwitchTo(memory);
         let ready = scan.poll(|| others_are_asked(request));
         pg_sys::MemoryContextSwitchTo(before);
-        if ready.is_err() {
-            scan.fail();
-        }
         ready
     }
 }

@@ -130,12 +130,7 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     unsafe {
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        let found = scan.next(slot);
-        if found.is_err() {
-            // What is in flight is dropped now and not when the transaction ends.
-            scan.fail();
-        }
-        if found.or_report() {
+        if scan.next(slot).or_report() {
             slot
         } else {
             std::ptr::null_mut()
@@ -336,15 +331,6 @@ impl Scan {
         }
     }
 
-    fn fail(&mut self) {
-        self.forget();
-        // SAFETY: the node that reads ahead lives as long as the scan.
-        if let Some(ahead) = unsafe { self.ahead.as_mut() } {
-            ahead.forget();
-        }
-        self.abandon();
-    }
-
     fn forget(&mut self) {
         self.batch = None;
         if let Some(dispatch) = &mut self.dispatch
@@ -387,10 +373,6 @@ impl Invoker for Scan {
                     || !(*epq.relsubs_rowmark.add(place)).is_null()
             })
         }
-    }
-
-    fn dispatched(&self) -> Option<&Dispatch> {
-        self.dispatch.as_ref()
     }
 
     fn table(&self) -> pg_sys::Oid {
