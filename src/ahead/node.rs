@@ -70,7 +70,6 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     // SAFETY: the node is being initialised, and its plan is the one that plan_custom_path made.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
-        #[cfg(not(feature = "pg13"))]
         name_row_identities(plan);
         let below = eflags as u32
             & !(pg_sys::EXEC_FLAG_REWIND | pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK);
@@ -96,15 +95,16 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     }
 }
 
-/// Lets EXPLAIN print the columns by which an UPDATE of a partitioned table finds its rows. They have a name of the
-/// planner's only, which it resolves in its own nodes but leaves in the columns of this one.
-#[cfg(not(feature = "pg13"))]
+/// Lets EXPLAIN print the columns by which an UPDATE of a partitioned table finds its rows, whose names in the plan are
+/// those of no columns; see paths.rs.
 unsafe fn name_row_identities(plan: *mut pg_sys::CustomScan) {
     // SAFETY: the list has target entries. The same is written each time the plan is run.
     unsafe {
         for entry in nodes::pointers::<pg_sys::TargetEntry>((*plan).custom_scan_tlist) {
             let var = (*entry).expr.cast::<pg_sys::Var>();
-            if pgrx::is_a(var.cast(), pg_sys::NodeTag::T_Var) && (*var).varno == pg_sys::ROWID_VAR {
+            if pgrx::is_a(var.cast(), pg_sys::NodeTag::T_Var)
+                && u32::from((*var).varattno.unsigned_abs()) > pg_sys::MaxHeapAttributeNumber
+            {
                 (*var).varno = pg_sys::OUTER_VAR;
                 (*var).varattno = (*entry).resno;
             }

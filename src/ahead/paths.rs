@@ -110,7 +110,11 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             nodes::integer_list([UNNUMBERED, table, first_only.into(), keeps_rows.into()]).cast(),
         ]);
         ahead.methods = &PATH_METHODS.0;
-        join.outerjoinpath = ahead.into_pg().cast();
+        let ahead: *mut pg_sys::Path = ahead.into_pg().cast();
+        join.outerjoinpath = match has_row_identities(ahead) {
+            true => by_position(ahead),
+            false => ahead,
+        };
         // Other joins may share the joins between, so copies of them get the scan.
         let mut below: *mut pg_sys::Path = scan.cast();
         for between in between.into_iter().rev() {
@@ -121,6 +125,59 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             below = copy.cast();
         }
         join.innerjoinpath = below;
+    }
+}
+
+/// Whether a path gives columns by which an UPDATE of a table with partitions finds its rows. They have a name of the
+/// planner's only, as each partition has its own.
+unsafe fn has_row_identities(path: *mut pg_sys::Path) -> bool {
+    // SAFETY: a path has a target.
+    unsafe { nodes::pointers((*(*path).pathtarget).exprs).any(|column| is_row_identity(column)) }
+}
+
+#[cfg(not(feature = "pg13"))]
+unsafe fn is_row_identity(column: *mut pg_sys::Node) -> bool {
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        is_a(column, pg_sys::NodeTag::T_Var)
+            && (*column.cast::<pg_sys::Var>()).varno == pg_sys::ROWID_VAR
+    }
+}
+
+#[cfg(feature = "pg13")]
+unsafe fn is_row_identity(_column: *mut pg_sys::Node) -> bool {
+    false
+}
+
+/// An Append of one path. It matches columns by their place, where a custom scan's have to have names that may stay in the
+/// plan; then PostgreSQL removes it, and the join has the path's columns.
+unsafe fn by_position(path: *mut pg_sys::Path) -> *mut pg_sys::Path {
+    // SAFETY: the path is the planner's.
+    unsafe {
+        let mut append = PgBox::<pg_sys::AppendPath>::alloc_node(pg_sys::NodeTag::T_AppendPath);
+        append.path = *path;
+        append.path.type_ = pg_sys::NodeTag::T_AppendPath;
+        append.path.pathtype = pg_sys::NodeTag::T_Append;
+        append.path.pathkeys = std::ptr::null_mut();
+        append.subpaths = nodes::list(&[path]);
+        append.first_partial_path = 1;
+        append.limit_tuples = -1.0;
+        append.into_pg().cast()
+    }
+}
+
+/// Gives row identities a name that may stay in a plan: a column of the table that is updated beyond those that it can have,
+/// which nobody else names. EXPLAIN does not see it; see node.rs.
+unsafe fn name_row_identities(root: *mut pg_sys::PlannerInfo, columns: *mut pg_sys::List) {
+    // SAFETY: the list has target entries that nobody else has.
+    unsafe {
+        for entry in nodes::pointers::<pg_sys::TargetEntry>(columns) {
+            if is_row_identity((*entry).expr.cast()) {
+                let var = (*entry).expr.cast::<pg_sys::Var>();
+                (*var).varno = (*(*root).parse).resultRelation as _;
+                (*var).varattno += pg_sys::MaxHeapAttributeNumber as i16;
+            }
+        }
     }
 }
 
@@ -222,7 +279,7 @@ pub unsafe fn wrap(
 ) -> *mut pg_sys::Plan {
     // SAFETY: see above.
     unsafe {
-        let plan = above(outer);
+        let plan = above(outer, nodes::length((*outer).targetlist));
         (*plan).scan.plan.startup_cost = (*outer).startup_cost;
         (*plan).scan.plan.total_cost = (*outer).total_cost;
         (*plan).scan.plan.plan_rows = (*outer).plan_rows;
@@ -235,15 +292,19 @@ pub unsafe fn wrap(
     }
 }
 
-/// A plan of the node above another plan. Rows pass as they are, those columns included that only the outer plan
-/// itself needs.
-unsafe fn above(outer: *mut pg_sys::Plan) -> *mut pg_sys::CustomScan {
+/// A plan of the node above another plan. Rows pass as they are, without columns behind those first ones, which only the
+/// outer plan itself needs.
+unsafe fn above(outer: *mut pg_sys::Plan, width: usize) -> *mut pg_sys::CustomScan {
     // SAFETY: the caller's.
     unsafe {
         let mut plan = PgBox::<pg_sys::CustomScan>::alloc_node(pg_sys::NodeTag::T_CustomScan);
         plan.methods = &SCAN_METHODS.0;
-        plan.scan.plan.targetlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
-        plan.custom_scan_tlist = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
+        let columns = || {
+            let all = pg_sys::copyObjectImpl((*outer).targetlist.cast()).cast();
+            pg_sys::list_truncate(all, width as _)
+        };
+        plan.scan.plan.targetlist = columns();
+        plan.custom_scan_tlist = columns();
         plan.scan.plan.lefttree = outer;
         plan.into_pg()
     }
@@ -272,7 +333,10 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         ) else {
             return std::ptr::null_mut();
         };
-        let plan = above(outer);
+        let width = nodes::length((*(*best_path).path.pathtarget).exprs);
+        let plan = above(outer, width);
+        name_row_identities(root, (*plan).scan.plan.targetlist);
+        name_row_identities(root, (*plan).custom_scan_tlist);
         // A join's outer plan is made first, so that of the scan, which is its inner one or in it, finds the number.
         let parameter = new_parameter(root);
         nodes::set_integer(numbers, 0, parameter);
