@@ -9,6 +9,8 @@
 #   make test            all of it: build, install, and every test
 #   make demo            build, install, and run examples/quickstart.sql against a local Lambda emulator
 #   make psql            the same, and a psql prompt in the place of the examples
+#   make assertions      the regression tests in a PostgreSQL that is built with assertions
+#   make soak            the long forms of tests, fuzzing among them; about an hour
 #   make versions        type-check against every PostgreSQL that has a feature, without having it
 #   make clean
 
@@ -30,7 +32,7 @@ SQL = $(wildcard sql/*.sql)
 
 EMULATOR = --emulator --functions examples/functions
 
-.PHONY: all build deps venv install installed installcheck unit e2e test demo psql versions clean
+.PHONY: all build deps venv install installed installcheck assertions unit e2e test soak demo psql versions clean
 
 all: build
 
@@ -67,8 +69,11 @@ e2e: venv
 	tests/harness/run --endpoint --emulator --auth -- target/venv/bin/pytest -o cache_dir=target/pytest \
 		-o pythonpath=tests/harness $(wildcard tests/e2e tests/endpoint)
 
+assertions: build
+	tests/harness/cassert $(MAKE) --no-print-directory installcheck
+
 test: venv installed
-	@tests/harness/test unit installcheck e2e
+	@tests/harness/test unit installcheck assertions e2e
 
 demo: venv installed
 	@echo "==> starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions"

@@ -39,6 +39,9 @@ mod rows;
 mod scan;
 mod settings;
 
+#[cfg(fuzzing)]
+pub use lambda::fuzzing;
+
 /// Called by PostgreSQL when it loads the library.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {

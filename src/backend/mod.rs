@@ -12,7 +12,7 @@ pub mod runtime;
 pub mod wait;
 
 use crate::error::Error;
-use crate::lambda::{self, Client, ClientConfig};
+use crate::lambda::{self, Client, ClientConfig, Patience};
 use config::Config;
 use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Task};
@@ -47,9 +47,9 @@ pub struct SharedClient {
 
 impl SharedClient {
     /// The client. Runs on the network thread.
-    pub async fn get(&self) -> Result<&Client, Error> {
+    pub async fn get(&self, patience: Patience) -> Result<&Client, Error> {
         self.cell
-            .get_or_try_init(|| lambda::connect(self.config.clone()))
+            .get_or_try_init(|| lambda::connect(self.config.clone(), patience))
             .await
     }
 }

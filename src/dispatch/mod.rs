@@ -15,8 +15,8 @@ use crate::backend::config::Config;
 use crate::backend::runtime::Task;
 use crate::backend::{self, SharedClient, wait};
 use crate::error::Error;
-use crate::lambda::InvokeResponse;
 use crate::lambda::request::InvokeRequest;
+use crate::lambda::response::InvokeResponse;
 use crate::lambda::traffic::Traffic;
 use crate::options::OnError;
 use pace::Pace;
@@ -175,7 +175,7 @@ impl Dispatch {
         let pending = Pending::new(self.traffic.clone(), &self.statement);
         let (patience, keeps_payload) = (self.config.patience, self.keeps_payload);
         let task = backend::spawn(async move {
-            let result = match client.get().await {
+            let result = match client.get(patience).await {
                 Ok(client) => client.invoke(&request, patience, &pending.traffic).await,
                 Err(error) => Err(error),
             };

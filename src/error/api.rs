@@ -34,6 +34,8 @@ pub enum Cause {
     Connect,
     /// No connection was made in time: the function did not run.
     ConnectTimeout,
+    /// What is at the endpoint has no certificate that is trusted: nothing was sent.
+    Certificate,
     /// Nothing, or not all, came back in time: the function may have run.
     RequestTimeout,
     /// The connection broke after the request was sent: the function may have run.
@@ -68,6 +70,7 @@ impl Cause {
         match self {
             Cause::Connect => "ConnectionRefused",
             Cause::ConnectTimeout => "ConnectTimeout",
+            Cause::Certificate => "CertificateNotAccepted",
             Cause::RequestTimeout => "RequestTimeout",
             Cause::ConnectionLost => "ConnectionLost",
             Cause::BadAnswer => "UnexpectedAnswer",
@@ -124,6 +127,10 @@ impl ApiFailure {
             Cause::ConnectTimeout => (
                 ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION,
                 "The function did not run. Check the network path to Lambda, or raise aws_lambda.connect_timeout_ms or the server option connect_timeout_ms.",
+            ),
+            Cause::Certificate => (
+                ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "The function did not run. Check that the endpoint is Lambda's, and which authorities the server process trusts.",
             ),
             Cause::RequestTimeout => (
                 ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,

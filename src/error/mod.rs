@@ -376,6 +376,13 @@ impl Error {
 }
 
 impl Error {
+    /// The primary message and DETAIL.
+    #[cfg(any(test, fuzzing))]
+    pub fn texts(&self) -> (String, Option<String>) {
+        let row = self.row();
+        (row.message, row.detail)
+    }
+
     /// The error as a row of a foreign table has it: a name and a message.
     pub fn as_columns(&self) -> (&str, String) {
         let code = match self {

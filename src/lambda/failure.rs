@@ -11,7 +11,8 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 /// Codes, or how they begin, of errors that the function's configuration causes, whatever their HTTP status.
-const CONFIGURATION: [&str; 13] = [
+const CONFIGURATION: [&str; 16] = [
+    "CodeArtifact",
     "EC2",
     "EFS",
     "ENI",
@@ -23,6 +24,8 @@ const CONFIGURATION: [&str; 13] = [
     "NoPublishedVersion",
     "RecursiveInvocation",
     "Resource",
+    "S3Files",
+    "ServiceQuotaExceeded",
     "SnapStart",
     "SubnetIP",
 ];
@@ -52,6 +55,8 @@ pub fn from_sdk(
     if connect_failed(error) {
         let (cause, said) = if timed_out {
             (Cause::ConnectTimeout, "Connection timed out")
+        } else if chain(error).any(|error| error.to_string().contains("invalid peer certificate")) {
+            (Cause::Certificate, "Certificate not accepted")
         } else {
             (Cause::Connect, "Unable to connect to endpoint")
         };
@@ -88,6 +93,18 @@ pub fn timed_out(limit: Duration, sent: bool) -> ApiFailure {
             format!("None came within {limit} ms, so nothing was sent."),
         )
     }
+}
+
+/// The time-out of looking for a region.
+pub fn no_region_within(limit: Duration) -> ApiFailure {
+    ApiFailure::new(
+        Cause::NoRegion,
+        "No region",
+        format!(
+            "None was found within {} ms. Nothing was sent.",
+            limit.as_millis()
+        ),
+    )
 }
 
 /// Lambda's own refusal, or a proxy's.
@@ -143,6 +160,9 @@ fn cause(status: u16, code: &str) -> Cause {
             | "OptInRequired",
         ) => Cause::Credentials,
         (404, _) => Cause::NotFound,
+        (_, "DurableExecutionAlreadyStartedException" | "ModeNotSupportedException") => {
+            Cause::InvalidRequest
+        }
         (_, code) if CONFIGURATION.iter().any(|start| code.starts_with(start)) => {
             Cause::Configuration
         }

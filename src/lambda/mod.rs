@@ -1,26 +1,28 @@
 //! Lambda: a client for a configuration, and one invocation through it.
 //!
-//! - [`request`] is a checked invocation, [`name`] the grammar of names.
+//! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod name;
 pub mod request;
+pub mod response;
 pub mod traffic;
 
 use crate::error::{ApiFailure, Cause, Error};
 use crate::lambda::name::check_region;
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
+use crate::lambda::response::InvokeResponse;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
-use aws_sdk_lambda::operation::RequestId;
-use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
@@ -94,26 +96,11 @@ pub struct Patience {
     pub retry_timeout: Duration,
 }
 
-/// What came back from an invocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvokeResponse {
-    /// HTTP status: 200, 202 or 204.
-    pub status_code: i32,
-    /// `Handled` or `Unhandled` where the function reported an error; the payload then tells which.
-    pub function_error: Option<String>,
-    /// `None` when it was empty.
-    pub payload: Option<Vec<u8>>,
-    /// The version that ran.
-    pub executed_version: Option<String>,
-    /// Base64 of the log's tail.
-    pub log_result: Option<String>,
-    /// AWS's id of the request.
-    pub request_id: Option<String>,
-}
-
-/// Makes a client. Connects nowhere, except to find out the region where none is given.
-pub async fn connect(config: ClientConfig) -> Result<Client, Error> {
-    let base = base_config(&config).await;
+/// Makes a client. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
+pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client, Error> {
+    let limit = patience.request_timeout;
+    let base = (tokio::time::timeout(limit, base_config(&config)).await)
+        .map_err(|_| Error::Api(failure::no_region_within(limit)))?;
     let region = base.region().cloned().ok_or_else(|| {
         Error::Api(ApiFailure::new(
             Cause::NoRegion,
@@ -264,7 +251,7 @@ impl Client {
             .interceptor(sent.clone())
             .send();
         match tokio::time::timeout(request_timeout, sending).await {
-            Ok(Ok(output)) => Ok(response(output)),
+            Ok(Ok(output)) => Ok(output.into()),
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
                 sent.is_set(),
@@ -318,16 +305,5 @@ fn log_type(given: LogType) -> Option<aws_sdk_lambda::types::LogType> {
     match given {
         LogType::None => None,
         LogType::Tail => Some(aws_sdk_lambda::types::LogType::Tail),
-    }
-}
-
-fn response(output: InvokeOutput) -> InvokeResponse {
-    InvokeResponse {
-        request_id: output.request_id().map(str::to_owned),
-        status_code: output.status_code,
-        function_error: output.function_error,
-        payload: (output.payload.map(Blob::into_inner)).filter(|payload| !payload.is_empty()),
-        executed_version: output.executed_version,
-        log_result: output.log_result,
     }
 }

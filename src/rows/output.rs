@@ -6,28 +6,12 @@ use super::writer::Writer;
 use crate::columns::Column;
 use crate::dispatch::Outcome;
 use crate::error::{Error, quotable};
-use crate::lambda::InvokeResponse;
+use crate::lambda::response::Thrown;
 use crate::options::OnError;
-use base64::Engine;
 use pgrx::pg_sys;
-use serde::Deserialize;
 
 /// Most bytes of a function's error payload that a message carries.
 const MAX_ERROR_PAYLOAD: usize = 8192;
-
-/// What a failure's columns say.
-struct Failure {
-    code: String,
-    message: Option<String>,
-}
-
-/// What Lambda's runtimes put into the payload when a function fails.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Thrown {
-    error_type: Option<String>,
-    error_message: Option<String>,
-}
 
 /// The error that ends the statement because of this outcome.
 pub fn error(outcome: &Outcome) -> Option<Error> {
@@ -77,7 +61,7 @@ pub fn write(
         let datum = match written {
             Err(error) if on_error == OnError::Return => {
                 let (code, message) = error.as_columns();
-                failure.get_or_insert(Failure {
+                failure.get_or_insert(Thrown {
                     code: code.to_owned(),
                     message: Some(message),
                 });
@@ -100,7 +84,7 @@ pub fn write(
                 .as_ref()
                 .and_then(|failure| failure.message.as_deref()),
             (Column::Log, Some(response)) => {
-                log = decoded_log(response);
+                log = response.log();
                 log.as_deref()
             }
             (Column::ExecutedVersion, Some(response)) => response.executed_version.as_deref(),
@@ -130,37 +114,16 @@ fn request_id(outcome: &Outcome) -> Option<&str> {
     }
 }
 
-fn failure(outcome: &Outcome) -> Option<Failure> {
-    let response = match &outcome.result {
-        Ok(response) => response,
+/// What a failure's columns say.
+fn failure(outcome: &Outcome) -> Option<Thrown> {
+    match &outcome.result {
+        Ok(response) => response.thrown(),
         Err(error) => {
             let (code, message) = error.as_columns();
-            return Some(Failure {
+            Some(Thrown {
                 code: code.to_owned(),
                 message: Some(message.replace('\0', "?")),
-            });
+            })
         }
-    };
-    let function_error = response.function_error.clone()?;
-    let payload = response.payload.as_deref().unwrap_or_default();
-    let thrown: Thrown = serde_json::from_slice(payload).unwrap_or_default();
-    let text = || quotable(&String::from_utf8_lossy(payload));
-    let message = (thrown.error_message).or_else(|| (!payload.is_empty()).then(text));
-    Some(Failure {
-        code: thrown
-            .error_type
-            .unwrap_or(function_error)
-            .replace('\0', "?"),
-        message: message.map(|message| message.replace('\0', "?")),
-    })
-}
-
-/// The log's tail as text. A cut tail may begin inside a character, and a log may hold zero bytes; what
-/// PostgreSQL's text can't hold is replaced. Null when it is not base64: `log_result` has it as it came.
-fn decoded_log(response: &InvokeResponse) -> Option<String> {
-    let encoded = response.log_result.as_ref()?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(encoded)
-        .ok()?;
-    Some(String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "?"))
+    }
 }

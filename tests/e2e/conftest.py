@@ -4,6 +4,7 @@ They run under `tests/harness/run --endpoint --emulator --auth`, where the serve
 own and the settings point to the scripted endpoint.
 """
 
+import contextlib
 import os
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg import sql
 
 import scripted
 from emulator import Emulator
+from own_server import own_server
 from tables import options
 
 
@@ -49,6 +51,13 @@ def connect(database):
 def session(connect):
     """A new session, so with a backend that has not invoked anything yet."""
     return connect()
+
+
+@pytest.fixture
+def start():
+    """Starts servers of the test's own, as `own_server` does; they are stopped after the test."""
+    with contextlib.ExitStack() as servers:
+        yield lambda *settings, **options: servers.enter_context(own_server(*settings, **options))
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import stat
-import tempfile
 import time
 
 import psycopg
@@ -13,37 +11,9 @@ import pytest
 from psycopg import sql
 
 import scripted
-from cluster import Cluster
+from own_server import KEYS, connect
 
-KEYS = {
-    "AWS_ACCESS_KEY_ID": scripted.EXAMPLE_KEYS["access_key_id"],
-    "AWS_SECRET_ACCESS_KEY": scripted.EXAMPLE_KEYS["secret_access_key"],
-}
 OTHER_KEYS = (scripted.OTHER_KEYS["access_key_id"], scripted.OTHER_KEYS["secret_access_key"])
-
-
-@pytest.fixture
-def start():
-    """Starts a server; it is stopped after the test."""
-    started = []
-
-    def start_server(*settings, **aws):
-        directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
-        where = [f"aws_lambda.endpoint_override = '{os.environ['ENDPOINT_URL']}'", "aws_lambda.region = 'us-west-2'"]
-        started.append(Cluster(directory, where + list(settings), {**KEYS, **aws}))
-        return started[-1]
-
-    yield start_server
-    for server in started:
-        if server.server.poll() is None:
-            server.stop()
-        shutil.rmtree(os.path.dirname(server.socket_dir))
-
-
-def connect(server):
-    session = psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname="postgres", autocommit=True)
-    session.execute("CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE")
-    return session
 
 
 def invoke(session, function):

@@ -311,6 +311,15 @@ async def garbage(call, connection):
     await connection.write(b"\x16\x03\x01\x00 this is not HTTP\r\n\r\n")
 
 
+@script("verbatim(-close)?")
+async def verbatim(call, connection, close):
+    """Sends what the payload says, a string of JSON with a character for each byte."""
+    answer = json.loads(call.payload).encode("latin-1")
+    if close is None:
+        return Answer(200, verbatim=answer)
+    await connection.write(answer)
+
+
 @script("huge-headers")
 async def huge_headers(call, connection):
     return Answer(200, call.payload, (("X-Huge", "x" * (1 << 20)),))

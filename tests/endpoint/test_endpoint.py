@@ -628,6 +628,12 @@ def test_garbage(client):
     assert not client.drain().startswith(b"HTTP/")
 
 
+def test_verbatim(client):
+    payload = json.dumps("HTTP/1.1 299 \xe9\r\n\0").encode()
+    client.send(invoke_bytes("verbatim", payload) + invoke_bytes("verbatim-close", payload))
+    assert client.drain() == b"HTTP/1.1 299 \xe9\r\n\0" * 2
+
+
 def test_huge_headers(client):
     client.send(invoke_bytes("huge-headers"))
     received = b""

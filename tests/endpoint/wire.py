@@ -32,6 +32,7 @@ class Answer(NamedTuple):
     headers_ms: int = 0  # the time the headers trickle over
     body_ms: int = 0  # the time the body trickles over
     stale: bool = False  # close the connection quietly soon after
+    verbatim: bytes = b""  # sent in the place of all of the above
 
 
 class Connection:
@@ -88,6 +89,9 @@ class Connection:
         return b"".join(chunks)
 
     async def send(self, answer):
+        if answer.verbatim:
+            await self.write(answer.verbatim)
+            return
         status_line, headers = format_head(answer, len(answer.body))
         # Neither status may have a body, and a client takes one for the next answer.
         body = b"" if answer.status in (204, 304) else answer.body

@@ -47,7 +47,19 @@ SELECT f.* FROM (VALUES
     (29, 'error-502-KMSInvalidStateException'),
     (30, 'error-502-KMSNotFoundException'),
     (31, 'error-502-ResourceNotReadyException'),
-    (32, 'error-502-SubnetIPAddressLimitReachedException')
+    (32, 'error-502-SubnetIPAddressLimitReachedException'),
+    (33, 'error-400-ModeNotSupportedException'),
+    (34, 'error-402-ServiceQuotaExceededException'),
+    (35, 'error-403-CodeArtifactUserDeletedException'),
+    (36, 'error-403-CodeArtifactUserFailedException'),
+    (37, 'error-403-CodeArtifactUserPendingException'),
+    (38, 'error-403-S3FilesMountFailureException'),
+    (39, 'error-408-S3FilesMountConnectivityException'),
+    (40, 'error-408-S3FilesMountTimeoutException'),
+    (41, 'error-409-DurableExecutionAlreadyStartedException'),
+    (42, 'error-409-NoPublishedVersionException'),
+    (43, 'error-502-ENINotReadyException'),
+    (44, 'error-502-SnapStartRegenerationFailureException')
 ) AS n (place, name), failure(n.name) AS f ORDER BY place;
 
 -- What comes from around it: no error that Lambda models

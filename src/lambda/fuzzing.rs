@@ -1,0 +1,189 @@
+//! What fuzzing runs: any bytes as the name of a function, and any bytes as an answer of Lambda's.
+//!
+//! Compiled for `fuzz/` and for the test below, which runs what fuzzing has found worth keeping.
+
+use super::name::{self, FunctionName};
+use super::request::{Inputs, InvokeRequest};
+use super::traffic::Traffic;
+use super::{Client, Patience};
+use crate::error::{Cause, Error};
+use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::http::{Response, StatusCode};
+use aws_smithy_types::body::SdkBody;
+use std::time::Duration;
+
+/// Takes any bytes as function name, region and qualifier, in three lines. What is accepted is safe in a URL and a host name,
+/// and the same when it is read again.
+pub fn names(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().map(str::to_owned);
+    let inputs = Inputs {
+        function_name: next(),
+        region: next(),
+        qualifier: next(),
+        ..Inputs::default()
+    };
+    let given = inputs.function_name.clone().unwrap_or_default();
+    let request = match InvokeRequest::new(inputs) {
+        Ok(request) => request,
+        Err(error) => return assert_printable(&error),
+    };
+    let safe = |text: &str, more: &[u8]| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    assert!(given.len() <= name::MAX_NAME);
+    assert!(safe(&request.function_name, b"-_.:"));
+    assert!(!["", ".", ".."].contains(&request.function_name.as_str()));
+    assert!(request.qualifier.as_deref().is_none_or(|qualifier| {
+        safe(qualifier, b"-_$.") && !qualifier.is_empty() && qualifier.len() <= name::MAX_NAME
+    }));
+    assert!((request.region.as_deref()).is_none_or(|region| safe(region, b"-")));
+    if let Ok(again) = FunctionName::parse(&request.full_name()) {
+        assert_eq!(again.name, request.function_name);
+        assert_eq!(again.qualifier, request.qualifier);
+    }
+}
+
+/// Takes any bytes as an answer: two for the status, lines of headers up to an empty one, and the body.
+pub fn answer(data: &[u8]) {
+    let Some((status, rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let code = 100 + u16::from_be_bytes(*status) % 900;
+    let Ok(status) = StatusCode::try_from(code) else {
+        return;
+    };
+    let end = rest.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = match end {
+        Some(end) => (&rest[..end], &rest[end + 2..]),
+        None => (rest, &b""[..]),
+    };
+    let answer = Answer {
+        status,
+        headers: (head.split(|byte| *byte == b'\n'))
+            .filter_map(|line| {
+                let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
+                Some((name.to_ascii_lowercase(), value.to_owned()))
+            })
+            .collect(),
+        body: body.to_vec(),
+    };
+    let client = client(answer);
+    let inputs = Inputs {
+        function_name: Some("f".to_owned()),
+        ..Inputs::default()
+    };
+    let (Ok(request), Ok(runtime)) = (
+        InvokeRequest::new(inputs),
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build(),
+    ) else {
+        return;
+    };
+    let patience = Patience {
+        request_timeout: Duration::from_secs(10),
+        max_retries: 0,
+        retry_timeout: Duration::from_secs(1),
+    };
+    match runtime.block_on(client.invoke(&request, patience, &Traffic::new(1))) {
+        Ok(response) => {
+            assert!((200..300).contains(&response.status_code));
+            assert_ne!(response.payload.as_deref(), Some(&b""[..]));
+            let thrown = response.thrown();
+            assert_eq!(thrown.is_some(), response.function_error.is_some());
+            for text in (response.log().into_iter()).chain(thrown.and_then(|thrown| thrown.message))
+            {
+                assert!(!text.contains('\0'));
+            }
+        }
+        Err(error) => {
+            if let Error::Api(failure) = &error {
+                // Lambda, or something in its place, was there: what is tried again is only what it refused to run.
+                assert!(!matches!(
+                    failure.cause,
+                    Cause::Connect | Cause::ConnectTimeout
+                ));
+                assert!(failure.cause != Cause::Throttled || !(200..300).contains(&code));
+            }
+            assert_printable(&error);
+        }
+    }
+}
+
+/// Whatever came from outside, a message is short and does nothing to a terminal.
+fn assert_printable(error: &Error) {
+    let (message, detail) = error.texts();
+    for text in [message, detail.unwrap_or_default()] {
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(text.len() < 4000, "{} bytes", text.len());
+    }
+}
+
+fn client(answer: Answer) -> Client {
+    let connector = SharedHttpConnector::new(answer);
+    let config = aws_sdk_lambda::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("k", "s", None, None, "fuzzing"))
+        .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
+        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .build();
+    Client {
+        sdk: aws_sdk_lambda::Client::from_conf(config),
+        place: String::new(),
+    }
+}
+
+/// The same answer to whatever is asked.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl HttpConnector for Answer {
+    fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
+        let mut response = Response::new(self.status, SdkBody::from(self.body.clone()));
+        for (name, value) in &self.headers {
+            // What HTTP does not allow does not get this far.
+            let _ = (response.headers_mut()).try_append(name.clone(), value.clone());
+        }
+        HttpConnectorFuture::ready(Ok(response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Runs each file of a corpus.
+    fn run(corpus: &str, target: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/corpus")
+            .join(corpus);
+        let mut count = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            target(&std::fs::read(file.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 50, "only {count} files in the corpus");
+    }
+
+    #[test]
+    fn corpus_of_names() {
+        run("names", super::names);
+    }
+
+    #[test]
+    fn corpus_of_answers() {
+        run("answers", super::answer);
+    }
+}

@@ -1,0 +1,86 @@
+//! What came back from an invocation, and what it says of a function's log and of its failure.
+//!
+//! All of it is the function's or the endpoint's, so nothing is taken for granted. Whether the payload fits its column is
+//! not looked at here.
+
+use crate::error::quotable;
+use aws_sdk_lambda::operation::RequestId;
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
+use aws_smithy_types::Blob;
+use base64::Engine;
+use serde::Deserialize;
+
+/// What came back from an invocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvokeResponse {
+    /// HTTP status: 200, 202 or 204.
+    pub status_code: i32,
+    /// `Handled` or `Unhandled` where the function reported an error; the payload then tells which.
+    pub function_error: Option<String>,
+    /// `None` when it was empty.
+    pub payload: Option<Vec<u8>>,
+    /// The version that ran.
+    pub executed_version: Option<String>,
+    /// Base64 of the log's tail.
+    pub log_result: Option<String>,
+    /// AWS's id of the request.
+    pub request_id: Option<String>,
+}
+
+/// What a function that failed says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thrown {
+    /// The type of what was thrown, or else `Handled` or `Unhandled`.
+    pub code: String,
+    /// Its message, or else the beginning of the payload; `None` where that is empty.
+    pub message: Option<String>,
+}
+
+/// What Lambda's runtimes put into the payload when a function fails.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ErrorPayload {
+    error_type: Option<String>,
+    error_message: Option<String>,
+}
+
+impl InvokeResponse {
+    /// What the function threw; `None` where it did not fail.
+    pub fn thrown(&self) -> Option<Thrown> {
+        let function_error = self.function_error.clone()?;
+        let payload = self.payload.as_deref().unwrap_or_default();
+        let thrown: ErrorPayload = serde_json::from_slice(payload).unwrap_or_default();
+        let text = || quotable(&String::from_utf8_lossy(payload));
+        let message = (thrown.error_message).or_else(|| (!payload.is_empty()).then(text));
+        Some(Thrown {
+            code: thrown
+                .error_type
+                .unwrap_or(function_error)
+                .replace('\0', "?"),
+            message: message.map(|message| message.replace('\0', "?")),
+        })
+    }
+
+    /// The log's tail as text. A cut tail may begin inside a character, and a log may hold zero bytes; what
+    /// PostgreSQL's text can't hold is replaced. `None` when it is not base64: `log_result` has it as it came.
+    pub fn log(&self) -> Option<String> {
+        let encoded = self.log_result.as_ref()?;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(encoded)
+            .ok()?;
+        Some(String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "?"))
+    }
+}
+
+impl From<InvokeOutput> for InvokeResponse {
+    fn from(output: InvokeOutput) -> InvokeResponse {
+        InvokeResponse {
+            request_id: output.request_id().map(str::to_owned),
+            status_code: output.status_code,
+            function_error: output.function_error,
+            payload: (output.payload.map(Blob::into_inner)).filter(|payload| !payload.is_empty()),
+            executed_version: output.executed_version,
+            log_result: output.log_result,
+        }
+    }
+}

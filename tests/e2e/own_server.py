@@ -1,0 +1,73 @@
+"""PostgreSQL servers of a test's own, with settings and an environment of theirs, and on wish a resolver that fails.
+
+With `resolver`, names are looked up by `resolver.c`: what ends in `.fails.test` does not exist, `.again.test` has no
+answer now, `.hangs.test` has none for 30 s. `looked_up` tells which names a server has asked for.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import psycopg
+
+import scripted
+from cluster import Cluster
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": scripted.EXAMPLE_KEYS["access_key_id"],
+    "AWS_SECRET_ACCESS_KEY": scripted.EXAMPLE_KEYS["secret_access_key"],
+}
+WHERE = [f"aws_lambda.endpoint_override = '{scripted.URL}'", "aws_lambda.region = 'us-west-2'"]
+RESOLVER = pathlib.Path(__file__).with_name("resolver.c")
+
+
+@contextlib.contextmanager
+def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, **environment):
+    """Starts a server that has `settings` in postgresql.conf and `environment` around it, and stops it afterwards.
+
+    Its machine has `keys`, and `where` points it to the scripted endpoint.
+    """
+    # In /tmp, for the same reasons as in tests/harness/run.
+    directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
+    server = None
+    try:
+        os.chmod(directory, 0o711)
+        if resolver:
+            environment = {**environment, "LD_PRELOAD": build_resolver(directory), "RESOLVER_LOG": log_of(directory)}
+        server = Cluster(directory, [*where, *settings], {**keys, **environment})
+        yield server
+    finally:
+        if server and server.server.poll() is None:
+            server.stop()
+        shutil.rmtree(directory)
+
+
+def build_resolver(directory):
+    """Compiles the resolver into the directory; returns the library's path."""
+    library = os.path.join(directory, "resolver.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O", "-o", library, str(RESOLVER), "-ldl"], check=True)
+    os.chmod(library, 0o755)
+    return library
+
+
+def log_of(directory):
+    # Where the server's user may write, once the cluster has made it.
+    return os.path.join(directory, "pg", "resolver.log")
+
+
+def looked_up(server):
+    """The names that the server's resolver was asked for, in order."""
+    try:
+        return pathlib.Path(server.socket_dir, "resolver.log").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def connect(server):
+    """A session in a server of one's own; the extension is there."""
+    session = psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname="postgres", autocommit=True)
+    session.execute("CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE")
+    return session
