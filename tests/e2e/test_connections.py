@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 import tables
+from listeners import full_listener
 from scripted import EXAMPLE_KEYS, OTHER_KEYS, counter, functions, invoke
 from tables import failure
 
@@ -72,20 +73,6 @@ def test_connect_timeout(session):
         assert (error.sqlstate, error.diag.message_primary) == ("08004", "invoke API failed")
         assert 0.15 < took < 2
         assert received(listener) == b""
-
-
-@contextlib.contextmanager
-def full_listener():
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        time.sleep(0.1)
-        yield listener
 
 
 def received(listener):

@@ -8,9 +8,7 @@ import contextlib
 import datetime
 import json
 import pathlib
-import socket
 import ssl
-import threading
 import time
 
 import pytest
@@ -19,6 +17,7 @@ from psycopg import sql
 
 import scripted
 import tables
+from listeners import listener
 from own_server import connect as connect_to, looked_up, own_server
 from scripted import EXAMPLE_KEYS, counter, functions, invoke
 from tables import failure
@@ -210,35 +209,6 @@ def test_log(session, endpoint, answered, encoded, text):
 
 
 # The way to the endpoint
-
-
-@contextlib.contextmanager
-def listener(talk=None):
-    """A port of 127.0.0.1, and what has been accepted there. Each connection is handed to `talk`, and closed after that."""
-    accepted = []
-
-    def serve():
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = server.accept()
-                accepted.append(connection)
-                if talk:
-                    threading.Thread(target=run, args=[connection], daemon=True).start()
-
-    def run(connection):
-        with contextlib.suppress(OSError), connection:
-            talk(connection)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield server.getsockname()[1], accepted
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join()
-            for connection in accepted:
-                connection.close()
 
 
 def answer_once(connection):

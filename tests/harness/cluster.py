@@ -43,6 +43,10 @@ class Cluster:
         self.initdb()
         with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
             conf.write(SETTINGS.format(socket_dir=self.socket_dir) + "\n".join(settings) + "\n")
+        self.start()
+
+    def start(self):
+        """Starts the server, which may have been stopped before."""
         self.server = start([f"{self.bindir}/postgres", "-D", self.data], self.log, **self.options)
         try:
             wait_until(self.is_ready, self.server, "PostgreSQL", self.log)
