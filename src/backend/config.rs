@@ -104,6 +104,9 @@ impl Config {
     /// # Safety
     /// Called in a transaction, in the backend's thread.
     pub unsafe fn read(table: pg_sys::Oid, user: pg_sys::Oid) -> Result<Config, Error> {
+        // A transaction that has locked the table before would not hear of keys that were taken away since.
+        // SAFETY: as each look-up of a table by PostgreSQL does.
+        unsafe { pg_sys::AcceptInvalidationMessages() };
         // SAFETY: these look-ups return palloc'd structures that live as long as the current context, or
         // raise an error.
         let (table, server) = unsafe {

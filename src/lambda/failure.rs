@@ -1,5 +1,6 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
+use super::secrets::Secrets;
 use crate::error::{Answer, ApiFailure, Cause, quotable};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
@@ -31,20 +32,21 @@ const CONFIGURATION: [&str; 16] = [
 ];
 
 /// Finds the row of the table of errors for what the SDK reports. `sent` tells whether the request got as far as the
-/// HTTP client, and `place` where that connects to.
+/// HTTP client, and `place` where that connects to. What came from outside may have the `secrets` in it.
 pub fn from_sdk(
     error: &SdkError<InvokeError, HttpResponse>,
     sent: bool,
     place: &str,
+    secrets: &Secrets,
 ) -> ApiFailure {
     if let SdkError::ServiceError(service) = error {
         let status = service.raw().status().as_u16();
-        return answered(status, service.err());
+        return answered(status, service.err(), secrets);
     }
-    let failure = |cause, said: &str| ApiFailure::new(cause, said, root(error));
+    let failure = |cause, said: &str| ApiFailure::new(cause, said, root(error, secrets));
     if let Some(problem) = find::<CredentialsError>(error) {
         return ApiFailure {
-            facts: credentials_problem(problem),
+            facts: credentials_problem(problem, secrets),
             ..failure(Cause::Credentials, "No usable credentials")
         };
     }
@@ -61,7 +63,7 @@ pub fn from_sdk(
             (Cause::Connect, "Unable to connect to endpoint")
         };
         return ApiFailure {
-            facts: format!("Connecting to {place}: {}", root(error)),
+            facts: format!("Connecting to {place}: {}", root(error, secrets)),
             ..failure(cause, said)
         };
     }
@@ -108,8 +110,10 @@ pub fn no_region_within(limit: Duration) -> ApiFailure {
 }
 
 /// Lambda's own refusal, or a proxy's.
-fn answered(status: u16, error: &InvokeError) -> ApiFailure {
+fn answered(status: u16, error: &InvokeError, secrets: &Secrets) -> ApiFailure {
     let meta = error.meta();
+    // Shortened only then: half a secret is one too.
+    let quotable = |text: &str| quotable(&secrets.hide(text));
     let mut said = match meta.code() {
         Some(code) => quotable(code),
         None => "Unexpected answer".to_owned(),
@@ -192,25 +196,25 @@ fn connect_failed(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// The innermost error, as a sentence.
-fn root(error: &(dyn StdError + 'static)) -> String {
+fn root(error: &(dyn StdError + 'static), secrets: &Secrets) -> String {
     let innermost = chain(error)
         .last()
         .map(|error| error.to_string())
         .unwrap_or_default();
-    sentence(&innermost)
+    sentence(&secrets.hide(&innermost))
 }
 
-/// What STS or a provider says, which never holds a secret.
-fn credentials_problem(error: &(dyn StdError + 'static)) -> String {
+/// What STS or a provider says.
+fn credentials_problem(error: &(dyn StdError + 'static), secrets: &Secrets) -> String {
     match find::<AssumeRoleError>(error) {
-        Some(refused) => sentence(&format!(
+        Some(refused) => sentence(&secrets.hide(&format!(
             "AssumeRole returned '{}: {}'",
             refused.code().unwrap_or("no error code"),
             first_line(refused.message().unwrap_or("no message"))
-        )),
+        ))),
         // What a credential_process writes to its standard error is not ours to show.
         None => {
-            let said = root(error);
+            let said = root(error, secrets);
             match said.split_once(" Stderr:") {
                 Some((before, _)) => sentence(before),
                 None => said,

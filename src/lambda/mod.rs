@@ -2,7 +2,8 @@
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts.
-//! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run.
+//! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
+//!   may not show.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
@@ -12,12 +13,14 @@ pub mod fuzzing;
 pub mod name;
 pub mod request;
 pub mod response;
+mod secrets;
 pub mod traffic;
 
 use crate::error::{ApiFailure, Cause, Error};
 use crate::lambda::name::check_region;
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
+use crate::lambda::secrets::Secrets;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
@@ -29,8 +32,8 @@ use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint}
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use traffic::Traffic;
 
@@ -83,6 +86,8 @@ pub struct Client {
     sdk: aws_sdk_lambda::Client,
     /// Where it connects to, for messages.
     place: String,
+    /// What messages may not show.
+    secrets: Secrets,
 }
 
 /// How long an invocation is waited for, and how often it is tried.
@@ -144,6 +149,11 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
     Ok(Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
         place,
+        secrets: Secrets::new(
+            (config.keys.into_iter())
+                .flat_map(|keys| [Some(keys.secret_access_key), keys.session_token])
+                .flatten(),
+        ),
     })
 }
 
@@ -256,6 +266,7 @@ impl Client {
                 &error,
                 sent.is_set(),
                 &self.place,
+                &self.secrets.and(sent.token()),
             ))),
             Err(_) => Err(Error::Api(failure::timed_out(
                 request_timeout,
@@ -265,13 +276,23 @@ impl Client {
     }
 }
 
-/// Whether an attempt got as far as handing its request to the HTTP client.
-#[derive(Debug, Clone, Default)]
-struct Sent(Arc<AtomicBool>);
+/// Whether an attempt got as far as handing its request to the HTTP client, and with which session token.
+#[derive(Clone, Default)]
+struct Sent(Arc<OnceLock<Option<String>>>);
 
 impl Sent {
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.get().is_some()
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.0.get()?.as_deref()
+    }
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Sent").field(&self.is_set()).finish()
     }
 }
 
@@ -283,11 +304,12 @@ impl Intercept for Sent {
 
     fn read_before_transmit(
         &self,
-        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        self.0.store(true, Ordering::Relaxed);
+        let token = context.request().headers().get("x-amz-security-token");
+        let _ = self.0.set(token.map(str::to_owned));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 """A backend that lives long, and many backends: nothing grows, and each statement makes its own invocations and no more.
 
 Statements of all kinds are drawn at random, a good tenth of which fail, are cancelled or come after a change of an object. SOAK=1
-makes it 50,000 statements in one backend and ten thousand subtransactions; `pytest -s` shows how its memory went.
+makes it 50,000 statements in one backend; `pytest -rP` shows how its memory went.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ from tables import failure, options
 
 SOAK = bool(os.environ.get("SOAK"))
 STATEMENTS = 50_000 if SOAK else 2_500
-SUBTRANSACTIONS = 10_000 if SOAK else 1_000
+SUBTRANSACTIONS = 10_000
 
 SETUP = """
     SET client_min_messages = warning;
@@ -294,8 +294,8 @@ def test_one_backend(usable, connect, endpoint):
     assert grown(first, last, "RSS") < 6_000
     assert grown(first, last, "contexts") < 2_000 and grown(first, last, "number of contexts") < 40
     assert last["threads"] == first["threads"] == 2
-    # Connections of clients that are not used go after 90 s.
-    assert last["files"] - last["sockets"] <= first["files"] - first["sockets"]
+    # PostgreSQL opens files of its own.
+    assert grown(first, last, "files") - grown(first, last, "sockets") <= 3
     assert max(s["sockets"] for s in samples[len(samples) // 2 :]) < 32 * 8
 
 

@@ -1,0 +1,38 @@
+//! What a message may not have in it, though an endpoint, or something in its place, sends it back to us.
+
+/// Secrets of one attempt. Without `Debug`, so that none ends up in a message.
+#[derive(Clone, Default)]
+pub struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// None of these is empty, and nobody cares about the order.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Secrets {
+        Secrets(
+            (secrets.into_iter())
+                .filter(|secret| !secret.is_empty())
+                .collect(),
+        )
+    }
+
+    /// The same and one more.
+    pub fn and(&self, secret: Option<&str>) -> Secrets {
+        Secrets::new(self.0.iter().cloned().chain(secret.map(str::to_owned)))
+    }
+
+    /// The text with stars in their place.
+    pub fn hide(&self, text: &str) -> String {
+        (self.0.iter()).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_hidden_wherever_they_are() {
+        let secrets = Secrets::new(["abc".to_owned(), String::new()]).and(Some("xyz"));
+        assert_eq!(secrets.hide("abc, xyz=abcabc."), "***, ***=******.");
+        assert_eq!(secrets.and(None).hide("ab"), "ab");
+    }
+}
