@@ -96,7 +96,7 @@ pub static OPTIONS: &[Definition] = &[
     option("request_timeout_ms", &[Object::Server], timeout_ms),
     superuser(option("profile", &[Object::Server], header_value)),
     option("role_arn", &[Object::Server], role_arn),
-    option("external_id", &[Object::Server], header_value),
+    option("external_id", &[Object::Server], external_id),
     option("use_fips", &[Object::Server], boolean),
     option("use_dualstack", &[Object::Server], boolean),
     secret("access_key_id"),
@@ -264,11 +264,22 @@ pub fn endpoint_url(value: &str) -> Result<(), String> {
             if (scheme == "http" || scheme == "https")
                 && !authority.as_str().contains('@')
                 && !authority.host().is_empty()
-                && uri.query().is_none() =>
+                && is_port(authority.as_str().strip_prefix(authority.host()))
+                && uri.query().is_none()
+                && !value.contains('#') =>
         {
             Ok(())
         }
         _ => Err(allowed.to_owned()),
+    }
+}
+
+/// Whether what follows a host is nothing or a port.
+fn is_port(rest: Option<&str>) -> bool {
+    match rest.map(|rest| rest.strip_prefix(':').ok_or(rest)) {
+        Some(Ok(port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        Some(Err(rest)) => rest.is_empty(),
+        None => false,
     }
 }
 
@@ -289,11 +300,27 @@ fn role_arn(value: &str) -> Result<(), String> {
     }
 }
 
+/// Most bytes of what becomes a header: what a server takes of all headers together, or less.
+const MAX_HEADER: usize = 8192;
+
 fn header_value(value: &str) -> Result<(), String> {
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+    let graphic = value.bytes().all(|byte| byte.is_ascii_graphic());
+    if graphic && (1..=MAX_HEADER).contains(&value.len()) {
         Ok(())
     } else {
-        Err("It is text of printable ASCII characters without spaces, and not empty.".to_owned())
+        Err(format!(
+            "It is text of 1 to {MAX_HEADER} printable ASCII characters without spaces."
+        ))
+    }
+}
+
+/// As AssumeRole has it (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+fn external_id(value: &str) -> Result<(), String> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
+    if value.bytes().all(safe) && (2..=1224).contains(&value.len()) {
+        Ok(())
+    } else {
+        Err("It is text of 2 to 1224 letters, digits and _+=,.@:/-.".to_owned())
     }
 }
 
@@ -383,6 +410,7 @@ mod tests {
             "endpoint_url",
             "https://vpce-1.lambda.us-east-1.vpce.amazonaws.com/"
         ));
+        assert!(ok("endpoint_url", "http://[::1]:4566"));
         for url in [
             "",
             "127.0.0.1:80",
@@ -392,6 +420,10 @@ mod tests {
             "http://h?x=1",
             "http://h\r\nX: y",
             "http://h /",
+            "http://h#x",
+            "http://h:",
+            "http://h:0",
+            "http://h:99999",
         ] {
             assert!(!ok("endpoint_url", url), "{url:?}");
         }

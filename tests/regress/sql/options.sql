@@ -57,7 +57,7 @@ CREATE FOREIGN TABLE t (function_name text) SERVER s OPTIONS (secret_access_key 
 
 CREATE SERVER full_server FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (
     region 'us-gov-west-1', endpoint_url 'https://vpce-1.lambda.us-gov-west-1.vpce.amazonaws.com', sts_endpoint_url 'http://127.0.0.1:1/', connect_timeout_ms '1', request_timeout_ms '900000',
-    profile 'default', role_arn 'arn:aws-us-gov:iam::123456789012:role/path/name', external_id 'x', use_fips 'true', use_dualstack 'off',
+    profile 'default', role_arn 'arn:aws-us-gov:iam::123456789012:role/path/name', external_id 'xy', use_fips 'true', use_dualstack 'off',
     max_concurrency '1', max_invocations '0', max_retries '0', retry_timeout_ms '1', async_capable 'false');
 CREATE USER MAPPING FOR CURRENT_USER SERVER full_server OPTIONS (access_key_id 'AKIDEXAMPLE', secret_access_key 'x', session_token 'y');
 CREATE FOREIGN TABLE full_table (payload jsonb) SERVER full_server OPTIONS (
