@@ -30,6 +30,7 @@ LIBRARY = target/release/libaws_lambda_fdw.so
 CONTROL = aws_commons.control aws_lambda.control aws_lambda_fdw.control
 SQL = $(wildcard sql/*.sql)
 
+PYTEST = target/venv/bin/pytest -o cache_dir=target/pytest -o pythonpath=tests/harness
 EMULATOR = --emulator --functions examples/functions
 
 .PHONY: all build deps venv install installed installcheck assertions unit e2e test soak demo psql versions clean
@@ -66,11 +67,21 @@ unit: deps
 	$(CARGO) test --release $(CARGO_FLAGS) --lib
 
 e2e: venv
-	tests/harness/run --endpoint --emulator --auth -- target/venv/bin/pytest -o cache_dir=target/pytest \
-		-o pythonpath=tests/harness $(wildcard tests/e2e tests/endpoint)
+	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(wildcard tests/e2e tests/endpoint)
 
 assertions: build
 	tests/harness/cassert $(MAKE) --no-print-directory installcheck
+
+# Then with assertions, and then on a server that forgets each catalog entry at once, which takes its time.
+soak: venv installed
+	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
+		tests/e2e/test_long_life.py tests/e2e/test_interrupts_by_state.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
+	RANDOM_QUERIES=1000 tests/harness/cassert tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
+		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_concurrent_updates.py
+	RANDOM_QUERIES=10 tests/harness/cassert tests/harness/run --endpoint --emulator --auth --conf 'debug_discard_caches = 1' -- \
+		$(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
+	tests/harness/fuzz names 300
+	tests/harness/fuzz answers 300
 
 test: venv installed
 	@tests/harness/test unit installcheck assertions e2e

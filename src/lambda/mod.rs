@@ -1,6 +1,7 @@
 //! Lambda: a client for a configuration, and one invocation through it.
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
+//! - [`watch`] watches an attempt while the SDK makes it.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
 //!   may not show.
@@ -15,6 +16,7 @@ pub mod request;
 pub mod response;
 mod secrets;
 pub mod traffic;
+mod watch;
 
 use crate::error::{ApiFailure, Cause, Error};
 use crate::lambda::name::check_region;
@@ -26,16 +28,12 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
-use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
-use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use traffic::Traffic;
+use watch::Watch;
 
 /// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -247,7 +245,7 @@ impl Client {
         request: &InvokeRequest,
         request_timeout: Duration,
     ) -> Result<InvokeResponse, Error> {
-        let sent = Sent::default();
+        let watch = Watch::default();
         let sending = self
             .sdk
             .invoke()
@@ -258,59 +256,21 @@ impl Client {
             .set_client_context(request.client_context.clone())
             .set_payload(request.payload.clone().map(Blob::new))
             .customize()
-            .interceptor(sent.clone())
+            .interceptor(watch.clone())
             .send();
         match tokio::time::timeout(request_timeout, sending).await {
             Ok(Ok(output)) => Ok(output.into()),
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
-                sent.is_set(),
+                watch.has_sent(),
                 &self.place,
-                &self.secrets.and(sent.token()),
+                &self.secrets.and(watch.token()),
             ))),
             Err(_) => Err(Error::Api(failure::timed_out(
                 request_timeout,
-                sent.is_set(),
+                watch.has_sent(),
             ))),
         }
-    }
-}
-
-/// Whether an attempt got as far as handing its request to the HTTP client, and with which session token.
-#[derive(Clone, Default)]
-struct Sent(Arc<OnceLock<Option<String>>>);
-
-impl Sent {
-    fn is_set(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    fn token(&self) -> Option<&str> {
-        self.0.get()?.as_deref()
-    }
-}
-
-impl std::fmt::Debug for Sent {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Sent").field(&self.is_set()).finish()
-    }
-}
-
-#[dyn_dispatch_hint]
-impl Intercept for Sent {
-    fn name(&self) -> &'static str {
-        "Sent"
-    }
-
-    fn read_before_transmit(
-        &self,
-        context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let token = context.request().headers().get("x-amz-security-token");
-        let _ = self.0.set(token.map(str::to_owned));
-        Ok(())
     }
 }
 

@@ -28,6 +28,13 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::{Client, ClientConfig, Keys};
+
+    // What can't be printed is not printed by mistake.
+    static_assertions::assert_not_impl_any!(Secrets: std::fmt::Debug);
+    static_assertions::assert_not_impl_any!(Keys: std::fmt::Debug);
+    static_assertions::assert_not_impl_any!(ClientConfig: std::fmt::Debug);
+    static_assertions::assert_not_impl_any!(Client: std::fmt::Debug);
 
     #[test]
     fn they_are_hidden_wherever_they_are() {

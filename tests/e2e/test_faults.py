@@ -193,6 +193,14 @@ def test_response(session, endpoint, answered, body, outcomes):
     assert_goes_on(session, ["verbatim"] * 3)
 
 
+def test_an_answer_without_end(session, endpoint):
+    """What is read of it is bounded, so that it does not take all memory."""
+    session.execute("SET aws_lambda.request_timeout_ms = 60000")
+    error = failure(invoke, session, "size-70000000")
+    assert facts(error)[:2] == BAD and "Length limit exceeded" in error.diag.message_detail
+    assert_goes_on(session, ["size-70000000"])
+
+
 LOGS = {
     "not base64": ("***", None),
     "invalid UTF-8 and a zero byte": ("qQBh", "??a"),

@@ -1,0 +1,34 @@
+"""Each promise of README and SECURITY.md names a test, and that is there."""
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def promises():
+    for document, section in (("README.md", "## Reliability"), ("SECURITY.md", "## Promised")):
+        text = (ROOT / document).read_text().partition(section + "\n")[2].partition("\n## ")[0]
+        rows = [line.split(" | ") for line in text.splitlines() if " | " in line]
+        assert len(rows) > 10
+        # Behind the heading and the line below it.
+        for row in rows[2:]:
+            yield pytest.param(row[1], id=row[0])
+
+
+def is_there(name):
+    if name.startswith("make "):
+        return name.split()[1] in TARGETS
+    return any((ROOT / folder / name).is_file() for folder in (".", "tests/e2e", "tests/regress/sql"))
+
+
+@pytest.mark.parametrize("held_by", promises())
+def test_promise(held_by):
+    if held_by.startswith("[SECURITY.md]"):
+        return
+    names = [name for name in re.findall("`([^`]+)`", held_by) if "." in name or name.startswith("make ")]
+    assert names
+    assert [name for name in names if not is_there(name)] == []
