@@ -25,7 +25,7 @@ def is_there(name):
     return any((ROOT / folder / name).is_file() for folder in (".", "tests/e2e", "tests/regress/sql"))
 
 
-@pytest.mark.parametrize("held_by", promises())
+@pytest.mark.parametrize("held_by", list(promises()))
 def test_promise(held_by):
     if held_by.startswith("[SECURITY.md]"):
         return
