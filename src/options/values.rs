@@ -1,0 +1,222 @@
+//! Which values each option takes, and why not another, as a sentence for HINT.
+
+use crate::error::Error;
+use crate::lambda::name::{FunctionName, check_qualifier, check_region};
+use crate::lambda::request::{InvocationType, LogType};
+use std::ops::RangeInclusive;
+
+/// Shortest and longest time-out, in milliseconds, of the options and the settings.
+pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=900_000;
+/// Fewest and most invocations in flight for one scan, of the options and the setting. Each takes a file descriptor.
+pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
+/// Fewest and most invocations of one statement, of the options and the setting; 0 stands for no limit.
+pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
+/// Fewest and most further attempts at one invocation.
+const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
+
+/// Reads a boolean as PostgreSQL spells them.
+pub fn parse_boolean(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Some(true),
+        "false" | "off" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn boolean(value: &str) -> Result<(), String> {
+    parse_boolean(value)
+        .map(|_| ())
+        .ok_or_else(|| "It is a Boolean: true or false.".to_owned())
+}
+
+pub(super) fn timeout_ms(value: &str) -> Result<(), String> {
+    number_in(value, TIMEOUT_RANGE_MS, "number of milliseconds")
+}
+
+pub(super) fn max_concurrency(value: &str) -> Result<(), String> {
+    number_in(value, CONCURRENCY_RANGE, "number")
+}
+
+pub(super) fn max_invocations(value: &str) -> Result<(), String> {
+    number_in(value, INVOCATIONS_RANGE, "number")
+        .map_err(|allowed| format!("{allowed} 0 stands for no limit."))
+}
+
+pub(super) fn max_retries(value: &str) -> Result<(), String> {
+    number_in(value, RETRIES_RANGE, "number")
+}
+
+fn number_in(value: &str, range: RangeInclusive<i32>, what: &str) -> Result<(), String> {
+    match value.parse() {
+        Ok(number) if range.contains(&number) => Ok(()),
+        _ => Err(format!(
+            "It is a {what} from {} to {}.",
+            range.start(),
+            range.end()
+        )),
+    }
+}
+
+/// What becomes of an invocation that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// It ends the statement.
+    #[default]
+    Raise,
+    /// It is a row that tells what went wrong.
+    Return,
+}
+
+impl OnError {
+    /// Reads the option `on_error`.
+    pub fn parse(value: &str) -> Option<OnError> {
+        match value {
+            "raise" => Some(OnError::Raise),
+            "return" => Some(OnError::Return),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn on_error(value: &str) -> Result<(), String> {
+    OnError::parse(value)
+        .map(|_| ())
+        .ok_or_else(|| "It is raise or return.".to_owned())
+}
+
+/// Checks the URL of an endpoint: scheme and host, perhaps a port and a path, and nothing that could hide
+/// a secret or another host.
+pub fn endpoint_url(value: &str) -> Result<(), String> {
+    let allowed =
+        "It is a URL such as https://lambda.us-east-1.amazonaws.com or http://127.0.0.1:4566.";
+    let uri: http::Uri = value.parse().map_err(|_| allowed.to_owned())?;
+    let scheme = uri.scheme_str().unwrap_or_default();
+    match uri.authority() {
+        Some(authority)
+            if (scheme == "http" || scheme == "https")
+                && !authority.as_str().contains('@')
+                && !authority.host().is_empty()
+                && is_port(authority.as_str().strip_prefix(authority.host()))
+                && uri.query().is_none()
+                && !value.contains('#') =>
+        {
+            Ok(())
+        }
+        _ => Err(allowed.to_owned()),
+    }
+}
+
+/// Whether what follows a host is nothing or a port.
+fn is_port(rest: Option<&str>) -> bool {
+    match rest.map(|rest| rest.strip_prefix(':').ok_or(rest)) {
+        Some(Ok(port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        Some(Err(rest)) => rest.is_empty(),
+        None => false,
+    }
+}
+
+pub(super) fn role_arn(value: &str) -> Result<(), String> {
+    let parts: Vec<&str> = value.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, "iam", "", account, role]
+            if partition.starts_with("aws")
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && role.starts_with("role/")
+                && value.len() <= 2048
+                && value.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(())
+        }
+        _ => Err("It is an ARN such as arn:aws:iam::123456789012:role/name.".to_owned()),
+    }
+}
+
+/// Most bytes of what becomes a header: what a server takes of all headers together, or less.
+const MAX_HEADER: usize = 8192;
+
+pub(super) fn header_value(value: &str) -> Result<(), String> {
+    let graphic = value.bytes().all(|byte| byte.is_ascii_graphic());
+    if graphic && (1..=MAX_HEADER).contains(&value.len()) {
+        Ok(())
+    } else {
+        Err(format!(
+            "It is text of 1 to {MAX_HEADER} printable ASCII characters without spaces."
+        ))
+    }
+}
+
+/// As AssumeRole has it (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+pub(super) fn external_id(value: &str) -> Result<(), String> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
+    if value.bytes().all(safe) && (2..=1224).contains(&value.len()) {
+        Ok(())
+    } else {
+        Err("It is text of 2 to 1224 letters, digits and _+=,.@:/-.".to_owned())
+    }
+}
+
+pub(super) fn region(value: &str) -> Result<(), String> {
+    check_region(value).map_err(allowed)
+}
+
+pub(super) fn function_name(value: &str) -> Result<(), String> {
+    FunctionName::parse(value).map(|_| ()).map_err(allowed)
+}
+
+pub(super) fn qualifier(value: &str) -> Result<(), String> {
+    check_qualifier(value).map_err(allowed)
+}
+
+pub(super) fn invocation_type(value: &str) -> Result<(), String> {
+    InvocationType::parse(value).map(|_| ()).map_err(allowed)
+}
+
+pub(super) fn log_type(value: &str) -> Result<(), String> {
+    LogType::parse(value).map(|_| ()).map_err(allowed)
+}
+
+fn allowed(error: Error) -> String {
+    match error {
+        Error::InvalidValue { allowed, .. } => allowed,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Object, check};
+
+    #[test]
+    fn of_a_server() {
+        let ok = |name, value| check(Object::Server, name, value).is_ok();
+        assert!(ok("connect_timeout_ms", "1") && ok("connect_timeout_ms", "900000"));
+        assert!(!ok("connect_timeout_ms", "0") && !ok("connect_timeout_ms", "900001"));
+        assert!(!ok("connect_timeout_ms", "1s"));
+        assert!(ok("endpoint_url", "http://127.0.0.1:4566"));
+        assert!(ok(
+            "endpoint_url",
+            "https://vpce-1.lambda.us-east-1.vpce.amazonaws.com/"
+        ));
+        assert!(ok("endpoint_url", "http://[::1]:4566"));
+        for url in [
+            "",
+            "127.0.0.1:80",
+            "ftp://h",
+            "http://",
+            "http://u:p@h",
+            "http://h?x=1",
+            "http://h\r\nX: y",
+            "http://h /",
+            "http://h#x",
+            "http://h:",
+            "http://h:0",
+            "http://h:99999",
+        ] {
+            assert!(!ok("endpoint_url", url), "{url:?}");
+        }
+        assert!(ok("use_fips", "on") && !ok("use_fips", "maybe"));
+        assert!(ok("role_arn", "arn:aws:iam::123456789012:role/path/name"));
+        assert!(!ok("role_arn", "arn:aws:iam::1:role/name") && !ok("role_arn", "name"));
+    }
+}
