@@ -252,7 +252,7 @@ impl Flight {
                 *state = State::Landed(outcome.clone());
                 Ok(Some(outcome))
             }
-            Some(Err(())) => Err(Error::Runtime("The network thread failed.".to_owned())),
+            Some(Err(())) => Err(Error::Panicked),
         }
     }
 }

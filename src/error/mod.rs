@@ -156,6 +156,8 @@ pub enum Error {
     },
     /// The backend could not start its network thread.
     Runtime(String),
+    /// The network thread panicked over an invocation.
+    Panicked,
 }
 
 /// What makes a response unfit for a column.
@@ -371,6 +373,9 @@ impl Error {
                 "could not start the AWS Lambda client",
             )
             .detail(problem),
+            Error::Panicked => Row::new(ERRCODE_INTERNAL_ERROR, "the AWS Lambda client failed")
+                .detail("The function may have run. It was not invoked again.")
+                .hint("The server's log has the reason. Please report it."),
         }
     }
 }
@@ -388,7 +393,7 @@ impl Error {
         let code = match self {
             Error::Api(failure) => return (failure.code(), failure.message()),
             Error::Response { .. } => "InvalidResponse",
-            Error::Runtime(_) => "ClientFailure",
+            Error::Runtime(_) | Error::Panicked => "ClientFailure",
             _ => "InvalidParameterValue",
         };
         let row = self.row();

@@ -28,6 +28,8 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
+use aws_smithy_async::rt::sleep::default_async_sleep;
+use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -169,7 +171,10 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
     if !config.use_machine {
         let mut builder = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
+            // What else the loader below would bring: assuming a role panics without a clock.
+            .time_source(SystemTimeSource::new())
             .region(region);
+        builder.set_sleep_impl(default_async_sleep());
         builder.set_credentials_provider(keys);
         builder.set_use_fips(config.use_fips);
         builder.set_use_dual_stack(config.use_dualstack);

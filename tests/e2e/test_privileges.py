@@ -9,7 +9,7 @@ import contextlib
 import psycopg
 import pytest
 
-import tables
+from listeners import listener
 from own_server import KEYS, connect, own_server
 from scripted import OTHER_KEYS, URL, counter, functions
 from tables import failure, options
@@ -148,6 +148,19 @@ def test_a_server_of_ones_own_needs_keys_of_ones_own(administrator, maker):
     assert counter("connections") == 0
     maker.execute(f"CREATE USER MAPPING FOR alice SERVER own OPTIONS ({keys_of()})")
     assert key_of(maker) == "AKIDOTHER"
+
+
+def test_a_role_is_assumed_with_ones_own_keys(administrator, maker):
+    """STS is asked with the mapping's keys, although the machine has some."""
+    asked = []
+    with listener(lambda connection: asked.append(connection.recv(65536))) as (port, _):
+        maker.execute("CREATE SERVER own FOREIGN DATA WRAPPER aws_lambda_fdw")
+        administrator.execute(f"ALTER SERVER own OPTIONS (ADD sts_endpoint_url 'http://127.0.0.1:{port}',"
+                              " ADD role_arn 'arn:aws:iam::123456789012:role/name')")  # fmt: skip
+        maker.execute(f"CREATE USER MAPPING FOR alice SERVER own OPTIONS ({keys_of()})")
+        describing(maker, "own")
+        assert sqlstate(maker, "SELECT * FROM f WHERE payload = '1'") == NO_KEYS
+    assert asked and all(b"AKIDOTHER" in request and MACHINE.encode() not in request for request in asked)
 
 
 @pytest.mark.parametrize("option", ["endpoint_url", "sts_endpoint_url", "profile"])
