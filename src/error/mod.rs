@@ -407,13 +407,17 @@ impl Error {
 
 /// The first characters of something that came from outside, fit for a message.
 pub fn quotable(text: &str) -> String {
-    const MOST: usize = 200;
+    shortened(text, 200)
+}
+
+/// The same with a length of its own.
+pub fn shortened(text: &str, most: usize) -> String {
     let mut short: String = text
         .chars()
-        .take(MOST)
+        .take(most)
         .map(|c| if c.is_control() { '?' } else { c })
         .collect();
-    if text.chars().nth(MOST).is_some() {
+    if text.chars().nth(most).is_some() {
         short.push_str("...");
     }
     short

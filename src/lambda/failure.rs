@@ -1,7 +1,7 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
 use super::secrets::Secrets;
-use crate::error::{Answer, ApiFailure, Cause, quotable};
+use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::RequestId;
@@ -32,11 +32,11 @@ const CONFIGURATION: [&str; 16] = [
 ];
 
 /// Finds the row of the table of errors for what the SDK reports. `sent` tells whether the request got as far as the
-/// HTTP client, and `place` where that connects to. What came from outside may have the `secrets` in it.
+/// HTTP client, `place` where that connects to, and `source` where credentials come from. What came from outside may have the `secrets` in it.
 pub fn from_sdk(
     error: &SdkError<InvokeError, HttpResponse>,
     sent: bool,
-    place: &str,
+    [place, source]: [&str; 2],
     secrets: &Secrets,
 ) -> ApiFailure {
     if let SdkError::ServiceError(service) = error {
@@ -46,7 +46,7 @@ pub fn from_sdk(
     let failure = |cause, said: &str| ApiFailure::new(cause, said, root(error, secrets));
     if let Some(problem) = find::<CredentialsError>(error) {
         return ApiFailure {
-            facts: credentials_problem(problem, secrets),
+            facts: format!("{source}: {}", credentials_problem(problem, secrets)),
             ..failure(Cause::Credentials, "No usable credentials")
         };
     }
@@ -197,11 +197,11 @@ fn connect_failed(error: &(dyn StdError + 'static)) -> bool {
 
 /// The innermost error, as a sentence.
 fn root(error: &(dyn StdError + 'static), secrets: &Secrets) -> String {
-    let innermost = chain(error)
-        .last()
-        .map(|error| error.to_string())
-        .unwrap_or_default();
-    sentence(&secrets.hide(&innermost))
+    sentence(&secrets.hide(&innermost(error)))
+}
+
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    (chain(error).last()).map_or_else(String::new, |error| error.to_string())
 }
 
 /// What STS or a provider says.
@@ -212,13 +212,13 @@ fn credentials_problem(error: &(dyn StdError + 'static), secrets: &Secrets) -> S
             refused.code().unwrap_or("no error code"),
             first_line(refused.message().unwrap_or("no message"))
         ))),
-        // What a credential_process writes to its standard error is not ours to show.
+        // What a credential_process writes to its standard error is not ours to show. A chain of providers tells of each
+        // in a line.
         None => {
-            let said = root(error, secrets);
-            match said.split_once(" Stderr:") {
-                Some((before, _)) => sentence(before),
-                None => said,
-            }
+            let said = secrets.hide(&innermost(error));
+            let said = said.split(" Stderr:").next().unwrap_or_default();
+            let lines: Vec<&str> = said.lines().map(str::trim).collect();
+            capitalized(&shortened(lines.join("; ").trim_end_matches('.'), 1000))
         }
     }
 }
@@ -229,7 +229,10 @@ fn first_line(message: &str) -> &str {
 }
 
 fn sentence(text: &str) -> String {
-    let text = quotable(text.trim_end_matches('.'));
+    capitalized(&quotable(text.trim_end_matches('.')))
+}
+
+fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),

@@ -138,6 +138,7 @@ fn client(answer: Answer) -> Client {
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(config),
         place: String::new(),
+        source: String::new(),
         secrets: Default::default(),
     }
 }

@@ -27,7 +27,7 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
+use aws_sdk_lambda::config::{AppName, IdentityCache, StalledStreamProtectionConfig};
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
@@ -41,6 +41,9 @@ use watch::Watch;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait before any attempt.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Longer than any time-out of an attempt.
+const LONGEST_WAIT: Duration = Duration::from_secs(1000);
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -86,6 +89,8 @@ pub struct Client {
     sdk: aws_sdk_lambda::Client,
     /// Where it connects to, for messages.
     place: String,
+    /// Where its credentials come from, likewise.
+    source: String,
     /// What messages may not show.
     secrets: Secrets,
 }
@@ -117,6 +122,8 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
     check_region(region.as_ref())?;
     let mut builder = aws_sdk_lambda::config::Builder::from(&base)
         .retry_config(RetryConfig::disabled())
+        // The request's time-out bounds the wait for credentials too; the SDK's own would be another error.
+        .identity_cache(IdentityCache::lazy().load_timeout(LONGEST_WAIT).build())
         // The request's own time-out bounds a stalled body too.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(
@@ -149,6 +156,10 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
     Ok(Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
         place,
+        source: match &config.role_arn {
+            Some(role_arn) => format!("Assuming {role_arn}"),
+            None => "Looking at environment, profile, container and instance".to_owned(),
+        },
         secrets: Secrets::new(
             (config.keys.into_iter())
                 .flat_map(|keys| [Some(keys.secret_access_key), keys.session_token])
@@ -268,7 +279,7 @@ impl Client {
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
                 watch.has_sent(),
-                &self.place,
+                [&self.place, &self.source],
                 &self.secrets.and(watch.token()),
             ))),
             Err(_) => Err(Error::Api(failure::timed_out(

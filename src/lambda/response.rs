@@ -9,6 +9,7 @@ use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_types::Blob;
 use base64::Engine;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What came back from an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +41,13 @@ pub struct Thrown {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ErrorPayload {
-    error_type: Option<String>,
-    error_message: Option<String>,
+    error_type: Option<Value>,
+    error_message: Option<Value>,
+}
+
+/// A text, and nothing else that a function may have put there.
+fn text(value: &Option<Value>) -> Option<String> {
+    value.as_ref()?.as_str().map(str::to_owned)
 }
 
 impl InvokeResponse {
@@ -50,11 +56,10 @@ impl InvokeResponse {
         let function_error = self.function_error.clone()?;
         let payload = self.payload.as_deref().unwrap_or_default();
         let thrown: ErrorPayload = serde_json::from_slice(payload).unwrap_or_default();
-        let text = || quotable(&String::from_utf8_lossy(payload));
-        let message = (thrown.error_message).or_else(|| (!payload.is_empty()).then(text));
+        let beginning = || quotable(&String::from_utf8_lossy(payload));
+        let message = text(&thrown.error_message).or_else(|| (!payload.is_empty()).then(beginning));
         Some(Thrown {
-            code: thrown
-                .error_type
+            code: text(&thrown.error_type)
                 .unwrap_or(function_error)
                 .replace('\0', "?"),
             message: message.map(|message| message.replace('\0', "?")),

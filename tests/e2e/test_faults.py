@@ -6,10 +6,13 @@ connections and time-outs are in tests/regress/sql/api_errors.sql and test_conne
 
 import contextlib
 import datetime
+import itertools
 import json
 import pathlib
+import re
 import ssl
 import time
+import types
 
 import pytest
 import trustme
@@ -18,7 +21,7 @@ from psycopg import sql
 import scripted
 import tables
 from listeners import listener
-from own_server import connect as connect_to, looked_up, own_server
+from own_server import WHERE, connect as connect_to, looked_up, own_server
 from scripted import EXAMPLE_KEYS, counter, functions, invoke
 from tables import failure
 
@@ -40,35 +43,53 @@ def assert_goes_on(session, sent):
 
 HEAD = "HTTP/1.1 200 OK\r\n"
 ONE = "Content-Length: 3\r\n\r\n[1]"
+TWO = "Content-Length: 3\r\n\r\n[2]"
 CHUNKS = HEAD + "Transfer-Encoding: chunked\r\n\r\n"
 BAD = ("08P01", "invoke API failed")
 LOST = ("08006", "invoke API failed")
-# What the endpoint sends, whether it closes then, and what comes of it.
+BAD_LENGTH, BAD_STATUS = (*BAD, "Invalid content-length"), (*BAD, "Invalid HTTP status-code")
+BAD_HEADER, BAD_VERSION = (*BAD, "Invalid HTTP header"), (*BAD, "Invalid HTTP version")
+BAD_CHUNK, CUT = (*LOST, "Invalid chunk"), (*LOST, "End of file before")
+NOT_READ = (*BAD, "HTTP status 200")
+# What the endpoint sends, whether it closes then, and the response, or an error with words of its DETAIL.
 ANSWERS = {
     "plain": (HEAD + ONE, False, [1]),
     "more than the length": (HEAD + ONE + "leftovers", False, [1]),
-    "another answer behind it": (HEAD + ONE + HEAD + "Content-Length: 3\r\n\r\n[2]", False, [1]),
-    "less than the length": (HEAD + "Content-Length: 30\r\n\r\n[1]", True, LOST),
-    "a length that is no number": (HEAD + "Content-Length: three\r\n\r\n[1]", True, BAD),
-    "a negative length": (HEAD + "Content-Length: -3\r\n\r\n[1]", True, BAD),
-    "two lengths": (HEAD + "Content-Length: 3\r\nContent-Length: 4\r\n\r\n[1] ", True, BAD),
+    "another answer behind it": (HEAD + ONE + HEAD + TWO, False, [1]),
+    "less than the length": (HEAD + "Content-Length: 30\r\n\r\n[1]", True, CUT),
+    "a length that is no number": (HEAD + "Content-Length: three\r\n\r\n[1]", True, BAD_LENGTH),
+    "a negative length": (HEAD + "Content-Length: -3\r\n\r\n[1]", True, BAD_LENGTH),
+    "a length beyond all numbers": (HEAD + f"Content-Length: {10**30}\r\n\r\n[1]", True, BAD_LENGTH),
+    "two lengths": (HEAD + "Content-Length: 3\r\nContent-Length: 4\r\n\r\n[1] ", True, BAD_LENGTH),
     "chunks": (CHUNKS + "1\r\n[\r\n2\r\n1]\r\n0\r\n\r\n", False, [1]),
-    "chunks that are cut": (CHUNKS + "1\r\n[\r\n2\r\n", True, LOST),
-    "chunks without the last one": (CHUNKS + "3\r\n[1]\r\n", True, LOST),
-    "a chunk's length that is no number": (CHUNKS + "x\r\n[1]\r\n0\r\n\r\n", True, LOST),
+    "chunks and another answer": (CHUNKS + "3\r\n[1]\r\n0\r\n\r\n" + HEAD + TWO, False, [1]),
+    "chunks that are cut": (CHUNKS + "1\r\n[\r\n2\r\n", True, CUT),
+    "chunks without the last one": (CHUNKS + "3\r\n[1]\r\n", True, (*LOST, "EOF")),
+    "a chunk's length that is no number": (CHUNKS + "x\r\n[1]\r\n0\r\n\r\n", True, BAD_CHUNK),
+    "a chunk's length beyond all numbers": (CHUNKS + "f" * 17 + "\r\n[1]\r\n0\r\n\r\n", True, BAD_CHUNK),
+    "a chunk that is too long": (CHUNKS + "2\r\n[1]\r\n0\r\n\r\n", True, BAD_CHUNK),
     "no length": (HEAD + "\r\n[1]", True, [1]),
     "HTTP/1.0": ("HTTP/1.0 200 OK\r\n\r\n[1]", True, [1]),
+    "HTTP/1.0 and another answer": ("HTTP/1.0 200 OK\r\n" + ONE + HEAD + TWO, False, [1]),
     "100 before it": ("HTTP/1.1 100 Continue\r\n\r\n" + HEAD + ONE, False, [1]),
     "103 before it": ("HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" + HEAD + ONE, False, [1]),
-    "103 and nothing else": ("HTTP/1.1 103 Early Hints\r\n\r\n", True, LOST),
-    "a status that is no number": ("HTTP/1.1 two OK\r\n" + ONE, True, BAD),
-    "another protocol": ("SSH-2.0-OpenSSH_9.2\r\n", True, BAD),
-    "a name with a space": (HEAD + "X Y: 1\r\n" + ONE, True, BAD),
-    "a zero byte in a header": (HEAD + "X-Y: a\0b\r\n" + ONE, True, BAD),
-    "200 headers": (HEAD + "".join(f"X-{i}: 1\r\n" for i in range(200)) + ONE, True, BAD),
-    "a version in Latin-1": (HEAD + "X-Amz-Executed-Version: \xe9\r\n" + ONE, False, BAD),
+    "103 and nothing else": ("HTTP/1.1 103 Early Hints\r\n\r\n", True, (*LOST, "before message completed")),
+    "101 before it": ("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n" + HEAD + ONE, True, (*BAD, "HTTP status 101")),
+    "204 with a body": ("HTTP/1.1 204 No Content\r\n" + ONE, False, None),
+    "304 with a body": ("HTTP/1.1 304 Not Modified\r\n" + ONE, False, (*BAD, "HTTP status 304")),
+    "a status that is no number": ("HTTP/1.1 two OK\r\n" + ONE, True, BAD_STATUS),
+    "a status of four digits": ("HTTP/1.1 2000 OK\r\n" + ONE, True, BAD_STATUS),
+    "another protocol": ("SSH-2.0-OpenSSH_9.2\r\n", True, BAD_VERSION),
+    "another version": ("HTTP/2 200 OK\r\n" + ONE, True, BAD_VERSION),
+    "a name with a space": (HEAD + "X Y: 1\r\n" + ONE, True, BAD_HEADER),
+    "a zero byte in a header": (HEAD + "X-Y: a\0b\r\n" + ONE, True, BAD_HEADER),
+    "200 headers": (HEAD + "".join(f"X-{i}: 1\r\n" for i in range(200)) + ONE, True, (*BAD, "head is too large")),
+    "a version in Latin-1": (HEAD + "X-Amz-Executed-Version: \xe9\r\n" + ONE, False, NOT_READ),
     "a long version": (HEAD + f"X-Amz-Executed-Version: {'9' * 5000}\r\n" + ONE, False, [1]),
     "a request id in Latin-1": (HEAD + "x-amzn-RequestId: \xe9\r\n" + ONE, False, [1]),
+    "a long request id": (HEAD + f"x-amzn-RequestId: {'9' * 100_000}\r\n" + ONE, False, [1]),
+    "a log in Latin-1": (HEAD + "X-Amz-Log-Result: \xe9\r\n" + ONE, False, NOT_READ),
+    "a failure in Latin-1": (HEAD + "X-Amz-Function-Error: \xe9\r\n" + ONE, False, NOT_READ),
 }  # fmt: skip
 
 
@@ -81,11 +102,48 @@ def test_answer(session, endpoint, answer, closes, outcome, kept_alive):
     function = "verbatim-close" if closes else "verbatim"
     if isinstance(outcome, tuple):
         error = failure(invoke, session, function, json.dumps(answer))
-        assert facts(error)[:2] == outcome, error.diag.message_detail
+        sqlstate, primary, detail = facts(error)
+        assert (sqlstate, primary) == outcome[:2] and outcome[2] in detail
         assert "may have run" in error.diag.message_hint
     else:
         assert invoke(session, function, json.dumps(answer)) == outcome
     assert_goes_on(session, sent + [function])
+
+
+ENDLESS = {
+    "100 and nothing else": "HTTP/1.1 100 Continue\r\n\r\n",
+    "less than the length": HEAD + "Content-Length: 30\r\n\r\n[1]",
+    "chunks without the last one": CHUNKS + "3\r\n[1]\r\n",
+    "no length": HEAD + "\r\n[1]",
+}
+
+
+@pytest.mark.parametrize("answer", ENDLESS.values(), ids=ENDLESS)
+def test_answer_that_does_not_end(session, endpoint, answer):
+    """The connection stays open, and is not used again."""
+    session.execute("SET aws_lambda.request_timeout_ms = 300")
+    error = failure(invoke, session, "verbatim", json.dumps(answer))
+    assert facts(error)[:2] == ("08007", "invoke API failed") and "may have run" in error.diag.message_hint
+    assert_goes_on(session, ["verbatim"])
+    assert counter("connections") == 2
+
+
+def test_second_answer_that_comes_late(faulty):
+    """What comes when nothing was asked is nobody's answer."""
+
+    def talk(connection):
+        for number in itertools.count(1):
+            if not connection.recv(65536):
+                return
+            connection.sendall(f"{HEAD}Content-Length: 3\r\n\r\n[{number}]".encode())
+            time.sleep(0.05)
+            connection.sendall(f"{HEAD}Content-Length: 4\r\n\r\n[-1]".encode())
+
+    with listener(talk) as (port, accepted):
+        for number in (1, 2, 3):
+            assert faulty(f"http://127.0.0.1:{port}") == "[1]"
+            time.sleep(0.2)
+        assert len(accepted) == 3
 
 
 def test_redirect(session, endpoint):
@@ -107,14 +165,16 @@ def answered(session):
     for kind in ("jsonb", "json", "text"):
         for on_error in ("raise", "return"):
             session.execute(
-                f"CREATE FOREIGN TABLE IF NOT EXISTS {kind}_{on_error} (function_name text, payload text, log_type text,"
-                f" response {kind}, error_code text, error_message text, function_error text, log text, log_result text)"
+                f"CREATE FOREIGN TABLE IF NOT EXISTS {kind}_{on_error} (function_name text, payload text,"
+                f" response {kind}, log_type text, log text, log_result text,"
+                f" error_code text, error_message text, function_error text)"
                 f" SERVER aws_lambda OPTIONS (on_error '{on_error}')"
             )
 
-    def fetch(kind, on_error, headers, body, columns="response::text, error_code, error_message"):
+    def fetch(kind, on_error, headers, body, columns=None):
         head = f"{HEAD}Content-Length: {len(body)}\r\n" + "".join(f"{header}\r\n" for header in headers)
         answer = json.dumps((head + "\r\n").encode().decode("latin-1") + body.decode("latin-1"))
+        columns = columns or ("response::text" + ", error_code, error_message" * (on_error == "return"))
         query = sql.SQL(f"SELECT {columns} FROM {kind}_{on_error} WHERE function_name = 'verbatim' AND payload = %s")
         return session.execute(query, [answer]).fetchone()
 
@@ -123,12 +183,14 @@ def answered(session):
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 LONG = b'{"errorType": "' + b"T" * 50_000 + b'", "errorMessage": "m"}'
+NULL_MESSAGE, NUMBER_MESSAGE = '{"errorType":"What","errorMessage":null}', '{"errorType":"What","errorMessage":5}'
 THROWN = {
     "all of it": (b'{"errorMessage":"why","errorType":"What","stackTrace":["a","b"]}', "What", "why"),
     "an object": (b'{"a": 1}', "Unhandled", '{"a": 1}'),
     "an empty object": (b"{}", "Unhandled", "{}"),
     "a message that is a number": (b'{"errorMessage": 5}', "Unhandled", '{"errorMessage": 5}'),
-    "a message that is null": (b'{"errorMessage":null,"errorType":"What"}', "What", '{"errorMessage":null,"errorType":"What"}'),
+    "a type and a message that is a number": (NUMBER_MESSAGE.encode(), "What", NUMBER_MESSAGE),
+    "a type and a message that is null": (NULL_MESSAGE.encode(), "What", NULL_MESSAGE),
     "a message that is an object": (b'{"errorMessage": {"a": 1}}', "Unhandled", '{"errorMessage": {"a": 1}}'),
     "a list": (b"[1, 2]", "Unhandled", "[1, 2]"),
     "a number": (b"5", "Unhandled", "5"),
@@ -155,42 +217,74 @@ def test_function_error(session, endpoint, answered, payload, code, message):
         sqlstate, primary, detail = facts(error)
         assert (sqlstate, primary) == ("38000", "lambda invocation failed")
         assert detail.startswith('"verbatim" returned error "Unhandled", details: "') and len(detail) < 9000
-        # With what a type can't hold, the row says so too; what the function threw comes first.
-        row = answered(kind, "return", headers, payload)
-        assert row[1:] == (code, message)
+        # A type that can't hold the payload leaves no response; what the function threw is there all the same.
+        response, *thrown = answered(kind, "return", headers, payload)
+        assert thrown == [code, message]
+        assert response in (None, payload.decode(errors="replace")) or json.loads(response) == json.loads(payload)
+    # The last of them was text, which holds whatever is text.
+    assert response == (payload.decode() if payload.isascii() and payload and b"\0" not in payload else None)
     assert_goes_on(session, ["verbatim"] * 6)
 
 
-def test_a_kind_of_function_error_that_nobody_knows(session, endpoint, answered):
+@pytest.mark.parametrize(
+    "kind, shown", [("Odd", "Odd"), ("", ""), ("E" * 5000, "E" * 200 + "...")], ids=["odd", "empty", "long"]
+)
+def test_a_kind_of_function_error_that_nobody_knows(session, endpoint, answered, kind, shown):
+    """It is one all the same."""
+    headers = [f"X-Amz-Function-Error: {kind}"]
+    sqlstate, primary, detail = facts(failure(answered, "json", "raise", headers, b"{}"))
+    assert (sqlstate, primary, detail) == (
+        "38000", "lambda invocation failed", f'"verbatim" returned error "{shown}", details: "{{}}".'
+    )  # fmt: skip
+    row = answered("json", "return", headers, b"{}", "error_code, error_message, function_error")
+    assert row == (kind, "{}", kind)
+    assert_goes_on(session, ["verbatim"] * 2)
+
+
+def test_a_control_character_in_a_kind_of_function_error(session, endpoint, answered):
     error = failure(answered, "json", "raise", ["X-Amz-Function-Error: Who \x1b[31m knows"], b"{}")
-    assert error.sqlstate in ("38000", "08P01") and "\x1b" not in str(error)
-    assert len(functions()) == 1
+    assert facts(error)[:2] == BAD and "\x1b" not in str(error)
+    assert_goes_on(session, ["verbatim"])
 
 
 HOLDS = None
+NOT_UTF8 = ("22021", "response of the function is not valid UTF-8")
+ZERO_BYTE = ("22P05", "response of the function is not text: it has a zero byte")
+NOT_JSON = ("22P02", "response of the function is not valid JSON")
+NOT_JSONB = ("22P05", "response of the function is not valid jsonb: it escapes a character that text cannot hold")
+TOO_LARGE = ("22003", "value overflows numeric format")
+TOO_DEEP = ("54001", "stack depth limit exceeded")
+# What jsonb, json and text make of it.
 RESPONSES = {
-    "invalid UTF-8": (b'"\xff"', {kind: "22021" for kind in ("jsonb", "json", "text")}),
-    "a zero byte": (b'"a\0b"', {kind: "22P05" for kind in ("jsonb", "json", "text")}),
-    "an escaped zero byte": (b'"a\\u0000b"', {"jsonb": "22P05", "json": HOLDS, "text": HOLDS}),
-    "half a surrogate pair": (b'"\\ud800"', {"jsonb": "22P02", "json": HOLDS, "text": HOLDS}),
-    "a number out of range": (b"1e200000", {"jsonb": "22003", "json": HOLDS, "text": HOLDS}),
-    "deep": (DEEP, {"jsonb": "54001", "json": "54001", "text": HOLDS}),
-    "the largest": (b'"' + b"x" * 6_291_554 + b'"', {"jsonb": HOLDS, "json": HOLDS, "text": HOLDS}),
-    "one byte more": (b'"' + b"x" * 6_291_555 + b'"', {"jsonb": HOLDS, "json": HOLDS, "text": HOLDS}),
-    "not JSON": (b"x", {"jsonb": "22P02", "json": "22P02", "text": HOLDS}),
-    "two of them": (b"1 2", {"jsonb": "22P02", "json": "22P02", "text": HOLDS}),
+    "invalid UTF-8": (b'"\xff"', NOT_UTF8, NOT_UTF8, NOT_UTF8),
+    "a zero byte": (b'"a\0b"', ZERO_BYTE, ZERO_BYTE, ZERO_BYTE),
+    "an escaped zero byte": (b'"a\\u0000b"', NOT_JSONB, HOLDS, HOLDS),
+    "half a surrogate pair": (b'"\\ud800"', NOT_JSON, HOLDS, HOLDS),
+    "a number out of range": (b"1e200000", TOO_LARGE, HOLDS, HOLDS),
+    "deep": (DEEP, TOO_DEEP, TOO_DEEP, HOLDS),
+    "the largest": (b'"' + b"x" * 6_291_554 + b'"', HOLDS, HOLDS, HOLDS),
+    "one byte more": (b'"' + b"x" * 6_291_555 + b'"', HOLDS, HOLDS, HOLDS),
+    "not JSON": (b"x", NOT_JSON, NOT_JSON, HOLDS),
+    "two of them": (b"1 2", NOT_JSON, NOT_JSON, HOLDS),
 }
 
 
-@pytest.mark.parametrize("body, outcomes", RESPONSES.values(), ids=RESPONSES)
-def test_response(session, endpoint, answered, body, outcomes):
+@pytest.mark.parametrize("body, as_jsonb, as_json, as_text", RESPONSES.values(), ids=RESPONSES)
+def test_response(session, endpoint, answered, body, as_jsonb, as_json, as_text):
+    """A column that can't hold it ends the statement, or leaves a row that says so."""
     session.execute("SET aws_lambda.request_timeout_ms = 30000")
-    for kind, outcome in outcomes.items():
+    sent = []
+    for kind, outcome in (("jsonb", as_jsonb), ("json", as_json), ("text", as_text)):
+        sent.append("verbatim")
         if outcome is HOLDS:
-            assert answered(kind, "raise", [], body)[0] == body.decode()
+            assert answered(kind, "raise", [], body) == (body.decode(),)
         else:
-            assert failure(answered, kind, "raise", [], body).sqlstate == outcome
-    assert_goes_on(session, ["verbatim"] * 3)
+            assert facts(failure(answered, kind, "raise", [], body))[:2] == outcome
+            sent.append("verbatim")
+            response, code, message = answered(kind, "return", [], body)
+            assert (response, code) == (None, "InvalidResponse")
+            assert message.startswith("response of the function is not ") and "The function ran." in message
+    assert_goes_on(session, sent)
 
 
 def test_an_answer_without_end(session, endpoint):
@@ -225,8 +319,8 @@ def answer_once(connection):
     connection.sendall((HEAD + ONE).encode())
 
 
-def over_tls(certificate, requests):
-    """Talks TLS; what gets through the handshake is noted."""
+def over_tls(certificate, requests, answer=HEAD + ONE):
+    """Talks TLS; what gets through the handshake is noted. TLS is not ended before the connection is."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
 
@@ -234,7 +328,7 @@ def over_tls(certificate, requests):
         with contextlib.suppress(ssl.SSLError, OSError), context.wrap_socket(connection, server_side=True) as tls:
             if request := tls.recv(65536):
                 requests.append(request)
-                tls.sendall((HEAD + ONE).encode())
+                tls.sendall(answer.encode())
 
     return talk
 
@@ -279,6 +373,30 @@ def test_tls(faulty, trusted):
     assert len(requests) == len(accepted) == 1
 
 
+@pytest.mark.parametrize("name", ["less than the length", "chunks without the last one", "no length"])
+def test_answer_that_is_cut_in_tls(faulty, trusted, name):
+    """Who cuts the connection can't make a response shorter, not even one that ends with the connection."""
+    requests = []
+    with listener(over_tls(trusted.issue_cert("localhost"), requests, ENDLESS[name])) as (port, accepted):
+        error = failure(faulty, f"https://localhost:{port}")
+    assert facts(error)[:2] == LOST and "may have run" in error.diag.message_hint
+    assert len(requests) == len(accepted) == 1
+
+
+def test_no_authority_that_is_trusted(start, endpoint):
+    """A machine without any certificates: what needs none works."""
+    requests = []
+    server = start(SSL_CERT_FILE="/nowhere", SSL_CERT_DIR="/nowhere")
+    with contextlib.closing(connect_to(server)) as session:
+        with listener(over_tls(trustme.CA().issue_cert("localhost"), requests)) as (port, accepted):
+            session.execute(sql.SQL("SET aws_lambda.endpoint_override = {}").format(f"https://localhost:{port}"))
+            error = failure(invoke, session, "echo")
+        assert facts(error)[:2] == ("08001", "invoke API failed") and "UnknownIssuer" in error.diag.message_detail
+        assert (len(requests), len(accepted)) == (0, 1)
+        session.execute("RESET aws_lambda.endpoint_override")
+        assert_goes_on(session, [])
+
+
 YESTERDAY = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
 # What is wrong with the certificate, and how DETAIL calls it.
 CERTIFICATES = {
@@ -305,6 +423,7 @@ def test_no_tls_at_an_https_url(faulty):
     with listener(answer_once) as (port, _):
         error = failure(faulty, f"https://localhost:{port}")
     assert facts(error)[:2] == ("08001", "invoke API failed") and "did not run" in error.diag.message_hint
+    assert "InvalidContentType" in error.diag.message_detail
 
 
 def test_tls_at_an_http_url(faulty, trusted):
@@ -358,6 +477,11 @@ def test_session_ends_while_a_name_is_being_resolved(server):
 
 # Credentials and regions that the machine is asked for
 
+SESSION_KEYS = {
+    "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "sessionsecret",
+    "Token": "example-session-token", "Expiration": "2999-01-01T00:00:00Z",
+}  # fmt: skip
+
 
 def hang(connection):
     while connection.recv(65536):
@@ -380,92 +504,209 @@ def fail(connection):
 
 def give(connection):
     connection.recv(65536)
-    body = json.dumps({
-        "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "sessionsecret",
-        "Token": "example-session-token", "Expiration": "2999-01-01T00:00:00Z",
-    })  # fmt: skip
+    body = json.dumps(SESSION_KEYS)
     connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
+INSTANCE_ANSWERS = {
+    "/latest/api/token": "token",
+    "/latest/meta-data/placement/region": "eu-west-1",
+    "/latest/meta-data/iam/security-credentials/": "role",
+    "/latest/meta-data/iam/security-credentials/role": json.dumps({"Code": "Success", **SESSION_KEYS}),
+}
+
+
+def give_of_instance(connection):
+    _, path, _ = connection.recv(65536).decode("latin-1").split(" ", 2)
+    body = INSTANCE_ANSWERS.get(path)
+    status = "404 Not Found" if body is None else "200 OK"
+    connection.sendall(
+        f"HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\nConnection: close\r\n"
+        f"Content-Length: {len(body or '')}\r\n\r\n{body or ''}".encode()
+    )
+
+
 every_way = pytest.mark.parametrize("talk", [hang, refuse, garbage, fail])
+# What is told to a server where it is to ask. Of nothing else its machine has keys or a region.
+MACHINES = {
+    "instance": {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:{}"},
+    "container": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:{}/c"},
+}
+every_machine = pytest.mark.parametrize("machine", MACHINES, indirect=True)
+instance = pytest.mark.parametrize("machine", ["instance"], indirect=True)
 
 
-def assert_no_credentials(server, longest):
-    """Nothing is sent, soon, and the wait can be cancelled."""
-    with contextlib.closing(connect_to(server)) as session:
-        since = time.monotonic()
-        error = failure(invoke, session, "echo")
-        took = time.monotonic() - since
-        print(f"{took:.1f} s: {error}\n{error.diag.message_detail}")
-        assert facts(error)[:2] == ("28000", "invoke API failed") and took < longest
-        session.execute("SET statement_timeout = '50ms'")
-        since = time.monotonic()
-        # It may be quick to fail.
-        assert failure(invoke, session, "echo").sqlstate in ("57014", "28000")
-        assert time.monotonic() - since < 2
-    assert (counter("invocations"), counter("refused"), counter("connections")) == (0, 0, 0)
+def environment_of(kind, port):
+    return {name: value.format(port) for name, value in MACHINES[kind].items()}
 
 
+@pytest.fixture(scope="module")
+def machine(request):
+    """A server on such a machine. What it asks there is answered by `talk`, and counted in `accepted`."""
+    machine = types.SimpleNamespace()
+    with listener(lambda connection: machine.talk(connection)) as (port, machine.accepted):
+        with own_server(
+            "aws_lambda.request_timeout_ms = 1500", keys={}, where=WHERE[:1], **environment_of(request.param, port)
+        ) as machine.server:
+            yield machine
+
+
+@contextlib.contextmanager
+def asking(machine, talk, region="us-west-2"):
+    """A session there, which goes on with keys of its own once the machine has none."""
+    machine.talk = talk
+    machine.accepted.clear()
+    with contextlib.closing(connect_to(machine.server)) as session:
+        session.execute(sql.SQL("SET aws_lambda.region = {}").format(region))
+        yield session
+        assert machine.accepted
+        session.execute("RESET statement_timeout; SET aws_lambda.region = 'us-west-2'")
+        assert counter("connections") == 0
+        with session.transaction(force_rollback=True):
+            tables.create_mapping(session, "aws_lambda", "postgres", **EXAMPLE_KEYS)
+            assert invoke(session, "echo", "[44]") == [44]
+
+
+def fails_in_time(session, sqlstate):
+    """Whoever is asked, it takes no longer than the time-out of a request, which is 1.5 s here."""
+    since = time.monotonic()
+    error = failure(invoke, session, "echo")
+    took = time.monotonic() - since
+    print(f"{took:.1f} s: {error.diag.message_detail}")
+    assert facts(error)[:2] == (sqlstate, "invoke API failed") and took < 3
+    return error.diag.message_detail
+
+
+@every_machine
 @every_way
-def test_instance_metadata(start, endpoint, talk):
-    with listener(talk) as (port, accepted):
-        server = start(
-            keys={}, AWS_EC2_METADATA_DISABLED="false", AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}"
-        )
-        assert_no_credentials(server, 5)
-        assert accepted
+def test_no_credentials_on_the_machine(machine, endpoint, talk):
+    with asking(machine, talk) as session:
+        fails_in_time(session, "28000")
 
 
+@instance
 @every_way
-def test_container_credentials(start, endpoint, talk):
-    with listener(talk) as (port, accepted):
-        assert_no_credentials(start(keys={}, AWS_CONTAINER_CREDENTIALS_FULL_URI=f"http://127.0.0.1:{port}/c"), 5)
-        assert accepted
-
-
-def test_container_credentials_that_are_there(start, endpoint):
-    with listener(give) as (port, accepted):
-        server = start(keys={}, AWS_CONTAINER_CREDENTIALS_FULL_URI=f"http://127.0.0.1:{port}/c")
-        with contextlib.closing(connect_to(server)) as session:
-            for _ in range(3):
-                invoke(session, "describe")
-            assert invoke(session, "describe")["access_key"] == "ASIAEXAMPLE"
-        # Asked for once.
-        assert len(accepted) == 1
-
-
-@every_way
-def test_no_region_anywhere(start, endpoint, talk):
+def test_no_region_anywhere(machine, endpoint, talk):
     """Where the region is looked for is as patient as any other part of an invocation."""
-    with listener(talk) as (port, accepted):
-        where = [f"aws_lambda.endpoint_override = '{scripted.URL}'"]
-        server = start(
-            where=where, AWS_EC2_METADATA_DISABLED="false",
-            AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{port}",
-        )  # fmt: skip
-        with contextlib.closing(connect_to(server)) as session:
-            since = time.monotonic()
-            error = failure(invoke, session, "echo")
-            took = time.monotonic() - since
-            assert facts(error)[:2] == ("HV00L", "invoke API failed") and took < 5
-            assert "Nothing was sent" in error.diag.message_detail
-        assert accepted
+    with asking(machine, talk, region="") as session:
+        assert "Nothing was sent" in fails_in_time(session, "HV00L")
+
+
+@pytest.mark.parametrize(
+    "machine, region", [("instance", "us-west-2"), ("instance", ""), ("container", "us-west-2")], indirect=["machine"]
+)
+def test_looking_for_them_can_be_cancelled(machine, endpoint, region):
+    with asking(machine, hang, region) as session:
+        session.execute("SET statement_timeout = '300ms'")
+        since = time.monotonic()
+        assert failure(invoke, session, "echo").sqlstate == "57014"
+        assert time.monotonic() - since < 2
+
+
+@pytest.mark.parametrize(
+    "kind, place", [("instance", "Ec2InstanceMetadata"), ("container", "[Cc]ontainer|127.0.0.1:1")], ids=MACHINES
+)
+def test_nobody_to_be_asked(start, endpoint, kind, place):
+    """Nobody listens there. DETAIL says where it was looked, and is not cut before it does."""
+    server = start("aws_lambda.request_timeout_ms = 6000", keys={}, **environment_of(kind, 1))
+    with contextlib.closing(connect_to(server)) as session:
+        sqlstate, primary, detail = facts(failure(invoke, session, "echo"))
+    assert (sqlstate, primary) == ("28000", "invoke API failed")
+    assert re.search(place, detail) and "?" not in detail
     assert counter("connections") == 0
 
 
-@pytest.mark.parametrize("talk", [hang, refuse, garbage, fail])
-def test_sts(session, endpoint, talk):
-    with listener(talk) as (port, accepted):
-        tables.create_server(
-            session, "assumes", sts_endpoint_url=f"http://127.0.0.1:{port}",
-            role_arn="arn:aws:iam::123456789012:role/name",
-        )  # fmt: skip
+@instance
+def test_instance_that_has_both(machine, endpoint):
+    """Region and credentials, each asked for once."""
+    machine.talk = give_of_instance
+    machine.accepted.clear()
+    with contextlib.closing(connect_to(machine.server)) as session:
+        seen = invoke(session, "describe")
+        asked = len(machine.accepted)
+        assert (seen["region"], seen["access_key"], seen["session_token"]) == ("eu-west-1", "ASIAEXAMPLE", True)
+        invoke(session, "describe")
+        assert 0 < asked == len(machine.accepted)
+
+
+@pytest.mark.parametrize("machine", ["container"], indirect=True)
+def test_container_that_has_credentials(machine, endpoint):
+    machine.talk = give
+    machine.accepted.clear()
+    with contextlib.closing(connect_to(machine.server)) as session:
+        session.execute("SET aws_lambda.region = 'us-west-2'")
+        for _ in range(3):
+            assert invoke(session, "describe")["access_key"] == "ASIAEXAMPLE"
+    # Asked for once.
+    assert len(machine.accepted) == 1
+
+
+# Roles
+
+ROLE = "arn:aws:iam::123456789012:role/name"
+
+
+@pytest.fixture
+def assumes(session):
+    """Invokes as a role that the STS of a port is asked for."""
+
+    def invoke_as(port, **options):
+        tables.create_server(session, "assumes", sts_endpoint_url=f"http://127.0.0.1:{port}", role_arn=ROLE, **options)
         tables.create_mapping(session, "assumes", "postgres", **EXAMPLE_KEYS)
+        return tables.invoke(session, "assumes", "echo")
+
+    yield invoke_as
+    session.execute("DROP SERVER IF EXISTS assumes CASCADE")
+
+
+@every_way
+def test_sts(session, endpoint, assumes, talk):
+    with listener(talk) as (port, accepted):
         since = time.monotonic()
-        error = failure(tables.invoke, session, "assumes", "echo")
-        took = time.monotonic() - since
-        session.execute("DROP SERVER assumes CASCADE")
-        assert facts(error)[:2] == ("28000", "invoke API failed") and took < 5
+        error = failure(lambda: assumes(port, request_timeout_ms="1500"))
+        assert facts(error)[:2] == ("28000", "invoke API failed") and time.monotonic() - since < 3
         assert accepted
-    assert counter("invocations") == 0
+    assert counter("connections") == 0
+    assert_goes_on(session, [])
+
+
+def test_sts_that_hangs_for_long(session, endpoint, assumes):
+    """The SDK gives up before a time-out that is longer than its own. That is no other error."""
+    with listener(hang) as (port, accepted):
+        error = failure(lambda: assumes(port, request_timeout_ms="7000"))
+        assert facts(error)[:2] == ("28000", "invoke API failed")
+        assert "AWS Lambda client returned 'No usable credentials'" in error.diag.message_detail
+        assert accepted
+    assert_goes_on(session, [])
+
+
+def test_no_sts(session, endpoint, assumes):
+    """Nobody listens there. DETAIL says that it was asked for a role, or where."""
+    sqlstate, primary, detail = facts(failure(lambda: assumes(1, request_timeout_ms="6000")))
+    assert (sqlstate, primary) == ("28000", "invoke API failed")
+    assert re.search(f"AssumeRole|127.0.0.1:1|{ROLE}", detail) and "refused" in detail
+    assert_goes_on(session, [])
+
+
+@pytest.mark.parametrize(
+    "expiration, refused_by", [("2001-01-01T00:00:00Z", "UnrecognizedClientException"), ("soon", "AssumeRole")]
+)
+def test_keys_that_have_expired(session, endpoint, assumes, expiration, refused_by):
+    """Whose clock is wrong is Lambda's to say: they are sent, and refused. What is no time is no answer of STS's."""
+
+    def talk(connection):
+        connection.recv(65536)
+        body = (
+            '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+            "<AccessKeyId>ASIAEXPIRED</AccessKeyId><SecretAccessKey>expiredsecret</SecretAccessKey>"
+            "<SessionToken>expired-token</SessionToken>"
+            f"<Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+        )
+        connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    with listener(talk) as (port, accepted):
+        sqlstate, primary, detail = facts(failure(assumes, port))
+        assert (sqlstate, primary) == ("28000", "invoke API failed") and refused_by in detail
+        assert len(accepted) == 1
+    assert (counter("invocations"), counter("refused")) == (0, int(refused_by != "AssumeRole"))
     assert_goes_on(session, [])
