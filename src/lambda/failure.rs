@@ -7,6 +7,7 @@ use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -80,7 +81,7 @@ pub fn from_sdk(
 }
 
 /// The time-out of an attempt.
-pub fn timed_out(limit: Duration, sent: bool) -> ApiFailure {
+pub fn timed_out(limit: Duration, sent: bool, source: &str) -> ApiFailure {
     let limit = limit.as_millis();
     if sent {
         ApiFailure::new(
@@ -92,18 +93,27 @@ pub fn timed_out(limit: Duration, sent: bool) -> ApiFailure {
         ApiFailure::new(
             Cause::Credentials,
             "No usable credentials",
-            format!("None came within {limit} ms, so nothing was sent."),
+            format!("{source}: none came within {limit} ms, so nothing was sent."),
         )
     }
 }
 
+/// An answer with fewer bytes than it promises.
+pub fn cut_short() -> ApiFailure {
+    ApiFailure::new(
+        Cause::ConnectionLost,
+        "Connection lost",
+        "The answer is shorter than it says.".to_owned(),
+    )
+}
+
 /// The time-out of looking for a region.
-pub fn no_region_within(limit: Duration) -> ApiFailure {
+pub fn no_region_within(limit: Duration, sources: &str) -> ApiFailure {
     ApiFailure::new(
         Cause::NoRegion,
         "No region",
         format!(
-            "None was found within {} ms. Nothing was sent.",
+            "{sources} It was not found within {} ms. Nothing was sent.",
             limit.as_millis()
         ),
     )
@@ -206,6 +216,11 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
 
 /// What STS or a provider says.
 fn credentials_problem(error: &(dyn StdError + 'static), secrets: &Secrets) -> String {
+    // Its message may have the token in it, which is not ours to know.
+    if let Some(refused) = find::<AssumeRoleWithWebIdentityError>(error) {
+        let code = refused.code().unwrap_or("no error code");
+        return sentence(&secrets.hide(&format!("AssumeRoleWithWebIdentity returned '{code}'")));
+    }
     match find::<AssumeRoleError>(error) {
         Some(refused) => sentence(&secrets.hide(&format!(
             "AssumeRole returned '{}: {}'",

@@ -28,6 +28,7 @@ use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvi
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_lambda::config::{AppName, IdentityCache, StalledStreamProtectionConfig};
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
@@ -41,6 +42,10 @@ use watch::Watch;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// Longest wait before any attempt.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Where a region is looked for that nothing names.
+const REGION_SOURCES: &str =
+    "None is given, and it was looked for in environment, profile and instance.";
 
 /// Longer than any time-out of an attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(1000);
@@ -110,12 +115,12 @@ pub struct Patience {
 pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client, Error> {
     let limit = patience.request_timeout;
     let base = (tokio::time::timeout(limit, base_config(&config)).await)
-        .map_err(|_| Error::Api(failure::no_region_within(limit)))?;
+        .map_err(|_| Error::Api(failure::no_region_within(limit, REGION_SOURCES)))?;
     let region = base.region().cloned().ok_or_else(|| {
         Error::Api(ApiFailure::new(
             Cause::NoRegion,
             "No region",
-            "Nothing was sent.".to_owned(),
+            format!("{REGION_SOURCES} Nothing was sent."),
         ))
     })?;
     // What the machine says is checked like any other region before it becomes part of a host name.
@@ -163,7 +168,8 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
         secrets: Secrets::new(
             (config.keys.into_iter())
                 .flat_map(|keys| [Some(keys.secret_access_key), keys.session_token])
-                .flatten(),
+                .flatten()
+                .chain(Secrets::of_machine()),
         ),
     })
 }
@@ -275,6 +281,7 @@ impl Client {
             .interceptor(watch.clone())
             .send();
         match tokio::time::timeout(request_timeout, sending).await {
+            Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
             Ok(Ok(output)) => Ok(output.into()),
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
@@ -282,12 +289,25 @@ impl Client {
                 [&self.place, &self.source],
                 &self.secrets.and(watch.token()),
             ))),
-            Err(_) => Err(Error::Api(failure::timed_out(
-                request_timeout,
-                watch.has_sent(),
-            ))),
+            Err(_) => {
+                watch.give_up_connection();
+                Err(Error::Api(failure::timed_out(
+                    request_timeout,
+                    watch.has_sent(),
+                    &self.source,
+                )))
+            }
         }
     }
+}
+
+/// Whether all of the answer is there. One without a body by definition may promise what it likes.
+fn is_whole(watch: &Watch, output: &InvokeOutput) -> bool {
+    let bytes = output
+        .payload
+        .as_ref()
+        .map_or(0, |blob| blob.as_ref().len());
+    output.status_code != 200 || watch.is_whole(bytes)
 }
 
 fn invocation_type(given: InvocationType) -> aws_sdk_lambda::types::InvocationType {

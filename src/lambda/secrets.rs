@@ -1,5 +1,10 @@
 //! What a message may not have in it, though an endpoint, or something in its place, sends it back to us.
 
+use regex_lite::Regex;
+use std::sync::LazyLock;
+
+static SIGNATURE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[0-9a-fA-F]{64,}").ok());
+
 /// Fewest bytes of a secret.
 const SHORTEST: usize = 16;
 
@@ -17,14 +22,31 @@ impl Secrets {
         )
     }
 
+    /// What the machine gives a client to ask for credentials with.
+    pub fn of_machine() -> Vec<String> {
+        let named = |name: &str| std::env::var(name).ok();
+        let file = named("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+            .and_then(|path| std::fs::read_to_string(path).ok());
+        (named("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+            .into_iter()
+            .chain(file))
+        .map(|token| token.trim().to_owned())
+        .collect()
+    }
+
     /// The same and one more.
     pub fn and(&self, secret: Option<&str>) -> Secrets {
         Secrets::new(self.0.iter().cloned().chain(secret.map(str::to_owned)))
     }
 
-    /// The text with stars in their place.
+    /// The text with stars in their place, and in that of what can be a signature: who has one can send the request again.
     pub fn hide(&self, text: &str) -> String {
-        (self.0.iter()).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+        let text =
+            (self.0.iter()).fold(text.to_owned(), |text, secret| text.replace(secret, "***"));
+        match SIGNATURE.as_ref() {
+            Some(signature) => signature.replace_all(&text, "***").into_owned(),
+            None => text,
+        }
     }
 }
 
@@ -48,5 +70,7 @@ mod tests {
             "***, ***=******."
         );
         assert_eq!(secrets.and(None).hide("a test"), "a test");
+        let signature = format!("Signature={}, and", "0f".repeat(32));
+        assert_eq!(secrets.hide(&signature), "Signature=***, and");
     }
 }

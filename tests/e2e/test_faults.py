@@ -60,9 +60,13 @@ ANSWERS = {
     "a length that is no number": (HEAD + "Content-Length: three\r\n\r\n[1]", True, BAD_LENGTH),
     "a negative length": (HEAD + "Content-Length: -3\r\n\r\n[1]", True, BAD_LENGTH),
     "a length beyond all numbers": (HEAD + f"Content-Length: {10**30}\r\n\r\n[1]", True, BAD_LENGTH),
+    "a length with a sign": (HEAD + "Content-Length: +3\r\n\r\n[1]", True, BAD_LENGTH),
+    "the same length twice": (HEAD + "Content-Length: 3\r\n" + ONE, False, [1]),
+    "a length and chunks": (CHUNKS[:-2] + "Content-Length: 2\r\n\r\n3\r\n[1]\r\n0\r\n\r\n", False, [1]),
     "two lengths": (HEAD + "Content-Length: 3\r\nContent-Length: 4\r\n\r\n[1] ", True, BAD_LENGTH),
     "chunks": (CHUNKS + "1\r\n[\r\n2\r\n1]\r\n0\r\n\r\n", False, [1]),
     "chunks and another answer": (CHUNKS + "3\r\n[1]\r\n0\r\n\r\n" + HEAD + TWO, False, [1]),
+    "chunks and a failure": (CHUNKS + "3\r\n[1]\r\n0\r\nX-Amz-Function-Error: Late\r\n\r\n", False, [1]),
     "chunks that are cut": (CHUNKS + "1\r\n[\r\n2\r\n", True, CUT),
     "chunks without the last one": (CHUNKS + "3\r\n[1]\r\n", True, (*LOST, "EOF")),
     "a chunk's length that is no number": (CHUNKS + "x\r\n[1]\r\n0\r\n\r\n", True, BAD_CHUNK),
@@ -72,6 +76,7 @@ ANSWERS = {
     "HTTP/1.0": ("HTTP/1.0 200 OK\r\n\r\n[1]", True, [1]),
     "HTTP/1.0 and another answer": ("HTTP/1.0 200 OK\r\n" + ONE + HEAD + TWO, False, [1]),
     "100 before it": ("HTTP/1.1 100 Continue\r\n\r\n" + HEAD + ONE, False, [1]),
+    "many of 100 before it": ("HTTP/1.1 100 Continue\r\n\r\n" * 1000 + HEAD + ONE, False, [1]),
     "103 before it": ("HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" + HEAD + ONE, False, [1]),
     "103 and nothing else": ("HTTP/1.1 103 Early Hints\r\n\r\n", True, (*LOST, "before message completed")),
     "101 before it": ("HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n" + HEAD + ONE, True, (*BAD, "HTTP status 101")),
@@ -84,6 +89,9 @@ ANSWERS = {
     "a name with a space": (HEAD + "X Y: 1\r\n" + ONE, True, BAD_HEADER),
     "a zero byte in a header": (HEAD + "X-Y: a\0b\r\n" + ONE, True, BAD_HEADER),
     "200 headers": (HEAD + "".join(f"X-{i}: 1\r\n" for i in range(200)) + ONE, True, (*BAD, "head is too large")),
+    "a header in two lines": (HEAD + "X-Y: 1\r\n 2\r\n" + ONE, True, BAD_HEADER),
+    "two versions": (HEAD + "X-Amz-Executed-Version: 1\r\nX-Amz-Executed-Version: 2\r\n" + ONE, False, NOT_READ),
+    "two failures": (HEAD + "X-Amz-Function-Error: A\r\nX-Amz-Function-Error: B\r\n" + ONE, False, NOT_READ),
     "a version in Latin-1": (HEAD + "X-Amz-Executed-Version: \xe9\r\n" + ONE, False, NOT_READ),
     "a long version": (HEAD + f"X-Amz-Executed-Version: {'9' * 5000}\r\n" + ONE, False, [1]),
     "a request id in Latin-1": (HEAD + "x-amzn-RequestId: \xe9\r\n" + ONE, False, [1]),
@@ -128,6 +136,19 @@ def test_answer_that_does_not_end(session, endpoint, answer):
     assert counter("connections") == 2
 
 
+def test_each_of_many_has_its_own_answer(session, endpoint, answered):
+    """Whatever is left over on the connections that they share."""
+    answers = {
+        json.dumps(f"{HEAD}Content-Length: 5\r\n\r\n[{number}]{HEAD}{TWO}"): f"[{number}]" for number in range(100, 200)
+    }
+    rows = session.execute(
+        "SELECT payload, response FROM text_raise WHERE function_name = 'verbatim' AND payload = ANY (%s)",
+        [list(answers)],
+    ).fetchall()
+    assert len(rows) == 100 and dict(rows) == answers
+    assert_goes_on(session, ["verbatim"] * 100)
+
+
 def test_second_answer_that_comes_late(faulty):
     """What comes when nothing was asked is nobody's answer."""
 
@@ -149,11 +170,59 @@ def test_second_answer_that_comes_late(faulty):
 def test_redirect(session, endpoint):
     """It is not followed, neither with the payload nor without it."""
     with listener() as (port, accepted):
-        for status in (301, 302, 307, 308):
+        for status in (301, 302, 303, 307, 308):
             answer = f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
             assert facts(failure(invoke, session, "verbatim", json.dumps(answer)))[:2] == BAD
         assert accepted == []
-    assert_goes_on(session, ["verbatim"] * 4)
+    assert_goes_on(session, ["verbatim"] * 5)
+
+
+# Requests that are not read to their end
+
+LARGE = json.dumps("x" * 6_000_000)
+
+
+def read_a_part(connection):
+    connection.recv(1000)
+
+
+def refuse_early(connection):
+    """As a proxy does: the answer comes first, and the rest of the request is read and forgotten."""
+    connection.recv(1000)
+    connection.sendall(
+        b"HTTP/1.1 413 Too Large\r\nx-amzn-ErrorType: RequestTooLargeException\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    while connection.recv(65536):
+        pass
+
+
+def read_no_more(connection):
+    connection.recv(1000)
+    time.sleep(2)
+
+
+NOT_READ_TO_THE_END = {
+    "cut": (read_a_part, "08006", "It was not invoked again"),
+    "refused": (refuse_early, "54000", "6 MB"),
+    "left": (read_no_more, "08007", "may have run"),
+}
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("talk, sqlstate, hint", NOT_READ_TO_THE_END.values(), ids=NOT_READ_TO_THE_END)
+def test_request_that_is_not_read_to_its_end(faulty, trusted, talk, sqlstate, hint, secure):
+    faulty.session.execute("SET aws_lambda.request_timeout_ms = 700")
+    if secure:
+        talk = through_tls(trusted.issue_cert("localhost"), talk)
+    with listener(talk) as (port, accepted):
+        since = time.monotonic()
+        error = failure(faulty, f"{'https' if secure else 'http'}://localhost:{port}", LARGE)
+        assert time.monotonic() - since < 2.5
+        assert (error.sqlstate, error.diag.message_primary) == (sqlstate, "invoke API failed")
+        assert hint in error.diag.message_hint
+        time.sleep(0.3)
+        assert len(accepted) == 1
+    faulty.session.execute("RESET aws_lambda.request_timeout_ms")
 
 
 # What a function says
@@ -319,18 +388,27 @@ def answer_once(connection):
     connection.sendall((HEAD + ONE).encode())
 
 
-def over_tls(certificate, requests, answer=HEAD + ONE):
-    """Talks TLS; what gets through the handshake is noted. TLS is not ended before the connection is."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+def through_tls(certificate, talk, context=None):
+    """Talks in TLS, which is not ended before the connection is."""
+    context = context or ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
 
-    def talk(connection):
+    def talk_tls(connection):
         with contextlib.suppress(ssl.SSLError, OSError), context.wrap_socket(connection, server_side=True) as tls:
-            if request := tls.recv(65536):
-                requests.append(request)
-                tls.sendall(answer.encode())
+            talk(tls)
 
-    return talk
+    return talk_tls
+
+
+def over_tls(certificate, requests, answer=HEAD + ONE, context=None):
+    """Answers in TLS; what gets through the handshake is noted."""
+
+    def talk(tls):
+        if request := tls.recv(65536):
+            requests.append(request)
+            tls.sendall(answer.encode())
+
+    return through_tls(certificate, talk, context)
 
 
 @pytest.fixture(scope="module")
@@ -355,9 +433,9 @@ def faulty(server):
     """A session there, and a way to invoke at an endpoint."""
     with contextlib.closing(connect_to(server)) as session:
 
-        def invoke_at(url):
+        def invoke_at(url, payload="[1]"):
             session.execute(sql.SQL("ALTER SERVER faulty OPTIONS (SET endpoint_url {})").format(url))
-            return tables.invoke(session, "faulty", "echo", "[1]")
+            return tables.invoke(session, "faulty", "echo", payload)
 
         invoke_at.session = session
         yield invoke_at
@@ -397,12 +475,13 @@ def test_no_authority_that_is_trusted(start, endpoint):
         assert_goes_on(session, [])
 
 
-YESTERDAY = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
+NOW, DAY = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
 # What is wrong with the certificate, and how DETAIL calls it.
 CERTIFICATES = {
     "unknown authority": (lambda ca: trustme.CA().issue_cert("localhost"), "UnknownIssuer"),
     "other name": (lambda ca: ca.issue_cert("lambda.example"), "not valid for name"),
-    "expired": (lambda ca: ca.issue_cert("localhost", not_after=YESTERDAY), "xpired"),
+    "expired": (lambda ca: ca.issue_cert("localhost", not_after=NOW - DAY), "xpired"),
+    "not valid yet": (lambda ca: ca.issue_cert("localhost", not_before=NOW + DAY), "not valid yet"),
 }
 
 
@@ -412,10 +491,29 @@ def test_wrong_certificate(faulty, trusted, issue, word):
     requests = []
     with listener(over_tls(issue(trusted), requests)) as (port, accepted):
         url = f"https://localhost:{port}"
-        sqlstate, primary, detail = facts(failure(faulty, url))
+        error = failure(faulty, url)
+    sqlstate, primary, detail = facts(error)
     assert (sqlstate, primary) == ("08001", "invoke API failed")
     assert url in detail and "certificate" in detail and word in detail
+    assert "did not run" in error.diag.message_hint
     assert (len(requests), len(accepted)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "version, outcome", [("TLSv1_2", ("08001", "did not run", 3)), ("TLSv1_3", ("08006", "may have run", 1))]
+)
+def test_certificate_that_is_wanted_of_us(faulty, trusted, version, outcome):
+    """We have none. In TLS 1.3 that is said only after the handshake, when the request is on its way."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+    context.verify_mode = ssl.CERT_REQUIRED
+    trusted.configure_trust(context)
+    requests = []
+    with listener(over_tls(trusted.issue_cert("localhost"), requests, context=context)) as (port, accepted):
+        error = failure(faulty, f"https://localhost:{port}")
+    sqlstate, hint, connections = outcome
+    assert facts(error)[:2] == (sqlstate, "invoke API failed") and hint in error.diag.message_hint
+    assert (len(requests), len(accepted)) == (0, connections)
 
 
 def test_no_tls_at_an_https_url(faulty):
@@ -454,8 +552,10 @@ def test_handshake_that_is_cut(faulty):
 
 @pytest.mark.parametrize("host", ["lambda.fails.test", "lambda.again.test"])
 def test_name_that_cannot_be_resolved(faulty, server, host):
-    sqlstate, primary, detail = facts(failure(faulty, f"http://{host}:80"))
+    error = failure(faulty, f"http://{host}:80")
+    sqlstate, primary, detail = facts(error)
     assert (sqlstate, primary) == ("08001", "invoke API failed") and host in detail
+    assert "did not run" in error.diag.message_hint
     assert looked_up(server).count(host) == 3
 
 
@@ -469,7 +569,7 @@ def test_name_whose_resolution_hangs(faulty, server):
 def test_session_ends_while_a_name_is_being_resolved(server):
     session = connect_to(server)
     session.execute("ALTER SERVER faulty OPTIONS (SET endpoint_url 'http://lambda.hangs.test:80')")
-    failure(tables.invoke, session, "faulty", "echo")
+    assert failure(tables.invoke, session, "faulty", "echo").sqlstate == "08004"
     pid = session.info.backend_pid
     session.close()
     scripted.wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), seconds=2)
@@ -522,7 +622,7 @@ def give_of_instance(connection):
     status = "404 Not Found" if body is None else "200 OK"
     connection.sendall(
         f"HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\nConnection: close\r\n"
-        f"Content-Length: {len(body or '')}\r\n\r\n{body or ''}".encode()
+        f"Content-Length: {len(body or '')}\r\n\r\n{body or ''}".encode("latin-1")
     )
 
 
@@ -581,7 +681,7 @@ def fails_in_time(session, sqlstate):
 @every_way
 def test_no_credentials_on_the_machine(machine, endpoint, talk):
     with asking(machine, talk) as session:
-        fails_in_time(session, "28000")
+        assert re.search("environment.*container.*instance", fails_in_time(session, "28000"))
 
 
 @instance
@@ -589,7 +689,8 @@ def test_no_credentials_on_the_machine(machine, endpoint, talk):
 def test_no_region_anywhere(machine, endpoint, talk):
     """Where the region is looked for is as patient as any other part of an invocation."""
     with asking(machine, talk, region="") as session:
-        assert "Nothing was sent" in fails_in_time(session, "HV00L")
+        detail = fails_in_time(session, "HV00L")
+        assert "Nothing was sent" in detail and re.search("environment.*instance", detail)
 
 
 @pytest.mark.parametrize(
@@ -629,6 +730,15 @@ def test_instance_that_has_both(machine, endpoint):
         assert 0 < asked == len(machine.accepted)
 
 
+@instance
+@pytest.mark.parametrize("region", ["example.com/", "a@example.com", "eu-west-1.example.com#", "x" * 2000, "", "\xe9"])
+def test_instance_whose_region_is_none(machine, endpoint, monkeypatch, region):
+    """What the machine says does not choose the host that is signed for and sent to."""
+    monkeypatch.setitem(INSTANCE_ANSWERS, "/latest/meta-data/placement/region", region)
+    with asking(machine, give_of_instance, region="") as session:
+        assert failure(invoke, session, "echo").sqlstate in ("22023", "HV00L")
+
+
 @pytest.mark.parametrize("machine", ["container"], indirect=True)
 def test_container_that_has_credentials(machine, endpoint):
     machine.talk = give
@@ -664,8 +774,9 @@ def test_sts(session, endpoint, assumes, talk):
     with listener(talk) as (port, accepted):
         since = time.monotonic()
         error = failure(lambda: assumes(port, request_timeout_ms="1500"))
-        assert facts(error)[:2] == ("28000", "invoke API failed") and time.monotonic() - since < 3
-        assert accepted
+        sqlstate, primary, detail = facts(error)
+        assert (sqlstate, primary) == ("28000", "invoke API failed") and time.monotonic() - since < 3
+        assert accepted and re.search(f"AssumeRole|{ROLE}", detail)
     assert counter("connections") == 0
     assert_goes_on(session, [])
 

@@ -1,7 +1,7 @@
 """What an ordinary role can't do: each promise, tried as such a role, with a count of what reached the endpoint.
 
-The server process has credentials of its own here, as on a machine of Amazon's, for someone to ride on. What is refused without
-GRANT is in tests/regress/sql/privileges.sql too.
+The server process has credentials of its own here, as on a machine of Amazon's, for someone to ride on. What is
+refused without GRANT is in tests/regress/sql/privileges.sql too.
 """
 
 import contextlib
@@ -9,19 +9,36 @@ import contextlib
 import psycopg
 import pytest
 
+import scripted
 from listeners import listener
 from own_server import KEYS, connect, own_server
-from scripted import OTHER_KEYS, URL, counter, functions
-from tables import failure, options
+from scripted import EXAMPLE_KEYS, OTHER_KEYS, URL, counter, functions
+from tables import failure, keys, options
 
 MACHINE = KEYS["AWS_ACCESS_KEY_ID"]
 DENIED = "42501"
 NO_KEYS = "28000"
+NOWHERE = "http://127.0.0.1:1"
+TOKEN_KEYS = keys("ASIAEXAMPLE", "sessionsecret", "example-session-token")
+ALICE, BOB = OTHER_KEYS["access_key_id"], TOKEN_KEYS["access_key_id"]
 
 
 @pytest.fixture(scope="module")
-def server():
-    with own_server() as server:
+def elsewhere():
+    """Where the machine's AWS configuration has Lambda, so that nothing here goes to Amazon's. All is refused there."""
+
+    def refuse(connection):
+        connection.recv(65536)
+        answer = "HTTP/1.1 403 No\r\nx-amzn-ErrorType: AccessDeniedException\r\nContent-Length: 2\r\n\r\n{}"
+        connection.sendall(answer.encode())
+
+    with listener(refuse) as (port, accepted):
+        yield f"http://127.0.0.1:{port}", accepted
+
+
+@pytest.fixture(scope="module")
+def server(elsewhere):
+    with own_server(AWS_ENDPOINT_URL_LAMBDA=elsewhere[0]) as server:
         with contextlib.closing(connect(server)) as administrator:
             administrator.execute("CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE eve LOGIN")
             # Servers of an ordinary role's reach no endpoint option, so all reach the endpoint by the setting.
@@ -72,6 +89,10 @@ def keys_of(keys=OTHER_KEYS):
     return ", ".join(f"{name} '{value}'" for name, value in keys.items())
 
 
+def changed(keys):
+    return ", ".join(f"SET {name} '{value}'" for name, value in keys.items())
+
+
 # Without GRANT
 
 
@@ -79,7 +100,8 @@ def test_nothing_without_grant(administrator, as_role):
     eve = as_role("eve")
     objects = administrator.execute(
         """
-        SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE nspname LIKE 'aws%'
+        SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+        WHERE nspname LIKE 'aws%'
         """
     ).fetchall()
     assert len(objects) == 7
@@ -105,15 +127,63 @@ def test_nothing_without_grant(administrator, as_role):
     assert counter("connections") == 0
 
 
-def test_execute_gives_the_functions_and_not_the_tables(administrator, as_role):
-    administrator.execute("GRANT USAGE ON SCHEMA aws_lambda TO eve; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_lambda TO eve")
+DOES = {
+    "invoke": "SELECT * FROM aws_lambda.invoke('echo', '1'::json)",
+    "invoke by ARN": "SELECT * FROM aws_lambda.invoke('(echo,us-west-2)', '1'::json)",
+    "make an ARN": "SELECT aws_commons.create_lambda_function_arn('echo')",
+    "select": "SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'",
+    "insert": "INSERT INTO aws_lambda.lambda_invocations_json (function_name, payload) VALUES ('echo', '1')",
+    "insert and see": "INSERT INTO aws_lambda.lambda_invocations (function_name, payload) VALUES ('echo', '1')"
+    " RETURNING payload",
+    "make a table": "CREATE FOREIGN TABLE public.made (payload text) SERVER aws_lambda OPTIONS (function_name 'echo');"
+    " SELECT * FROM public.made WHERE payload = '1'; DROP FOREIGN TABLE public.made",
+    "map oneself": "CREATE USER MAPPING FOR eve SERVER aws_lambda; DROP USER MAPPING FOR eve SERVER aws_lambda",
+    "map another": "CREATE USER MAPPING FOR bob SERVER aws_lambda",
+    "map all": "CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda",
+    "make a server": "CREATE SERVER made FOREIGN DATA WRAPPER aws_lambda_fdw; DROP SERVER made",
+    "make a wrapper": "CREATE FOREIGN DATA WRAPPER made HANDLER aws_lambda_fdw_handler",
+    "alter the server": "ALTER SERVER aws_lambda OPTIONS (ADD region 'us-east-1')",
+    "alter the table": "ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD function_name 'f')",
+    "alter the function": "ALTER FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar)"
+    " SECURITY INVOKER",
+    "drop the table": "DROP FOREIGN TABLE aws_lambda.lambda_invocations",
+}  # fmt: skip
+INVOKES = {"invoke", "invoke by ARN", "select", "insert", "insert and see", "make a table"}
+SCHEMAS = "USAGE ON SCHEMA aws_lambda, aws_commons"
+EXECUTE = "EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_lambda"
+BOTH = "ON aws_lambda.lambda_invocations, aws_lambda.lambda_invocations_json"
+
+
+@pytest.mark.parametrize("grants, allowed", [
+    ([], set()),
+    ([SCHEMAS], set()),
+    (["USAGE ON SCHEMA aws_lambda", EXECUTE], {"invoke", "invoke by ARN"}),
+    ([SCHEMAS, f"{EXECUTE}, aws_commons"], {"invoke", "invoke by ARN", "make an ARN"}),
+    ([SCHEMAS, f"SELECT {BOTH}"], {"select"}),
+    ([SCHEMAS, f"INSERT {BOTH}"], {"insert"}),
+    ([SCHEMAS, f"SELECT, INSERT {BOTH}"], {"select", "insert", "insert and see"}),
+    ([SCHEMAS, "SELECT (response) ON aws_lambda.lambda_invocations"], set()),
+    (["USAGE ON FOREIGN SERVER aws_lambda", "CREATE ON SCHEMA public"], {"make a table", "map oneself"}),
+    (["USAGE ON FOREIGN DATA WRAPPER aws_lambda_fdw", "CREATE ON SCHEMA public"], {"make a server"}),
+], ids=lambda value: " + ".join(value) if isinstance(value, list) else "")  # fmt: skip
+def test_each_grant_gives_what_it_says_and_no_more(administrator, as_role, grants, allowed):
+    for grant in grants:
+        administrator.execute(f"GRANT {grant} TO eve")
     eve = as_role("eve")
-    assert eve.execute("SELECT payload FROM aws_lambda.invoke('echo', '[1]'::json)").fetchone() == ([1],)
-    assert sqlstate(eve, "SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'") == DENIED
-    assert sqlstate(eve, "CREATE FOREIGN TABLE pg_temp.t (payload text) SERVER aws_lambda") == DENIED
-    administrator.execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_lambda FROM eve")
-    assert sqlstate(eve, "SELECT payload FROM aws_lambda.invoke('echo', '[1]'::json)") == DENIED
-    assert functions() == ["echo"]
+    may = set()
+    for name, statement in DOES.items():
+        try:
+            eve.execute(statement)
+            may.add(name)
+        except psycopg.errors.InsufficientPrivilege:
+            pass
+    assert may == allowed
+    assert functions() == ["echo"] * len(allowed & INVOKES)
+    # And taken away again, in a session that has used it.
+    administrator.execute("DROP OWNED BY eve")
+    for statement in DOES.values():
+        assert sqlstate(eve, statement) == DENIED
+    assert counter("invocations") == len(allowed & INVOKES)
 
 
 # The machine's credentials
@@ -135,7 +205,7 @@ def test_a_server_of_ones_own_needs_keys_of_ones_own(administrator, maker):
     assert sqlstate(maker, "INSERT INTO f (payload) VALUES ('1')") == NO_KEYS
     maker.execute("CREATE USER MAPPING FOR PUBLIC SERVER own")
     assert sqlstate(maker, "SELECT * FROM f WHERE payload = '1'") == NO_KEYS
-    assert sqlstate(maker, "ALTER USER MAPPING FOR PUBLIC SERVER own OPTIONS (ADD access_key_id 'AKIDEXAMPLE')") == "HV00J"
+    assert sqlstate(maker, "ALTER USER MAPPING FOR PUBLIC SERVER own OPTIONS (ADD access_key_id 'A')") == "HV00J"
     # A role to assume takes keys too.
     maker.execute("ALTER SERVER own OPTIONS (ADD role_arn 'arn:aws:iam::123456789012:role/name')")
     assert sqlstate(maker, "SELECT * FROM f WHERE payload = '1'") == NO_KEYS
@@ -177,7 +247,8 @@ def test_options_of_superusers(administrator, maker, option):
 
 def test_a_server_that_is_given_away(administrator, maker):
     """The machine's credentials go with the superuser who owned it, also in sessions that have used them."""
-    administrator.execute("CREATE SERVER shared FOREIGN DATA WRAPPER aws_lambda_fdw; GRANT USAGE ON FOREIGN SERVER shared TO alice")
+    administrator.execute("CREATE SERVER shared FOREIGN DATA WRAPPER aws_lambda_fdw")
+    administrator.execute("GRANT USAGE ON FOREIGN SERVER shared TO alice")
     describing(maker, "shared")
     # As README says of USAGE.
     maker.execute("PREPARE p AS SELECT response::json ->> 'access_key' FROM f WHERE payload = '1'")
@@ -187,6 +258,76 @@ def test_a_server_that_is_given_away(administrator, maker):
     assert sqlstate(maker, "EXECUTE p") == NO_KEYS
     administrator.execute("ALTER SERVER shared OWNER TO postgres")
     assert maker.execute("EXECUTE p").fetchone() == (MACHINE,)
+
+
+@pytest.fixture
+def own(maker):
+    """A server of the role's own, with a table and without keys."""
+    maker.execute("CREATE SERVER own FOREIGN DATA WRAPPER aws_lambda_fdw")
+    describing(maker, "own")
+    return maker
+
+
+RIDES = {
+    "a superuser's query": "SET ROLE postgres; {}",
+    "a superuser's function": "SELECT private.definer()",
+    "a superuser's function with rights of the caller's": "SELECT private.invoker()",
+    "a superuser's view": "SELECT * FROM private.view WHERE payload = '1'",
+    "a superuser's table on it": "SELECT * FROM private.f WHERE payload = '1'",
+    "a superuser's cursor": "BEGIN; SELECT private.cursor(); FETCH ALL FROM c",
+    "another's function": "SELECT public.trap()",
+    "the session of a superuser": "RESET SESSION AUTHORIZATION; SET SESSION AUTHORIZATION alice; {}",
+    "as a member of a superuser": "SET ROLE postgres; GRANT postgres TO alice; SET ROLE alice; {}",
+    "owned by a group": "SET ROLE postgres; ALTER SERVER own OWNER TO bob; GRANT bob TO alice; SET ROLE alice; {}",
+    "a superuser's profile": "SET ROLE postgres; ALTER SERVER own OPTIONS (ADD profile 'default'); SET ROLE alice; {}",
+    "an endpoint of a superuser's": f"SET ROLE postgres; ALTER SERVER own OPTIONS (ADD endpoint_url '{URL}');"
+    " SET ROLE alice; {}",
+    "a mapping without keys": "CREATE USER MAPPING FOR alice SERVER own; CREATE USER MAPPING FOR PUBLIC SERVER own; {}",
+    "keys dropped": "CREATE USER MAPPING FOR alice SERVER own OPTIONS (access_key_id 'a', secret_access_key 'b');"
+    " ALTER USER MAPPING FOR alice SERVER own OPTIONS (DROP access_key_id, DROP secret_access_key); {}",
+    "keys for others": "CREATE USER MAPPING FOR PUBLIC SERVER own OPTIONS (access_key_id 'a', secret_access_key 'b');"
+    " CREATE USER MAPPING FOR alice SERVER own; {}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", RIDES.values(), ids=RIDES)
+def test_no_way_to_ride_on_the_machine(administrator, own, way):
+    """Whoever else takes part, a superuser among them: what counts is who owns the server."""
+    query = "SELECT * FROM f WHERE payload = '1'"
+    administrator.execute(
+        f"""
+        CREATE SCHEMA private; GRANT USAGE ON SCHEMA private TO alice;
+        GRANT USAGE ON FOREIGN DATA WRAPPER aws_lambda_fdw TO bob;
+        CREATE VIEW private.view AS SELECT * FROM f;
+        CREATE FUNCTION private.definer() RETURNS SETOF f LANGUAGE sql SECURITY DEFINER AS $$ {query} $$;
+        CREATE FUNCTION private.invoker() RETURNS SETOF f LANGUAGE sql AS $$ {query} $$;
+        CREATE FUNCTION private.cursor() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
+            $$ DECLARE c CURSOR FOR {query}; BEGIN OPEN c; END $$;
+        GRANT SELECT ON private.view TO alice;
+        """
+    )
+    describing(administrator, "own", "private.f")
+    administrator.execute("GRANT SELECT ON private.f TO alice")
+    own.execute(f"CREATE FUNCTION public.trap() RETURNS SETOF f LANGUAGE sql SECURITY DEFINER AS $$ {query} $$")
+    administrator.execute("SET ROLE alice")
+    error = failure(administrator.execute, way.format(query))
+    # Not what the machine's configuration, once it was looked at, might be short of.
+    assert (error.sqlstate, error.diag.message_primary) == (NO_KEYS, 'no AWS credentials for server "own"')
+    assert counter("connections") == 0
+    administrator.execute("ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; REVOKE postgres, bob FROM alice")
+
+
+def test_options_of_a_superuser_on_ones_own_server(administrator, own):
+    """They stay as they are, and the role may do without them. While they are there it can change nothing else."""
+    administrator.execute(f"ALTER SERVER own OPTIONS (ADD endpoint_url '{URL}', ADD region 'eu-west-1')")
+    own.execute(f"CREATE USER MAPPING FOR alice SERVER own OPTIONS ({keys_of()})")
+    role = "ADD role_arn 'arn:aws:iam::123456789012:role/r'"
+    for change in ("SET region 'us-east-1'", role, f"SET endpoint_url '{NOWHERE}'"):
+        assert sqlstate(own, f"ALTER SERVER own OPTIONS ({change})") == DENIED
+    region = "SELECT response::json ->> 'region' FROM f WHERE payload = '1'"
+    assert own.execute(region).fetchone() == ("eu-west-1",)
+    own.execute("ALTER SERVER own OPTIONS (DROP endpoint_url, SET region 'us-east-1')")
+    assert own.execute(region).fetchone() == ("us-east-1",)
 
 
 def test_an_owner_who_is_no_superuser_any_more(administrator, as_role):
@@ -205,32 +346,67 @@ def test_an_owner_who_is_no_superuser_any_more(administrator, as_role):
 # Settings
 
 
-def test_endpoint_settings_need_a_superuser(administrator, as_role):
-    """In all the ways to set one, also before the library is there and so before it can refuse anything."""
-    administrator.execute("GRANT USAGE ON SCHEMA aws_lambda TO eve; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_lambda TO eve")
-    call = "SELECT payload ->> 'region' FROM aws_lambda.invoke('describe', '1'::json)"
-    name, elsewhere = "aws_lambda.endpoint_override", "http://127.0.0.1:1"
-    eve = as_role("eve")
-    assert eve.execute(call).fetchone() == ("us-west-2",)
-    for statement in [
-        f"SET {name} = '{elsewhere}'",
-        f"SET LOCAL {name} = '{elsewhere}'",
-        f"SELECT set_config('{name}', '{elsewhere}', false)",
-        f"ALTER ROLE eve SET {name} = '{elsewhere}'",
-        f"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET {name} = '{elsewhere}' AS 'SELECT 1'; SELECT pg_temp.f()",
-        f"UPDATE pg_settings SET setting = '{elsewhere}' WHERE name = '{name}'",
-    ]:
-        assert sqlstate(eve, statement) in (DENIED, "25P01"), statement
-        assert eve.execute(call).fetchone() == ("us-west-2",)
-    # The library comes with the first call.
-    session = as_role("eve")
-    session.execute(f"SET {name} = '{elsewhere}'")
-    assert session.execute(call).fetchone() == ("us-west-2",)
-    assert session.execute(f"SHOW {name}").fetchone() == (URL,)
-    # PostgreSQL forgets postgresql.conf's value for one that it refuses only later. What is left is AWS's own endpoint.
-    session = as_role("eve", options=f"-c {name}={elsewhere}")
-    assert sqlstate(session, call) == "08001"
-    assert session.execute(f"SHOW {name}").fetchone() == ("",)
+CALL = "SELECT payload ->> 'region' FROM aws_lambda.invoke('describe', '1'::json)"
+ENDPOINT = "aws_lambda.endpoint_override"
+
+
+@pytest.fixture
+def invoker(administrator):
+    """A role that may invoke, in a database of its own as far as ALTER DATABASE goes."""
+    administrator.execute(f"GRANT USAGE ON SCHEMA aws_lambda TO eve; GRANT {EXECUTE} TO eve")
+    administrator.execute("ALTER DATABASE postgres OWNER TO eve")
+    yield "eve"
+    administrator.execute("ALTER DATABASE postgres OWNER TO postgres")
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["loaded", "not-loaded"])
+@pytest.mark.parametrize("statement", [
+    f"ALTER ROLE eve SET {ENDPOINT} = '{NOWHERE}'",
+    f"ALTER ROLE eve IN DATABASE postgres SET {ENDPOINT} = '{NOWHERE}'",
+    f"ALTER ROLE ALL SET {ENDPOINT} = '{NOWHERE}'",
+    f"ALTER DATABASE postgres SET {ENDPOINT} = '{NOWHERE}'",
+    f"ALTER SYSTEM SET {ENDPOINT} = '{NOWHERE}'",
+    f"CREATE FUNCTION pg_temp.f() RETURNS int SET {ENDPOINT} = '{NOWHERE}' LANGUAGE sql AS 'SELECT 1'",
+    f"SET {ENDPOINT} = '{NOWHERE}';"
+    f" CREATE FUNCTION pg_temp.f() RETURNS int SET {ENDPOINT} FROM CURRENT LANGUAGE sql AS 'SELECT 1'",
+])  # fmt: skip
+def test_endpoint_settings_that_stay_need_a_superuser(invoker, as_role, statement, loaded):
+    """Also of the role itself, of the owner of the database, and before the library is there to refuse anything."""
+    session = as_role(invoker)
+    if loaded:
+        session.execute(CALL)
+    assert sqlstate(session, statement) == DENIED
+
+
+@pytest.mark.parametrize("statement", [
+    f"SET {ENDPOINT} = '{NOWHERE}'",
+    f"BEGIN; SET LOCAL {ENDPOINT} = '{NOWHERE}'",
+    f"SELECT set_config('{ENDPOINT}', '{NOWHERE}', false)",
+    f"DO $$ BEGIN PERFORM set_config('{ENDPOINT}', '{NOWHERE}', false); END $$",
+    f"UPDATE pg_settings SET setting = '{NOWHERE}' WHERE name = '{ENDPOINT}'",
+])  # fmt: skip
+def test_endpoint_settings_of_a_session_need_a_superuser(invoker, as_role, statement):
+    """PostgreSQL takes what it does not know yet. The library, which comes with the first call, drops it."""
+    session = as_role(invoker)
+    assert session.execute(CALL).fetchone() == ("us-west-2",)
+    assert sqlstate(session, statement) == DENIED
+    session.execute("ROLLBACK")
+    assert session.execute(CALL).fetchone() == ("us-west-2",)
+    session = as_role(invoker)
+    session.execute(statement)
+    assert session.execute(CALL).fetchone() == ("us-west-2",)
+    assert session.execute(f"SHOW {ENDPOINT}").fetchone() == (URL,)
+    session.execute("ROLLBACK")
+    assert session.execute(CALL).fetchone() == ("us-west-2",)
+
+
+def test_endpoint_settings_of_a_connection(invoker, as_role, elsewhere):
+    """PostgreSQL forgets postgresql.conf's value for one that it refuses only later. What is left is the machine's."""
+    before = len(elsewhere[1])
+    session = as_role(invoker, options=f"-c {ENDPOINT}={NOWHERE}")
+    assert sqlstate(session, CALL) == DENIED
+    assert session.execute(f"SHOW {ENDPOINT}").fetchone() == ("",)
+    assert (len(elsewhere[1]) - before, counter("connections")) == (1, 0)
 
 
 def test_endpoint_settings_where_the_library_is_preloaded(start):
@@ -269,8 +445,24 @@ def test_mappings_are_unreadable(administrator, as_role):
             assert "othersecret" not in str(session.execute(query).fetchall()), query
     # README: with USAGE on the server a role sees its own.
     administrator.execute("GRANT USAGE ON FOREIGN SERVER shared TO bob")
-    seen = as_role("bob").execute("SELECT usename, umoptions::text LIKE '%othersecret%' FROM pg_user_mappings").fetchall()
+    query = "SELECT usename, umoptions::text LIKE '%othersecret%' FROM pg_user_mappings"
+    seen = as_role("bob").execute(query).fetchall()
     assert ("bob", True) in seen and ("public", True) not in seen
+
+
+def test_whose_mappings_the_owner_of_a_server_sees(administrator, own, as_role):
+    """PUBLIC's, and its own, but not another role's."""
+    administrator.execute("GRANT USAGE ON FOREIGN SERVER own TO bob")
+    bob = as_role("bob")
+    for session, role in ((bob, "bob"), (own, "PUBLIC"), (own, "alice")):
+        session.execute(f"CREATE USER MAPPING FOR {role} SERVER own OPTIONS ({keys_of(keys('a', role + 'secret'))})")
+    for query in (
+        "SELECT coalesce(string_agg(umoptions::text, ''), '') FROM pg_user_mappings",
+        "SELECT coalesce(string_agg(option_value, ''), '') FROM information_schema.user_mapping_options",
+    ):
+        for session, seen in ((own, {"PUBLIC", "alice"}), (bob, {"bob"}), (as_role("eve"), set())):
+            found = session.execute(query).fetchone()[0]
+            assert {role for role in ("bob", "PUBLIC", "alice") if f"{role}secret" in found} == seen
 
 
 # Whose keys
@@ -284,12 +476,8 @@ def shared(administrator):
     describing(administrator, "shared", "private.f")
     administrator.execute("GRANT SELECT, INSERT ON private.f TO alice, bob, eve")
     administrator.execute(f"CREATE USER MAPPING FOR alice SERVER shared OPTIONS ({keys_of()})")
-    token = {"access_key_id": "ASIAEXAMPLE", "secret_access_key": "sessionsecret", "session_token": "example-session-token"}
-    administrator.execute(f"CREATE USER MAPPING FOR bob SERVER shared OPTIONS ({keys_of(token)})")
+    administrator.execute(f"CREATE USER MAPPING FOR bob SERVER shared OPTIONS ({keys_of(TOKEN_KEYS)})")
     return administrator
-
-
-ALICE, BOB = "AKIDOTHER", "ASIAEXAMPLE"
 
 
 def test_set_role_back_and_forth(shared):
@@ -310,7 +498,8 @@ def test_views_and_functions_use_their_owners_keys(shared):
     shared.execute(f"CREATE FUNCTION private.definer() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ {body} $$")
     shared.execute(f"CREATE FUNCTION private.invoker() RETURNS text LANGUAGE sql VOLATILE AS $$ {body} $$")
     shared.execute(
-        f"CREATE FUNCTION private.plpgsql() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN RETURN ({body}); END $$"
+        f"CREATE FUNCTION private.plpgsql() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS"
+        f" $$ BEGIN RETURN ({body}); END $$"
     )
     shared.execute("SET ROLE bob")
     for _ in range(7):
@@ -328,16 +517,144 @@ def test_views_and_functions_use_their_owners_keys(shared):
         query = f"""WITH i AS (INSERT INTO private.{table} (payload) VALUES ('1') RETURNING *) SELECT count(*) FROM i"""
         assert shared.execute(query).fetchone() == (1,)
         shared.execute("SET ROLE postgres")
-        shared.execute(f"ALTER USER MAPPING FOR {'alice' if key == ALICE else 'bob'} SERVER shared OPTIONS (SET secret_access_key 'wrong')")
+        role = "alice" if key == ALICE else "bob"
+        shared.execute(f"ALTER USER MAPPING FOR {role} SERVER shared OPTIONS (SET secret_access_key 'wrong')")
         shared.execute("SET ROLE bob")
         assert sqlstate(shared, f"INSERT INTO private.{table} (payload) VALUES ('1')") == NO_KEYS
     assert counter("invocations") == before + 2
 
 
+TWICE = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload IN ('1', '2')"
+INSERTED = "(payload, invocation_type) VALUES ('1', 'RequestResponse') RETURNING response::json ->> 'access_key'"
+
+
+@pytest.fixture
+def parted(shared):
+    """The same table, with one for INSERT, as a partition, all in a view of alice's too."""
+    shared.execute(
+        """
+        CREATE TABLE private.p (payload text, response text, invocation_type text) PARTITION BY LIST (payload);
+        CREATE FOREIGN TABLE private.part PARTITION OF private.p FOR VALUES IN ('1', '2')
+            SERVER shared OPTIONS (function_name 'describe');
+        GRANT SELECT, INSERT ON private.p, private.part TO alice, bob, eve;
+        GRANT CREATE ON SCHEMA private TO alice; SET ROLE alice;
+        CREATE VIEW private.v AS SELECT * FROM private.part;
+        CREATE VIEW private.vp AS SELECT * FROM private.p;
+        GRANT SELECT, INSERT ON private.v, private.vp TO bob, eve;
+        RESET ROLE;
+        """
+    )
+    return shared
+
+
+@pytest.mark.parametrize("table, owners", [("part", False), ("p", False), ("v", True), ("vp", True)])
+def test_whose_keys_by_way_of_partitions_and_views(parted, table, owners):
+    """Reading, a list, a join, INSERT, and all of it prepared, in turns."""
+    parted.execute(
+        f"""
+        PREPARE read AS SELECT response::json ->> 'access_key' FROM private.{table} WHERE payload = '1';
+        PREPARE list AS SELECT DISTINCT response::json ->> 'access_key'
+            FROM private.{table} WHERE payload IN ('1', '2');
+        PREPARE joined AS SELECT DISTINCT response::json ->> 'access_key'
+            FROM generate_series(1, 2) i JOIN private.{table} ON payload = i::text;
+        PREPARE put AS INSERT INTO private.{table} {INSERTED};
+        """
+    )
+    for role, key in [("bob", BOB), ("alice", ALICE), ("postgres", MACHINE)] * 2:
+        if role != "alice" and owners:
+            key = ALICE
+        parted.execute(f"SET ROLE {role}")
+        for statement in ("read", "list", "joined", "put"):
+            assert parted.execute(f"EXECUTE {statement}").fetchall() == [(key,)], (role, statement)
+        parted.execute("RESET ROLE")
+
+
+def test_whose_keys_in_branches(parted):
+    """One statement, two owners, at the same time."""
+    parted.execute("SET ROLE bob")
+    query = """
+        SELECT response::json ->> 'access_key' FROM private.v WHERE payload IN ('1', '2')
+        UNION ALL SELECT response::json ->> 'access_key' FROM private.part WHERE payload IN ('1', '2')
+        UNION ALL SELECT response::json ->> 'access_key' FROM private.vp WHERE payload IN ('1', '2')
+    """
+    plan = "\n".join(line for (line,) in parted.execute(f"EXPLAIN (COSTS OFF) {query}"))
+    assert "Async Foreign Scan" in plan
+    assert sorted(parted.execute(query).fetchall()) == [(ALICE,)] * 4 + [(BOB,)] * 2
+
+
+@pytest.mark.parametrize("table", ["part", "p", "v", "vp"])
+def test_whose_keys_in_copy(parted, table):
+    """Of keys that are wrong then only those of the role, or of the view's owner, matter."""
+    signer = "alice" if table.startswith("v") else "bob"
+    if signer == "alice":
+        # COPY takes no view, but INSERT of many rows does.
+        def put():
+            parted.execute(f"INSERT INTO private.{table} (payload) SELECT '1' FROM generate_series(1, 3)")
+    else:
+
+        def put():
+            with parted.cursor().copy(f"COPY private.{table} (payload) FROM STDIN") as copy:
+                copy.write("1\n" * 3)
+
+    parted.execute("SET ROLE bob")
+    put()
+    assert functions() == ["describe"] * 3
+    for role, works in (("alice", signer != "alice"), ("bob", False)):
+        parted.execute("RESET ROLE")
+        parted.execute(f"ALTER USER MAPPING FOR {role} SERVER shared OPTIONS (SET secret_access_key 'wrong')")
+        parted.execute("SET ROLE bob")
+        if works:
+            put()
+        else:
+            assert failure(put).sqlstate == NO_KEYS
+    assert functions() == ["describe"] * (6 if signer == "bob" else 3)
+
+
+def test_plans_kept_by_a_function(shared):
+    """PL/pgSQL keeps the plan of a query, for whoever calls next."""
+    body = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload = '1'"
+    shared.execute(f"CREATE FUNCTION private.kept() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN ({body}); END $$")
+    for role, key in [("alice", ALICE), ("bob", BOB), ("postgres", MACHINE)] * 7:
+        shared.execute(f"SET SESSION AUTHORIZATION {role}")
+        assert shared.execute("SELECT private.kept()").fetchone() == (key,)
+        shared.execute("RESET SESSION AUTHORIZATION")
+    assert counter("connections") == 3
+
+
+def test_servers_share_no_client(shared):
+    """Nor a connection, although the keys and the role are the same."""
+    shared.execute("CREATE SERVER twin FOREIGN DATA WRAPPER aws_lambda_fdw")
+    shared.execute(f"CREATE USER MAPPING FOR alice SERVER twin OPTIONS ({keys_of()})")
+    describing(shared, "twin", "private.g")
+    shared.execute("GRANT SELECT ON private.g TO alice; SET ROLE alice")
+    for _ in range(3):
+        assert (key_of(shared, "private.f"), key_of(shared, "private.g")) == (ALICE, ALICE)
+    assert counter("connections") == 2
+    shared.execute("RESET ROLE; DROP SERVER twin CASCADE")
+
+
+def test_cursors_of_a_definer(shared):
+    """Opened by a function as its owner, or kept when a transaction ends: the rows are those of who opened it."""
+    shared.execute("GRANT CREATE ON SCHEMA private TO alice; SET ROLE alice")
+    shared.execute(
+        f"CREATE FUNCTION private.opened() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
+        f" $$ DECLARE c CURSOR FOR {TWICE}; BEGIN OPEN c; END $$"
+    )
+    with shared.transaction():
+        shared.execute("SET LOCAL ROLE bob")
+        shared.execute("SELECT private.opened()")
+        assert shared.execute("FETCH ALL FROM c").fetchall() == [(ALICE,)] * 2
+    shared.execute("RESET ROLE; BEGIN; SET LOCAL ROLE bob")
+    shared.execute(f"DECLARE held CURSOR WITH HOLD FOR {TWICE}")
+    shared.execute("COMMIT; SET ROLE alice")
+    assert shared.execute("FETCH ALL FROM held").fetchall() == [(BOB,)] * 2
+    shared.execute("CLOSE held")
+
+
 def test_cursor_of_another_role(shared):
     with shared.transaction():
         shared.execute("SET LOCAL ROLE alice")
-        shared.execute("DECLARE c CURSOR FOR SELECT response::json ->> 'access_key' FROM private.f WHERE payload IN ('1', '2')")
+        shared.execute(f"DECLARE c CURSOR FOR {TWICE}")
         shared.execute("SET LOCAL ROLE bob")
         assert shared.execute("FETCH ALL FROM c").fetchall() == [(ALICE,)] * 2
 
@@ -354,11 +671,53 @@ def test_changes_count_from_the_next_statement(shared, as_role):
     alice.execute("ROLLBACK")
     # The client has dropped the statement by now.
     alice.execute(prepare)
-    shared.execute(f"ALTER SERVER shared OWNER TO postgres; CREATE USER MAPPING FOR alice SERVER shared OPTIONS ({keys_of()})")
+    shared.execute("ALTER SERVER shared OWNER TO postgres")
+    shared.execute(f"CREATE USER MAPPING FOR alice SERVER shared OPTIONS ({keys_of()})")
     assert alice.execute("EXECUTE p").fetchone() == (ALICE,)
     shared.execute("REVOKE SELECT ON private.f FROM alice")
     assert sqlstate(alice, "EXECUTE p") == DENIED
     assert counter("invocations") == 8
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
+def test_changed_keys_count_from_the_next_statement(shared, as_role, isolation):
+    """In an open transaction of any kind; a cursor that is open goes on as it began."""
+    alice = as_role("alice")
+    query = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload = '1'"
+    alice.execute(f"PREPARE p AS {query}")
+    alice.execute(f"BEGIN ISOLATION LEVEL {isolation}")
+    alice.execute(f"DECLARE c CURSOR FOR {TWICE}")
+    assert alice.execute("FETCH 1 FROM c").fetchone() == (ALICE,)
+    for change, key in [
+        (f"ALTER USER MAPPING FOR alice SERVER shared OPTIONS ({changed(EXAMPLE_KEYS)})", MACHINE),
+        (f"ALTER USER MAPPING FOR alice SERVER shared OPTIONS ({changed(OTHER_KEYS)})", ALICE),
+        # Without one of its own, a role has PUBLIC's, and then the machine's, as the server is a superuser's.
+        (f"CREATE USER MAPPING FOR PUBLIC SERVER shared OPTIONS ({keys_of(TOKEN_KEYS)})", ALICE),
+        ("DROP USER MAPPING FOR alice SERVER shared", BOB),
+        ("DROP USER MAPPING FOR PUBLIC SERVER shared", MACHINE),
+    ]:
+        shared.execute(change)
+        assert alice.execute("EXECUTE p").fetchone() == alice.execute(query).fetchone() == (key,), change
+    assert alice.execute("FETCH 1 FROM c").fetchone() == (ALICE,)
+    alice.execute("ROLLBACK")
+
+
+def test_keys_that_a_transaction_changed_and_took_back(shared):
+    """They count in it, and not afterwards."""
+    query = "SELECT private.again()"
+    body = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload = '1'"
+    shared.execute(f"CREATE FUNCTION private.again() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN ({body}); END $$")
+    shared.execute(f"CREATE USER MAPPING FOR postgres SERVER shared OPTIONS ({keys_of()})")
+    assert shared.execute(query).fetchone() == (ALICE,)
+    shared.execute("BEGIN; SAVEPOINT s")
+    shared.execute(f"ALTER USER MAPPING FOR postgres SERVER shared OPTIONS ({changed(EXAMPLE_KEYS)})")
+    assert shared.execute(query).fetchone() == (MACHINE,)
+    shared.execute("ROLLBACK TO s")
+    assert shared.execute(query).fetchone() == (ALICE,)
+    shared.execute("DROP USER MAPPING FOR postgres SERVER shared")
+    assert shared.execute(query).fetchone() == (MACHINE,)
+    shared.execute("ROLLBACK")
+    assert shared.execute(query).fetchone() == (ALICE,)
 
 
 # Rows that a role may not see
@@ -367,11 +726,13 @@ def test_changes_count_from_the_next_statement(shared, as_role):
 LEAK = """
     CREATE FUNCTION pg_temp.leak(anything text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS
         $$ BEGIN RAISE NOTICE 'leaked %', anything; RETURN true; END $$;
+    CREATE FUNCTION pg_temp.telling(anything text) RETURNS text LANGUAGE plpgsql STABLE COST 0.0000001 AS
+        $$ BEGIN PERFORM pg_temp.leak(anything); RETURN anything; END $$;
 """
 
 
 def test_rows_behind_a_barrier(shared, as_role):
-    """Neither a function in the query nor an invocation gets to see a row that a view, or a policy, keeps from the role."""
+    """Neither a function in the query nor an invocation sees a row that a view, or a policy, keeps from the role."""
     shared.execute(
         """
         CREATE TABLE private.people (name text, owner text);
@@ -399,12 +760,43 @@ def test_rows_behind_a_barrier(shared, as_role):
         "SELECT * FROM private.rows JOIN private.f ON payload = name WHERE pg_temp.leak(name)",
         "SELECT * FROM private.rows LEFT JOIN private.f ON payload = name AND pg_temp.leak(name)",
         "SELECT name, (SELECT response FROM private.f WHERE payload = name AND pg_temp.leak(name)) FROM private.rows",
-        "SELECT * FROM private.rows r WHERE EXISTS (SELECT FROM private.f WHERE payload = r.name AND pg_temp.leak(r.name))",
+        "SELECT * FROM private.rows WHERE EXISTS (SELECT FROM private.f WHERE payload = name AND pg_temp.leak(name))",
+        # Where the value itself tells, and where rows are read ahead of what asks for them.
+        "SELECT * FROM private.mine JOIN private.f ON payload = pg_temp.telling(name)",
+        "SELECT * FROM private.rows LEFT JOIN private.f ON payload = pg_temp.telling(name)",
+        "SELECT * FROM private.rows, LATERAL (SELECT * FROM private.f WHERE payload = pg_temp.telling(name)) l",
+        "SELECT * FROM private.rows JOIN private.f ON payload = name ORDER BY pg_temp.telling(name) LIMIT 5",
+        "INSERT INTO private.f (payload) SELECT pg_temp.telling(name) FROM private.rows RETURNING payload",
+        "SELECT * FROM (SELECT pg_temp.telling(name) AS n FROM private.rows OFFSET 0) r JOIN private.f ON payload = n",
     ]:
         before = counter("invocations")
+        # All of these joins read ahead.
+        if " JOIN private.f" in query:
+            assert "LambdaReadAhead" in str(alice.execute(f"EXPLAIN {query}").fetchall()), query
         assert len(alice.execute(query).fetchall()) == 1, query
         assert counter("invocations") == before + 1, query
     assert heard and all("alice" in text and "bob" not in text for text in heard)
+
+
+def test_answers_behind_a_barrier(shared, as_role):
+    """A view keeps some of what came back, and a function of the query does not see that. Each value invokes once."""
+    shared.execute(
+        """
+        CREATE FOREIGN TABLE private.echoes (payload text, response text) SERVER shared OPTIONS (function_name 'echo');
+        CREATE VIEW private.public_echoes WITH (security_barrier) AS
+            SELECT payload, response FROM private.echoes WHERE response NOT LIKE 'secret%';
+        GRANT SELECT ON private.public_echoes TO alice;
+        """
+    )
+    alice, heard = as_role("alice"), []
+    alice.execute(LEAK)
+    alice.add_notice_handler(lambda diag: heard.append(diag.message_primary))
+    query = "SELECT response FROM private.public_echoes WHERE payload IN ('seen', 'secret1', 'secret2') AND"
+    for condition in ("leak(response)", "telling(response) = response", "leak(response || payload)"):
+        before = counter("invocations")
+        assert alice.execute(f"{query} pg_temp.{condition}").fetchall() == [("seen",)]
+        assert counter("invocations") == before + 3
+    assert heard and not [text for text in heard if "secret" in text]
 
 
 # A table that is bound to a function
@@ -426,10 +818,11 @@ def test_a_bound_table_stays_bound(shared, as_role):
         "region": ("us-east-1",),
         "invocation_type": ("RequestResponse", "Event"),
     }
+    select = "SELECT * FROM private.bound WHERE payload = '1'"
     for column, values in given.items():
         for value in values:
-            for clause in ("{} = %s", "{} IN (%s, 'nothing')", "{} IS NOT DISTINCT FROM %s", "{}::varchar = %s OR {} = ''"):
-                query = f"SELECT * FROM private.bound WHERE payload = '1' AND ({clause.format(column, column)})"
+            for clause in ("{} = %s", "{} IN (%s, 'x')", "{} IS NOT DISTINCT FROM %s", "{}::varchar = %s OR {} = ''"):
+                query = f"{select} AND ({clause.format(column, column)})"
                 assert alice.execute(query, [value]).fetchall() == []
             joined = f"SELECT * FROM (VALUES (%s)) v (x) JOIN private.bound ON {column} = x AND payload = '1'"
             assert alice.execute(joined, [value]).fetchall() == []
@@ -439,16 +832,46 @@ def test_a_bound_table_stays_bound(shared, as_role):
             with pytest.raises(psycopg.errors.CheckViolation):
                 with alice.cursor().copy(f"COPY private.bound (payload, {column}) FROM STDIN") as copy:
                     copy.write_row(["1", value])
-        query = f"SELECT * FROM private.bound WHERE payload = '1' AND {column} IS NULL"
-        assert alice.execute(query).fetchall() == []
+            name = f"p_{column}_{values.index(value)}"
+            alice.execute(f"PREPARE {name} AS {select} AND {column} = $1")
+            alice.execute(f"PREPARE {name}_list AS {select} AND {column} = ANY ($1)")
+            # Often enough for a plan that knows no values.
+            for _ in range(6):
+                assert alice.execute(f"EXECUTE {name} ('{value}')").fetchall() == []
+                assert alice.execute(f"EXECUTE {name}_list ('{{{value},x}}')").fetchall() == []
+        assert alice.execute(f"{select} AND {column} IS NULL").fetchall() == []
     for statement in [
         "ALTER FOREIGN TABLE private.bound OPTIONS (SET function_name 'describe')",
         "CREATE FOREIGN TABLE pg_temp.other (payload text) SERVER shared OPTIONS (function_name 'describe')",
         "CREATE TEMPORARY TABLE parent (LIKE private.bound); ALTER FOREIGN TABLE private.bound INHERIT parent",
+        "CREATE TEMPORARY TABLE parts (LIKE private.bound) PARTITION BY LIST (payload);"
+        " ALTER TABLE parts ATTACH PARTITION private.bound DEFAULT",
+        "CREATE TEMPORARY TABLE child () INHERITS (private.bound)",
+        "CREATE TRIGGER t BEFORE INSERT ON private.bound FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "ALTER FOREIGN TABLE private.bound ALTER function_name SET DEFAULT 'describe'",
         "ALTER FOREIGN TABLE private.bound DROP COLUMN qualifier",
     ]:
         assert sqlstate(alice, statement) == DENIED, statement
     assert counter("invocations") == 0
-    assert alice.execute("SELECT status_code FROM private.bound WHERE payload = '1'").fetchall() == [(204,)]
+    # What looks like it, or like what its conditions are made of, is another's only.
+    alice.execute(
+        """
+        CREATE TEMPORARY TABLE bound (function_name text, payload text);
+        INSERT INTO bound VALUES ('describe', '1');
+        CREATE FUNCTION pg_temp.eq(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        CREATE OPERATOR pg_temp.= (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.eq);
+        SET search_path = pg_temp, private, pg_catalog;
+        """
+    )
+    query = """
+        SELECT b.status_code FROM bound o JOIN private.bound b
+        ON b.function_name OPERATOR(pg_temp.=) o.function_name AND b.payload OPERATOR(pg_catalog.=) o.payload
+    """
+    assert alice.execute(query).fetchall() == [(204,)]
+    query = "SELECT status_code FROM private.bound WHERE payload OPERATOR(pg_catalog.=) '1'"
+    assert alice.execute(query).fetchall() == [(204,)]
+    alice.execute("RESET search_path")
     alice.execute("INSERT INTO private.bound (payload, qualifier) VALUES ('1', 'v1')")
-    assert functions() == ["echo"] * 2
+    assert functions() == ["echo"] * 3
+    assert {call.split("\t")[2] for call in scripted.control("invocations").splitlines()} == {"DryRun"}
