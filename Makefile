@@ -75,7 +75,8 @@ assertions: build
 # Then with assertions, and then on a server that forgets each catalog entry at once, which takes its time.
 soak: venv installed
 	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
-		tests/e2e/test_long_life.py tests/e2e/test_interrupts_by_state.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
+		tests/e2e/test_long_life.py tests/e2e/test_subtransactions.py tests/e2e/test_interrupts_by_state.py \
+		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
 	RANDOM_QUERIES=1000 tests/harness/cassert tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
 		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_concurrent_updates.py
 	RANDOM_QUERIES=10 tests/harness/cassert tests/harness/run --endpoint --emulator --auth --conf 'debug_discard_caches = 1' -- \
