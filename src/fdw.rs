@@ -24,11 +24,11 @@ use supabase_wrappers::prelude::*;
 pub struct LambdaFdw;
 
 impl ForeignDataWrapper<Error> for LambdaFdw {
+    // None of it is called: the callbacks that would are replaced below.
     fn new(_server: ForeignServer) -> Result<LambdaFdw, Error> {
         Ok(LambdaFdw)
     }
 
-    // Never called: the callbacks that would are replaced below.
     fn begin_scan(
         &mut self,
         _quals: &[Qual],

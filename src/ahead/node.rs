@@ -3,7 +3,7 @@
 use super::methods::{Methods, NAME};
 use super::queue::Ahead;
 use crate::backend::config::Limits;
-use crate::error::OrReport;
+use crate::error::{Error, OrReport};
 use crate::postgres::nodes;
 use crate::postgres::properties::number;
 use crate::postgres::slots;
@@ -67,7 +67,7 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     estate: *mut pg_sys::EState,
     eflags: c_int,
 ) {
-    // SAFETY: the node is being initialised, and its plan is the one that plan_custom_path made.
+    // SAFETY: the node is being initialised, and its plan is one of ours.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
         name_row_identities(plan);
@@ -80,7 +80,10 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
         }
         let own = numbers(plan, 0);
         let [parameter, _, first_only, keeps_rows] = own[..] else {
-            return;
+            Err(Error::Unexpected(
+                "plan of a node that reads ahead is incomplete",
+            ))
+            .or_report()
         };
         let ahead = Ahead::begin(
             node,
@@ -176,7 +179,7 @@ pub unsafe extern "C-unwind" fn end_custom_scan(node: *mut pg_sys::CustomScanSta
     }
 }
 
-/// The numbers that plan_custom_path has put into a plan.
+/// The numbers that were put into a plan when it was made.
 unsafe fn numbers(plan: *mut pg_sys::CustomScan, place: usize) -> Vec<i32> {
     // SAFETY: the list is one of lists of integers.
     unsafe {

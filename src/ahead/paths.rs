@@ -72,8 +72,10 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             || !(*inner).fdw_private.is_null()
             || !pg_sys::bms_overlap((*param_info).ppi_req_outer, relids)
             // A join of partitions has its paths translated, but not what this keeps of a scan.
-            || (*(*outer).parent).reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL
-                && !pg_sys::bms_is_subset((*param_info).ppi_req_outer, relids)
+            || matches!(
+                (*(*outer).parent).reloptkind,
+                pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL | pg_sys::RelOptKind::RELOPT_OTHER_JOINREL
+            ) && !pg_sys::bms_is_subset((*param_info).ppi_req_outer, relids)
             || !takes_values(root, inner, relids)
             || between
                 .iter()

@@ -26,12 +26,15 @@ const MAX_CLIENTS: usize = 32;
 
 type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
 
+/// A client, or why there is none: all that wait for it are told, and none tries again.
+type Cell = OnceCell<Result<Client, Error>>;
+
 struct Backend {
     runtime: Runtime,
     /// What is on its way, with the resource owner that it was started under.
     started: Vec<(usize, tokio::task::AbortHandle)>,
     /// Most recently used last.
-    clients: Vec<(Key, Arc<OnceCell<Client>>)>,
+    clients: Vec<(Key, Arc<Cell>)>,
 }
 
 thread_local! {
@@ -42,15 +45,15 @@ thread_local! {
 #[derive(Clone)]
 pub struct SharedClient {
     config: ClientConfig,
-    cell: Arc<OnceCell<Client>>,
+    cell: Arc<Cell>,
 }
 
 impl SharedClient {
     /// The client. Runs on the network thread.
     pub async fn get(&self, patience: Patience) -> Result<&Client, Error> {
-        self.cell
-            .get_or_try_init(|| lambda::connect(self.config.clone(), patience))
-            .await
+        let connecting = || lambda::connect(self.config.clone(), patience);
+        let client = self.cell.get_or_init(connecting).await;
+        client.as_ref().map_err(Error::clone)
     }
 }
 
@@ -124,7 +127,9 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
 }
 
 impl Backend {
-    fn client(&mut self, key: Key) -> Arc<OnceCell<Client>> {
+    fn client(&mut self, key: Key) -> Arc<Cell> {
+        // What failed for one scan is tried again for another.
+        (self.clients).retain(|(_, cell)| !matches!(cell.get(), Some(Err(_))));
         let entry = match self.clients.iter().position(|(known, _)| *known == key) {
             Some(position) => self.clients.remove(position),
             None => (key, Arc::default()),

@@ -126,8 +126,8 @@ impl Users {
         }
         Users {
             read_all: some && all,
-            // Each partition has its own hash table of one subplan, and runs it again.
-            rescan: expressions > 1 || (expressions == 1 && !all),
+            // Each partition has its own hash table of one subplan, and runs it again. Who was not found may do anything.
+            rescan: !some || expressions > 1 || (expressions == 1 && !all),
         }
     }
 }

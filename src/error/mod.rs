@@ -158,6 +158,8 @@ pub enum Error {
     Runtime(String),
     /// The network thread panicked over an invocation.
     Panicked,
+    /// What can't be, had a plan not been changed by somebody.
+    Unexpected(&'static str),
 }
 
 /// What makes a response unfit for a column.
@@ -376,6 +378,8 @@ impl Error {
             Error::Panicked => Row::new(ERRCODE_INTERNAL_ERROR, "the AWS Lambda client failed")
                 .detail("The function may have run. It was not invoked again.")
                 .hint("The server's log has the reason. Please report it."),
+            Error::Unexpected(what) => Row::new(ERRCODE_INTERNAL_ERROR, *what)
+                .hint("Please report it, with the output of EXPLAIN."),
         }
     }
 }

@@ -22,15 +22,20 @@ impl Secrets {
         )
     }
 
-    /// What the machine gives a client to ask for credentials with.
+    /// What the machine gives a client as credentials, or to ask for them with.
     pub fn of_machine() -> Vec<String> {
         let named = |name: &str| std::env::var(name).ok();
         let file = named("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
             .and_then(|path| std::fs::read_to_string(path).ok());
-        (named("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-            .into_iter()
-            .chain(file))
-        .map(|token| token.trim().to_owned())
+        ([
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        ]
+        .into_iter()
+        .filter_map(named)
+        .chain(file))
+        .map(|secret| secret.trim().to_owned())
         .collect()
     }
 

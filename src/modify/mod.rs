@@ -160,17 +160,15 @@ impl Insert {
         // SAFETY: the slot has a row of the table, and the current memory context is the row's.
         unsafe {
             if let (Some(ahead), Some(dispatch)) = (self.ahead.as_mut(), &mut self.dispatch) {
-                // A row that its own node did not read has come some other way, of which there is none.
-                let Some((_, (_, outcome))) = ahead.next_outcome(dispatch)? else {
-                    return Ok(());
-                };
+                let (_, (_, outcome)) = ahead
+                    .next_outcome(dispatch)?
+                    .ok_or(Error::Unexpected("inserted row was not read ahead"))?;
                 return self.put(slot, &outcome);
             }
             let returns = self.returns();
             self.make_room()?;
-            let Some(dispatch) = &mut self.dispatch else {
-                return Ok(());
-            };
+            let dispatch = (self.dispatch.as_mut())
+                .ok_or(Error::Unexpected("row was inserted before the beginning"))?;
             dispatch.announce(None)?;
             let inputs = inserted::inputs(&self.layout, &dispatch.config.fixed, slot);
             let flight = match inputs.and_then(InvokeRequest::new) {

@@ -47,7 +47,7 @@ unsafe extern "C-unwind" fn matches_column(
     member: *mut pg_sys::EquivalenceMember,
     wanted: *mut std::ffi::c_void,
 ) -> bool {
-    // SAFETY: the argument is the Wanted that join_needs passed.
+    // SAFETY: the argument is the Wanted that implied_equalities passed.
     unsafe {
         let wanted = &*wanted.cast::<Wanted>();
         clause::is_column(

@@ -55,7 +55,7 @@ pub fn write(
     for writer in first {
         let payload = response.and_then(|response| response.payload.as_deref());
         let written = match (payload, on_error) {
-            (Some(payload), OnError::Return) => writer.try_write(payload).map(Some),
+            (Some(payload), OnError::Return) => writer.try_write(payload),
             _ => writer.write_or_null(payload),
         };
         let datum = match written {
@@ -65,7 +65,7 @@ pub fn write(
                     code: code.to_owned(),
                     message: Some(message),
                 });
-                None
+                writer.check(None)
             }
             datum => datum?,
         };
@@ -75,7 +75,8 @@ pub fn write(
         let log;
         let text = match (writer.attribute.column, response) {
             (Column::StatusCode, _) => {
-                put(writer, status_code(outcome).map(pg_sys::Datum::from));
+                let datum = writer.check(status_code(outcome).map(pg_sys::Datum::from));
+                put(writer, datum);
                 continue;
             }
             (Column::RequestId, _) => request_id(outcome),

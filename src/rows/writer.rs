@@ -10,8 +10,13 @@ use std::panic::AssertUnwindSafe;
 pub struct Writer {
     /// The column.
     pub attribute: Attribute,
-    /// The type's own input function, where a text's bytes alone would not do.
+    /// That of the base type.
+    typmod: i32,
+    /// The base type's input function, where a text's bytes alone would not do.
     input: Option<(pg_sys::FmgrInfo, pg_sys::Oid)>,
+    /// What PostgreSQL keeps of the domain, if the type is one, and where.
+    domain: *mut std::ffi::c_void,
+    context: pg_sys::MemoryContext,
 }
 
 impl Writer {
@@ -20,38 +25,39 @@ impl Writer {
     /// # Safety
     /// Called in a transaction; the writer is not used after `context` is deleted.
     pub unsafe fn new(attribute: Attribute, context: pg_sys::MemoryContext) -> Writer {
-        let plain_text = attribute.type_oid == pg_sys::TEXTOID;
+        let mut typmod = attribute.typmod;
+        // SAFETY: a catalog look-up.
+        unsafe { pg_sys::getBaseTypeAndTypmod(attribute.type_oid, &mut typmod) };
+        let plain_text = attribute.base_type == pg_sys::TEXTOID;
         let input = (!plain_text).then(|| {
             let mut function = pg_sys::Oid::INVALID;
             let mut element = pg_sys::Oid::INVALID;
             let mut info = pg_sys::FmgrInfo::default();
             // SAFETY: catalog look-ups that fill in the variables above.
             unsafe {
-                pg_sys::getTypeInputInfo(attribute.type_oid, &mut function, &mut element);
+                pg_sys::getTypeInputInfo(attribute.base_type, &mut function, &mut element);
                 pg_sys::fmgr_info_cxt(function, &mut info, context);
             }
             (info, element)
         });
-        Writer { attribute, input }
+        Writer {
+            attribute,
+            typmod,
+            input,
+            domain: std::ptr::null_mut(),
+            context,
+        }
     }
 
-    /// Makes a datum, or lets a domain refuse null.
+    /// Makes a datum of text; null is null.
     pub fn write_or_null(&mut self, bytes: Option<&[u8]>) -> Result<Option<pg_sys::Datum>, Error> {
-        match bytes {
-            Some(bytes) => self.write(bytes).map(Some),
-            None => {
-                self.write_null();
-                Ok(None)
-            }
-        }
+        let datum = bytes.map(|bytes| self.make(bytes)).transpose()?;
+        Ok(self.check(datum))
     }
 
-    /// Makes a datum as `write` does, and errors with [`Error::Response`] also for what the type refuses as too long, too
-    /// large or too deep. What a domain refuses is still raised: its check may be anything.
-    pub fn try_write(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
-        if self.attribute.type_oid != self.attribute.base_type {
-            return self.write(bytes);
-        }
+    /// Makes a datum as `write_or_null` does, and errors with [`Error::Response`] also for what the type refuses as too long, too
+    /// large or too deep. What a domain refuses is raised: its check may be anything, and have begun anything.
+    pub fn try_write(&mut self, bytes: &[u8]) -> Result<Option<pg_sys::Datum>, Error> {
         let column = self.attribute.column.name();
         let unfit = || {
             Err(Error::Response {
@@ -60,7 +66,7 @@ impl Writer {
                 beginning: beginning(bytes),
             })
         };
-        PgTryBuilder::new(AssertUnwindSafe(|| self.write(bytes)))
+        let datum = PgTryBuilder::new(AssertUnwindSafe(|| self.make(bytes)))
             .catch_when(PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION, |_| {
                 unfit()
             })
@@ -72,10 +78,11 @@ impl Writer {
             })
             .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, |_| unfit())
             .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, |_| unfit())
-            .execute()
+            .execute()?;
+        Ok(self.check(Some(datum)))
     }
 
-    /// Makes a datum of what tells about an invocation, or lets a domain refuse null. Characters that the database's encoding
+    /// Makes a datum of what tells about an invocation. Characters that the database's encoding
     /// lacks are replaced, and what tells of a failure is shortened to a varchar's length: such a row is not to fail.
     pub fn write_about(&mut self, text: Option<&str>) -> Result<Option<pg_sys::Datum>, Error> {
         let Some(text) = text else {
@@ -83,7 +90,7 @@ impl Writer {
         };
         let mut text = fit_for_server(text);
         // A varchar's modifier is its length and the size of a header (varchar.c).
-        let longest = self.attribute.typmod - pg_sys::VARHDRSZ as i32;
+        let longest = self.typmod - pg_sys::VARHDRSZ as i32;
         let of_failure = matches!(
             self.attribute.column,
             Column::ErrorCode | Column::ErrorMessage
@@ -91,23 +98,31 @@ impl Writer {
         if of_failure && self.attribute.base_type == pg_sys::VARCHAROID && longest > 0 {
             text = text.chars().take(longest as usize).collect();
         }
-        self.write(text.as_bytes()).map(Some)
+        self.write_or_null(Some(text.as_bytes()))
     }
 
-    fn write_null(&mut self) {
-        let typmod = self.attribute.typmod;
-        if let Some((info, element)) = &mut self.input
-            && self.attribute.type_oid != self.attribute.base_type
-        {
-            // SAFETY: a domain's input function takes null, and raises an error if the domain doesn't.
-            unsafe { pg_sys::InputFunctionCall(info, std::ptr::null_mut(), *element, typmod) };
+    /// Lets a domain refuse a datum of its base type, or null.
+    pub fn check(&mut self, datum: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
+        if self.attribute.type_oid != self.attribute.base_type {
+            let value = datum.unwrap_or(pg_sys::Datum::null());
+            // SAFETY: the datum is of the base type, and what is kept is of this domain and lives as long as the writer.
+            unsafe {
+                pg_sys::domain_check(
+                    value,
+                    datum.is_none(),
+                    self.attribute.type_oid,
+                    &mut self.domain,
+                    self.context,
+                );
+            }
         }
+        datum
     }
 
-    /// Makes a datum, in the current memory context, of UTF-8 that came from Lambda.
+    /// Makes a datum of the base type, in the current memory context, of UTF-8 that came from Lambda.
     ///
     /// Errors with [`Error::Response`], and raises PostgreSQL's own errors for whatever else the type refuses.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
+    fn make(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
         let column = self.attribute.column.name();
         let unfit = |problem| Error::Response {
             column,
@@ -130,7 +145,7 @@ impl Writer {
         let mut terminated = Vec::with_capacity(bytes.len() + 1);
         terminated.extend_from_slice(ServerText::from_utf8(bytes).bytes());
         terminated.push(0);
-        let typmod = self.attribute.typmod;
+        let typmod = self.typmod;
         let input = AssertUnwindSafe(|| {
             // SAFETY: the input function was looked up for this type and reads a zero-terminated string.
             unsafe {

@@ -279,9 +279,8 @@ impl Scan {
 
     /// Starts what may be started, and takes the next outcome when it is there.
     fn next_outcome(&mut self, batch: &mut Batch) -> Result<Option<Taken>, Error> {
-        let Some(dispatch) = &mut self.dispatch else {
-            return Ok(None);
-        };
+        let dispatch = (self.dispatch.as_mut())
+            .ok_or(Error::Unexpected("row was asked for before the beginning"))?;
         batch.fill(self.table, dispatch)?;
         loop {
             if batch.is_over() {

@@ -97,8 +97,22 @@ SELECT response FROM typed WHERE function_name = 'html' AND payload = '[1]';
 ALTER FOREIGN TABLE typed ALTER response TYPE given;
 SELECT response FROM typed WHERE function_name = 'echo' AND payload = '{"a": 1}';
 SELECT response FROM typed WHERE function_name = 'empty' AND payload = '{"a": 1}';
+-- A check's own error is not the response's, and leaves a block as it should
+CREATE FUNCTION number_of(jsonb) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN ($1->>'n')::int; END $$;
+CREATE DOMAIN numbered AS jsonb CHECK (number_of(VALUE) > 0);
+CREATE DOMAIN good AS int NOT NULL CHECK (VALUE = 200);
+ALTER FOREIGN TABLE typed ALTER response TYPE numbered;
+ALTER FOREIGN TABLE typed OPTIONS (on_error 'return');
+SELECT response FROM typed WHERE function_name = 'echo' AND payload = '{"n": 1}';
+SELECT response FROM typed WHERE function_name = 'echo' AND payload = '{"n": "abc"}';
+ALTER FOREIGN TABLE typed ADD error_code text;
+SELECT response, error_code FROM typed WHERE function_name = 'html' AND payload = '1';
+ALTER FOREIGN TABLE typed ADD status_code good;
+SELECT status_code FROM typed WHERE function_name = 'echo' AND payload = '{"n": 1}';
+SELECT status_code FROM typed WHERE function_name = 'error-403-AccessDeniedException' AND payload = '1';
 DROP FOREIGN TABLE typed;
-DROP DOMAIN short, object, given;
+DROP DOMAIN short, object, given, numbered, good;
+DROP FUNCTION number_of;
 
 -- The log, as it came and decoded. Its beginning may be cut inside a character.
 
