@@ -11,6 +11,7 @@
 #   make psql            the same, and a psql prompt in the place of the examples
 #   make assertions      the regression tests in a PostgreSQL that is built with assertions
 #   make soak            the long forms of tests, fuzzing among them; about an hour
+#   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; ten minutes
 #   make versions        type-check against every PostgreSQL that has a feature, without having it
 #   make clean
 
@@ -33,7 +34,7 @@ SQL = $(wildcard sql/*.sql)
 PYTEST = target/venv/bin/pytest -o cache_dir=target/pytest -o pythonpath=tests/harness
 EMULATOR = --emulator --functions examples/functions
 
-.PHONY: all build deps venv install installed installcheck assertions unit e2e test soak demo psql versions clean
+.PHONY: all build deps venv install installed installcheck assertions unit e2e test soak bench demo psql versions clean
 
 all: build
 
@@ -62,7 +63,7 @@ installcheck: deps
 	tests/harness/run --endpoint -- tests/harness/installcheck
 
 unit: deps
-	cargo fmt --check
+	cargo fmt --all --check
 	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
 	$(CARGO) test --release $(CARGO_FLAGS) --lib
 
@@ -86,6 +87,14 @@ soak: venv installed
 
 test: venv installed
 	@tests/harness/test unit installcheck assertions e2e
+
+# The server's Python finds boto3 where PYTHONPATH says.
+bench: installed
+	@tests/harness/deps benches
+	@tests/harness/venv benches
+	cargo build --release --package benches
+	PYTHONPATH=$$(target/venv-benches/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		tests/harness/run --endpoint -- target/venv-benches/bin/python benches/run.py --write
 
 demo: venv installed
 	@echo "==> starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions"

@@ -90,17 +90,13 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations_json AS l,
-    (
-        SELECT left($1, 1) = '(' AND $3 IS NOT NULL,
-               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
-    ) AS a (shifted, arn)
-    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
-      AND l.region IS NOT DISTINCT FROM (a.arn).region
+    FROM aws_lambda.lambda_invocations_json AS l
+    WHERE l.function_name IS NOT DISTINCT FROM $1
+      AND l.region IS NOT DISTINCT FROM $3
       AND l.payload IS NOT DISTINCT FROM $2::text
-      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
-      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted AND $4 <> 'RequestResponse' THEN $4 WHEN a.shifted AND $5 <> 'Tail' THEN NULL ELSE $5 END
-      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted AND $5 NOT IN ('None', 'Tail') THEN $5::json::text ELSE $6::text END
+      AND l.invocation_type IS NOT DISTINCT FROM $4
+      AND l.log_type IS NOT DISTINCT FROM $5
+      AND l.context IS NOT DISTINCT FROM CASE WHEN left($1, 1) = '(' AND $3 IS NOT NULL AND $5 NOT IN ('None', 'Tail') THEN $5::json::text ELSE $6::text END
       AND l.qualifier IS NOT DISTINCT FROM $7
 $$;
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
@@ -175,17 +171,13 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations AS l,
-    (
-        SELECT left($1, 1) = '(' AND $3 IS NOT NULL,
-               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
-    ) AS a (shifted, arn)
-    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
-      AND l.region IS NOT DISTINCT FROM (a.arn).region
+    FROM aws_lambda.lambda_invocations AS l
+    WHERE l.function_name IS NOT DISTINCT FROM $1
+      AND l.region IS NOT DISTINCT FROM $3
       AND l.payload IS NOT DISTINCT FROM $2
-      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
-      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted AND $4 <> 'RequestResponse' THEN $4 WHEN a.shifted AND $5 <> 'Tail' THEN NULL ELSE $5 END
-      AND l.context IS NOT DISTINCT FROM CASE WHEN a.shifted AND $5 NOT IN ('None', 'Tail') THEN $5::jsonb ELSE $6 END
+      AND l.invocation_type IS NOT DISTINCT FROM $4
+      AND l.log_type IS NOT DISTINCT FROM $5
+      AND l.context IS NOT DISTINCT FROM CASE WHEN left($1, 1) = '(' AND $3 IS NOT NULL AND $5 NOT IN ('None', 'Tail') THEN $5::jsonb ELSE $6 END
       AND l.qualifier IS NOT DISTINCT FROM $7
 $$;
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))

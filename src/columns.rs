@@ -164,11 +164,12 @@ impl Layout {
             .iter()
             .filter(|attribute| !attribute.attisdropped)
         {
-            let name = name_of(&attribute.attname);
+            // SAFETY: a NameData always ends in a zero byte.
+            let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
             let column = Column::all()
-                .find(|column| column.name() == name)
+                .find(|column| column.name().as_bytes() == name.to_bytes())
                 .ok_or_else(|| Error::UnknownColumn {
-                    column: name,
+                    column: name.to_string_lossy().into_owned(),
                     table: table.clone(),
                     known: Column::all()
                         .map(Column::name)

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::lambda::{self, Client, ClientConfig, Patience};
 use config::Config;
 use pgrx::{pg_guard, pg_sys};
-use runtime::{Runtime, Task};
+use runtime::{AbortHandle, Runtime, Task};
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ type Cell = OnceCell<Result<Client, Error>>;
 struct Backend {
     runtime: Runtime,
     /// What is on its way, with the resource owner that it was started under.
-    started: Vec<(usize, tokio::task::AbortHandle)>,
+    started: Vec<(usize, AbortHandle)>,
     /// Most recently used last.
     clients: Vec<(Key, Arc<Cell>)>,
 }

@@ -7,17 +7,67 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A running network thread.
 pub struct Runtime {
-    handle: tokio::runtime::Handle,
-    stop: Option<oneshot::Sender<()>>,
+    inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
-    bell: Arc<UnixStream>,
+    bell: Arc<Bell>,
     door: UnixStream,
+}
+
+/// Work that the thread has not taken yet. It is woken for the first only: Tokio's own way to give work to another thread is a
+/// system call for each.
+#[derive(Default)]
+struct Inbox {
+    work: Mutex<Vec<Work>>,
+    filled: Notify,
+    closed: AtomicBool,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Vec<Work>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, work: Work) {
+        let mut waiting = self.lock();
+        waiting.push(work);
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
+            self.filled.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.filled.notify_one();
+    }
+
+    /// Takes work out and starts it, until it is closed.
+    async fn serve(&self) {
+        while !self.closed.load(Ordering::Acquire) {
+            let taken = std::mem::take(&mut *self.lock());
+            for work in taken {
+                tokio::spawn(work);
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
+/// Tells the backend that there is something to look at, once until it has looked.
+struct Bell {
+    socket: UnixStream,
+    rung: AtomicBool,
 }
 
 impl Runtime {
@@ -29,22 +79,23 @@ impl Runtime {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
+        let inbox = Arc::new(Inbox::default());
+        let served = inbox.clone();
         let thread = with_signals_blocked(|| {
             std::thread::Builder::new()
                 .name("aws_lambda".to_owned())
                 .spawn(move || {
-                    // An error means the sender is gone, which is a stop too.
-                    let _ = runtime.block_on(stopped);
+                    runtime.block_on(served.serve());
                     runtime.shutdown_background();
                 })
         })??;
         Ok(Runtime {
-            handle,
-            stop: Some(stop),
+            inbox,
             thread: Some(thread),
-            bell: Arc::new(bell),
+            bell: Arc::new(Bell {
+                socket: bell,
+                rung: AtomicBool::new(false),
+            }),
             door,
         })
     }
@@ -55,17 +106,22 @@ impl Runtime {
         future: impl Future<Output = T> + Send + 'static,
     ) -> Task<T> {
         let (sender, result) = oneshot::channel();
-        let bell = Bell(self.bell.clone());
-        let task = self.handle.spawn(async move {
+        let abort = AbortHandle::default();
+        let bell = Ring(self.bell.clone());
+        let end = End(abort.clone());
+        let work = Box::pin(async move {
             // Dropped after the sender, which is declared later, so that a panic rings too.
             let _bell = bell;
             let sender = sender;
-            let _ = sender.send(future.await);
+            let end = end;
+            tokio::select! {
+                biased;
+                () = end.0.0.asked.notified() => (),
+                result = future => drop(sender.send(result)),
+            }
         });
-        Task {
-            result,
-            abort: task.abort_handle(),
-        }
+        self.inbox.put(work);
+        Task { result, abort }
     }
 
     /// The file descriptor that becomes readable when the bell rings.
@@ -80,40 +136,51 @@ impl Runtime {
 
     /// Rings the bell.
     pub fn ring(&self) {
-        drop(Bell(self.bell.clone()));
+        self.bell.ring();
     }
 
     /// Forgets the rings so far.
     pub fn answer_door(&self) {
         let mut rings = [0u8; 64];
         while matches!((&self.door).read(&mut rings), Ok(n) if n == rings.len()) {}
+        // Not before: a ring in between would be read with those before it, and none would follow. What it tells of is there, as this
+        // reads what it wrote.
+        self.bell.rung.swap(false, Ordering::AcqRel);
     }
 }
 
 impl Drop for Runtime {
     /// Drops what is in flight and ends the thread.
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.inbox.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Rings when it is dropped.
-struct Bell(Arc<UnixStream>);
+impl Bell {
+    fn ring(&self) {
+        // While the backend has not looked, it will, and one byte is enough to wake it.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let _ = (&self.socket).write(&[1]);
+        }
+    }
+}
 
-impl Drop for Bell {
+/// Rings when it is dropped.
+struct Ring(Arc<Bell>);
+
+impl Drop for Ring {
     fn drop(&mut self) {
-        // A full socket has already been rung.
-        let _ = (&*self.0).write(&[1]);
+        self.0.ring();
     }
 }
 
 /// Work on the network thread; dropping it drops the work.
 pub struct Task<T> {
     result: oneshot::Receiver<T>,
-    abort: tokio::task::AbortHandle,
+    abort: AbortHandle,
 }
 
 impl<T> Task<T> {
@@ -125,11 +192,9 @@ impl<T> Task<T> {
             Err(oneshot::error::TryRecvError::Closed) => Some(Err(())),
         }
     }
-}
 
-impl<T> Task<T> {
     /// Drops the work from elsewhere.
-    pub fn abort_handle(&self) -> tokio::task::AbortHandle {
+    pub fn abort_handle(&self) -> AbortHandle {
         self.abort.clone()
     }
 }
@@ -137,6 +202,39 @@ impl<T> Task<T> {
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.abort.abort();
+    }
+}
+
+/// Drops work on the network thread.
+#[derive(Clone, Default)]
+pub struct AbortHandle(Arc<Abort>);
+
+#[derive(Default)]
+struct Abort {
+    asked: Notify,
+    ended: AtomicBool,
+}
+
+impl AbortHandle {
+    /// Drops the work soon, if it has not ended.
+    pub fn abort(&self) {
+        if !self.is_finished() {
+            self.0.asked.notify_one();
+        }
+    }
+
+    /// Whether it has ended in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// Notes the end of work when it is dropped.
+struct End(AbortHandle);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.0.ended.store(true, Ordering::Relaxed);
     }
 }
 

@@ -2,8 +2,15 @@
 
 use crate::backend;
 use crate::error::Error;
+use crate::postgres::compat;
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::time::Duration;
+
+thread_local! {
+    /// What this backend waits for. Made once: to make it each time would take six system calls.
+    static EVENTS: Cell<*mut pg_sys::WaitEventSet> = const { Cell::new(std::ptr::null_mut()) };
+}
 
 /// Waits until a task has ended, or for so long. Raises PostgreSQL's own error when the query is cancelled.
 ///
@@ -11,27 +18,57 @@ use std::time::Duration;
 pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
     let door = backend::door()?;
     let timeout = longest.map_or(-1, |longest| longest.as_millis() as i64 + 1);
-    let mut wake = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
-    if longest.is_some() {
-        wake |= pg_sys::WL_TIMEOUT;
-    }
-    // SAFETY: the latch is this backend's own and the socket is open as long as its network thread.
-    let events = unsafe {
-        let events = pg_sys::WaitLatchOrSocket(
-            pg_sys::MyLatch,
-            wake as _,
-            door,
+    let mut occurred = [pg_sys::WaitEvent::default(); 2];
+    // SAFETY: the set is this backend's own, and there is a place for each of two events.
+    let woken = unsafe {
+        let count = pg_sys::WaitEventSetWait(
+            events(door),
             timeout as _,
+            occurred.as_mut_ptr(),
+            occurred.len() as _,
             pg_sys::PG_WAIT_EXTENSION,
         );
-        if events as u32 & pg_sys::WL_LATCH_SET != 0 {
-            pg_sys::ResetLatch(pg_sys::MyLatch);
-        }
-        events
+        (occurred.iter().take(count as usize)).fold(0, |all, event| all | event.events)
     };
-    if events as u32 & pg_sys::WL_SOCKET_READABLE != 0 {
+    if woken & pg_sys::WL_LATCH_SET != 0 {
+        // SAFETY: the latch is this backend's own.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    if woken & pg_sys::WL_SOCKET_READABLE != 0 {
         backend::answer_door()?;
     }
     pgrx::check_for_interrupts!();
     Ok(())
+}
+
+/// The latch, the end of the postmaster, and the door, which is open as long as the process lives.
+fn events(door: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
+    let known = EVENTS.get();
+    if !known.is_null() {
+        return known;
+    }
+    let nothing = std::ptr::null_mut();
+    // SAFETY: the set lives as long as the process, and so do the latch and the socket. After an error it is not kept.
+    let set = unsafe {
+        let set = compat::create_wait_event_set(3);
+        let add = |events: u32, socket, latch| {
+            pg_sys::AddWaitEventToSet(set, events, socket, latch, std::ptr::null_mut())
+        };
+        add(
+            pg_sys::WL_LATCH_SET,
+            pg_sys::PGINVALID_SOCKET,
+            pg_sys::MyLatch,
+        );
+        add(pg_sys::WL_SOCKET_READABLE, door, nothing);
+        if pg_sys::IsUnderPostmaster {
+            add(
+                pg_sys::WL_EXIT_ON_PM_DEATH,
+                pg_sys::PGINVALID_SOCKET,
+                nothing,
+            );
+        }
+        set
+    };
+    EVENTS.set(set);
+    set
 }

@@ -280,6 +280,8 @@ impl Client {
             .customize()
             .interceptor(watch.clone())
             .send();
+        // The SDK's state takes kilobytes, which would be moved with each future around it.
+        let sending = Box::pin(sending);
         match tokio::time::timeout(request_timeout, sending).await {
             Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
             Ok(Ok(output)) => Ok(output.into()),

@@ -17,6 +17,8 @@ pub const MAX_QUALIFIER: usize = 128;
 
 const REGION: &str = r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d";
 
+const DOTS: &str = "A name of dots alone is a step in a path.";
+
 static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!(
         r"\A(?P<prefix>(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?P<region>{REGION}):)?(?:\d{{12}}:)?(?:function:)?)(?P<name>[a-zA-Z0-9_.-]+)(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]+))?\z"
@@ -52,6 +54,17 @@ impl FunctionName {
         if given.len() > MAX_NAME {
             return Err(invalid("A function name has at most 256 characters."));
         }
+        // Most names are bare, and each invocation has one. What a colon sets off needs the grammar.
+        if given.len() <= MAX_BARE_NAME && !given.is_empty() && given.bytes().all(is_of_name) {
+            return match given {
+                "." | ".." => Err(invalid(DOTS)),
+                _ => Ok(FunctionName {
+                    name: given.to_owned(),
+                    region: None,
+                    qualifier: None,
+                }),
+            };
+        }
         let parts = NAME
             .as_ref()
             .and_then(|regex| regex.captures(given))
@@ -69,7 +82,7 @@ impl FunctionName {
             ));
         }
         if name == "." || name == ".." {
-            return Err(invalid("A name of dots alone is a step in a path."));
+            return Err(invalid(DOTS));
         }
         Ok(FunctionName {
             name: format!("{prefix}{name}"),
@@ -77,6 +90,10 @@ impl FunctionName {
             qualifier: part("qualifier").map(str::to_owned),
         })
     }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
 /// Checks a region's name, so that nothing else ever becomes part of a host name.

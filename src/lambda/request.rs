@@ -10,6 +10,9 @@ use base64::Engine;
 /// Most bytes of base64 that Lambda takes as client context.
 pub const MAX_CLIENT_CONTEXT: usize = 3583;
 
+/// The invocation type of a call that names none.
+const DEFAULT_TYPE: &str = "RequestResponse";
+
 /// How a function is invoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum InvocationType {
@@ -112,12 +115,42 @@ pub struct InvokeRequest {
     pub payload: Option<Vec<u8>>,
 }
 
+impl Inputs {
+    /// Takes a structure of name and region apart, such as `(my-function,us-west-2)`: psql's `\\gset` makes a text of what
+    /// `aws_commons.create_lambda_function_arn` returns.
+    ///
+    /// `aws_lambda.invoke` takes that text for a name, so that the arguments behind it arrive one place further right, unless they
+    /// were named. Then there is an invocation type where the region should be.
+    fn unfolded(mut self) -> Inputs {
+        let structure = (self.function_name.as_deref())
+            .and_then(|name| name.strip_prefix('(')?.strip_suffix(')')?.split_once(','));
+        let Some((name, region)) = structure else {
+            return self;
+        };
+        let field =
+            |text: &str| Some(text.trim_matches('"').to_owned()).filter(|text| !text.is_empty());
+        let (name, region) = (field(name), field(region));
+        if let Some(third) = self.region {
+            let fourth = self.invocation_type.replace(third);
+            let fifth = self.log_type.take();
+            self.log_type = match fourth {
+                Some(fourth) if fourth != DEFAULT_TYPE => Some(fourth),
+                _ => fifth.filter(|fifth| fifth == "Tail"),
+            };
+        }
+        self.function_name = name;
+        self.region = region;
+        self
+    }
+}
+
 impl InvokeRequest {
     /// Checks the inputs and puts them together.
     ///
     /// Errors when the function's name is missing, when a value is outside the API's grammar, and when
     /// `region` or `qualifier` contradicts the name.
     pub fn new(inputs: Inputs) -> Result<InvokeRequest, Error> {
+        let inputs = inputs.unfolded();
         let given = inputs.function_name.ok_or(Error::NoFunctionName)?;
         let name = FunctionName::parse(&given)?;
         if let Some(region) = &inputs.region {

@@ -22,6 +22,20 @@ pub unsafe fn pull_varnos(
     return unsafe { pg_sys::pull_varnos(root, node) };
 }
 
+/// An empty set of events that lives as long as the process.
+///
+/// # Safety
+/// Called in the backend's thread.
+pub unsafe fn create_wait_event_set(most: i32) -> *mut pg_sys::WaitEventSet {
+    // Before 17 it belongs to a memory context, then to a resource owner or to nobody.
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    // SAFETY: see above.
+    return unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, most) };
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    // SAFETY: see above.
+    return unsafe { pg_sys::CreateWaitEventSet(std::ptr::null_mut(), most) };
+}
+
 /// Whether clauses can be true together only if a column is not null.
 ///
 /// # Safety

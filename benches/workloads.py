@@ -1,0 +1,254 @@
+"""What is measured. Each workload gives rows of a table, and the numbers that targets are about, by name.
+
+Rounds are interleaved, so that a noisy machine is noisy for all, and a ratio is one of the same round; medians are of rounds.
+"""
+
+import math
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+
+from ways import Session, boto3_client, payload_of, timed
+
+median = statistics.median
+
+NOTHING = "SELECT 1"
+BACK = "SELECT $1::text"
+TABLE = "SELECT response FROM {} WHERE payload = $1"
+FUNCTION = "SELECT payload FROM aws_lambda.invoke('{}'::text, $1::json)"
+PL_PYTHON = "SELECT boto3_invoke('{}', $1)"
+
+# Name, function, bytes, and calls in a round.
+PAYLOADS = [("2 bytes", "answer", 2, 200), ("100 KB", "echo", 100_000, 50), ("6 MB", "echo", 6_000_000, 4)]
+CONCURRENCIES = [(1, 2_000), (8, 10_000), (64, 10_000)]
+SETS = {
+    "list": "SELECT count(response) FROM {0} WHERE payload = ANY (ARRAY(SELECT payload FROM orders LIMIT {1}))",
+    "join": "SELECT count(response) FROM (SELECT * FROM orders LIMIT {1}) o JOIN {0} USING (payload)",
+    "INSERT": "INSERT INTO {0} (payload) SELECT payload FROM orders LIMIT {1}",
+}
+ONE_BY_ONE = """
+    DO $$
+    DECLARE
+        o record;
+    BEGIN
+        FOR o IN SELECT * FROM orders LIMIT {1} LOOP
+            PERFORM aws_lambda.invoke('{0}'::text, o.payload::json);
+        END LOOP;
+    END $$
+"""
+
+
+def pin(pid, cores):
+    for task in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(task), cores)
+
+
+class Places:
+    """One core for who is measured, and one for the endpoint and the client; where the kernel puts four processes on two cores
+    changes times twofold otherwise."""
+
+    def __init__(self, measured, others):
+        self.all = os.sched_getaffinity(0)
+        self.measured, self.others = measured, others
+
+    def __enter__(self):
+        if len(self.all) > 1:
+            first, *_, last = sorted(self.all)
+            for pids, cores in ((self.measured, {first}), (self.others, {last})):
+                for pid in pids:
+                    pin(pid, cores)
+
+    def __exit__(self, *_):
+        for pid in self.measured + self.others:
+            pin(pid, self.all)
+
+
+def single(endpoint, bare, rounds):
+    """One call after the other, net of a statement that sends and returns as much without a call."""
+    session, client = Session(), boto3_client(endpoint.url)
+    rows, numbers = [], {}
+    with Places([bare.process.pid, session.pid], [endpoint.process.pid, os.getpid()]):
+        for name, function, size, calls in PAYLOADS:
+            payload = payload_of(size)
+            in_sql = {
+                "nothing": (NOTHING, []) if size < 100 else (BACK, [payload]),
+                "table": (TABLE.format(function), [payload]),
+                "function": (FUNCTION.format(function), [payload]),
+                "PL/Python": (PL_PYTHON.format(function), [payload]),
+            }
+
+            def by_libpq(statement):
+                cpu = session.cpu()
+                times = [timed(lambda: session.prepared(*statement)) for _ in range(calls)]
+                return median(times), (session.cpu() - cpu) / calls
+
+            def by_program(how):
+                times, _, cpu = bare.run(how, function, size, calls)
+                return median(times), cpu / calls
+
+            def by_boto3():
+                cpu = time.process_time()
+                call = lambda: client.invoke(FunctionName=function, Payload=payload)["Payload"].read()
+                times = [timed(call) for _ in range(max(calls // 2, 2))]
+                return median(times), (time.process_time() - cpu) / len(times)
+
+            taken = []
+            for _ in range(rounds + 1):
+                one = {way: by_libpq(statement) for way, statement in in_sql.items()}
+                one |= {way: by_program(way) for way in ("hyper", "sdk")}
+                one["boto3"] = by_boto3()
+                taken.append(one)
+            # The first round makes connections.
+            del taken[0]
+
+            def net(one, way):
+                less = one["nothing"][0] if way in in_sql else 0
+                return one[way][0] - less
+
+            def ratio(way, to):
+                return median(net(one, way) / net(one, to) for one in taken)
+
+            for way in ("hyper", "sdk", "table", "function", "PL/Python", "boto3"):
+                less = median(one["nothing"][1] for one in taken) if way in in_sql else 0
+                rows.append(
+                    {
+                        "payload": name,
+                        "way": way,
+                        "seconds": median(net(one, way) for one in taken),
+                        "ratio": ratio(way, "sdk"),
+                        "cpu": median(one[way][1] for one in taken) - less,
+                    }
+                )
+            numbers[f"table, {name}"] = ratio("table", "sdk")
+            numbers[f"function, {name}"] = ratio("function", "sdk")
+            numbers[f"PL/Python to function, {name}"] = ratio("PL/Python", "function")
+    session.close()
+    return rows, numbers
+
+
+def first(bare, rounds):
+    """The first call of a new backend, the library being loaded with it or before, and of a new program."""
+
+    def of_backend():
+        session = Session()
+        session.execute(NOTHING)
+        nothing = timed(lambda: session.execute(NOTHING))
+        taken = timed(lambda: session.execute(TABLE.format("answer"), [b"{}"]))
+        session.close()
+        return taken - nothing
+
+    administrator = Session()
+    taken = {"program": [], "backend": [], "backend, preloaded": []}
+    for _ in range(rounds):
+        taken["program"].append(bare.first())
+        taken["backend"].append(of_backend())
+        administrator.execute("ALTER DATABASE postgres SET session_preload_libraries = 'aws_lambda_fdw'")
+        taken["backend, preloaded"].append(of_backend())
+        administrator.execute("ALTER DATABASE postgres RESET session_preload_libraries")
+    administrator.close()
+    rows = [{"who": who, "seconds": median(times)} for who, times in taken.items()]
+    by_program = median(taken["program"])
+    return rows, {f"first, {row['who']}": row["seconds"] / by_program for row in rows}
+
+
+def sets(endpoint, bare, rounds):
+    """Many at once, at an endpoint that answers at once. Compared with the faster of the SDK's two programs."""
+    session = Session()
+    session.execute("SET jit = off")
+    rows, numbers = [], {}
+    for in_flight, count in CONCURRENCIES:
+        session.execute(f"SET aws_lambda.max_concurrency = {in_flight}")
+        taken = []
+        for _ in range(rounds):
+            one = {}
+            busy = endpoint.cpu()
+            _, one["sdk"], cpu = bare.run("sdk", "answer", 2, count, in_flight)
+            one["endpoint"] = (endpoint.cpu() - busy) / one["sdk"]
+            if in_flight > 1:
+                _, one["threads"], _ = bare.run("threads", "answer", 2, count, in_flight)
+            for name, statement in SETS.items():
+                one[name] = timed(lambda: session.execute(statement.format("answer", count)))
+            taken.append(one)
+        programs = [way for way in ("sdk", "threads") if way in taken[0]]
+        for way in (*programs, *SETS):
+            share = median(min(one[program] for program in programs) / one[way] for one in taken)
+            rows.append(
+                {"in_flight": in_flight, "way": way, "rate": count / median(one[way] for one in taken), "share": share}
+            )
+            numbers[f"{way}, {in_flight} in flight"] = share
+        numbers[f"endpoint, {in_flight} in flight"] = median(one["endpoint"] for one in taken)
+    session.close()
+    return rows, numbers
+
+
+def joins(rounds):
+    """10,000 rows, each of which waits."""
+    session = Session()
+    session.execute("SET aws_lambda.max_concurrency = 64")
+    rows, numbers = [], {}
+    count, in_flight = 10_000, 64
+    for milliseconds, table in ((0, "answer"), (5, "wait_5"), (50, "wait_50")):
+        statement = SETS["join"].format(table, count)
+        seconds = median(timed(lambda: session.execute(statement)) for _ in range(rounds))
+        ideal = math.ceil(count / in_flight) * milliseconds / 1000
+        ratio = seconds / ideal if ideal else None
+        rows.append({"latency": milliseconds, "seconds": seconds, "ideal": ideal, "ratio": ratio})
+        numbers[f"join, {milliseconds} ms"] = ratio
+    session.close()
+    return rows, numbers
+
+
+def enrichment():
+    """1,000 rows of 50 ms as one join, and with a call for each row."""
+    session = Session()
+    session.execute("SET aws_lambda.max_concurrency = 64")
+    together = median(timed(lambda: session.execute(SETS["join"].format("wait_50", 1000))) for _ in range(3))
+    one_by_one = timed(lambda: session.execute(ONE_BY_ONE.format("wait-50", 1000)))
+    session.close()
+    return {"one by one": one_by_one, "together": together}
+
+
+def backends(bare, seconds):
+    """50 sessions, a call after the other in each, with pgbench."""
+    in_flight = 50
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write("SELECT response FROM answer WHERE payload = '{}';\n")
+        script.flush()
+        command = ["pgbench", "-n", "-M", "prepared", "-c", str(in_flight), "-j", "1", "-T", str(seconds), "-f", script.name]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    rate = float(re.search(r"tps = ([0-9.]+)", said)[1])
+    count = 20_000
+    _, all_of_them, _ = bare.run("threads", "answer", 2, count, in_flight)
+    return [
+        {"way": "threads", "rate": count / all_of_them},
+        {"way": f"{in_flight} backends", "rate": rate},
+    ]
+
+
+def memory():
+    """The most memory that a backend has had at once: a call of 6 MB each way, above the same payload there and back without one;
+    a small call above none; and one that has the library and never calls."""
+    size = 6_000_000
+    payload = payload_of(size)
+    session = Session()
+    rows = []
+    session.prepared(NOTHING)
+    bare_backend = session.peak(lambda: session.prepared(NOTHING))
+    session.execute("LOAD 'aws_lambda_fdw'")
+    loaded = session.peak(lambda: session.prepared(NOTHING))
+    threads = len(os.listdir(f"/proc/{session.pid}/task"))
+    small = max(session.peak(lambda: session.prepared(TABLE.format("answer"), [b"{}"])) for _ in range(3))
+    for _ in range(3):
+        without = session.peak(lambda: session.prepared(BACK, [payload]))
+        call = session.peak(lambda: session.prepared(TABLE.format("echo"), [payload]))
+    session.close()
+    rows = [
+        {"what": "library loaded", "bytes": loaded - bare_backend},
+        {"what": "first small call", "bytes": small - loaded},
+        {"what": "6 MB there and back in SQL alone", "bytes": without - small},
+        {"what": "6 MB echo, above that", "bytes": call - without},
+    ]
+    return rows, {"memory, 6 MB": (call - without) / size, "threads without a call": threads}
