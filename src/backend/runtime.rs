@@ -68,6 +68,8 @@ impl Inbox {
 struct Bell {
     socket: UnixStream,
     rung: AtomicBool,
+    /// Something has ended.
+    wanted: Notify,
 }
 
 impl Runtime {
@@ -80,22 +82,25 @@ impl Runtime {
             .enable_all()
             .build()?;
         let inbox = Arc::new(Inbox::default());
-        let served = inbox.clone();
+        let bell = Arc::new(Bell {
+            socket: bell,
+            rung: AtomicBool::new(false),
+            wanted: Notify::new(),
+        });
+        let served = (inbox.clone(), bell.clone());
         let thread = with_signals_blocked(|| {
             std::thread::Builder::new()
                 .name("aws_lambda".to_owned())
                 .spawn(move || {
-                    runtime.block_on(served.serve());
+                    runtime.spawn(async move { served.1.serve().await });
+                    runtime.block_on(served.0.serve());
                     runtime.shutdown_background();
                 })
         })??;
         Ok(Runtime {
             inbox,
             thread: Some(thread),
-            bell: Arc::new(Bell {
-                socket: bell,
-                rung: AtomicBool::new(false),
-            }),
+            bell,
             door,
         })
     }
@@ -166,14 +171,22 @@ impl Bell {
             let _ = (&self.socket).write(&[1]);
         }
     }
+
+    /// Rings when something has ended, once for all that end together: it is another turn of the thread's.
+    async fn serve(&self) {
+        loop {
+            self.wanted.notified().await;
+            self.ring();
+        }
+    }
 }
 
-/// Rings when it is dropped.
+/// Has the bell rung when it is dropped.
 struct Ring(Arc<Bell>);
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        self.0.ring();
+        self.0.wanted.notify_one();
     }
 }
 

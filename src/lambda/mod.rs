@@ -32,6 +32,7 @@ use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -236,7 +237,7 @@ impl Client {
         loop {
             let attempt = traffic.admit().await;
             let start = Instant::now();
-            let sent = request.payload.as_ref().map_or(0, Vec::len);
+            let sent = request.payload.as_ref().map_or(0, Bytes::len);
             (traffic.counters.bytes_out).fetch_add(sent as u64, Ordering::Relaxed);
             let failure = match self.attempt(request, patience.request_timeout).await {
                 Err(Error::Api(failure)) => failure,
@@ -276,7 +277,7 @@ impl Client {
             .invocation_type(invocation_type(request.invocation_type))
             .set_log_type(log_type(request.log_type))
             .set_client_context(request.client_context.clone())
-            .set_payload(request.payload.clone().map(Blob::new))
+            .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
             .customize()
             .interceptor(watch.clone())
             .send();

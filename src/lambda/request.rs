@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::lambda::name::{FunctionName, check_qualifier, check_region};
 use base64::Engine;
+use bytes::Bytes;
 
 /// Most bytes of base64 that Lambda takes as client context.
 pub const MAX_CLIENT_CONTEXT: usize = 3583;
@@ -85,7 +86,7 @@ pub struct Inputs {
     /// Where the function is.
     pub region: Option<String>,
     /// UTF-8 bytes to send as they are.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Bytes>,
     /// See [`InvocationType`].
     pub invocation_type: Option<String>,
     /// See [`LogType`].
@@ -111,8 +112,8 @@ pub struct InvokeRequest {
     pub log_type: LogType,
     /// Already in base64.
     pub client_context: Option<String>,
-    /// The bytes to send; `None` sends no payload.
-    pub payload: Option<Vec<u8>>,
+    /// The bytes to send, which are not copied for another attempt; `None` sends no payload.
+    pub payload: Option<Bytes>,
 }
 
 impl Inputs {
@@ -283,6 +284,48 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_structure_moves_what_follows_it() {
+        let call = |name: &str, others: [Option<&str>; 3]| {
+            let [region, invocation_type, log_type] = others.map(|other| other.map(str::to_owned));
+            InvokeRequest::new(Inputs {
+                region,
+                invocation_type,
+                log_type,
+                ..inputs(name)
+            })
+        };
+        let request = call("(f,us-west-2)", [None, Some("DryRun"), Some("Tail")]).unwrap();
+        assert_eq!(request.function_name, "f");
+        assert_eq!(request.region.as_deref(), Some("us-west-2"));
+        assert_eq!(request.invocation_type, InvocationType::DryRun);
+        assert_eq!(request.log_type, LogType::Tail);
+
+        let moved = [Some("Event"), Some("Tail"), Some("{}")];
+        let request = call("(f,)", moved).unwrap();
+        assert_eq!(request.region, None);
+        assert_eq!(request.invocation_type, InvocationType::Event);
+        assert_eq!(request.log_type, LogType::Tail);
+        // The default of the fourth argument is not what was given for the third.
+        let request = call(
+            "(f,)",
+            [Some("Event"), Some("RequestResponse"), Some("None")],
+        )
+        .unwrap();
+        assert_eq!(request.log_type, LogType::None);
+
+        for name in [
+            "(f",
+            "(f)",
+            "(f,us-west-2,x)",
+            "(,us-west-2)",
+            "f,us-west-2)",
+            "()",
+        ] {
+            assert!(call(name, [None; 3]).is_err(), "{name}");
+        }
     }
 
     #[test]

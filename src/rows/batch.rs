@@ -6,6 +6,7 @@ use crate::dispatch::{Dispatch, Flight, Outcome};
 use crate::error::Error;
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::plan::clause::{Binding, value_type};
+use bytes::Bytes;
 use pgrx::pg_sys;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -242,7 +243,7 @@ impl Inputs {
     /// Gives an input column a value, in UTF-8.
     pub fn set(&mut self, column: Column, value: Option<Vec<u8>>) {
         if column == Column::Payload {
-            self.payload = value;
+            self.payload = value.map(Bytes::from);
             return;
         }
         let text = value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
