@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import subprocess
+import tempfile
 
 FOLDER = os.path.dirname(__file__)
 LIBRARY = "target/release/libaws_lambda_fdw.so"
@@ -35,8 +36,10 @@ def machine():
 
 
 def size_of_library():
-    stripped = subprocess.run(["strip", "-o", "/dev/stdout", LIBRARY], stdout=subprocess.PIPE).stdout
-    return f"{os.path.getsize(LIBRARY) / 1e6:.0f} MB, {len(stripped) / 1e6:.0f} MB of them without symbols"
+    with tempfile.NamedTemporaryFile() as stripped:
+        subprocess.run(["strip", "-o", stripped.name, LIBRARY], check=True)
+        size = os.path.getsize(stripped.name)
+    return f"{os.path.getsize(LIBRARY) / 1e6:.0f} MB, {size / 1e6:.0f} MB of them without symbols"
 
 
 def of_targets(targets):

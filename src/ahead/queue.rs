@@ -33,6 +33,9 @@ pub trait Invoker {
 
     /// Whether the outer rows are what it inserts.
     fn inserts(&self) -> bool;
+
+    /// Whether its rows show what was sent.
+    fn shows_payload(&self) -> bool;
 }
 
 /// What reads ahead, dropped with the query's memory context.
@@ -45,6 +48,8 @@ pub struct Ahead {
     layout: Option<Layout>,
     /// Whether it inserts the rows.
     inserts: bool,
+    /// Whether the rows of its table show what was sent.
+    shows_payload: bool,
     numbers: Vec<i32>,
     expressions: Vec<*mut pg_sys::Node>,
     /// Decoded when the first row is asked for.
@@ -98,6 +103,7 @@ impl Ahead {
                 table: pg_sys::InvalidOid,
                 layout: None,
                 inserts: false,
+                shows_payload: true,
                 numbers,
                 expressions,
                 bindings: None,
@@ -153,6 +159,7 @@ impl Ahead {
         unsafe {
             self.table = (*invoker).table();
             self.inserts = (*invoker).inserts();
+            self.shows_payload = (*invoker).shows_payload();
         }
     }
 
@@ -341,6 +348,7 @@ impl Ahead {
                 &self.states,
                 &self.conditions,
                 self.econtext,
+                self.shows_payload,
             )
         }
     }

@@ -300,4 +300,8 @@ impl Invoker for Insert {
     fn inserts(&self) -> bool {
         true
     }
+
+    fn shows_payload(&self) -> bool {
+        true
+    }
 }

@@ -20,6 +20,26 @@ struct List {
     /// The type of the values: text or jsonb.
     value_type: pg_sys::Oid,
     values: Vec<Value>,
+    /// Its one value as it is sent, where that is all that is wanted of it: it may have megabytes.
+    printed: Option<Bytes>,
+}
+
+impl List {
+    /// Makes the bytes to send of a list's one value, and frees that.
+    ///
+    /// # Safety
+    /// The value is of the list's type, and nobody else's.
+    unsafe fn print_only_value(&mut self) {
+        if let [value] = &mut self.values[..] {
+            // SAFETY: see above.
+            unsafe {
+                self.printed = values::print(value, self.value_type).map(Bytes::from);
+                if let Some(datum) = value.datum.take() {
+                    pg_sys::pfree(datum.cast_mut_ptr());
+                }
+            }
+        }
+    }
 }
 
 /// What a scan invokes until its parameters change.
@@ -56,7 +76,7 @@ impl Batch {
     }
 
     /// Evaluates the bindings into the current memory context, which outlives the batch. It is empty where not every
-    /// condition is true.
+    /// condition is true. Combinations have the payload's value where rows show it.
     ///
     /// # Safety
     /// `states` are the initialised expressions of the bindings, as `conditions` are, and `econtext` is theirs.
@@ -66,6 +86,7 @@ impl Batch {
         states: &[*mut pg_sys::ExprState],
         conditions: &[*mut pg_sys::ExprState],
         econtext: *mut pg_sys::ExprContext,
+        shows_payload: bool,
     ) -> Result<Batch, Error> {
         let mut lists = Vec::new();
         for column in Column::INPUTS {
@@ -84,6 +105,7 @@ impl Batch {
                     column,
                     value_type: kept_type,
                     values,
+                    printed: None,
                 });
             }
         }
@@ -95,6 +117,11 @@ impl Batch {
         // SAFETY: see above.
         if combinations > 0 && !unsafe { values::all_true(conditions, econtext)? } {
             return Ok(Batch::of(Inputs::default(), Vec::new(), 0));
+        }
+        if !shows_payload {
+            let payload = lists.iter_mut().find(|list| list.column == Column::Payload);
+            // SAFETY: each value is a copy of its own.
+            unsafe { payload.into_iter().for_each(|list| list.print_only_value()) };
         }
         Ok(Batch::of(fixed.clone(), lists, combinations))
     }
@@ -157,6 +184,9 @@ impl Batch {
             Err(error) => dispatch.refuse(error),
         };
         self.started += 1;
+        if !self.can_start() {
+            (self.lists.iter_mut()).for_each(|list| list.printed = None);
+        }
         self.flights.push_back(flight);
         Ok(())
     }
@@ -217,6 +247,10 @@ impl Batch {
     fn inputs(&self, place: u64) -> Inputs {
         let mut inputs = self.fixed.clone();
         for (list, value) in self.chosen(place) {
+            if list.printed.is_some() {
+                inputs.payload = list.printed.clone();
+                continue;
+            }
             // SAFETY: the values are of the list's type, and in the batch's memory context.
             inputs.set(list.column, unsafe {
                 values::print(value, list.value_type)

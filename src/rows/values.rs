@@ -253,6 +253,14 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Option<Vec<u8>> {
         } else {
             std::ffi::CStr::from_ptr(utf8).count_bytes()
         };
-        Some(std::slice::from_raw_parts(utf8.cast::<u8>(), length).to_vec())
+        let printed = std::slice::from_raw_parts(utf8.cast::<u8>(), length).to_vec();
+        // Megabytes, and the context may live as long as the value.
+        if utf8 != start {
+            pg_sys::pfree(utf8.cast());
+        }
+        if value_type == pg_sys::JSONBOID {
+            pg_sys::pfree(start.cast());
+        }
+        Some(printed)
     }
 }

@@ -267,6 +267,7 @@ impl Scan {
                 &self.states,
                 &self.conditions,
                 econtext,
+                self.shows_payload(),
             );
             pg_sys::MemoryContextSwitchTo(context);
             batch?
@@ -380,5 +381,10 @@ impl Invoker for Scan {
 
     fn inserts(&self) -> bool {
         false
+    }
+
+    fn shows_payload(&self) -> bool {
+        let payload = self.layout.find(Column::Payload);
+        payload.is_some_and(|attribute| self.plan.reads(attribute.number))
     }
 }
