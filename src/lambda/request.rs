@@ -121,8 +121,9 @@ impl Inputs {
     /// `aws_commons.create_lambda_function_arn` returns.
     ///
     /// `aws_lambda.invoke` takes that text for a name, so that the arguments behind it arrive one place further right, unless they
-    /// were named. Then there is an invocation type where the region should be.
-    fn unfolded(mut self) -> Inputs {
+    /// were named. Then there is an invocation type where the region should be. Not for inputs of which any that may be moved
+    /// is fixed.
+    pub fn unfolded(mut self) -> Inputs {
         let structure = (self.function_name.as_deref())
             .and_then(|name| name.strip_prefix('(')?.strip_suffix(')')?.split_once(','));
         let Some((name, region)) = structure else {
@@ -151,7 +152,6 @@ impl InvokeRequest {
     /// Errors when the function's name is missing, when a value is outside the API's grammar, and when
     /// `region` or `qualifier` contradicts the name.
     pub fn new(inputs: Inputs) -> Result<InvokeRequest, Error> {
-        let inputs = inputs.unfolded();
         let given = inputs.function_name.ok_or(Error::NoFunctionName)?;
         let name = FunctionName::parse(&given)?;
         if let Some(region) = &inputs.region {
@@ -290,12 +290,13 @@ mod tests {
     fn a_structure_moves_what_follows_it() {
         let call = |name: &str, others: [Option<&str>; 3]| {
             let [region, invocation_type, log_type] = others.map(|other| other.map(str::to_owned));
-            InvokeRequest::new(Inputs {
+            let given = Inputs {
                 region,
                 invocation_type,
                 log_type,
                 ..inputs(name)
-            })
+            };
+            InvokeRequest::new(given.unfolded())
         };
         let request = call("(f,us-west-2)", [None, Some("DryRun"), Some("Tail")]).unwrap();
         assert_eq!(request.function_name, "f");

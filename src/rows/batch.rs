@@ -175,6 +175,11 @@ impl Batch {
 
     /// Starts the next combination.
     pub fn start(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
+        if !self.can_start() {
+            return Err(Error::Unexpected(
+                "more invocations are started than there are values",
+            ));
+        }
         let request = match self.refused.take() {
             Some(error) => Err(error),
             None => InvokeRequest::new(self.inputs(self.started)),
@@ -256,7 +261,11 @@ impl Batch {
                 values::print(value, list.value_type)
             });
         }
-        inputs
+        let fixed = &self.fixed;
+        match (&fixed.region, &fixed.invocation_type, &fixed.log_type) {
+            (None, None, None) => inputs.unfolded(),
+            _ => inputs,
+        }
     }
 }
 

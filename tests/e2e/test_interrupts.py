@@ -261,7 +261,7 @@ def test_cancel_a_cursor(sets, connect, endpoint, query):
 
 @forms
 def test_cancel_that_a_function_catches(sets, connect, endpoint, form):
-    """The statement goes on, and what was in flight is no longer while it does."""
+    """The statement goes on, and what was in flight is no longer while it does: a moment later its connections are closed."""
     other = connect()
     sets.execute(
         f"""
@@ -270,6 +270,7 @@ def test_cancel_that_a_function_catches(sets, connect, endpoint, form):
             PERFORM * FROM ({form.format("hanging")}) AS q;
             RETURN NULL;
         EXCEPTION WHEN query_canceled THEN
+            PERFORM pg_sleep(0.1);
             RETURN ({form.format("slow")});
         END $$
         """

@@ -130,3 +130,18 @@ SELECT * FROM endpoint.error_of($$
     SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('my-function', 'us-west-2'), '{"body": "Hello from Postgres!"}'::json )
 $$) \gx
 SELECT function, payload FROM endpoint.invocations();
+
+-- A table takes such a text too, unless that would move what an option fixes
+
+SELECT status_code, region FROM aws_lambda.lambda_invocations WHERE function_name = '(echo,us-west-2)' AND payload = '1';
+SELECT status_code FROM aws_lambda.lambda_invocations WHERE function_name = '(echo,us-west-2)' AND region = 'DryRun' AND payload = '1';
+CREATE FOREIGN TABLE fixed_type (function_name text, region text, log_type text, payload jsonb, status_code int) SERVER aws_lambda OPTIONS (invocation_type 'RequestResponse');
+SELECT status_code FROM fixed_type WHERE function_name = '(echo,us-west-2)' AND region = 'DryRun' AND payload = '1';
+INSERT INTO fixed_type (function_name, region, payload) VALUES ('(echo,us-west-2)', 'Event', '1');
+DROP FOREIGN TABLE fixed_type;
+CREATE FOREIGN TABLE fixed_log (function_name text, region text, invocation_type text, payload jsonb, status_code int) SERVER aws_lambda OPTIONS (log_type 'None');
+SELECT status_code FROM fixed_log WHERE function_name = '(echo,us-west-2)' AND region = 'RequestResponse' AND invocation_type = 'Tail' AND payload = '1';
+DROP FOREIGN TABLE fixed_log;
+CREATE FOREIGN TABLE fixed_region (function_name text, payload jsonb, status_code int) SERVER aws_lambda OPTIONS (region 'us-west-2');
+SELECT status_code FROM fixed_region WHERE function_name = '(echo,eu-west-1)' AND payload = '1';
+DROP FOREIGN TABLE fixed_region;
