@@ -300,6 +300,17 @@ mod tests {
     }
 
     #[test]
+    fn no_ring_is_lost() {
+        let runtime = Runtime::start().unwrap();
+        for round in 0..20_000 {
+            let mut tasks = [0, 1, 2, 3].map(|place| runtime.spawn(async move { round + place }));
+            for (place, task) in tasks.iter_mut().enumerate() {
+                assert_eq!(wait(&runtime, task), Ok(round + place));
+            }
+        }
+    }
+
+    #[test]
     fn a_dropped_task_is_dropped_work() {
         let runtime = Runtime::start().unwrap();
         let witness = Arc::new(());
