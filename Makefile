@@ -11,7 +11,7 @@
 #   make psql            the same, and a psql prompt in the place of the examples
 #   make assertions      the regression tests in a PostgreSQL that is built with assertions
 #   make soak            the long forms of tests, fuzzing among them; about an hour
-#   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; ten minutes
+#   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
 #   make versions        type-check against every PostgreSQL that has a feature, without having it
 #   make clean
 

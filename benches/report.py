@@ -107,8 +107,8 @@ def text(results, numbers, targets):
     return "\n".join(parts)
 
 
-def bars(title, bars, unit):
-    """A picture of bars: each a label, a number and a colour."""
+def picture(title, bars, unit):
+    """A picture of bars, each a label, a number and a colour."""
     width, left, most = 760, 300, 340
     longest = max(number for _, number, _ in bars)
     height = 52 + 34 * len(bars)
@@ -142,7 +142,7 @@ def write(text, results):
     single = {row["way"]: row["seconds"] * 1e6 for row in results["single"] if row["payload"] == "2 bytes"}
     save(
         "results.svg",
-        bars(
+        picture(
             "One call, at an endpoint that answers at once",
             [
                 ("bare aws-sdk-lambda", single["sdk"], GREY),
@@ -157,7 +157,7 @@ def write(text, results):
     enrichment = results["enrichment"]
     save(
         "sets.svg",
-        bars(
+        picture(
             "1,000 rows, a function that takes 50 ms",
             [
                 ("a call for each row", enrichment["one by one"], GREY),

@@ -234,7 +234,6 @@ def memory():
     size = 6_000_000
     payload = payload_of(size)
     session = Session()
-    rows = []
     session.prepared(NOTHING)
     bare_backend = session.peak(lambda: session.prepared(NOTHING))
     session.execute("LOAD 'aws_lambda_fdw'")

@@ -31,6 +31,8 @@ type Cell = OnceCell<Result<Client, Error>>;
 
 struct Backend {
     runtime: Runtime,
+    /// What it waits for, null until it does.
+    events: *mut pg_sys::WaitEventSet,
     /// What is on its way, with the resource owner that it was started under.
     started: Vec<(usize, AbortHandle)>,
     /// Most recently used last.
@@ -82,12 +84,18 @@ pub fn spawn<T: Send + 'static>(
     })
 }
 
-/// The file descriptor that becomes readable when a task has ended.
-pub fn door() -> Result<i32, Error> {
-    with(|backend| backend.runtime.door())
+/// What this backend waits for.
+fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
+    with(|backend| {
+        if backend.events.is_null() {
+            // SAFETY: the door is the backend's own, and closed with it.
+            backend.events = unsafe { wait::new_events(backend.runtime.door()) };
+        }
+        backend.events
+    })
 }
 
-/// The same under another number.
+/// The file descriptor that becomes readable when a task has ended, under a number of the caller's own.
 pub fn another_door() -> Result<OwnedFd, Error> {
     with(|backend| backend.runtime.another_door())?
         .map_err(|error| Error::Runtime(format!("{error}.")))
@@ -117,6 +125,7 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
                 }
                 backend.insert(Backend {
                     runtime,
+                    events: std::ptr::null_mut(),
                     started: Vec::new(),
                     clients: Vec::new(),
                 })

@@ -4,25 +4,19 @@ use crate::backend;
 use crate::error::Error;
 use crate::postgres::compat;
 use pgrx::pg_sys;
-use std::cell::Cell;
 use std::time::Duration;
-
-thread_local! {
-    /// What this backend waits for. Made once: to make it each time would take six system calls.
-    static EVENTS: Cell<*mut pg_sys::WaitEventSet> = const { Cell::new(std::ptr::null_mut()) };
-}
 
 /// Waits until a task has ended, or for so long. Raises PostgreSQL's own error when the query is cancelled.
 ///
 /// A task that ended before counts, unless a wait returned since: look at the tasks first.
 pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
-    let door = backend::door()?;
+    let set = backend::events()?;
     let timeout = longest.map_or(-1, |longest| longest.as_millis() as i64 + 1);
     let mut occurred = [pg_sys::WaitEvent::default(); 2];
     // SAFETY: the set is this backend's own, and there is a place for each of two events.
     let woken = unsafe {
         let count = pg_sys::WaitEventSetWait(
-            events(door),
+            set,
             timeout as _,
             occurred.as_mut_ptr(),
             occurred.len() as _,
@@ -41,15 +35,14 @@ pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The latch, the end of the postmaster, and the door, which is open as long as the process lives.
-fn events(door: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
-    let known = EVENTS.get();
-    if !known.is_null() {
-        return known;
-    }
+/// A set of what a backend waits for: its latch, the end of the postmaster, and the door. To make it takes six system calls.
+///
+/// # Safety
+/// Called in the backend's thread; the door is open as long as the set is used.
+pub unsafe fn new_events(door: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
     let nothing = std::ptr::null_mut();
-    // SAFETY: the set lives as long as the process, and so do the latch and the socket. After an error it is not kept.
-    let set = unsafe {
+    // SAFETY: the set and the latch live as long as the process.
+    unsafe {
         let set = compat::create_wait_event_set(3);
         let add = |events: u32, socket, latch| {
             pg_sys::AddWaitEventToSet(set, events, socket, latch, std::ptr::null_mut())
@@ -68,7 +61,5 @@ fn events(door: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
             );
         }
         set
-    };
-    EVENTS.set(set);
-    set
+    }
 }

@@ -693,6 +693,21 @@ def test_no_region_anywhere(machine, endpoint, talk):
         assert "Nothing was sent" in detail and re.search("environment.*instance", detail)
 
 
+@instance
+def test_region_is_looked_for_once(machine, endpoint):
+    """For all invocations that wait for it, however many there are."""
+    with asking(machine, hang, region="") as session:
+        session.execute(
+            "CREATE FOREIGN TABLE several (payload text, error_code text) SERVER aws_lambda"
+            " OPTIONS (function_name 'echo', on_error 'return')"
+        )
+        since = time.monotonic()
+        rows = session.execute("SELECT error_code FROM several WHERE payload IN ('1', '2', '3')").fetchall()
+        assert time.monotonic() - since < 3
+        assert rows == [("NoRegion",)] * 3
+        session.execute("DROP FOREIGN TABLE several")
+
+
 @pytest.mark.parametrize(
     "machine, region", [("instance", "us-west-2"), ("instance", ""), ("container", "us-west-2")], indirect=["machine"]
 )
