@@ -2,6 +2,7 @@
 
 use super::methods::{Methods, NAME};
 use super::queue::Ahead;
+use crate::backend;
 use crate::backend::config::Limits;
 use crate::error::{Error, OrReport};
 use crate::postgres::nodes;
@@ -137,7 +138,9 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
             pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
             return slot;
         }
-        match ahead.next().or_report() {
+        let next = ahead.next();
+        backend::let_go();
+        match next.or_report() {
             Some(tuple) => {
                 pg_sys::ExecForceStoreMinimalTuple(tuple, slot, false);
                 slot

@@ -1,5 +1,6 @@
 //! The rows that were read ahead, and what they invoke.
 
+use crate::backend;
 use crate::columns::Layout;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
@@ -305,6 +306,8 @@ impl Ahead {
         // SAFETY: the executor calls nodes in the query's context. All of a row lives in a context of its own, which
         // goes with the query's after an error.
         unsafe {
+            // Whatever runs below may take its time.
+            backend::let_go();
             let query_context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(query_context);
             let below = slots::next((*self.node).ss.ps.lefttree);

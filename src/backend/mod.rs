@@ -1,24 +1,32 @@
-//! What a backend keeps between statements: its network thread and its clients; and, while they last, the tasks that
-//! statements have started.
+//! What a backend keeps between statements: its runtime and its clients; and, while they last, the tasks that statements
+//! have started.
 //!
 //! - [`config`] is what catalogs and settings say about a foreign table and a role.
-//! - [`runtime`] is the network thread, [`wait`] the backend's waiting for it.
+//! - [`runtime`] runs futures, in the network thread or in the backend's while it waits ([`wait`]); [`task`] is one of them,
+//!   [`inbox`] those that nobody has taken yet.
+//! - [`bell`] wakes the backend, [`signals`] blocks signals and hears of them.
 //!
 //! A client is found by server, role and effective configuration, so a changed option or mapping simply
 //! leads to another client, and no two roles ever share one.
 
+mod bell;
 pub mod config;
-pub mod runtime;
+mod inbox;
+mod runtime;
+mod signals;
+pub mod task;
 pub mod wait;
 
 use crate::error::Error;
 use crate::lambda::{self, Client, ClientConfig, Patience};
 use config::Config;
 use pgrx::{pg_guard, pg_sys};
-use runtime::{AbortHandle, Runtime, Task};
+use runtime::{Runtime, Stop};
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
+use task::{AbortHandle, Task};
 use tokio::sync::OnceCell;
 
 /// Most clients kept; the one unused for longest goes first.
@@ -68,7 +76,7 @@ pub fn client(config: &Config, region: Option<&str>) -> Result<SharedClient, Err
     })
 }
 
-/// Starts work on the network thread; dropping the task drops it.
+/// Starts work; dropping the task drops it. Whoever does anything but wait for it next has to [let it go](let_go) before.
 pub fn spawn<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
@@ -84,12 +92,39 @@ pub fn spawn<T: Send + 'static>(
     })
 }
 
+/// Has the network thread begin with what was started.
+pub fn let_go() {
+    let _ = BACKEND.try_with(|backend| {
+        if let Ok(backend) = backend.try_borrow()
+            && let Some(backend) = backend.as_ref()
+        {
+            backend.runtime.let_go();
+        }
+    });
+}
+
+/// Has the network thread close what work that failed may have left open.
+pub fn tidy_up() -> Result<(), Error> {
+    with(|backend| backend.runtime.tidy_up())
+}
+
+/// Works itself, if it may, until that is done, a signal comes, or for so long; `None` if the network thread does all.
+fn work(longest: Option<Duration>) -> Result<Option<Stop>, Error> {
+    with(|backend| {
+        let runtime = &backend.runtime;
+        (runtime.is_holding())
+            .then(|| runtime.work(longest))
+            .transpose()
+    })?
+    .map_err(|error| Error::Runtime(format!("{error}.")))
+}
+
 /// What this backend waits for.
 fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
     with(|backend| {
         if backend.events.is_null() {
             // SAFETY: the door is the backend's own, and closed with it.
-            backend.events = unsafe { wait::new_events(backend.runtime.door()) };
+            backend.events = unsafe { wait::new_events(backend.runtime.door.descriptor()) };
         }
         backend.events
     })
@@ -97,7 +132,7 @@ fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
 
 /// The file descriptor that becomes readable when a task has ended, under a number of the caller's own.
 pub fn another_door() -> Result<OwnedFd, Error> {
-    with(|backend| backend.runtime.another_door())?
+    with(|backend| backend.runtime.door.another())?
         .map_err(|error| Error::Runtime(format!("{error}.")))
 }
 
@@ -108,7 +143,7 @@ pub fn ring() -> Result<(), Error> {
 
 /// Makes the descriptor unreadable until the next task ends.
 pub fn answer_door() -> Result<(), Error> {
-    with(|backend| backend.runtime.answer_door())
+    with(|backend| backend.runtime.door.answer())
 }
 
 fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {

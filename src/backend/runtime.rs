@@ -1,157 +1,161 @@
-//! The one network thread of a backend, and how its work wakes the backend.
+//! What runs futures in a backend: one runtime, which the network thread drives, or the backend itself while it waits for
+//! a piece of work that is alone.
 //!
-//! Knows nothing of PostgreSQL: the backend's side of the waiting is wait.rs's. The thread is started by the
-//! first invocation and not before, so a backend that never calls Lambda pays nothing. Every signal is blocked in it and in the
-//! threads it starts, since a PostgreSQL signal handler must run in the backend's own thread only.
+//! Knows nothing of PostgreSQL: the backend's side of the waiting is wait.rs's. The thread is started by the first invocation and
+//! not before, so a backend that never calls Lambda pays nothing. Every signal is blocked in it and in the threads it starts, since a
+//! PostgreSQL signal handler must run in the backend's own thread only. While the backend itself drives, signals are blocked in
+//! it too, and end that.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::bell::{self, Bell, Door};
+use super::inbox::{Inbox, Work};
+use super::signals::{self, Signals};
+use super::task::Task;
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Poll;
 use std::thread::JoinHandle;
-use tokio::sync::{Notify, oneshot};
+use std::time::Duration;
+use tokio::time::Instant;
 
-type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A running network thread.
+/// A runtime and its network thread.
 pub struct Runtime {
+    tokio: Option<Arc<tokio::runtime::Runtime>>,
     inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
     bell: Arc<Bell>,
-    door: UnixStream,
+    /// Where the bell is heard.
+    pub door: Door,
+    /// `None` where the system can't tell of signals that are blocked: then the thread does all work.
+    signals: Option<Signals>,
 }
 
-/// Work that the thread has not taken yet. It is woken for the first only: Tokio's own way to give work to another thread is a
-/// system call for each.
-#[derive(Default)]
-struct Inbox {
-    work: Mutex<Vec<Work>>,
-    filled: Notify,
-    closed: AtomicBool,
-}
-
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Vec<Work>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, work: Work) {
-        let mut waiting = self.lock();
-        waiting.push(work);
-        let first = waiting.len() == 1;
-        drop(waiting);
-        if first {
-            self.filled.notify_one();
-        }
-    }
-
-    fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.filled.notify_one();
-    }
-
-    /// Takes work out and starts it, until it is closed.
-    async fn serve(&self) {
-        while !self.closed.load(Ordering::Acquire) {
-            let taken = std::mem::take(&mut *self.lock());
-            for work in taken {
-                tokio::spawn(work);
-            }
-            self.filled.notified().await;
-        }
-    }
-}
-
-/// Tells the backend that there is something to look at, once until it has looked.
-struct Bell {
-    socket: UnixStream,
-    rung: AtomicBool,
-    /// Something has ended.
-    wanted: Notify,
+/// Why the backend has stopped to work itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The work is done.
+    Done,
+    /// A signal has come.
+    Signal,
+    /// It is as late as it was to become.
+    Late,
 }
 
 impl Runtime {
     /// Starts the thread.
     pub fn start() -> io::Result<Runtime> {
-        let (door, bell) = UnixStream::pair()?;
-        door.set_nonblocking(true)?;
-        bell.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let (bell, door) = bell::new()?;
+        let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let signals = {
+            let _inside = tokio.enter();
+            Signals::new()?
+        };
+        let served = bell.clone();
+        tokio.spawn(async move { served.serve().await });
+        let tokio = Arc::new(tokio);
         let inbox = Arc::new(Inbox::default());
-        let bell = Arc::new(Bell {
-            socket: bell,
-            rung: AtomicBool::new(false),
-            wanted: Notify::new(),
-        });
-        let served = (inbox.clone(), bell.clone());
-        let thread = with_signals_blocked(|| {
+        let thread = {
+            let (tokio, inbox, bell) = (tokio.clone(), inbox.clone(), bell.clone());
+            let _blocked = signals::block_all()?;
             std::thread::Builder::new()
                 .name("aws_lambda".to_owned())
-                .spawn(move || {
-                    runtime.spawn(async move { served.1.serve().await });
-                    runtime.block_on(served.0.serve());
-                    runtime.shutdown_background();
-                })
-        })??;
+                .spawn(move || inbox.run(&tokio, &bell))?
+        };
         Ok(Runtime {
+            tokio: Some(tokio),
             inbox,
             thread: Some(thread),
             bell,
             door,
+            signals,
         })
     }
 
-    /// Runs a future on the thread. Its result waits in the [`Task`]; the bell is rung when it is there.
+    /// Starts a future, whose result waits in the [`Task`]. It may be held back until the backend waits: whoever does something else
+    /// first has to [let it go](Runtime::let_go).
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> Task<T> {
-        let (sender, result) = oneshot::channel();
-        let abort = AbortHandle::default();
-        let bell = Ring(self.bell.clone());
-        let end = End(abort.clone());
-        let work = Box::pin(async move {
-            // Dropped after the sender, which is declared later, so that a panic rings too.
-            let _bell = bell;
-            let sender = sender;
-            let end = end;
-            tokio::select! {
-                biased;
-                () = end.0.0.asked.notified() => (),
-                result = future => drop(sender.send(result)),
+        let (task, work) = Task::new(&self.inbox, future);
+        self.inbox.put(Box::pin(work), self.signals.is_some());
+        task
+    }
+
+    /// Whether there is work that the backend may do itself.
+    pub fn is_holding(&self) -> bool {
+        self.inbox.is_holding()
+    }
+
+    /// Has the thread do what is held back.
+    pub fn let_go(&self) {
+        self.inbox.let_go();
+    }
+
+    /// Has the thread close what work that failed may have left open.
+    pub fn tidy_up(&self) {
+        self.inbox.tidy_up();
+    }
+
+    /// Does what is held back in this thread, until it is done, a signal comes, or for so long.
+    pub fn work(&self, longest: Option<Duration>) -> io::Result<Stop> {
+        let (Some(tokio), Some(signals), Some(work)) =
+            (&self.tokio, &self.signals, self.inbox.take_held())
+        else {
+            return Ok(Stop::Done);
+        };
+        let late = longest.map(|longest| Instant::now() + longest);
+        let blocked = signals::block_most()?;
+        let end = catch_unwind(AssertUnwindSafe(|| {
+            tokio.block_on(until_stopped(work, signals, late))
+        }));
+        drop(blocked);
+        Ok(match end {
+            Ok((stop, unfinished)) => {
+                if let Some(work) = unfinished {
+                    self.inbox.hold(work);
+                }
+                stop
             }
-        });
-        self.inbox.put(work);
-        Task { result, abort }
-    }
-
-    /// The file descriptor that becomes readable when the bell rings.
-    pub fn door(&self) -> RawFd {
-        self.door.as_raw_fd()
-    }
-
-    /// The same under another number.
-    pub fn another_door(&self) -> io::Result<OwnedFd> {
-        self.door.as_fd().try_clone_to_owned()
+            // Its task tells.
+            Err(_) => Stop::Done,
+        })
     }
 
     /// Rings the bell.
     pub fn ring(&self) {
         self.bell.ring();
     }
+}
 
-    /// Forgets the rings so far.
-    pub fn answer_door(&self) {
-        let mut rings = [0u8; 64];
-        while matches!((&self.door).read(&mut rings), Ok(n) if n == rings.len()) {}
-        // Not before: a ring in between would be read with those before it, and none would follow. What it tells of is there, as this
-        // reads what it wrote.
-        self.bell.rung.swap(false, Ordering::AcqRel);
-    }
+async fn until_stopped(
+    mut work: Work,
+    signals: &Signals,
+    late: Option<Instant>,
+) -> (Stop, Option<Work>) {
+    // While nobody drove, a server may have closed a connection that is kept: it is heard of in the first turn, and told to who keeps
+    // it in the second.
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    let mut alarm = late.map(|late| Box::pin(tokio::time::sleep_until(late)));
+    let stop = poll_fn(|context| {
+        if work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Stop::Done);
+        }
+        if signals.poll(context).is_ready() {
+            return Poll::Ready(Stop::Signal);
+        }
+        match &mut alarm {
+            Some(alarm) => alarm.as_mut().poll(context).map(|()| Stop::Late),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    let unfinished = (stop != Stop::Done).then_some(work);
+    (stop, unfinished)
 }
 
 impl Drop for Runtime {
@@ -161,109 +165,10 @@ impl Drop for Runtime {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-impl Bell {
-    fn ring(&self) {
-        // While the backend has not looked, it will, and one byte is enough to wake it.
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            let _ = (&self.socket).write(&[1]);
+        self.signals = None;
+        if let Some(tokio) = self.tokio.take().and_then(Arc::into_inner) {
+            tokio.shutdown_background();
         }
-    }
-
-    /// Rings when something has ended, once for all that end together: it is another turn of the thread's.
-    async fn serve(&self) {
-        loop {
-            self.wanted.notified().await;
-            self.ring();
-        }
-    }
-}
-
-/// Has the bell rung when it is dropped.
-struct Ring(Arc<Bell>);
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        self.0.wanted.notify_one();
-    }
-}
-
-/// Work on the network thread; dropping it drops the work.
-pub struct Task<T> {
-    result: oneshot::Receiver<T>,
-    abort: AbortHandle,
-}
-
-impl<T> Task<T> {
-    /// The result, once it is there. `Err` when the work ended without one: it was dropped, or panicked.
-    pub fn poll(&mut self) -> Option<Result<T, ()>> {
-        match self.result.try_recv() {
-            Ok(result) => Some(Ok(result)),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Err(())),
-        }
-    }
-
-    /// Drops the work from elsewhere.
-    pub fn abort_handle(&self) -> AbortHandle {
-        self.abort.clone()
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.abort.abort();
-    }
-}
-
-/// Drops work on the network thread.
-#[derive(Clone, Default)]
-pub struct AbortHandle(Arc<Abort>);
-
-#[derive(Default)]
-struct Abort {
-    asked: Notify,
-    ended: AtomicBool,
-}
-
-impl AbortHandle {
-    /// Drops the work soon, if it has not ended.
-    pub fn abort(&self) {
-        if !self.is_finished() {
-            self.0.asked.notify_one();
-        }
-    }
-
-    /// Whether it has ended in whatever way.
-    pub fn is_finished(&self) -> bool {
-        self.0.ended.load(Ordering::Relaxed)
-    }
-}
-
-/// Notes the end of work when it is dropped.
-struct End(AbortHandle);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.0.ended.store(true, Ordering::Relaxed);
-    }
-}
-
-fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> io::Result<T> {
-    // SAFETY: both sets are plain data that the calls fill in, and the mask is this thread's own.
-    unsafe {
-        let mut every = std::mem::zeroed::<libc::sigset_t>();
-        let mut before = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigfillset(&mut every);
-        let failed = libc::pthread_sigmask(libc::SIG_SETMASK, &every, &mut before);
-        if failed != 0 {
-            return Err(io::Error::from_raw_os_error(failed));
-        }
-        let result = work();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
-        Ok(result)
     }
 }
 
@@ -278,7 +183,7 @@ mod tests {
                 return result;
             }
             let mut door = libc::pollfd {
-                fd: runtime.door(),
+                fd: runtime.door.descriptor(),
                 events: libc::POLLIN,
                 revents: 0,
             };
@@ -288,7 +193,7 @@ mod tests {
                 1,
                 "nobody rang"
             );
-            runtime.answer_door();
+            runtime.door.answer();
         }
     }
 

@@ -1,6 +1,8 @@
-//! Waiting for the network thread as an ordinary backend waits: on its latch, open to interrupts.
+//! Waiting as an ordinary backend waits, open to interrupts: on its latch and for the network thread, or, with nothing else to do, by
+//! doing itself what it waits for.
 
 use crate::backend;
+use crate::backend::runtime::Stop;
 use crate::error::Error;
 use crate::postgres::compat;
 use pgrx::pg_sys;
@@ -10,8 +12,30 @@ use std::time::Duration;
 ///
 /// A task that ended before counts, unless a wait returned since: look at the tasks first.
 pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
+    report_wait(pg_sys::PG_WAIT_EXTENSION);
+    let worked = backend::work(longest);
+    report_wait(0);
+    match worked? {
+        None => wait_for_thread(longest),
+        // What the signal has set is looked at as ever.
+        Some(Stop::Signal) => wait_for_thread(Some(Duration::ZERO)),
+        Some(Stop::Done | Stop::Late) => {
+            pgrx::check_for_interrupts!();
+            Ok(())
+        }
+    }
+}
+
+/// As pgstat_report_wait_start, which is inline (wait_event.h).
+fn report_wait(event: u32) {
+    // SAFETY: the backend's own entry, which is there as long as it runs queries.
+    unsafe { (&raw mut (*pg_sys::MyProc).wait_event_info).write_volatile(event) };
+}
+
+fn wait_for_thread(longest: Option<Duration>) -> Result<(), Error> {
     let set = backend::events()?;
-    let timeout = longest.map_or(-1, |longest| longest.as_millis() as i64 + 1);
+    // Rounded up, so that a part of a millisecond is waited for too.
+    let timeout = longest.map_or(-1, |longest| longest.as_micros().div_ceil(1000) as i64);
     let mut occurred = [pg_sys::WaitEvent::default(); 2];
     // SAFETY: the set is this backend's own, and there is a place for each of two events.
     let woken = unsafe {

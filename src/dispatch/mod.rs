@@ -12,7 +12,7 @@ pub mod runs;
 pub mod statement;
 
 use crate::backend::config::Config;
-use crate::backend::runtime::Task;
+use crate::backend::task::Task;
 use crate::backend::{self, SharedClient, wait};
 use crate::error::Error;
 use crate::lambda::request::InvokeRequest;
@@ -248,6 +248,9 @@ impl Flight {
         match task.poll() {
             None => Ok(None),
             Some(Ok(outcome)) => {
+                if outcome.result.is_err() {
+                    backend::tidy_up()?;
+                }
                 let outcome = Rc::new(outcome);
                 *state = State::Landed(outcome.clone());
                 Ok(Some(outcome))

@@ -9,6 +9,7 @@
 pub mod plan;
 
 use crate::ahead::{Ahead, Invoker};
+use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::Layout;
 use crate::dispatch::{Dispatch, Flight, Outcome};
@@ -127,7 +128,9 @@ pub unsafe extern "C-unwind" fn exec_foreign_insert(
         let insert = &mut *(*relation).ri_FdwState.cast::<Insert>();
         pg_sys::MemoryContextReset(insert.row_context);
         let before = pg_sys::MemoryContextSwitchTo(insert.row_context);
-        insert.insert(slot).or_report();
+        let inserted = insert.insert(slot);
+        backend::let_go();
+        inserted.or_report();
         pg_sys::MemoryContextSwitchTo(before);
         slot
     }

@@ -11,6 +11,7 @@ pub mod append;
 mod parameters;
 
 use crate::ahead::{Ahead, Invoker};
+use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout};
 use crate::dispatch::{Dispatch, Outcome};
@@ -130,7 +131,9 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     unsafe {
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        if scan.next(slot).or_report() {
+        let more = scan.next(slot);
+        backend::let_go();
+        if more.or_report() {
             slot
         } else {
             std::ptr::null_mut()
@@ -241,6 +244,7 @@ impl Scan {
                     batch.fill(self.table, dispatch)?;
                 }
             }
+            backend::let_go();
             let ready = batch.is_over() || batch.outcome()?.is_some();
             self.batch = Some(batch);
             Ok(ready)

@@ -1,0 +1,83 @@
+//! How the network thread wakes the backend: a socket that becomes readable, once until the backend has looked.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+
+/// The thread's side.
+pub struct Bell {
+    socket: UnixStream,
+    rung: AtomicBool,
+    /// Something has ended.
+    wanted: Notify,
+}
+
+/// The backend's side.
+pub struct Door {
+    socket: UnixStream,
+    bell: Arc<Bell>,
+}
+
+/// A bell, and the door that it is heard at.
+pub fn new() -> io::Result<(Arc<Bell>, Door)> {
+    let (inside, outside) = UnixStream::pair()?;
+    inside.set_nonblocking(true)?;
+    outside.set_nonblocking(true)?;
+    let bell = Arc::new(Bell {
+        socket: outside,
+        rung: AtomicBool::new(false),
+        wanted: Notify::new(),
+    });
+    let door = Door {
+        socket: inside,
+        bell: bell.clone(),
+    };
+    Ok((bell, door))
+}
+
+impl Bell {
+    /// Rings.
+    pub fn ring(&self) {
+        // While the backend has not looked, it will, and one byte is enough to wake it.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let _ = (&self.socket).write(&[1]);
+        }
+    }
+
+    /// Has it rung once the thread has done what else is to be done now.
+    pub fn ring_soon(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Rings when something has ended, once for all that end together: it is another turn of the thread's.
+    pub async fn serve(&self) {
+        loop {
+            self.wanted.notified().await;
+            self.ring();
+        }
+    }
+}
+
+impl Door {
+    /// The file descriptor that becomes readable when the bell rings.
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// The same under another number.
+    pub fn another(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// Forgets the rings so far.
+    pub fn answer(&self) {
+        let mut rings = [0u8; 64];
+        while matches!((&self.socket).read(&mut rings), Ok(n) if n == rings.len()) {}
+        // Not before: a ring in between would be read with those before it, and none would follow. What it tells of is there, as this
+        // reads what it wrote.
+        self.bell.rung.swap(false, Ordering::AcqRel);
+    }
+}

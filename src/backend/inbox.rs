@@ -1,0 +1,180 @@
+//! Work that nobody has taken yet, and who is to take it: the network thread, or the backend that is about to wait for it.
+//!
+//! Work that comes alone is held back, because the backend mostly waits for it next, and then does it itself: no thread has to be
+//! woken. It goes to the thread as soon as there is more, or something else to do.
+
+use super::bell::Bell;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+/// How long the thread sees to connections after work that was dropped or failed: those are closed, and what was begun for them ends.
+const TIDYING: Duration = Duration::from_secs(10);
+
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Work that comes from the backend's thread.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    /// Wakes the thread while it sleeps.
+    called: Condvar,
+    /// Wakes it while it works.
+    filled: Notify,
+    /// What the thread has taken and not finished.
+    unfinished: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Work>,
+    waiting: Vec<Work>,
+    /// Whether the thread is awake.
+    awake: bool,
+    /// Until when it is not to sleep, if ever.
+    tidies_until: Option<Instant>,
+    closed: bool,
+}
+
+impl State {
+    /// Whether there is something for the thread.
+    fn calls(&mut self) -> bool {
+        self.tidies_until = self.tidies_until.filter(|until| *until > Instant::now());
+        !self.waiting.is_empty() || self.tidies_until.is_some()
+    }
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes work, and holds it back if it is alone and the backend could do it.
+    pub fn put(&self, work: Work, holds_back: bool) {
+        let mut state = self.lock();
+        if holds_back && !state.awake && state.held.is_none() {
+            state.held = Some(work);
+            return;
+        }
+        let held = state.held.take();
+        self.give(state, held.into_iter().chain([work]));
+    }
+
+    /// The work that is held back, for the backend to do.
+    pub fn take_held(&self) -> Option<Work> {
+        self.lock().held.take()
+    }
+
+    /// Takes back what the backend has not finished.
+    pub fn hold(&self, work: Work) {
+        self.lock().held = Some(work);
+    }
+
+    /// Whether work is held back.
+    pub fn is_holding(&self) -> bool {
+        self.lock().held.is_some()
+    }
+
+    /// Gives the thread what is held back.
+    pub fn let_go(&self) {
+        let mut state = self.lock();
+        if let Some(held) = state.held.take() {
+            self.give(state, [held]);
+        }
+    }
+
+    /// Has the thread see to connections for a while, and do what is held back.
+    pub fn tidy_up(&self) {
+        let mut state = self.lock();
+        state.tidies_until = Some(Instant::now() + TIDYING);
+        let held = state.held.take();
+        self.give(state, held);
+    }
+
+    fn give(&self, mut state: MutexGuard<'_, State>, work: impl IntoIterator<Item = Work>) {
+        let known = !state.waiting.is_empty();
+        state.waiting.extend(work);
+        let awake = std::mem::replace(&mut state.awake, true);
+        drop(state);
+        match awake {
+            false => self.called.notify_one(),
+            // It is woken for the first only: Tokio's own way to give work to another thread is a system call for each.
+            true if !known => self.filled.notify_one(),
+            true => (),
+        }
+    }
+
+    /// Ends the thread.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.called.notify_one();
+        self.filled.notify_one();
+    }
+
+    /// The thread: works while there is something to do, and sleeps otherwise.
+    pub fn run(self: &Arc<Self>, runtime: &Runtime, bell: &Arc<Bell>) {
+        loop {
+            let mut state = self.lock();
+            while !state.closed && !state.calls() {
+                state.awake = false;
+                state = (self.called.wait(state)).unwrap_or_else(PoisonError::into_inner);
+            }
+            if state.closed {
+                return;
+            }
+            state.awake = true;
+            drop(state);
+            runtime.block_on(self.serve(bell));
+        }
+    }
+
+    /// Takes work and starts it, until all is done.
+    async fn serve(self: &Arc<Self>, bell: &Arc<Bell>) {
+        loop {
+            let (taken, tidies_until) = {
+                let mut state = self.lock();
+                if state.closed || !state.calls() && self.unfinished.load(Ordering::Acquire) == 0 {
+                    break;
+                }
+                (std::mem::take(&mut state.waiting), state.tidies_until)
+            };
+            for work in taken {
+                self.unfinished.fetch_add(1, Ordering::Relaxed);
+                let finished = Finished(self.clone(), bell.clone());
+                tokio::spawn(async move {
+                    // Dropped after the work, so that a panic rings too.
+                    let _finished = finished;
+                    work.await;
+                });
+            }
+            match tidies_until {
+                Some(until) => {
+                    drop(tokio::time::timeout_at(until.into(), self.filled.notified()).await)
+                }
+                None => self.filled.notified().await,
+            }
+        }
+        // What the end of work leaves to do is done: rings, and connections to be closed or kept.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// How often the thread goes round before it sleeps.
+const TURNS: usize = 4;
+
+/// Tells of the end of work when it is dropped.
+struct Finished(Arc<Inbox>, Arc<Bell>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.1.ring_soon();
+        if self.0.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.filled.notify_one();
+        }
+    }
+}
