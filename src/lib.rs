@@ -16,7 +16,7 @@
 //! - [`explain`]: what EXPLAIN shows of the plan and of the scan.
 //!
 //! Used by all: [`columns`] (the columns that a table can have), [`options`] (the one table of options),
-//! [`settings`], [`error`] (the one table of errors) and [`postgres`] (lists and versions).
+//! [`settings`], [`error`] (the one table of errors), [`memory`] and [`postgres`] (lists and versions).
 
 // 13 has no asynchronous Append, and plans INSERT in another way.
 #![cfg_attr(feature = "pg13", allow(dead_code))]
@@ -31,6 +31,7 @@ mod error;
 mod explain;
 mod fdw;
 mod lambda;
+mod memory;
 mod modify;
 mod options;
 mod plan;

@@ -94,6 +94,16 @@ impl Inbox {
         self.give(state, held);
     }
 
+    /// Ends that while, and waits until the thread sleeps.
+    #[cfg(test)]
+    pub fn rest(&self) {
+        self.lock().tidies_until = None;
+        self.filled.notify_one();
+        while self.lock().awake {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
     fn give(&self, mut state: MutexGuard<'_, State>, work: impl IntoIterator<Item = Work>) {
         let known = !state.waiting.is_empty();
         state.waiting.extend(work);

@@ -125,6 +125,12 @@ impl Runtime {
         })
     }
 
+    /// Ends the thread's tidying, and waits until it sleeps.
+    #[cfg(test)]
+    fn rest(&self) {
+        self.inbox.rest();
+    }
+
     /// Rings the bell.
     pub fn ring(&self) {
         self.bell.ring();
@@ -175,9 +181,11 @@ impl Drop for Runtime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::future::pending;
 
+    /// Waits for the thread to do it.
     fn wait<T>(runtime: &Runtime, task: &mut Task<T>) -> Result<T, ()> {
+        runtime.let_go();
         loop {
             if let Some(result) = task.poll() {
                 return result;
@@ -197,11 +205,23 @@ mod tests {
         }
     }
 
+    fn thread() -> std::thread::ThreadId {
+        std::thread::current().id()
+    }
+
+    async fn panics() {
+        if true {
+            std::panic::resume_unwind(Box::new(()))
+        }
+    }
+
     #[test]
     fn results_come_back() {
         let runtime = Runtime::start().unwrap();
-        let mut task = runtime.spawn(async { 42 });
-        assert_eq!(wait(&runtime, &mut task), Ok(42));
+        let mut task = runtime.spawn(async { (42, thread()) });
+        let (result, worker) = wait(&runtime, &mut task).unwrap();
+        assert_eq!(result, 42);
+        assert_ne!(worker, thread());
     }
 
     #[test]
@@ -215,60 +235,184 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_dropped_task_is_dropped_work() {
-        let runtime = Runtime::start().unwrap();
-        let witness = Arc::new(());
-        let held = witness.clone();
-        let task = runtime.spawn(async move {
-            std::future::pending::<()>().await;
-            drop(held);
-        });
-        drop(task);
+    /// Waits until work that holds it is dropped.
+    fn wait_until_dropped(witness: &Arc<()>) {
         let start = Instant::now();
-        while Arc::strong_count(&witness) > 1 {
+        while Arc::strong_count(witness) > 1 {
             assert!(start.elapsed() < Duration::from_secs(10));
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     #[test]
+    fn a_dropped_task_is_dropped_work() {
+        let runtime = Runtime::start().unwrap();
+        for is_held in [false, true] {
+            let witness = Arc::new(());
+            let held = witness.clone();
+            let task = runtime.spawn(async move {
+                pending::<()>().await;
+                drop(held);
+            });
+            if !is_held {
+                runtime.let_go();
+            }
+            drop(task);
+            wait_until_dropped(&witness);
+        }
+    }
+
+    #[test]
     fn a_panic_is_an_error() {
         let runtime = Runtime::start().unwrap();
-        let mut task = runtime.spawn(async {
-            if true {
-                std::panic::resume_unwind(Box::new(()))
-            }
-        });
+        let mut task = runtime.spawn(panics());
         assert_eq!(wait(&runtime, &mut task), Err(()));
+    }
+
+    /// Whether this thread blocks signals that a backend has handlers for.
+    fn blocks_signals() -> bool {
+        // SAFETY: only reads the calling thread's mask into plain data.
+        unsafe {
+            let mut mask = std::mem::zeroed::<libc::sigset_t>();
+            libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &mut mask);
+            [
+                libc::SIGINT,
+                libc::SIGTERM,
+                libc::SIGUSR1,
+                libc::SIGALRM,
+                libc::SIGURG,
+            ]
+            .iter()
+            .all(|signal| libc::sigismember(&mask, *signal) == 1)
+        }
+    }
+
+    async fn here_and_in_a_child() -> (bool, bool) {
+        let in_child = tokio::task::spawn_blocking(blocks_signals).await.unwrap();
+        (blocks_signals(), in_child)
     }
 
     #[test]
     fn the_thread_and_its_children_block_every_signal() {
         let runtime = Runtime::start().unwrap();
-        let blocked = || {
-            // SAFETY: only reads the calling thread's mask into plain data.
-            unsafe {
-                let mut mask = std::mem::zeroed::<libc::sigset_t>();
-                libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &mut mask);
-                [
-                    libc::SIGINT,
-                    libc::SIGTERM,
-                    libc::SIGUSR1,
-                    libc::SIGALRM,
-                    libc::SIGURG,
-                ]
-                .iter()
-                .all(|signal| libc::sigismember(&mask, *signal) == 1)
-            }
-        };
-        let mut task = runtime.spawn(async move {
-            (
-                blocked(),
-                tokio::task::spawn_blocking(blocked).await.unwrap(),
-            )
-        });
+        let mut task = runtime.spawn(here_and_in_a_child());
         assert_eq!(wait(&runtime, &mut task), Ok((true, true)));
-        assert!(!blocked());
+        assert!(!blocks_signals());
+    }
+
+    #[cfg(target_os = "linux")]
+    mod here {
+        use super::*;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        #[test]
+        fn work_alone_is_done_by_who_waits() {
+            let runtime = Runtime::start().unwrap();
+            for _ in 0..1000 {
+                let mut task = runtime.spawn(async {
+                    tokio::time::sleep(Duration::from_micros(10)).await;
+                    thread()
+                });
+                assert_eq!(runtime.work(None).unwrap(), Stop::Done);
+                assert_eq!(task.poll(), Some(Ok(thread())));
+            }
+            assert!(!runtime.is_holding());
+        }
+
+        #[test]
+        fn a_second_piece_goes_to_the_thread_with_the_first() {
+            let runtime = Runtime::start().unwrap();
+            let mut tasks = [
+                runtime.spawn(async { thread() }),
+                runtime.spawn(async { thread() }),
+            ];
+            assert!(!runtime.is_holding());
+            let workers = tasks.each_mut().map(|task| wait(&runtime, task).unwrap());
+            assert_ne!(workers[0], thread());
+            assert_eq!(workers[0], workers[1]);
+        }
+
+        #[test]
+        fn what_is_late_goes_on() {
+            let runtime = Runtime::start().unwrap();
+            let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+            let mut task = runtime.spawn(receiver);
+            let soon = Some(Duration::from_millis(5));
+            assert_eq!(runtime.work(soon).unwrap(), Stop::Late);
+            assert!(task.poll().is_none());
+            sender.send(()).unwrap();
+            assert_eq!(runtime.work(soon).unwrap(), Stop::Done);
+            assert_eq!(task.poll(), Some(Ok(Ok(()))));
+        }
+
+        #[test]
+        fn what_was_begun_here_is_dropped_by_the_thread() {
+            let runtime = Runtime::start().unwrap();
+            let witness = Arc::new(());
+            let held = witness.clone();
+            let task = runtime.spawn(async move {
+                pending::<()>().await;
+                drop(held);
+            });
+            let soon = Some(Duration::from_millis(1));
+            assert_eq!(runtime.work(soon).unwrap(), Stop::Late);
+            drop(task);
+            wait_until_dropped(&witness);
+        }
+
+        #[test]
+        fn a_panic_here_is_an_error_too() {
+            let runtime = Runtime::start().unwrap();
+            let mut task = runtime.spawn(panics());
+            assert_eq!(runtime.work(None).unwrap(), Stop::Done);
+            assert_eq!(task.poll(), Some(Err(())));
+            assert!(!blocks_signals());
+        }
+
+        static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+        extern "C" fn handle(_signal: libc::c_int) {
+            HANDLED.fetch_add(1, Ordering::SeqCst);
+        }
+
+        /// A signal that comes before, while and after it waits ends the work once, and none is handled meanwhile.
+        #[test]
+        fn a_signal_ends_it_and_is_handled_then() {
+            // SAFETY: the handler only counts, and no other test has one.
+            unsafe { libc::signal(libc::SIGUSR2, handle as *const () as libc::sighandler_t) };
+            let runtime = Runtime::start().unwrap();
+            // SAFETY: asks for a number.
+            let this = unsafe { libc::pthread_self() };
+            // SAFETY: this thread is there until the end.
+            let send = move || unsafe { libc::pthread_kill(this, libc::SIGUSR2) };
+            for round in 1..=200 {
+                let task = runtime.spawn(async move {
+                    // Others wait while this thread sleeps for some time, or does not sleep yet.
+                    let sender = std::thread::spawn(move || {
+                        std::thread::sleep(Duration::from_micros(round as u64 % 50 * 4));
+                        send();
+                    });
+                    tokio::task::yield_now().await;
+                    assert_eq!(HANDLED.load(Ordering::SeqCst), round - 1);
+                    pending::<()>().await;
+                    sender.join()
+                });
+                assert_eq!(runtime.work(None).unwrap(), Stop::Signal);
+                assert_eq!(HANDLED.load(Ordering::SeqCst), round);
+                assert!(runtime.is_holding());
+                drop(task);
+                // The thread has the work that was dropped, and sees to it for a while.
+                runtime.rest();
+            }
+        }
+
+        #[test]
+        fn its_children_block_signals_too() {
+            let runtime = Runtime::start().unwrap();
+            let mut task = runtime.spawn(here_and_in_a_child());
+            assert_eq!(runtime.work(None).unwrap(), Stop::Done);
+            assert_eq!(task.poll(), Some(Ok((true, true))));
+            assert!(!blocks_signals());
+        }
     }
 }

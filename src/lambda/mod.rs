@@ -31,13 +31,14 @@ use aws_sdk_lambda::config::{AppName, IdentityCache, StalledStreamProtectionConf
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
+use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use traffic::Traffic;
-use watch::Watch;
+use watch::{Watch, Watcher};
 
 /// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -137,6 +138,7 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
                 .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
                 .build(),
         );
+    builder.push_interceptor(SharedInterceptor::permanent(Watcher::default()));
     if let Ok(name) = AppName::new("aws_lambda_fdw") {
         builder = builder.app_name(name);
     }
@@ -278,11 +280,9 @@ impl Client {
             .set_log_type(log_type(request.log_type))
             .set_client_context(request.client_context.clone())
             .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
-            .customize()
-            .interceptor(watch.clone())
             .send();
         // The SDK's state takes kilobytes, which would be moved with each future around it.
-        let sending = Box::pin(sending);
+        let sending = watch.over(Box::pin(sending));
         match tokio::time::timeout(request_timeout, sending).await {
             Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
             Ok(Ok(output)) => Ok(output.into()),

@@ -99,6 +99,7 @@ fn is_of_name(byte: u8) -> bool {
 /// Checks a region's name, so that nothing else ever becomes part of a host name.
 pub fn check_region(given: &str) -> Result<(), Error> {
     match REGION_ONLY.as_ref() {
+        _ if is_common_region(given) => Ok(()),
         Some(regex) if regex.is_match(given) => Ok(()),
         _ => Err(Error::InvalidValue {
             what: "region",
@@ -106,6 +107,17 @@ pub fn check_region(given: &str) -> Result<(), Error> {
             allowed: "A region looks like us-east-1 or us-gov-west-1.".to_owned(),
         }),
     }
+}
+
+/// Whether it looks like us-east-1, as most do; each statement has one.
+fn is_common_region(given: &str) -> bool {
+    let is_lower =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let mut parts = given.split('-');
+    let four = (parts.next(), parts.next(), parts.next(), parts.next());
+    matches!(four, (Some(place), Some(direction), Some(number), None)
+        if place.len() == 2 && is_lower(place) && is_lower(direction)
+            && number.len() == 1 && number.as_bytes()[0].is_ascii_digit())
 }
 
 /// Checks the name of an alias or version.

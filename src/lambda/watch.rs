@@ -1,12 +1,22 @@
 //! What is watched of an attempt while the SDK makes it: whether its request was sent and on which connection, and that its
 //! answer is whole and ends some time.
+//!
+//! The SDK tells a client's one interceptor of all its attempts. It runs inside of the future of each, so which one it is comes with
+//! the task. Here is also what the SDK need not do for each attempt anew.
 
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
+use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
+use aws_runtime::user_agent::UserAgentInterceptor;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::connection::CaptureSmithyConnection;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+    BeforeDeserializationInterceptorContextMut, BeforeSerializationInterceptorContextRef,
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
 };
-use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::interceptors::{
+    Intercept, disable_interceptor, dyn_dispatch_hint,
+};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::ConfigBag;
@@ -16,6 +26,13 @@ use std::sync::{Arc, OnceLock};
 /// Most bytes of an answer that are read, ten times as many as Lambda gives. What has more is no answer of Lambda's, and
 /// could take all memory.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// Headers in which the SDK says what it is.
+const USER_AGENT: [&str; 2] = ["user-agent", "x-amz-user-agent"];
+
+tokio::task_local! {
+    static ATTEMPT: Watch;
+}
 
 /// An attempt as the SDK makes it.
 #[derive(Clone, Default)]
@@ -34,6 +51,11 @@ struct Request {
 }
 
 impl Watch {
+    /// Makes the attempt.
+    pub async fn over<T>(&self, attempt: impl Future<Output = T>) -> T {
+        ATTEMPT.scope(self.clone(), attempt).await
+    }
+
     /// Whether the request was handed to the HTTP client.
     pub fn has_sent(&self) -> bool {
         self.0.request.get().is_some()
@@ -61,17 +83,53 @@ impl Watch {
     }
 }
 
-impl std::fmt::Debug for Watch {
-    // Without the token.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        (formatter.debug_tuple("Watch").field(&self.has_sent())).finish()
-    }
+/// What the SDK tells of a client's attempts.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    /// What the SDK said that it is, in the client's first request.
+    user_agent: OnceLock<[Option<String>; 2]>,
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for Watch {
+impl Intercept for Watcher {
     fn name(&self) -> &'static str {
-        "Watch"
+        "Watcher"
+    }
+
+    /// These serve the SDK's retries, which are off, or make the same words again and again: together a fifth of what the SDK
+    /// does for a small call.
+    fn read_before_execution(
+        &self,
+        _context: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let state = config.interceptor_state();
+        let cause = "without retries it says nothing";
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>(cause));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>(cause));
+        state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>(cause));
+        if self.user_agent.get().is_some() {
+            state.store_put(disable_interceptor::<UserAgentInterceptor>("it is known"));
+        }
+        Ok(())
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        for (name, value) in USER_AGENT
+            .into_iter()
+            .zip(self.user_agent.get().into_iter().flatten())
+        {
+            if let Some(value) = value {
+                headers.try_insert(name, value.clone())?;
+            }
+        }
+        Ok(())
     }
 
     fn read_before_transmit(
@@ -80,11 +138,17 @@ impl Intercept for Watch {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let token = context.request().headers().get("x-amz-security-token");
-        let _ = self.0.request.set(Request {
-            token: token.map(str::to_owned),
-            connection: config.load::<CaptureSmithyConnection>().cloned(),
-        });
+        let headers = context.request().headers();
+        // Without an attempt that would know of it, nothing is sent.
+        ATTEMPT.try_with(|attempt| {
+            let token = headers.get("x-amz-security-token");
+            let _ = attempt.0.request.set(Request {
+                token: token.map(str::to_owned),
+                connection: config.load::<CaptureSmithyConnection>().cloned(),
+            });
+        })?;
+        (self.user_agent)
+            .get_or_init(|| USER_AGENT.map(|name| headers.get(name).map(str::to_owned)));
         Ok(())
     }
 
@@ -99,7 +163,9 @@ impl Intercept for Watch {
         let length =
             (headers.get("content-length")).filter(|_| headers.get("transfer-encoding").is_none());
         if let Some(length) = length.and_then(|length| length.parse().ok()) {
-            let _ = self.0.length.set(length);
+            ATTEMPT.try_with(|attempt| {
+                let _ = attempt.0.length.set(length);
+            })?;
         }
         let body = context.response_mut().body_mut();
         let all = std::mem::replace(body, SdkBody::taken());

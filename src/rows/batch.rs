@@ -25,18 +25,19 @@ struct List {
 }
 
 impl List {
-    /// Makes the bytes to send of a list's one value, and frees that.
+    /// Keeps of values that were not copied only what is sent, where there is one; or else copies them.
     ///
     /// # Safety
-    /// The value is of the list's type, and nobody else's.
-    unsafe fn print_only_value(&mut self) {
-        if let [value] = &mut self.values[..] {
-            // SAFETY: see above.
-            unsafe {
+    /// The values are of the list's type.
+    unsafe fn print_or_copy(&mut self) {
+        // SAFETY: see above.
+        unsafe {
+            if let [value] = &mut self.values[..] {
                 self.printed = values::print(value, self.value_type).map(Bytes::from);
-                if let Some(datum) = value.datum.take() {
-                    pg_sys::pfree(datum.cast_mut_ptr());
-                }
+                value.datum = None;
+            }
+            for value in &mut self.values {
+                value.datum = value.datum.map(|datum| values::copy(datum));
             }
         }
     }
@@ -88,6 +89,7 @@ impl Batch {
         econtext: *mut pg_sys::ExprContext,
         shows_payload: bool,
     ) -> Result<Batch, Error> {
+        let is_shown = |column| shows_payload || column != Column::Payload;
         let mut lists = Vec::new();
         for column in Column::INPUTS {
             let mut values = fixed.get(column).map(|text| vec![values::from_text(text)]);
@@ -96,7 +98,8 @@ impl Batch {
                 if binding.attribute.column == column {
                     kept_type = value_type(&binding.attribute);
                     // SAFETY: the state is that of the binding.
-                    let by = unsafe { values::evaluate(binding, *state, econtext)? };
+                    let by =
+                        unsafe { values::evaluate(binding, *state, econtext, is_shown(column))? };
                     values = Some(values::narrow(binding, values, by));
                 }
             }
@@ -118,10 +121,9 @@ impl Batch {
         if combinations > 0 && !unsafe { values::all_true(conditions, econtext)? } {
             return Ok(Batch::of(Inputs::default(), Vec::new(), 0));
         }
-        if !shows_payload {
-            let payload = lists.iter_mut().find(|list| list.column == Column::Payload);
-            // SAFETY: each value is a copy of its own.
-            unsafe { payload.into_iter().for_each(|list| list.print_only_value()) };
+        for list in (lists.iter_mut()).filter(|list| !is_shown(list.column)) {
+            // SAFETY: nothing was evaluated for another row meanwhile.
+            unsafe { list.print_or_copy() };
         }
         Ok(Batch::of(fixed.clone(), lists, combinations))
     }

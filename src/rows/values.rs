@@ -118,7 +118,8 @@ pub fn narrow(binding: &Binding, so_far: Option<Vec<Value>>, by: Vec<Value>) -> 
     }
 }
 
-/// Evaluates a binding's expression and copies its values into the current memory context.
+/// Evaluates a binding's expression, and copies its values into the current memory context. One alone may have megabytes: it
+/// stays, if it is not `copied`, where it is until the expression is evaluated for another row.
 ///
 /// # Safety
 /// `state` is the initialised expression of the binding, or null for [`Kind::Null`]; `econtext` is the
@@ -127,6 +128,7 @@ pub unsafe fn evaluate(
     binding: &Binding,
     state: *mut pg_sys::ExprState,
     econtext: *mut pg_sys::ExprContext,
+    copied: bool,
 ) -> Result<Vec<Value>, Error> {
     if binding.kind == Kind::Null {
         return Ok(vec![Value { datum: None }]);
@@ -137,9 +139,13 @@ pub unsafe fn evaluate(
             (Kind::NotDistinct, None) => Ok(vec![Value { datum: None }]),
             (_, None) => Ok(Vec::new()),
             (Kind::Any, Some(array)) => Ok(elements(array, value_type(&binding.attribute))),
-            (_, Some(datum)) => Ok(vec![Value {
-                datum: Some(copy(datum)),
-            }]),
+            (_, Some(datum)) => {
+                let datum = match copied {
+                    true => copy(datum),
+                    false => pg_sys::Datum::from(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())),
+                };
+                Ok(vec![Value { datum: Some(datum) }])
+            }
         }
     }
 }
