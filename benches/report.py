@@ -11,6 +11,7 @@ LIBRARY = "target/release/libaws_lambda_fdw.so"
 WAYS = {
     "hyper": "(a) raw HTTP POST, hyper",
     "sdk": "(b) bare aws-sdk-lambda",
+    "asked": "(b) bare aws-sdk-lambda, each call asked for by another process",
     "threads": "(b) bare aws-sdk-lambda, a thread for each core",
     "table": "(c) `SELECT` from the foreign table, prepared",
     "function": "(d) `aws_lambda.invoke`, prepared",

@@ -89,6 +89,11 @@ def single(endpoint, bare, rounds):
                 times, _, cpu = bare.run(how, function, size, calls)
                 return median(times), cpu / calls
 
+            def when_asked():
+                """The SDK's part alone, where another process asks for each call and has the answer, as a server's clients do."""
+                taken = [bare.run("sdk", function, size, 1) for _ in range(calls)]
+                return median(times[0] for times, _, _ in taken), median(cpu for _, _, cpu in taken)
+
             def by_boto3():
                 cpu = time.process_time()
                 call = lambda: client.invoke(FunctionName=function, Payload=payload)["Payload"].read()
@@ -99,7 +104,7 @@ def single(endpoint, bare, rounds):
             for _ in range(rounds + 1):
                 one = {way: by_libpq(statement) for way, statement in in_sql.items()}
                 one |= {way: by_program(way) for way in ("hyper", "sdk")}
-                one["boto3"] = by_boto3()
+                one |= {"asked": when_asked(), "boto3": by_boto3()}
                 taken.append(one)
             # The first round makes connections.
             del taken[0]
@@ -111,7 +116,7 @@ def single(endpoint, bare, rounds):
             def ratio(way, to):
                 return median(net(one, way) / net(one, to) for one in taken)
 
-            for way in ("hyper", "sdk", "table", "function", "PL/Python", "boto3"):
+            for way in ("hyper", "sdk", "asked", "table", "function", "PL/Python", "boto3"):
                 less = median(one["nothing"][1] for one in taken) if way in in_sql else 0
                 rows.append(
                     {

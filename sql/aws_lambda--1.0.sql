@@ -60,18 +60,8 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context json DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations_json AS l
-    WHERE l.function_name IS NOT DISTINCT FROM ($1).function_name
-      AND l.region IS NOT DISTINCT FROM ($1).region
-      AND l.payload IS NOT DISTINCT FROM $2::text
-      AND l.invocation_type IS NOT DISTINCT FROM $3
-      AND l.log_type IS NOT DISTINCT FROM $4
-      AND l.context IS NOT DISTINCT FROM $5::text
-      AND l.qualifier IS NOT DISTINCT FROM $6
-$$;
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+AS '$libdir/aws_lambda_fdw', 'invoke_structure_json';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128))
     IS 'invokes an AWS Lambda function';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128)) FROM PUBLIC;
@@ -87,18 +77,8 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context json DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations_json AS l
-    WHERE l.function_name IS NOT DISTINCT FROM $1
-      AND l.region IS NOT DISTINCT FROM $3
-      AND l.payload IS NOT DISTINCT FROM $2::text
-      AND l.invocation_type IS NOT DISTINCT FROM $4
-      AND l.log_type IS NOT DISTINCT FROM $5
-      AND l.context IS NOT DISTINCT FROM CASE WHEN left($1, 1) = '(' AND $3 IS NOT NULL AND $5 NOT IN ('None', 'Tail') THEN $5::json::text ELSE $6::text END
-      AND l.qualifier IS NOT DISTINCT FROM $7
-$$;
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+AS '$libdir/aws_lambda_fdw', 'invoke_name_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
     IS 'invokes an AWS Lambda function';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128)) FROM PUBLIC;
@@ -113,22 +93,8 @@ CREATE FUNCTION aws_lambda.invoke(
     IN argument_5 text,
     IN argument_6 varchar(128),
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations_json AS l,
-    (
-        SELECT left($1, 1) = '(',
-               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
-    ) AS a (shifted, arn)
-    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
-      AND l.region IS NOT DISTINCT FROM (a.arn).region
-      AND l.payload IS NOT DISTINCT FROM $2::text
-      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
-      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $4 ELSE $5 END
-      AND l.context IS NOT DISTINCT FROM (CASE WHEN a.shifted THEN $5 ELSE $6 END)::json::text
-      AND l.qualifier IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $6 END
-$$;
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+AS '$libdir/aws_lambda_fdw', 'invoke_either_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128)) FROM PUBLIC;
@@ -141,18 +107,8 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context jsonb DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations AS l
-    WHERE l.function_name IS NOT DISTINCT FROM ($1).function_name
-      AND l.region IS NOT DISTINCT FROM ($1).region
-      AND l.payload IS NOT DISTINCT FROM $2
-      AND l.invocation_type IS NOT DISTINCT FROM $3
-      AND l.log_type IS NOT DISTINCT FROM $4
-      AND l.context IS NOT DISTINCT FROM $5
-      AND l.qualifier IS NOT DISTINCT FROM $6
-$$;
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+AS '$libdir/aws_lambda_fdw', 'invoke_structure_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128))
     IS 'invokes an AWS Lambda function';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128)) FROM PUBLIC;
@@ -168,18 +124,8 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context jsonb DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations AS l
-    WHERE l.function_name IS NOT DISTINCT FROM $1
-      AND l.region IS NOT DISTINCT FROM $3
-      AND l.payload IS NOT DISTINCT FROM $2
-      AND l.invocation_type IS NOT DISTINCT FROM $4
-      AND l.log_type IS NOT DISTINCT FROM $5
-      AND l.context IS NOT DISTINCT FROM CASE WHEN left($1, 1) = '(' AND $3 IS NOT NULL AND $5 NOT IN ('None', 'Tail') THEN $5::jsonb ELSE $6 END
-      AND l.qualifier IS NOT DISTINCT FROM $7
-$$;
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+AS '$libdir/aws_lambda_fdw', 'invoke_name_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))
     IS 'invokes an AWS Lambda function';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128)) FROM PUBLIC;
@@ -194,22 +140,8 @@ CREATE FUNCTION aws_lambda.invoke(
     IN argument_5 text,
     IN argument_6 varchar(128),
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE sql VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT l.status_code, l.response, l.executed_version, l.log_result
-    FROM aws_lambda.lambda_invocations AS l,
-    (
-        SELECT left($1, 1) = '(',
-               CASE WHEN left($1, 1) = '(' THEN $1::aws_commons._lambda_function_arn_1 ELSE ROW($1, $3)::aws_commons._lambda_function_arn_1 END
-    ) AS a (shifted, arn)
-    WHERE l.function_name IS NOT DISTINCT FROM (a.arn).function_name
-      AND l.region IS NOT DISTINCT FROM (a.arn).region
-      AND l.payload IS NOT DISTINCT FROM $2
-      AND l.invocation_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $3 ELSE $4 END
-      AND l.log_type IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $4 ELSE $5 END
-      AND l.context IS NOT DISTINCT FROM (CASE WHEN a.shifted THEN $5 ELSE $6 END)::jsonb
-      AND l.qualifier IS NOT DISTINCT FROM CASE WHEN a.shifted THEN $6 END
-$$;
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128)) FROM PUBLIC;

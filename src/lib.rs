@@ -10,6 +10,7 @@
 //! - [`rows`]: between rows and invocations.
 //! - [`ahead`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
 //! - [`modify`]: INSERT and COPY.
+//! - [`call`]: `aws_lambda.invoke`, which needs no plan.
 //! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
 //! - [`backend`]: what a backend has: configuration, clients, the network thread, the waiting.
 //! - [`lambda`]: requests, names, and the AWS SDK.
@@ -25,6 +26,7 @@ pgrx::pg_module_magic!();
 
 mod ahead;
 mod backend;
+mod call;
 mod columns;
 mod dispatch;
 mod error;

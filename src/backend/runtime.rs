@@ -48,6 +48,8 @@ impl Runtime {
         let (bell, door) = bell::new()?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            // They start with the signals that are blocked in the thread that starts them, which may be the backend's.
+            .on_thread_start(|| drop(signals::block_all().map(std::mem::forget)))
             .build()?;
         let signals = {
             let _inside = tokio.enter();

@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 /// The signals that this thread lets through again once this is dropped.
 pub struct Blocked(libc::sigset_t);
 
-/// Blocks every signal in this thread and in those that it starts.
+/// Blocks every signal in this thread and, meanwhile, in those that it starts.
 pub fn block_all() -> io::Result<Blocked> {
     block(&every())
 }

@@ -65,15 +65,41 @@ impl Dispatch {
         node: *mut pg_sys::PlanState,
         keeps_payload: bool,
     ) -> Dispatch {
+        // An equal invocation may be one of a scan that reads the response.
+        let keeps_payload = keeps_payload || config.deduplicate;
         // SAFETY: see above.
-        let statement = unsafe { Statement::of(estate) };
+        unsafe {
+            let equal = (config.deduplicate).then(|| Statement::of_query(estate));
+            Dispatch::make(config, Statement::of(estate), equal, node, keeps_payload)
+        }
+    }
+
+    /// Prepares one invocation that no query's node asks for.
+    pub fn alone(config: Config) -> Dispatch {
+        // SAFETY: there is no node.
+        unsafe {
+            Dispatch::make(
+                config,
+                Statement::current(),
+                None,
+                std::ptr::null_mut(),
+                true,
+            )
+        }
+    }
+
+    unsafe fn make(
+        config: Config,
+        statement: Rc<Statement>,
+        equal: Option<Rc<Statement>>,
+        node: *mut pg_sys::PlanState,
+        keeps_payload: bool,
+    ) -> Dispatch {
         Dispatch {
             traffic: Traffic::new(config.limits.max_concurrency),
             pace: Pace::new(node, config.limits.max_concurrency),
-            // An equal invocation may be one of a scan that reads the response.
-            keeps_payload: keeps_payload || config.deduplicate,
-            // SAFETY: as above.
-            equal: (config.deduplicate).then(|| unsafe { Statement::of_query(estate) }),
+            keeps_payload,
+            equal,
             config,
             started: 0,
             forgiven: 0,

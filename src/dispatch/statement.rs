@@ -81,6 +81,14 @@ impl Statement {
         }
     }
 
+    /// The statement that runs; one of its own where PostgreSQL evaluates an expression without a query.
+    pub fn current() -> Rc<Statement> {
+        match runs::outermost() {
+            Some(context) => Statement::of_context(context),
+            None => Rc::new(Statement::new()),
+        }
+    }
+
     /// The query itself as a statement.
     ///
     /// # Safety

@@ -121,8 +121,7 @@ impl Inputs {
     /// `aws_commons.create_lambda_function_arn` returns.
     ///
     /// `aws_lambda.invoke` takes that text for a name, so that the arguments behind it arrive one place further right, unless they
-    /// were named. Then there is an invocation type where the region should be. Not for inputs of which any that may be moved
-    /// is fixed.
+    /// were named. Then there is an invocation type where the region should be.
     pub fn unfolded(mut self) -> Inputs {
         let structure = (self.function_name.as_deref())
             .and_then(|name| name.strip_prefix('(')?.strip_suffix(')')?.split_once(','));
@@ -143,6 +142,16 @@ impl Inputs {
         self.function_name = name;
         self.region = region;
         self
+    }
+}
+
+impl Inputs {
+    /// The same, but not where options fix any of what may be moved.
+    pub fn unfolded_unless_fixed(self, fixed: &Inputs) -> Inputs {
+        match (&fixed.region, &fixed.invocation_type, &fixed.log_type) {
+            (None, None, None) => self.unfolded(),
+            _ => self,
+        }
     }
 }
 

@@ -263,11 +263,7 @@ impl Batch {
                 values::print(value, list.value_type)
             });
         }
-        let fixed = &self.fixed;
-        match (&fixed.region, &fixed.invocation_type, &fixed.log_type) {
-            (None, None, None) => inputs.unfolded(),
-            _ => inputs,
-        }
+        inputs.unfolded_unless_fixed(&self.fixed)
     }
 }
 
