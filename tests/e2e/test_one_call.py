@@ -1,0 +1,76 @@
+"""A call that is alone is made by the backend itself while it waits, and by the network thread where something else comes first."""
+
+import pathlib
+import time
+
+import pytest
+
+import tables
+from background import pid_of, running
+from listeners import listener
+from scripted import EXAMPLE_KEYS, functions, invoke
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+# The second row takes its time.
+ROWS = """(SELECT format('"%s"', i) AS payload FROM generate_series(0, 1) AS i, pg_sleep(i * 3))"""
+
+
+def switches(session):
+    """How often each other thread of the backend has gone to sleep."""
+    found = {}
+    for task in pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir():
+        if task.name != str(pid_of(session)):
+            lines = (task / "status").read_text().splitlines()
+            found[task.name] = next(line.split()[1] for line in lines if line.startswith("voluntary"))
+    return found
+
+
+def test_no_thread_is_woken(session, endpoint):
+    tables.execute(session, "CREATE FOREIGN TABLE alone (payload text, response text) SERVER aws_lambda {options}", function_name="echo")
+    for _ in range(5):
+        invoke(session, "echo")
+    time.sleep(0.2)
+    before = switches(session)
+    for _ in range(50):
+        invoke(session, "echo")
+        session.execute("SELECT response FROM alone WHERE payload = '{}'")
+    assert before and switches(session) == before
+    # What a list invokes for is not alone.
+    session.execute("SELECT count(response) FROM alone WHERE payload IN ('1', '2', '3')")
+    assert switches(session) != before
+
+
+def test_a_connection_that_was_closed_meanwhile_is_not_used(session):
+    """Nobody has seen it close, as nobody was waiting."""
+
+    def answer_once(connection):
+        requests = b""
+        while b"\r\n\r\n{}" not in requests:
+            requests += connection.recv(4096)
+        connection.sendall(ANSWER)
+
+    with listener(answer_once) as (port, accepted):
+        tables.create_server(session, "closes", endpoint_url=f"http://127.0.0.1:{port}", region="us-west-2")
+        tables.create_mapping(session, "closes", "postgres", **EXAMPLE_KEYS)
+        for number in range(1, 6):
+            assert tables.invoke(session, "closes", "f") == "{}"
+            assert len(accepted) == number
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("statement", [
+    f"INSERT INTO begins (payload) SELECT payload FROM {ROWS} AS t",
+    f"INSERT INTO begins (payload) SELECT payload FROM {ROWS} AS t RETURNING response",
+    f"SELECT response FROM {ROWS} AS t JOIN begins USING (payload)",
+    f"SELECT (SELECT response FROM begins WHERE payload = t.payload) FROM {ROWS} AS t",
+    "SELECT response FROM begins WHERE payload = '\"0\"' UNION ALL SELECT 'late' FROM pg_sleep(3)",
+], ids=["insert", "returning", "join", "subquery", "branch"])
+def test_it_does_not_wait_for_what_comes_next(session, endpoint, statement):
+    tables.execute(session, "DROP FOREIGN TABLE IF EXISTS begins")
+    tables.execute(session, "CREATE FOREIGN TABLE begins (payload text, response text) SERVER aws_lambda {options}", function_name="echo")
+    since = time.monotonic()
+    with running(session, 1, session.execute, statement) as running_statement:
+        assert time.monotonic() - since < 2
+        assert not running_statement.done()
+        running_statement.result(timeout=10)
+    assert set(functions()) == {"echo"}
