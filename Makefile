@@ -27,7 +27,8 @@ EXTENSIONDIR = $(shell $(PG_CONFIG) --sharedir)/extension
 CARGO_FLAGS = --ignore-rust-version --no-default-features --features pg$(PGVER)
 CARGO = PGRX_PG_CONFIG_PATH=$$(command -v $(PG_CONFIG)) cargo
 
-LIBRARY = target/release/libaws_lambda_fdw.so
+# Without line numbers for debuggers, which are most of what cargo makes. They are in the file beside it, whose name it has.
+LIBRARY = target/aws_lambda_fdw.so
 CONTROL = aws_commons.control aws_lambda.control aws_lambda_fdw.control
 SQL = $(wildcard sql/*.sql)
 
@@ -47,6 +48,11 @@ venv: deps
 # cargo knows best what is up to date. There is one profile, release, so that everything is compiled once.
 build: deps
 	$(CARGO) build --release $(CARGO_FLAGS)
+	@$(MAKE) -s $(LIBRARY)
+
+$(LIBRARY): target/release/libaws_lambda_fdw.so
+	objcopy --only-keep-debug $< $@.debug
+	objcopy --strip-debug --add-gnu-debuglink=$@.debug $< $@
 
 # Under sudo nothing is built: cargo would run as root, and leave files of root's in target.
 install: $(if $(SUDO_USER),,build)

@@ -132,7 +132,7 @@ impl Writer {
         if std::str::from_utf8(bytes).is_err() {
             return Err(unfit(ResponseProblem::NotUtf8));
         }
-        if bytes.contains(&0) {
+        if memchr::memchr(0, bytes).is_some() {
             return Err(unfit(ResponseProblem::ZeroByte));
         }
         let Some((info, element)) = &mut self.input else {
