@@ -138,9 +138,9 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
             pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
             return slot;
         }
-        let next = ahead.next();
-        backend::let_go();
-        match next.or_report() {
+        let next = ahead.next().or_report();
+        backend::let_go().or_report();
+        match next {
             Some(tuple) => {
                 pg_sys::ExecForceStoreMinimalTuple(tuple, slot, false);
                 slot

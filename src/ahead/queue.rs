@@ -307,7 +307,7 @@ impl Ahead {
         // goes with the query's after an error.
         unsafe {
             // Whatever runs below may take its time.
-            backend::let_go();
+            backend::let_go()?;
             let query_context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(query_context);
             let below = slots::next((*self.node).ss.ps.lefttree);

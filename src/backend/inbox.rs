@@ -4,9 +4,11 @@
 //! woken. It goes to the thread as soon as there is more, or something else to do.
 
 use super::bell::Bell;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -16,9 +18,12 @@ const TIDYING: Duration = Duration::from_secs(10);
 
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Starts the thread, which has to [run](Inbox::run).
+pub type Start = Box<dyn Fn() -> io::Result<JoinHandle<()>> + Send + Sync>;
+
 /// Work that comes from the backend's thread.
-#[derive(Default)]
 pub struct Inbox {
+    start: Start,
     state: Mutex<State>,
     /// Wakes the thread while it sleeps.
     called: Condvar,
@@ -32,6 +37,7 @@ pub struct Inbox {
 struct State {
     held: Option<Work>,
     waiting: Vec<Work>,
+    thread: Option<JoinHandle<()>>,
     /// Whether the thread is awake.
     awake: bool,
     /// Until when it is not to sleep, if ever.
@@ -48,19 +54,32 @@ impl State {
 }
 
 impl Inbox {
+    /// An empty one, whose thread is started when there is something for it.
+    pub fn new(start: Start) -> Inbox {
+        Inbox {
+            start,
+            state: Mutex::default(),
+            called: Condvar::new(),
+            filled: Notify::new(),
+            unfinished: AtomicUsize::new(0),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes work, and holds it back if it is alone and the backend could do it.
-    pub fn put(&self, work: Work, holds_back: bool) {
+    ///
+    /// Errors, as the others here do, if the thread can't be started. Then the work waits for another time.
+    pub fn put(&self, work: Work, holds_back: bool) -> io::Result<()> {
         let mut state = self.lock();
         if holds_back && !state.awake && state.held.is_none() {
             state.held = Some(work);
-            return;
+            return Ok(());
         }
         let held = state.held.take();
-        self.give(state, held.into_iter().chain([work]));
+        self.give(state, held.into_iter().chain([work]))
     }
 
     /// The work that is held back, for the backend to do.
@@ -79,19 +98,20 @@ impl Inbox {
     }
 
     /// Gives the thread what is held back.
-    pub fn let_go(&self) {
+    pub fn let_go(&self) -> io::Result<()> {
         let mut state = self.lock();
-        if let Some(held) = state.held.take() {
-            self.give(state, [held]);
+        match state.held.take() {
+            Some(held) => self.give(state, [held]),
+            None => Ok(()),
         }
     }
 
     /// Has the thread see to connections for a while, and do what is held back.
-    pub fn tidy_up(&self) {
+    pub fn tidy_up(&self) -> io::Result<()> {
         let mut state = self.lock();
         state.tidies_until = Some(Instant::now() + TIDYING);
         let held = state.held.take();
-        self.give(state, held);
+        self.give(state, held)
     }
 
     /// Ends that while, and waits until the thread sleeps.
@@ -104,9 +124,16 @@ impl Inbox {
         }
     }
 
-    fn give(&self, mut state: MutexGuard<'_, State>, work: impl IntoIterator<Item = Work>) {
+    fn give(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        work: impl IntoIterator<Item = Work>,
+    ) -> io::Result<()> {
         let known = !state.waiting.is_empty();
         state.waiting.extend(work);
+        if state.thread.is_none() {
+            state.thread = Some((self.start)()?);
+        }
         let awake = std::mem::replace(&mut state.awake, true);
         drop(state);
         match awake {
@@ -115,13 +142,20 @@ impl Inbox {
             true if !known => self.filled.notify_one(),
             true => (),
         }
+        Ok(())
     }
 
-    /// Ends the thread.
+    /// Drops what it has, and ends the thread.
     pub fn close(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        let thread = state.thread.take();
+        drop((state.held.take(), std::mem::take(&mut state.waiting), state));
         self.called.notify_one();
         self.filled.notify_one();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
     }
 
     /// The thread: works while there is something to do, and sleeps otherwise.

@@ -81,31 +81,34 @@ pub fn spawn<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
     with(|backend| {
-        let task = backend.runtime.spawn(work);
+        let task = backend.runtime.spawn(work).map_err(not_started)?;
         if backend.started.len() == backend.started.capacity() {
             backend.started.retain(|(_, handle)| !handle.is_finished());
         }
         // SAFETY: reads a variable of this thread's.
         let owner = unsafe { pg_sys::CurrentResourceOwner } as usize;
         backend.started.push((owner, task.abort_handle()));
-        task
-    })
+        Ok(task)
+    })?
+}
+
+fn not_started(error: std::io::Error) -> Error {
+    Error::Runtime(format!("{error}."))
 }
 
 /// Has the network thread begin with what was started.
-pub fn let_go() {
-    let _ = BACKEND.try_with(|backend| {
-        if let Ok(backend) = backend.try_borrow()
-            && let Some(backend) = backend.as_ref()
-        {
-            backend.runtime.let_go();
-        }
-    });
+pub fn let_go() -> Result<(), Error> {
+    with_if_there(|backend| backend.runtime.let_go())
+        .map_or(Ok(()), |done| done.map_err(not_started))
 }
 
-/// Has the network thread close what work that failed may have left open.
-pub fn tidy_up() -> Result<(), Error> {
-    with(|backend| backend.runtime.tidy_up())
+/// Has the network thread close what work that failed may have left open. Without a thread it is closed with the backend.
+pub fn tidy_up() {
+    let _ = with_if_there(|backend| backend.runtime.tidy_up());
+}
+
+fn with_if_there<T>(work: impl FnOnce(&mut Backend) -> T) -> Option<T> {
+    BACKEND.with_borrow_mut(|backend| backend.as_mut().map(work))
 }
 
 /// Works itself, if it may, until that is done, a signal comes, or for so long; `None` if the network thread does all.
@@ -116,7 +119,7 @@ fn work(longest: Option<Duration>) -> Result<Option<Stop>, Error> {
             .then(|| runtime.work(longest))
             .transpose()
     })?
-    .map_err(|error| Error::Runtime(format!("{error}.")))
+    .map_err(not_started)
 }
 
 /// What this backend waits for.
@@ -132,8 +135,7 @@ fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
 
 /// The file descriptor that becomes readable when a task has ended, under a number of the caller's own.
 pub fn another_door() -> Result<OwnedFd, Error> {
-    with(|backend| backend.runtime.door.another())?
-        .map_err(|error| Error::Runtime(format!("{error}.")))
+    with(|backend| backend.runtime.door.another())?.map_err(not_started)
 }
 
 /// Makes the descriptor readable although no task has ended.
@@ -151,8 +153,7 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
         let backend = match backend {
             Some(backend) => backend,
             None => {
-                let runtime =
-                    Runtime::start().map_err(|error| Error::Runtime(format!("{error}.")))?;
+                let runtime = Runtime::start().map_err(not_started)?;
                 // SAFETY: registers a function of this library, which is never unloaded.
                 unsafe {
                     pg_sys::on_proc_exit(Some(stop), pg_sys::Datum::from(0));

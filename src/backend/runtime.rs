@@ -1,8 +1,8 @@
 //! What runs futures in a backend: one runtime, which the network thread drives, or the backend itself while it waits for
 //! a piece of work that is alone.
 //!
-//! Knows nothing of PostgreSQL: the backend's side of the waiting is wait.rs's. The thread is started by the first invocation and
-//! not before, so a backend that never calls Lambda pays nothing. Every signal is blocked in it and in the threads it starts, since a
+//! Knows nothing of PostgreSQL: the backend's side of the waiting is wait.rs's. The runtime is made by the first invocation and the
+//! thread started by the first that is not alone, so a backend that never calls Lambda pays nothing. Every signal is blocked in it and in the threads it starts, since a
 //! PostgreSQL signal handler must run in the backend's own thread only. While the backend itself drives, signals are blocked in
 //! it too, and end that.
 
@@ -13,9 +13,8 @@ use super::task::Task;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
-use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,7 +22,6 @@ use tokio::time::Instant;
 pub struct Runtime {
     tokio: Option<Arc<tokio::runtime::Runtime>>,
     inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<()>>,
     bell: Arc<Bell>,
     /// Where the bell is heard.
     pub door: Door,
@@ -43,7 +41,7 @@ pub enum Stop {
 }
 
 impl Runtime {
-    /// Starts the thread.
+    /// Makes it, without the thread.
     pub fn start() -> io::Result<Runtime> {
         let (bell, door) = bell::new()?;
         let tokio = tokio::runtime::Builder::new_current_thread()
@@ -58,18 +56,22 @@ impl Runtime {
         let served = bell.clone();
         tokio.spawn(async move { served.serve().await });
         let tokio = Arc::new(tokio);
-        let inbox = Arc::new(Inbox::default());
-        let thread = {
-            let (tokio, inbox, bell) = (tokio.clone(), inbox.clone(), bell.clone());
-            let _blocked = signals::block_all()?;
-            std::thread::Builder::new()
-                .name("aws_lambda".to_owned())
-                .spawn(move || inbox.run(&tokio, &bell))?
-        };
+        let inbox = Arc::new_cyclic(|inbox: &Weak<Inbox>| {
+            let (tokio, inbox, bell) = (Arc::downgrade(&tokio), inbox.clone(), bell.clone());
+            Inbox::new(Box::new(move || {
+                let (tokio, inbox, bell) = (tokio.upgrade(), inbox.upgrade(), bell.clone());
+                let _blocked = signals::block_all()?;
+                let thread = std::thread::Builder::new().name("aws_lambda".to_owned());
+                thread.spawn(move || {
+                    if let (Some(tokio), Some(inbox)) = (tokio, inbox) {
+                        inbox.run(&tokio, &bell);
+                    }
+                })
+            }))
+        });
         Ok(Runtime {
             tokio: Some(tokio),
             inbox,
-            thread: Some(thread),
             bell,
             door,
             signals,
@@ -81,10 +83,10 @@ impl Runtime {
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
-    ) -> Task<T> {
+    ) -> io::Result<Task<T>> {
         let (task, work) = Task::new(&self.inbox, future);
-        self.inbox.put(Box::pin(work), self.signals.is_some());
-        task
+        self.inbox.put(Box::pin(work), self.signals.is_some())?;
+        Ok(task)
     }
 
     /// Whether there is work that the backend may do itself.
@@ -93,13 +95,13 @@ impl Runtime {
     }
 
     /// Has the thread do what is held back.
-    pub fn let_go(&self) {
-        self.inbox.let_go();
+    pub fn let_go(&self) -> io::Result<()> {
+        self.inbox.let_go()
     }
 
     /// Has the thread close what work that failed may have left open.
-    pub fn tidy_up(&self) {
-        self.inbox.tidy_up();
+    pub fn tidy_up(&self) -> io::Result<()> {
+        self.inbox.tidy_up()
     }
 
     /// Does what is held back in this thread, until it is done, a signal comes, or for so long.
@@ -170,9 +172,6 @@ impl Drop for Runtime {
     /// Drops what is in flight and ends the thread.
     fn drop(&mut self) {
         self.inbox.close();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
         self.signals = None;
         if let Some(tokio) = self.tokio.take().and_then(Arc::into_inner) {
             tokio.shutdown_background();
@@ -187,7 +186,7 @@ mod tests {
 
     /// Waits for the thread to do it.
     fn wait<T>(runtime: &Runtime, task: &mut Task<T>) -> Result<T, ()> {
-        runtime.let_go();
+        runtime.let_go().unwrap();
         loop {
             if let Some(result) = task.poll() {
                 return result;
@@ -220,7 +219,7 @@ mod tests {
     #[test]
     fn results_come_back() {
         let runtime = Runtime::start().unwrap();
-        let mut task = runtime.spawn(async { (42, thread()) });
+        let mut task = runtime.spawn(async { (42, thread()) }).unwrap();
         let (result, worker) = wait(&runtime, &mut task).unwrap();
         assert_eq!(result, 42);
         assert_ne!(worker, thread());
@@ -230,7 +229,8 @@ mod tests {
     fn no_ring_is_lost() {
         let runtime = Runtime::start().unwrap();
         for round in 0..20_000 {
-            let mut tasks = [0, 1, 2, 3].map(|place| runtime.spawn(async move { round + place }));
+            let mut tasks =
+                [0, 1, 2, 3].map(|place| runtime.spawn(async move { round + place }).unwrap());
             for (place, task) in tasks.iter_mut().enumerate() {
                 assert_eq!(wait(&runtime, task), Ok(round + place));
             }
@@ -252,12 +252,14 @@ mod tests {
         for is_held in [false, true] {
             let witness = Arc::new(());
             let held = witness.clone();
-            let task = runtime.spawn(async move {
-                pending::<()>().await;
-                drop(held);
-            });
+            let task = runtime
+                .spawn(async move {
+                    pending::<()>().await;
+                    drop(held);
+                })
+                .unwrap();
             if !is_held {
-                runtime.let_go();
+                runtime.let_go().unwrap();
             }
             drop(task);
             wait_until_dropped(&witness);
@@ -267,7 +269,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error() {
         let runtime = Runtime::start().unwrap();
-        let mut task = runtime.spawn(panics());
+        let mut task = runtime.spawn(panics()).unwrap();
         assert_eq!(wait(&runtime, &mut task), Err(()));
     }
 
@@ -297,7 +299,7 @@ mod tests {
     #[test]
     fn the_thread_and_its_children_block_every_signal() {
         let runtime = Runtime::start().unwrap();
-        let mut task = runtime.spawn(here_and_in_a_child());
+        let mut task = runtime.spawn(here_and_in_a_child()).unwrap();
         assert_eq!(wait(&runtime, &mut task), Ok((true, true)));
         assert!(!blocks_signals());
     }
@@ -311,10 +313,12 @@ mod tests {
         fn work_alone_is_done_by_who_waits() {
             let runtime = Runtime::start().unwrap();
             for _ in 0..1000 {
-                let mut task = runtime.spawn(async {
-                    tokio::time::sleep(Duration::from_micros(10)).await;
-                    thread()
-                });
+                let mut task = runtime
+                    .spawn(async {
+                        tokio::time::sleep(Duration::from_micros(10)).await;
+                        thread()
+                    })
+                    .unwrap();
                 assert_eq!(runtime.work(None).unwrap(), Stop::Done);
                 assert_eq!(task.poll(), Some(Ok(thread())));
             }
@@ -325,8 +329,8 @@ mod tests {
         fn a_second_piece_goes_to_the_thread_with_the_first() {
             let runtime = Runtime::start().unwrap();
             let mut tasks = [
-                runtime.spawn(async { thread() }),
-                runtime.spawn(async { thread() }),
+                runtime.spawn(async { thread() }).unwrap(),
+                runtime.spawn(async { thread() }).unwrap(),
             ];
             assert!(!runtime.is_holding());
             let workers = tasks.each_mut().map(|task| wait(&runtime, task).unwrap());
@@ -338,7 +342,7 @@ mod tests {
         fn what_is_late_goes_on() {
             let runtime = Runtime::start().unwrap();
             let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-            let mut task = runtime.spawn(receiver);
+            let mut task = runtime.spawn(receiver).unwrap();
             let soon = Some(Duration::from_millis(5));
             assert_eq!(runtime.work(soon).unwrap(), Stop::Late);
             assert!(task.poll().is_none());
@@ -352,10 +356,12 @@ mod tests {
             let runtime = Runtime::start().unwrap();
             let witness = Arc::new(());
             let held = witness.clone();
-            let task = runtime.spawn(async move {
-                pending::<()>().await;
-                drop(held);
-            });
+            let task = runtime
+                .spawn(async move {
+                    pending::<()>().await;
+                    drop(held);
+                })
+                .unwrap();
             let soon = Some(Duration::from_millis(1));
             assert_eq!(runtime.work(soon).unwrap(), Stop::Late);
             drop(task);
@@ -365,7 +371,7 @@ mod tests {
         #[test]
         fn a_panic_here_is_an_error_too() {
             let runtime = Runtime::start().unwrap();
-            let mut task = runtime.spawn(panics());
+            let mut task = runtime.spawn(panics()).unwrap();
             assert_eq!(runtime.work(None).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Err(())));
             assert!(!blocks_signals());
@@ -388,17 +394,19 @@ mod tests {
             // SAFETY: this thread is there until the end.
             let send = move || unsafe { libc::pthread_kill(this, libc::SIGUSR2) };
             for round in 1..=200 {
-                let task = runtime.spawn(async move {
-                    // Others wait while this thread sleeps for some time, or does not sleep yet.
-                    let sender = std::thread::spawn(move || {
-                        std::thread::sleep(Duration::from_micros(round as u64 % 50 * 4));
-                        send();
-                    });
-                    tokio::task::yield_now().await;
-                    assert_eq!(HANDLED.load(Ordering::SeqCst), round - 1);
-                    pending::<()>().await;
-                    sender.join()
-                });
+                let task = runtime
+                    .spawn(async move {
+                        // Others wait while this thread sleeps for some time, or does not sleep yet.
+                        let sender = std::thread::spawn(move || {
+                            std::thread::sleep(Duration::from_micros(round as u64 % 50 * 4));
+                            send();
+                        });
+                        tokio::task::yield_now().await;
+                        assert_eq!(HANDLED.load(Ordering::SeqCst), round - 1);
+                        pending::<()>().await;
+                        sender.join()
+                    })
+                    .unwrap();
                 assert_eq!(runtime.work(None).unwrap(), Stop::Signal);
                 assert_eq!(HANDLED.load(Ordering::SeqCst), round);
                 assert!(runtime.is_holding());
@@ -411,7 +419,7 @@ mod tests {
         #[test]
         fn its_children_block_signals_too() {
             let runtime = Runtime::start().unwrap();
-            let mut task = runtime.spawn(here_and_in_a_child());
+            let mut task = runtime.spawn(here_and_in_a_child()).unwrap();
             assert_eq!(runtime.work(None).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Ok((true, true))));
             assert!(!blocks_signals());

@@ -275,7 +275,7 @@ impl Flight {
             None => Ok(None),
             Some(Ok(outcome)) => {
                 if outcome.result.is_err() {
-                    backend::tidy_up()?;
+                    backend::tidy_up();
                 }
                 let outcome = Rc::new(outcome);
                 *state = State::Landed(outcome.clone());

@@ -128,9 +128,8 @@ pub unsafe extern "C-unwind" fn exec_foreign_insert(
         let insert = &mut *(*relation).ri_FdwState.cast::<Insert>();
         pg_sys::MemoryContextReset(insert.row_context);
         let before = pg_sys::MemoryContextSwitchTo(insert.row_context);
-        let inserted = insert.insert(slot);
-        backend::let_go();
-        inserted.or_report();
+        insert.insert(slot).or_report();
+        backend::let_go().or_report();
         pg_sys::MemoryContextSwitchTo(before);
         slot
     }

@@ -131,13 +131,9 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     unsafe {
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let slot = (*node).ss.ss_ScanTupleSlot;
-        let more = scan.next(slot);
-        backend::let_go();
-        if more.or_report() {
-            slot
-        } else {
-            std::ptr::null_mut()
-        }
+        let more = scan.next(slot).or_report();
+        backend::let_go().or_report();
+        if more { slot } else { std::ptr::null_mut() }
     }
 }
 
@@ -244,7 +240,7 @@ impl Scan {
                     batch.fill(self.table, dispatch)?;
                 }
             }
-            backend::let_go();
+            backend::let_go()?;
             let ready = batch.is_over() || batch.outcome()?.is_some();
             self.batch = Some(batch);
             Ok(ready)

@@ -324,18 +324,28 @@ POSTGRES_SIGNALS = {
 
 
 def test_one_thread_until_the_first_invocation(session):
+    """EXPLAIN is none."""
     session.execute("SELECT count(*) FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND false")
     session.execute("EXPLAIN SELECT * FROM aws_lambda.invoke('echo', '1'::json)")
     session.execute("LOAD 'aws_lambda_fdw'")
     assert threads(pid_of(session)) == [pid_of(session)]
 
 
-def test_one_thread_more_after_it(session):
+def test_one_thread_while_each_is_alone(session):
+    """The backend makes a call itself for which it waits."""
     before = blocked_signals(pid_of(session), pid_of(session))
     for _ in range(3):
         invoke(session, "echo")
-    main, network = threads(pid_of(session))
-    assert main == pid_of(session)
+    assert threads(pid_of(session)) == [pid_of(session)]
+    assert blocked_signals(pid_of(session), pid_of(session)) == before
+
+
+def test_one_thread_more_after_two(sets):
+    before = blocked_signals(pid_of(sets), pid_of(sets))
+    for _ in range(3):
+        assert_usable(sets)
+    main, network = threads(pid_of(sets))
+    assert main == pid_of(sets)
     assert blocked_signals(main, main) == before
     assert blocked_signals(main, network) >= POSTGRES_SIGNALS
 
