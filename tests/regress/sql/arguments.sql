@@ -131,3 +131,58 @@ END $$;
 SELECT call(20);
 SELECT endpoint.count();
 DROP FUNCTION call;
+
+-- The same as a SELECT with a clause for each argument, also where options of the extension's table say more
+
+CREATE FUNCTION by_select(name text, payload json, region text DEFAULT NULL, invocation_type text DEFAULT 'RequestResponse', qualifier text DEFAULT NULL)
+RETURNS TABLE (status_code int, response json, executed_version text) LANGUAGE sql VOLATILE AS $$
+    SELECT l.status_code, l.response, l.executed_version FROM aws_lambda.lambda_invocations_json AS l
+    WHERE l.function_name IS NOT DISTINCT FROM $1 AND l.payload IS NOT DISTINCT FROM $2::text
+      AND l.region IS NOT DISTINCT FROM $3 AND l.invocation_type IS NOT DISTINCT FROM $4
+      AND l.log_type IS NOT DISTINCT FROM 'None' AND l.context IS NULL AND l.qualifier IS NOT DISTINCT FROM $5
+$$;
+CREATE FUNCTION both_ways(options text)
+RETURNS TABLE (call text, by_call text, calls int, by_select text, selects int) LANGUAGE plpgsql AS $$
+DECLARE
+    arguments text;
+BEGIN
+    EXECUTE format('ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (ADD %s)', options);
+    FOREACH arguments IN ARRAY ARRAY[
+        $a$'echo'::text, '[1]'::json$a$, $a$'echo'::text, '[1]'::json, qualifier => 'v1'$a$,
+        $a$'echo'::text, '[1]'::json, invocation_type => 'DryRun'$a$, $a$'echo'::text, '[1]'::json, region => 'eu-west-1'$a$,
+        $a$'(echo,eu-west-1)'::text, '[1]'::json$a$, $a$'(echo,)'::text, '[1]'::json, qualifier => 'v1'$a$,
+        $a$'raise'::text, '[1]'::json, qualifier => 'v1'$a$, $a$'raise'::text, '[1]'::json$a$
+    ] LOOP
+        call := arguments;
+        PERFORM endpoint.reset();
+        by_call := way.said FROM endpoint.said(format('SELECT row(status_code, payload, executed_version)::text FROM aws_lambda.invoke(%s)', arguments)) AS way(said);
+        calls := endpoint.count();
+        PERFORM endpoint.reset();
+        by_select := way.said FROM endpoint.said(format('SELECT row(status_code, response, executed_version)::text FROM by_select(%s)', arguments)) AS way(said);
+        selects := endpoint.count();
+        RETURN NEXT;
+    END LOOP;
+    EXECUTE format('ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (DROP %s)', split_part(options, ' ', 1));
+END $$;
+-- What a query with one row says, or the primary message and detail of its error.
+CREATE FUNCTION endpoint.said(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    answer text;
+    detail text;
+BEGIN
+    EXECUTE query INTO answer;
+    RETURN coalesce(answer, '(,,)');
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+    RETURN regexp_replace(concat_ws(': ', SQLERRM, detail), 'request id [0-9a-f-]+', 'request id');
+END $$;
+SELECT o.option, w.call, left(w.by_call, 20) AS by_call, w.calls
+FROM (VALUES (1, 'max_retries ''0'''), (2, 'qualifier ''v1'''), (3, 'invocation_type ''DryRun'''), (4, 'region ''eu-west-1'''), (5, 'on_error ''return''')) AS o (place, option),
+    both_ways(o.option) AS w
+WHERE w.calls > 0
+ORDER BY o.place, w.call;
+SELECT o.option, count(*), count(*) FILTER (WHERE (w.by_call, w.calls) = (w.by_select, w.selects)) AS same
+FROM (VALUES (1, 'max_retries ''0'''), (2, 'qualifier ''v1'''), (3, 'invocation_type ''DryRun'''), (4, 'region ''eu-west-1'''), (5, 'on_error ''return''')) AS o (place, option),
+    both_ways(o.option) AS w
+GROUP BY o.place, o.option ORDER BY o.place;
+DROP FUNCTION both_ways, by_select, endpoint.said;
