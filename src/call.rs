@@ -131,7 +131,7 @@ unsafe fn invoke(
     // SAFETY: the arguments are those of the signature, and what they are made into is used before the call ends.
     unsafe {
         let inputs = Arguments { call, kind }.inputs(signature);
-        let table = own_table(kind)?;
+        let table = own_table(kind);
         let config = Config::read(table, pg_sys::GetUserId())?;
         // A clause that contradicts an option selects nothing.
         let contradicts = |column: &Column| {
@@ -236,8 +236,7 @@ impl Arguments<'_> {
         // SAFETY: the argument is of the type.
         unsafe {
             let whole = pg_sys::pg_detoast_datum(self.get(place)?.cast_mut_ptr());
-            let datum = Some(pg_sys::Datum::from(whole));
-            values::print(&Value { datum }, type_oid)
+            values::print(&Value::borrowed(whole.into()), type_oid)
         }
     }
 
@@ -252,7 +251,7 @@ impl Arguments<'_> {
                 pg_sys::InvalidOid,
                 -1,
             );
-            values::print(&Value { datum: Some(datum) }, self.kind.type_oid)
+            values::print(&Value::borrowed(datum), self.kind.type_oid)
         }
     }
 
@@ -268,21 +267,27 @@ impl Arguments<'_> {
                 let mut is_null = false;
                 let field = pg_sys::GetAttributeByNum(structure.cast(), number, &mut is_null);
                 let whole = (!is_null).then(|| pg_sys::pg_detoast_datum(field.cast_mut_ptr()))?;
-                let datum = Some(pg_sys::Datum::from(whole));
-                values::print(&Value { datum }, pg_sys::TEXTOID)
+                values::print(&Value::borrowed(whole.into()), pg_sys::TEXTOID)
             })
         }
     }
 }
 
-/// The extension's table, locked as long as the transaction lasts.
-unsafe fn own_table(kind: &Kind) -> Result<pg_sys::Oid, Error> {
-    // SAFETY: catalog look-ups, and an error if there is no such table.
+/// The extension's table, locked as long as the transaction lasts. The role whose rights count may read it, as for a SELECT.
+unsafe fn own_table(kind: &Kind) -> pg_sys::Oid {
+    // SAFETY: catalog look-ups, and PostgreSQL's own errors if there is no such table or it may not be read.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"aws_lambda".as_ptr(), false);
-        let table = pg_sys::get_relname_relid(kind.table.as_ptr(), schema);
-        pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as _);
-        Ok(table)
+        let schema = c"aws_lambda".as_ptr().cast_mut();
+        let name = kind.table.as_ptr().cast_mut();
+        let range = pg_sys::makeRangeVar(schema, name, -1);
+        let lock = pg_sys::AccessShareLock as _;
+        let table = pg_sys::RangeVarGetRelidExtended(range, lock, 0, None, std::ptr::null_mut());
+        let allowed =
+            pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), pg_sys::ACL_SELECT as _);
+        if allowed != pg_sys::AclResult::ACLCHECK_OK {
+            pg_sys::aclcheck_error(allowed, pg_sys::ObjectType::OBJECT_FOREIGN_TABLE, name);
+        }
+        table
     }
 }
 

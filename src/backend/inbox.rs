@@ -71,15 +71,17 @@ impl Inbox {
 
     /// Takes work, and holds it back if it is alone and the backend could do it.
     ///
-    /// Errors, as the others here do, if the thread can't be started. Then the work waits for another time.
+    /// Errors, as the others here do, if the thread can't be started.
     pub fn put(&self, work: Work, holds_back: bool) -> io::Result<()> {
         let mut state = self.lock();
         if holds_back && !state.awake && state.held.is_none() {
             state.held = Some(work);
             return Ok(());
         }
+        self.start_thread(&mut state)?;
         let held = state.held.take();
-        self.give(state, held.into_iter().chain([work]))
+        self.give(state, held.into_iter().chain([work]));
+        Ok(())
     }
 
     /// The work that is held back, for the backend to do.
@@ -100,18 +102,22 @@ impl Inbox {
     /// Gives the thread what is held back.
     pub fn let_go(&self) -> io::Result<()> {
         let mut state = self.lock();
-        match state.held.take() {
-            Some(held) => self.give(state, [held]),
-            None => Ok(()),
+        if state.held.is_some() {
+            self.start_thread(&mut state)?;
+            let held = state.held.take();
+            self.give(state, held);
         }
+        Ok(())
     }
 
     /// Has the thread see to connections for a while, and do what is held back.
     pub fn tidy_up(&self) -> io::Result<()> {
         let mut state = self.lock();
+        self.start_thread(&mut state)?;
         state.tidies_until = Some(Instant::now() + TIDYING);
         let held = state.held.take();
-        self.give(state, held)
+        self.give(state, held);
+        Ok(())
     }
 
     /// Ends that while, and waits until the thread sleeps.
@@ -124,16 +130,17 @@ impl Inbox {
         }
     }
 
-    fn give(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        work: impl IntoIterator<Item = Work>,
-    ) -> io::Result<()> {
-        let known = !state.waiting.is_empty();
-        state.waiting.extend(work);
+    /// Before anything is taken for it: what is held back stays so if there can be no thread.
+    fn start_thread(&self, state: &mut State) -> io::Result<()> {
         if state.thread.is_none() {
             state.thread = Some((self.start)()?);
         }
+        Ok(())
+    }
+
+    fn give(&self, mut state: MutexGuard<'_, State>, work: impl IntoIterator<Item = Work>) {
+        let known = !state.waiting.is_empty();
+        state.waiting.extend(work);
         let awake = std::mem::replace(&mut state.awake, true);
         drop(state);
         match awake {
@@ -142,7 +149,6 @@ impl Inbox {
             true if !known => self.filled.notify_one(),
             true => (),
         }
-        Ok(())
     }
 
     /// Drops what it has, and ends the thread.
@@ -150,7 +156,9 @@ impl Inbox {
         let mut state = self.lock();
         state.closed = true;
         let thread = state.thread.take();
-        drop((state.held.take(), std::mem::take(&mut state.waiting), state));
+        let left = (state.held.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        drop(left);
         self.called.notify_one();
         self.filled.notify_one();
         if let Some(thread) = thread {
@@ -201,7 +209,8 @@ impl Inbox {
                 None => self.filled.notified().await,
             }
         }
-        // What the end of work leaves to do is done: rings, and connections to be closed or kept.
+        bell.ring();
+        // What else the end of work leaves to do is done: connections to be closed or kept.
         for _ in 0..TURNS {
             tokio::task::yield_now().await;
         }

@@ -112,11 +112,11 @@ fn with_if_there<T>(work: impl FnOnce(&mut Backend) -> T) -> Option<T> {
 }
 
 /// Works itself, if it may, until that is done, a signal comes, or for so long; `None` if the network thread does all.
-fn work(longest: Option<Duration>) -> Result<Option<Stop>, Error> {
+fn work(longest: Option<Duration>, has_come: impl Fn() -> bool) -> Result<Option<Stop>, Error> {
     with(|backend| {
         let runtime = &backend.runtime;
         (runtime.is_holding())
-            .then(|| runtime.work(longest))
+            .then(|| runtime.work(longest, has_come))
             .transpose()
     })?
     .map_err(not_started)

@@ -104,15 +104,19 @@ impl Runtime {
         self.inbox.tidy_up()
     }
 
-    /// Does what is held back in this thread, until it is done, a signal comes, or for so long.
-    pub fn work(&self, longest: Option<Duration>) -> io::Result<Stop> {
+    /// Does what is held back in this thread, until it is done, a signal comes, or for so long; not at all if one `has_come` that was
+    /// handled before signals are blocked.
+    pub fn work(&self, longest: Option<Duration>, has_come: impl Fn() -> bool) -> io::Result<Stop> {
+        let late = longest.map(|longest| Instant::now() + longest);
+        let blocked = signals::block_most()?;
+        if has_come() {
+            return Ok(Stop::Signal);
+        }
         let (Some(tokio), Some(signals), Some(work)) =
             (&self.tokio, &self.signals, self.inbox.take_held())
         else {
             return Ok(Stop::Done);
         };
-        let late = longest.map(|longest| Instant::now() + longest);
-        let blocked = signals::block_most()?;
         let end = catch_unwind(AssertUnwindSafe(|| {
             tokio.block_on(until_stopped(work, signals, late))
         }));
@@ -152,11 +156,11 @@ async fn until_stopped(
     tokio::task::yield_now().await;
     let mut alarm = late.map(|late| Box::pin(tokio::time::sleep_until(late)));
     let stop = poll_fn(|context| {
-        if work.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Stop::Done);
-        }
         if signals.poll(context).is_ready() {
             return Poll::Ready(Stop::Signal);
+        }
+        if work.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Stop::Done);
         }
         match &mut alarm {
             Some(alarm) => alarm.as_mut().poll(context).map(|()| Stop::Late),
@@ -319,7 +323,7 @@ mod tests {
                         thread()
                     })
                     .unwrap();
-                assert_eq!(runtime.work(None).unwrap(), Stop::Done);
+                assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
                 assert_eq!(task.poll(), Some(Ok(thread())));
             }
             assert!(!runtime.is_holding());
@@ -344,10 +348,10 @@ mod tests {
             let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
             let mut task = runtime.spawn(receiver).unwrap();
             let soon = Some(Duration::from_millis(5));
-            assert_eq!(runtime.work(soon).unwrap(), Stop::Late);
+            assert_eq!(runtime.work(soon, || false).unwrap(), Stop::Late);
             assert!(task.poll().is_none());
             sender.send(()).unwrap();
-            assert_eq!(runtime.work(soon).unwrap(), Stop::Done);
+            assert_eq!(runtime.work(soon, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Ok(Ok(()))));
         }
 
@@ -363,16 +367,26 @@ mod tests {
                 })
                 .unwrap();
             let soon = Some(Duration::from_millis(1));
-            assert_eq!(runtime.work(soon).unwrap(), Stop::Late);
+            assert_eq!(runtime.work(soon, || false).unwrap(), Stop::Late);
             drop(task);
             wait_until_dropped(&witness);
+        }
+
+        #[test]
+        fn a_signal_that_was_handled_before_counts() {
+            let runtime = Runtime::start().unwrap();
+            let mut task = runtime.spawn(async { 42 }).unwrap();
+            assert_eq!(runtime.work(None, || true).unwrap(), Stop::Signal);
+            assert!(!blocks_signals() && runtime.is_holding() && task.poll().is_none());
+            assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
+            assert_eq!(task.poll(), Some(Ok(42)));
         }
 
         #[test]
         fn a_panic_here_is_an_error_too() {
             let runtime = Runtime::start().unwrap();
             let mut task = runtime.spawn(panics()).unwrap();
-            assert_eq!(runtime.work(None).unwrap(), Stop::Done);
+            assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Err(())));
             assert!(!blocks_signals());
         }
@@ -407,7 +421,7 @@ mod tests {
                         sender.join()
                     })
                     .unwrap();
-                assert_eq!(runtime.work(None).unwrap(), Stop::Signal);
+                assert_eq!(runtime.work(None, || false).unwrap(), Stop::Signal);
                 assert_eq!(HANDLED.load(Ordering::SeqCst), round);
                 assert!(runtime.is_holding());
                 drop(task);
@@ -420,7 +434,7 @@ mod tests {
         fn its_children_block_signals_too() {
             let runtime = Runtime::start().unwrap();
             let mut task = runtime.spawn(here_and_in_a_child()).unwrap();
-            assert_eq!(runtime.work(None).unwrap(), Stop::Done);
+            assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Ok((true, true))));
             assert!(!blocks_signals());
         }

@@ -13,7 +13,10 @@ use std::time::Duration;
 /// A task that ended before counts, unless a wait returned since: look at the tasks first.
 pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
     report_wait(pg_sys::PG_WAIT_EXTENSION);
-    let worked = backend::work(longest);
+    // Each handler sets the latch. What it set before signals are blocked would not end the work.
+    // SAFETY: reads the backend's own latch, which a handler may write.
+    let is_set = || unsafe { (&raw const (*pg_sys::MyLatch).is_set).read_volatile() != 0 };
+    let worked = backend::work(longest, is_set);
     report_wait(0);
     match worked? {
         None => wait_for_thread(longest),

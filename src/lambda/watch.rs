@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::interceptors::{
 };
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use http_body_util::Limited;
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +29,14 @@ const MAX_ANSWER: usize = 64 << 20;
 
 /// Headers in which the SDK says what it is.
 const USER_AGENT: [&str; 2] = ["user-agent", "x-amz-user-agent"];
+
+/// In a request's configuration: the SDK need not say once more what it is.
+#[derive(Debug)]
+struct IsKnown;
+
+impl Storable for IsKnown {
+    type Storer = StoreReplace<IsKnown>;
+}
 
 tokio::task_local! {
     static ATTEMPT: Watch;
@@ -110,6 +118,7 @@ impl Intercept for Watcher {
         state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>(cause));
         if self.user_agent.get().is_some() {
             state.store_put(disable_interceptor::<UserAgentInterceptor>("it is known"));
+            state.store_put(IsKnown);
         }
         Ok(())
     }
@@ -118,8 +127,11 @@ impl Intercept for Watcher {
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        if config.load::<IsKnown>().is_none() {
+            return Ok(());
+        }
         let headers = context.request_mut().headers_mut();
         for (name, value) in USER_AGENT
             .into_iter()

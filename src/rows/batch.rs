@@ -34,10 +34,15 @@ impl List {
         unsafe {
             if let [value] = &mut self.values[..] {
                 self.printed = values::print(value, self.value_type).map(Bytes::from);
-                value.datum = None;
+                if let Some(datum) = value.datum.take()
+                    && value.is_copy
+                {
+                    pg_sys::pfree(datum.cast_mut_ptr());
+                }
             }
-            for value in &mut self.values {
+            for value in self.values.iter_mut().filter(|value| !value.is_copy) {
                 value.datum = value.datum.map(|datum| values::copy(datum));
+                value.is_copy = true;
             }
         }
     }

@@ -39,7 +39,7 @@ pub unsafe fn inputs(
                 });
             }
             let datum = values::copy(*(*slot).tts_values.add(place));
-            values::print(&Value { datum: Some(datum) }, value_type(attribute))
+            values::print(&Value::borrowed(datum), value_type(attribute))
         };
         match (fixed.get(attribute.column), &value) {
             (Some(fixed), Some(value)) if fixed.as_bytes() != value.as_slice() => {

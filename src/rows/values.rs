@@ -13,6 +13,31 @@ use std::collections::HashMap;
 pub struct Value {
     /// `None` is null: not given.
     pub datum: Option<pg_sys::Datum>,
+    /// Whether it is a copy, and nobody else's.
+    pub is_copy: bool,
+}
+
+impl Value {
+    /// Null.
+    pub const NULL: Value = Value {
+        datum: None,
+        is_copy: false,
+    };
+
+    /// What someone else keeps.
+    pub fn borrowed(datum: pg_sys::Datum) -> Value {
+        Value {
+            datum: Some(datum),
+            is_copy: false,
+        }
+    }
+
+    fn copied(datum: pg_sys::Datum) -> Value {
+        Value {
+            datum: Some(datum),
+            is_copy: true,
+        }
+    }
 }
 
 /// Equality and hash of text or jsonb under one collation.
@@ -131,20 +156,23 @@ pub unsafe fn evaluate(
     copied: bool,
 ) -> Result<Vec<Value>, Error> {
     if binding.kind == Kind::Null {
-        return Ok(vec![Value { datum: None }]);
+        return Ok(vec![Value::NULL]);
     }
     // SAFETY: the state is that of the binding, and what lives in the per-tuple context is copied.
     unsafe {
         match (binding.kind, run(state, econtext)?) {
-            (Kind::NotDistinct, None) => Ok(vec![Value { datum: None }]),
+            (Kind::NotDistinct, None) => Ok(vec![Value::NULL]),
             (_, None) => Ok(Vec::new()),
             (Kind::Any, Some(array)) => Ok(elements(array, value_type(&binding.attribute))),
             (_, Some(datum)) => {
-                let datum = match copied {
-                    true => copy(datum),
-                    false => pg_sys::Datum::from(pg_sys::pg_detoast_datum(datum.cast_mut_ptr())),
-                };
-                Ok(vec![Value { datum: Some(datum) }])
+                if copied {
+                    return Ok(vec![Value::copied(copy(datum))]);
+                }
+                let whole = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).into();
+                Ok(vec![match whole == datum {
+                    true => Value::borrowed(datum),
+                    false => Value::copied(whole),
+                }])
             }
         }
     }
@@ -209,9 +237,7 @@ unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid) -> Vec<Value
         );
         (0..length as usize)
             .filter(|place| !*nulls.add(*place))
-            .map(|place| Value {
-                datum: Some(copy(*datums.add(place))),
-            })
+            .map(|place| Value::copied(copy(*datums.add(place))))
             .collect()
     }
 }
@@ -229,9 +255,7 @@ pub unsafe fn copy(datum: pg_sys::Datum) -> pg_sys::Datum {
 pub fn from_text(text: &str) -> Value {
     // SAFETY: copies that many bytes into the current memory context.
     let datum = unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as _) };
-    Value {
-        datum: Some(datum.into()),
-    }
+    Value::copied(datum.into())
 }
 
 /// What PostgreSQL prints for a value, as UTF-8.

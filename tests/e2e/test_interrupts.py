@@ -70,6 +70,19 @@ def test_cancel_many_times(patient, connect, endpoint):
     assert len(threads(pid_of(patient))) == 2
 
 
+def test_a_timeout_before_it_waits(patient, endpoint):
+    """To hash 400 MB takes a while in which PostgreSQL looks at nothing. The invocation may begin, and is not waited for."""
+    tables.execute(patient, "CREATE FOREIGN TABLE late (payload text, response text) SERVER aws_lambda {options}", function_name="hang")
+    patient.execute("SET plan_cache_mode = force_generic_plan")
+    patient.execute("PREPARE late (text) AS SELECT response FROM late WHERE payload = md5(repeat(repeat($1, 1000000), 400))")
+    patient.execute("SET statement_timeout = '600ms'")
+    since = time.monotonic()
+    error = failure(patient.execute, "EXECUTE late ('x')")
+    assert error.sqlstate == "57014" and 0.5 < time.monotonic() - since < 8
+    patient.execute("RESET statement_timeout")
+    assert invoke(patient, "echo", "[1]") == [1]
+
+
 def test_statement_timeout(patient, endpoint):
     patient.execute("SET statement_timeout = '300ms'")
     since = time.monotonic()

@@ -348,7 +348,7 @@ def test_subtransactions_in_one_statement(usable, endpoint):
     print(f"{before}\n{after}")
     assert counter("invocations") == (few + many) // 6 * 5
     assert grown(before, after, "RSS") < 3_000 and grown(before, after, "contexts") < 500
-    assert after["threads"] == 2 and after["files"] <= before["files"] + 1
+    assert after["threads"] <= 2 and after["files"] <= before["files"] + 1
 
 
 def test_savepoints_of_a_client(usable, endpoint):
