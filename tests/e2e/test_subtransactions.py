@@ -177,7 +177,7 @@ def test_failing_often(usable, form, failing, state, invocations):
     assert grown < 40_000 and ours == 0
     assert after["VmHWM"] - before["VmHWM"] < 1_000 and after["VmRSS"] - before["VmRSS"] < 1_000
     # A connection more where the last call had one that was lost, and a file that PostgreSQL opened.
-    assert after["Threads"] == before["Threads"] == 2 and after["files"] <= before["files"] + 2
+    assert after["Threads"] <= 2 and after["files"] <= before["files"] + 2
 
 
 def test_savepoints_in_each_other(usable):
