@@ -100,8 +100,13 @@ impl Runtime {
     }
 
     /// Has the thread close what work that failed may have left open.
+    ///
+    /// Not while work is held back: the failure may be what it is dropped for, and it is not to begin before.
     pub fn tidy_up(&self) -> io::Result<()> {
-        self.inbox.tidy_up()
+        match self.is_holding() {
+            true => Ok(()),
+            false => self.inbox.tidy_up(),
+        }
     }
 
     /// Does what is held back in this thread, until it is done, a signal comes, or for so long; not at all if one `has_come` that was
@@ -241,6 +246,17 @@ mod tests {
         }
     }
 
+    /// Work without an end, and what it holds.
+    fn endless(runtime: &Runtime) -> (Task<()>, Arc<()>) {
+        let witness = Arc::new(());
+        let held = witness.clone();
+        let work = async move {
+            pending::<()>().await;
+            drop(held);
+        };
+        (runtime.spawn(work).unwrap(), witness)
+    }
+
     /// Waits until work that holds it is dropped.
     fn wait_until_dropped(witness: &Arc<()>) {
         let start = Instant::now();
@@ -254,14 +270,7 @@ mod tests {
     fn a_dropped_task_is_dropped_work() {
         let runtime = Runtime::start().unwrap();
         for is_held in [false, true] {
-            let witness = Arc::new(());
-            let held = witness.clone();
-            let task = runtime
-                .spawn(async move {
-                    pending::<()>().await;
-                    drop(held);
-                })
-                .unwrap();
+            let (task, witness) = endless(&runtime);
             if !is_held {
                 runtime.let_go().unwrap();
             }
@@ -358,14 +367,7 @@ mod tests {
         #[test]
         fn what_was_begun_here_is_dropped_by_the_thread() {
             let runtime = Runtime::start().unwrap();
-            let witness = Arc::new(());
-            let held = witness.clone();
-            let task = runtime
-                .spawn(async move {
-                    pending::<()>().await;
-                    drop(held);
-                })
-                .unwrap();
+            let (task, witness) = endless(&runtime);
             let soon = Some(Duration::from_millis(1));
             assert_eq!(runtime.work(soon, || false).unwrap(), Stop::Late);
             drop(task);
@@ -380,6 +382,16 @@ mod tests {
             assert!(!blocks_signals() && runtime.is_holding() && task.poll().is_none());
             assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Ok(42)));
+        }
+
+        #[test]
+        fn a_failure_begins_nothing() {
+            let runtime = Runtime::start().unwrap();
+            let task = runtime.spawn(async {}).unwrap();
+            runtime.tidy_up().unwrap();
+            assert!(runtime.is_holding());
+            drop(task);
+            assert!(!runtime.is_holding());
         }
 
         #[test]

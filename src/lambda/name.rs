@@ -98,8 +98,10 @@ fn is_of_name(byte: u8) -> bool {
 
 /// Checks a region's name, so that nothing else ever becomes part of a host name.
 pub fn check_region(given: &str) -> Result<(), Error> {
+    if is_common_region(given) {
+        return Ok(());
+    }
     match REGION_ONLY.as_ref() {
-        _ if is_common_region(given) => Ok(()),
         Some(regex) if regex.is_match(given) => Ok(()),
         _ => Err(Error::InvalidValue {
             what: "region",

@@ -143,9 +143,7 @@ impl Inputs {
         self.region = region;
         self
     }
-}
 
-impl Inputs {
     /// The same, but not where options fix any of what may be moved.
     pub fn unfolded_unless_fixed(self, fixed: &Inputs) -> Inputs {
         match (&fixed.region, &fixed.invocation_type, &fixed.log_type) {

@@ -1,6 +1,7 @@
 """A call that is alone is made by the backend itself while it waits, and by the network thread where something else comes first."""
 
 import pathlib
+import re
 import time
 
 import pytest
@@ -57,6 +58,38 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used(session):
             assert tables.invoke(session, "closes", "f") == "{}"
             assert len(accepted) == number
             time.sleep(0.1)
+
+
+def test_each_request_says_once_what_sends_it(session):
+    """The SDK makes these headers for the first request; the others have them from there."""
+    requests = []
+
+    def answer(connection):
+        while True:
+            request = b""
+            while b"\r\n\r\n{}" not in request:
+                request += connection.recv(4096)
+            requests.append(request)
+            connection.sendall(ANSWER)
+
+    with listener(answer) as (port, _):
+        tables.create_server(session, "told", endpoint_url=f"http://127.0.0.1:{port}", region="us-west-2")
+        tables.create_mapping(session, "told", "postgres", **EXAMPLE_KEYS)
+        for _ in range(3):
+            tables.invoke(session, "told", "f")
+    told = [sorted(line for line in request.split(b"\r\n") if b"user-agent: " in line) for request in requests]
+    assert len(told) == 3 and told[0] == told[1] == told[2]
+    assert [line.split(b":")[0] for line in told[0]] == [b"user-agent", b"x-amz-user-agent"]
+    assert all(b"app/aws_lambda_fdw" in line for line in told[0])
+
+
+def test_the_library_takes_few_addresses(session):
+    """A backend that has it looks no larger than it is by much: 64 MB and the library."""
+    size = lambda: int(re.search(r"VmSize:\s+(\d+)", pathlib.Path(f"/proc/{pid_of(session)}/status").read_text())[1])
+    session.execute("SELECT 1")
+    before = size()
+    session.execute("LOAD 'aws_lambda_fdw'")
+    assert size() - before < 150_000
 
 
 @pytest.mark.parametrize("statement", [
