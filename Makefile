@@ -7,16 +7,21 @@
 #   make install         install it there (sudo make install, after make)
 #   make installcheck    regression tests of what is installed, in a throwaway cluster
 #   make test            all of it: build, install, and every test
+#   make matrix          what depends on PostgreSQL's version, on each that is supported, fetched from package registries
 #   make demo            build, install, and run examples/quickstart.sql against a local Lambda emulator
 #   make psql            the same, and a psql prompt in the place of the examples
-#   make assertions      the regression tests in a PostgreSQL that is built with assertions
+#   make assertions      the regression tests in servers that are built with assertions
 #   make soak            the long forms of tests, fuzzing among them; about an hour
 #   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
-#   make versions        type-check against every PostgreSQL that has a feature, without having it
 #   make clean
 
 PG_CONFIG ?= pg_config
 export PG_CONFIG
+
+# The versions that are tested, as PostgreSQL's community supports them.
+POSTGRESQL_VERSIONS = 14 15 16 17 18 19
+# Of these, what each change is tested with beside the version of PG_CONFIG.
+POSTGRESQL_VERSIONS_OF_EACH_CHANGE = 16 18
 
 # Found out when a recipe needs them, because `deps` may have to install pg_config first.
 PGVER = $(shell $(PG_CONFIG) --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
@@ -28,42 +33,51 @@ CARGO_FLAGS = --ignore-rust-version --no-default-features --features pg$(PGVER)
 CARGO = PGRX_PG_CONFIG_PATH=$$(command -v $(PG_CONFIG)) cargo
 
 # Without line numbers for debuggers, which are most of what cargo makes. They are in the file beside it, whose name it has.
-LIBRARY = target/aws_lambda_fdw.so
+LIBRARY = target/pg$(PGVER)/aws_lambda_fdw.so
 CONTROL = aws_commons.control aws_lambda.control aws_lambda_fdw.control
 SQL = $(wildcard sql/*.sql)
 
 PYTEST = target/venv/bin/pytest -o cache_dir=target/pytest -o pythonpath=tests/harness
 EMULATOR = --emulator --functions examples/functions
 
-.PHONY: all build deps venv install installed installcheck assertions unit e2e test soak bench demo psql versions clean
+# Of the end-to-end tests those that meet the planner and the executor.
+E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_concurrent_updates.py \
+	test_interrupts.py test_interrupts_of_sets.py test_examples.py)
+
+.PHONY: all build deps supported venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
+	clean
 
 all: build
 
 deps:
 	@tests/harness/deps
 
+supported: deps
+	@tests/harness/supported $(POSTGRESQL_VERSIONS)
+
 venv: deps
 	@tests/harness/venv
 
 # cargo knows best what is up to date. There is one profile, release, so that everything is compiled once.
-build: deps
+build: supported
 	$(CARGO) build --release $(CARGO_FLAGS)
 	@$(MAKE) -s $(LIBRARY)
 
 $(LIBRARY): target/release/libaws_lambda_fdw.so
+	mkdir -p $(@D)
 	objcopy --only-keep-debug $< $@.debug
 	objcopy --strip-debug --add-gnu-debuglink=$@.debug $< $@
 
 # Under sudo nothing is built: cargo would run as root, and leave files of root's in target.
 install: $(if $(SUDO_USER),,build)
-	@test -f $(LIBRARY) || { echo "$(LIBRARY) is not there yet: run make first, without sudo" >&2; exit 1; }
+	@test -f $(LIBRARY) || { echo "Not built yet for PostgreSQL $(PGVER): run make PG_CONFIG=$(PG_CONFIG) first, without sudo" >&2; exit 1; }
 	install -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(EXTENSIONDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(PKGLIBDIR)/aws_lambda_fdw.so'
 	install -m 644 $(CONTROL) $(SQL) '$(DESTDIR)$(EXTENSIONDIR)'
 
 # Installs for the tests and the demo, with sudo where that is needed.
 installed: build
-	@tests/harness/install '$(PKGLIBDIR)' '$(EXTENSIONDIR)'
+	@tests/harness/install '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)'
 
 installcheck: deps
 	tests/harness/run --endpoint -- tests/harness/installcheck
@@ -76,23 +90,45 @@ unit: deps
 e2e: venv
 	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(wildcard tests/e2e tests/endpoint)
 
-assertions: build
-	tests/harness/cassert $(MAKE) --no-print-directory installcheck
+e2e-of-versions: venv
+	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(E2E_OF_VERSIONS)
+
+# The library is built against the PostgreSQL of PG_CONFIG if that has the version, so that cargo compiles it once.
+PG_CONFIG_OF_VERSION = $(if $(filter $(PGVER),$*),$(PG_CONFIG),$(CURDIR)/target/servers/$*/pg_config)
+
+# This server comes without headers. So pgrx uses the bindings that it ships.
+build-14 version-14: export DOCS_RS = 1
+
+build-%: venv
+	@tests/harness/server $*
+	@$(MAKE) --no-print-directory build PG_CONFIG=$(PG_CONFIG_OF_VERSION)
+
+version-%: build-%
+	tests/harness/server $* $(MAKE) --no-print-directory installcheck e2e-of-versions
+
+matrix:
+	@tests/harness/test $(addprefix version-, $(POSTGRESQL_VERSIONS))
+
+assertions-%: build-%
+	tests/harness/server $*-assertions $(MAKE) --no-print-directory installcheck
+
+assertions: assertions-15 assertions-18
 
 # Then with assertions, and then on a server that forgets each catalog entry at once, which takes its time.
-soak: venv installed
+soak: venv installed build-19 build-18
 	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
 		tests/e2e/test_long_life.py tests/e2e/test_subtransactions.py tests/e2e/test_interrupts_by_state.py \
 		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
-	RANDOM_QUERIES=1000 tests/harness/cassert tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
+	tests/harness/server 19 $(MAKE) --no-print-directory e2e
+	RANDOM_QUERIES=1000 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
 		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_concurrent_updates.py
-	RANDOM_QUERIES=10 tests/harness/cassert tests/harness/run --endpoint --emulator --auth --conf 'debug_discard_caches = 1' -- \
-		$(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
+	RANDOM_QUERIES=10 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth \
+		--conf 'debug_discard_caches = 1' -- $(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
 	tests/harness/fuzz names 300
 	tests/harness/fuzz answers 300
 
 test: venv installed
-	@tests/harness/test unit installcheck assertions e2e
+	@tests/harness/test unit installcheck e2e $(addprefix version-, $(POSTGRESQL_VERSIONS_OF_EACH_CHANGE)) assertions-15 assertions-18
 
 # The server's Python finds boto3 where PYTHONPATH says.
 bench: installed
@@ -109,13 +145,6 @@ demo: venv installed
 
 psql: venv installed
 	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -f examples/quickstart.sql > /dev/null 2>&1; exec psql'
-
-# DOCS_RS makes pgrx use the bindings it ships instead of the headers that are here.
-versions:
-	for version in 13 14 15 16 17 18; do \
-		DOCS_RS=1 cargo check --ignore-rust-version --no-default-features --features pg$$version \
-			--target-dir target/versions || exit 1; \
-	done
 
 clean:
 	rm -rf target

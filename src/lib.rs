@@ -19,9 +19,6 @@
 //! Used by all: [`columns`] (the columns that a table can have), [`options`] (the one table of options),
 //! [`settings`], [`error`] (the one table of errors), [`memory`] and [`postgres`] (lists and versions).
 
-// 13 has no asynchronous Append, and plans INSERT in another way.
-#![cfg_attr(feature = "pg13", allow(dead_code))]
-
 pgrx::pg_module_magic!();
 
 mod ahead;

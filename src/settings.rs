@@ -1,6 +1,7 @@
 //! The settings (`SET aws_lambda.…`). Options of a server or table come before them; see config.rs.
 
 use crate::options::{CONCURRENCY_RANGE, INVOCATIONS_RANGE, TIMEOUT_RANGE_MS};
+use crate::postgres::compat;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
 use std::time::Duration;
@@ -81,16 +82,7 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::UNIT_S,
     );
-    reserve_prefix();
-}
-
-/// Lets PostgreSQL refuse settings that only look like ours.
-fn reserve_prefix() {
-    // SAFETY: the prefix is a constant.
-    #[cfg(not(any(feature = "pg13", feature = "pg14")))]
-    unsafe {
-        pgrx::pg_sys::MarkGUCPrefixReserved(c"aws_lambda".as_ptr());
-    }
+    compat::reserve_setting_prefix(c"aws_lambda");
 }
 
 /// Milliseconds.

@@ -16,7 +16,6 @@ mod node;
 mod paths;
 mod queue;
 
-#[cfg(not(feature = "pg13"))]
 pub use paths::{new_parameter, wrap};
 pub use queue::{Ahead, Invoker};
 

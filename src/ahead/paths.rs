@@ -137,18 +137,12 @@ unsafe fn has_row_identities(path: *mut pg_sys::Path) -> bool {
     unsafe { nodes::pointers((*(*path).pathtarget).exprs).any(|column| is_row_identity(column)) }
 }
 
-#[cfg(not(feature = "pg13"))]
 unsafe fn is_row_identity(column: *mut pg_sys::Node) -> bool {
     // SAFETY: the cast follows the node's own tag.
     unsafe {
         is_a(column, pg_sys::NodeTag::T_Var)
             && (*column.cast::<pg_sys::Var>()).varno == pg_sys::ROWID_VAR
     }
-}
-
-#[cfg(feature = "pg13")]
-unsafe fn is_row_identity(_column: *mut pg_sys::Node) -> bool {
-    false
 }
 
 /// An Append of one path. It matches columns by their place, where a custom scan's have to have names that may stay in the
@@ -273,7 +267,6 @@ pub unsafe fn new_parameter(root: *mut pg_sys::PlannerInfo) -> i32 {
 ///
 /// # Safety
 /// `outer` is the planner's, its references not being set.
-#[cfg(not(feature = "pg13"))]
 pub unsafe fn wrap(
     outer: *mut pg_sys::Plan,
     parameter: i32,
@@ -354,6 +347,7 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
             expressions = pg_sys::lappend(expressions, clause.cast());
         }
         (*plan).custom_exprs = pg_sys::copyObjectImpl(expressions.cast()).cast();
+        compat::take_marks((*plan).custom_exprs, (*plan).custom_scan_tlist);
         (*plan).custom_private = nodes::list(&[numbers, bindings]);
         plan.cast()
     }

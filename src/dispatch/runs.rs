@@ -3,7 +3,7 @@
 //! PostgreSQL tells a scan neither, so hooks note them while a run lasts. What is left to the end of a statement (triggers, and
 //! WITH clauses that write) is a run for all rows.
 
-use crate::postgres::nodes;
+use crate::postgres::{compat, nodes};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -121,48 +121,12 @@ impl Drop for Entry {
     }
 }
 
-#[cfg(not(feature = "pg18"))]
-#[pg_guard]
-unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    count: u64,
-    execute_once: bool,
-) {
-    let _entry = Entry::new(query, count);
-    // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
-    // PostgreSQL's errors into unwinding has to be put around it here.
-    unsafe {
-        match PREVIOUS.get().copied().flatten() {
-            Some(previous) => {
-                pg_guard_ffi_boundary(|| previous(query, direction, count, execute_once));
-            }
-            None => pg_sys::standard_ExecutorRun(query, direction, count, execute_once),
-        }
-    }
-}
-
-#[cfg(feature = "pg18")]
-#[pg_guard]
-unsafe extern "C-unwind" fn executor_run(
-    query: *mut pg_sys::QueryDesc,
-    direction: pg_sys::ScanDirection::Type,
-    count: u64,
-) {
-    let _entry = Entry::new(query, count);
-    // SAFETY: as above.
-    unsafe {
-        match PREVIOUS.get().copied().flatten() {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query, direction, count)),
-            None => pg_sys::standard_ExecutorRun(query, direction, count),
-        }
-    }
-}
+compat::executor_run_hook!(executor_run, Entry::new, PREVIOUS.get().copied().flatten());
 
 #[pg_guard]
 unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
     let _entry = Entry::new(query, 0);
-    // SAFETY: as above.
+    // SAFETY: the argument is the executor's; the guard is for the call through a pointer.
     unsafe {
         match PREVIOUS_FINISH.get().copied().flatten() {
             Some(previous) => pg_guard_ffi_boundary(|| previous(query)),

@@ -5,7 +5,6 @@
 //! Many are in flight, and all are accepted before the statement ends: those that were sent last, when the executor ends
 //! it. UPDATE and DELETE are not here, and PostgreSQL refuses them.
 
-#[cfg(not(feature = "pg13"))]
 pub mod plan;
 
 use crate::ahead::{Ahead, Invoker};

@@ -275,7 +275,7 @@ unsafe fn column_of(
             return None;
         }
         let var = &*node.cast::<pg_sys::Var>();
-        if var.varno as pg_sys::Index != relid || var.varlevelsup != 0 {
+        if var.varno as pg_sys::Index != relid || var.varlevelsup != 0 || compat::is_nulled(var) {
             return None;
         }
         let attribute = *layout.attribute(var.varattno)?;

@@ -8,8 +8,6 @@ use pgrx::pg_sys;
 
 /// Values taken for an array whose length is not known.
 const UNKNOWN_LENGTH: f64 = 10.0;
-/// What makes PostgreSQL take a clause for always true where it estimates rows (pathnodes.h, norm_selec).
-const REDUNDANT: f64 = 2.0;
 
 /// Lets joins have a row for each value, by taking the clauses that give a scan its values out of the estimates: a
 /// row that comes of an invocation satisfies them. By PostgreSQL's own statistics, which know nothing of a table of
@@ -28,7 +26,7 @@ pub unsafe fn count_a_row_for_each_value(
         let take_out = |info: *mut pg_sys::RestrictInfo| {
             let clause = (*info).clause.cast();
             if clause::classify(root, relid, &relation.layout, clause).is_some() {
-                (*info).norm_selec = REDUNDANT;
+                compat::always_true_in_estimates(info);
             }
         };
         infos((*baserel).joininfo).for_each(take_out);

@@ -157,6 +157,7 @@ unsafe fn gives_way(
     unsafe {
         let relid = (*baserel).relid as i32;
         let others = pg_sys::bms_del_member(pg_sys::bms_copy((*info).clause_relids), relid);
+        let others = compat::without_outer_joins(root, others);
         let mut other = 0;
         if !pg_sys::bms_get_singleton_member(others, &mut other) {
             return false;
@@ -301,11 +302,12 @@ unsafe fn outer_conditions(
     // SAFETY: the planner's structures. `outer_relids` is empty but for the clauses of an outer join's ON.
     unsafe {
         let relid = (*baserel).relid as i32;
-        infos((*baserel).joininfo).filter(move |info| {
-            let info = &**info;
+        infos((*baserel).joininfo).filter(move |clause| {
+            let info = &**clause;
             !info.outer_relids.is_null()
                 && !info.pseudoconstant
                 && !pg_sys::bms_is_member(relid, info.outer_relids)
+                && !compat::is_clone(*clause)
                 && !pg_sys::contain_volatile_functions(info.clause.cast())
                 // A subquery would run here and in the join once more, and may itself invoke.
                 && !pg_sys::contain_subplans(info.clause.cast())

@@ -1,7 +1,8 @@
-//! Where PostgreSQL 13 to 18 differ in what this extension calls, and what pgrx leaves out. Nothing here decides anything.
+//! Where PostgreSQL 14 to 19 differ in what this extension calls, and what pgrx leaves out. Nothing here decides anything.
 
 use crate::postgres::nodes;
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 /// The relations that an expression uses.
 ///
@@ -11,15 +12,8 @@ pub unsafe fn pull_varnos(
     root: *mut pg_sys::PlannerInfo,
     node: *mut pg_sys::Node,
 ) -> pg_sys::Relids {
-    #[cfg(feature = "pg13")]
     // SAFETY: see above.
-    return unsafe {
-        let _ = root;
-        pg_sys::pull_varnos(node)
-    };
-    #[cfg(not(feature = "pg13"))]
-    // SAFETY: see above.
-    return unsafe { pg_sys::pull_varnos(root, node) };
+    unsafe { pg_sys::pull_varnos(root, node) }
 }
 
 /// An empty set of events that lives as long as the process.
@@ -28,10 +22,10 @@ pub unsafe fn pull_varnos(
 /// Called in the backend's thread.
 pub unsafe fn create_wait_event_set(most: i32) -> *mut pg_sys::WaitEventSet {
     // Before 17 it belongs to a memory context, then to a resource owner or to nobody.
-    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
     // SAFETY: see above.
     return unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, most) };
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
     // SAFETY: see above.
     return unsafe { pg_sys::CreateWaitEventSet(std::ptr::null_mut(), most) };
 }
@@ -50,13 +44,13 @@ pub unsafe fn refuse_null(
     unsafe {
         let clauses: Vec<_> = clauses.iter().map(|info| (**info).clause).collect();
         let not_null = pg_sys::find_nonnullable_vars(nodes::list(&clauses).cast());
-        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
         return nodes::pointers::<pg_sys::Var>(not_null).any(|var| {
             (*var).varno as pg_sys::Index == relid
                 && (*var).varattno == column
                 && (*var).varlevelsup == 0
         });
-        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         return nodes::nth::<pg_sys::Bitmapset>(not_null, relid as usize).is_some_and(|columns| {
             let number = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
             pg_sys::bms_is_member(number, columns)
@@ -69,13 +63,218 @@ pub unsafe fn refuse_null(
 /// # Safety
 /// `relation` is the planner's.
 pub unsafe fn mark_volatile(relation: *mut pg_sys::RelOptInfo) {
-    #[cfg(feature = "pg13")]
-    let _ = relation;
-    #[cfg(not(feature = "pg13"))]
     // SAFETY: a relation has a target.
     unsafe {
         (*(*relation).reltarget).has_volatile_expr =
             pg_sys::VolatileFunctionStatus::VOLATILITY_VOLATILE;
+    }
+}
+
+/// Lets the planner count each row for which a clause is asked, as one that satisfies it.
+///
+/// # Safety
+/// `info` is the planner's.
+pub unsafe fn always_true_in_estimates(info: *mut pg_sys::RestrictInfo) {
+    // Before 16 a selectivity over 1 says so in every place (pathnodes.h). Since then it would be taken for a number of rows, and
+    // what is written here is what PostgreSQL would keep of an estimate, one for inner joins and one for others.
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let selectivity = 2.0;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    let selectivity = 1.0;
+    // SAFETY: see above.
+    unsafe {
+        (*info).norm_selec = selectivity;
+        (*info).outer_selec = selectivity;
+    }
+}
+
+/// Whether a clause is another form of one that the planner has too, for use above an outer join that may be done later. Before 16
+/// there is only one form.
+///
+/// # Safety
+/// `info` is the planner's.
+pub unsafe fn is_clone(info: *mut pg_sys::RestrictInfo) -> bool {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = info;
+        false
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: see above.
+    unsafe {
+        (*info).is_clone
+    }
+}
+
+/// Relations without the outer joins among them, which have numbers of their own since 16.
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn without_outer_joins(
+    root: *mut pg_sys::PlannerInfo,
+    relids: pg_sys::Relids,
+) -> pg_sys::Relids {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = root;
+        relids
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: see above; the difference is a new set.
+    unsafe {
+        pg_sys::bms_difference(relids, (*root).outer_join_rels)
+    }
+}
+
+/// Whether a column's value comes from above an outer join that may have made it null. Before 16 a Var does not tell.
+pub fn is_nulled(var: &pg_sys::Var) -> bool {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = var;
+        false
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    {
+        !var.varnullingrels.is_null()
+    }
+}
+
+/// Gives the columns that expressions use the marks of outer joins that the same columns have in a plan's list. A join
+/// clause is kept in a form for one order of joins, and since 16 a plan's own expressions have to match its columns to the mark.
+///
+/// # Safety
+/// Both are lists of the planner's, and nobody else has the expressions.
+pub unsafe fn take_marks(expressions: *mut pg_sys::List, columns: *mut pg_sys::List) {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let _ = (expressions, columns);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: see above.
+    unsafe {
+        marks::take(expressions.cast(), columns.cast());
+    }
+}
+
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+mod marks {
+    use crate::postgres::nodes;
+    use pgrx::{is_a, pg_guard, pg_sys};
+    use std::ffi::c_void;
+
+    /// A walker of expression trees (nodeFuncs.h).
+    #[pg_guard]
+    pub unsafe extern "C-unwind" fn take(node: *mut pg_sys::Node, columns: *mut c_void) -> bool {
+        // SAFETY: each cast follows the node's own tag; the columns are target entries.
+        unsafe {
+            if node.is_null() {
+                return false;
+            }
+            let mut known = nodes::pointers::<pg_sys::TargetEntry>(columns.cast())
+                .map(|entry| (*entry).expr.cast::<pg_sys::Node>());
+            if is_a(node, pg_sys::NodeTag::T_Var) {
+                let var = &mut *node.cast::<pg_sys::Var>();
+                let same = known
+                    .filter(|column| is_a(*column, pg_sys::NodeTag::T_Var))
+                    .map(|column| &*column.cast::<pg_sys::Var>())
+                    .find(|column| (column.varno, column.varattno) == (var.varno, var.varattno));
+                if let Some(same) = same.filter(|_| var.varlevelsup == 0) {
+                    var.varnullingrels = pg_sys::bms_copy(same.varnullingrels);
+                }
+                return false;
+            }
+            if is_a(node, pg_sys::NodeTag::T_PlaceHolderVar) {
+                let holder = &mut *node.cast::<pg_sys::PlaceHolderVar>();
+                let same = known
+                    .by_ref()
+                    .filter(|column| is_a(*column, pg_sys::NodeTag::T_PlaceHolderVar))
+                    .map(|column| &*column.cast::<pg_sys::PlaceHolderVar>())
+                    .find(|column| column.phid == holder.phid);
+                if let Some(same) = same.filter(|_| holder.phlevelsup == 0) {
+                    holder.phnullingrels = pg_sys::bms_copy(same.phnullingrels);
+                    return false;
+                }
+            }
+            pg_sys::expression_tree_walker_impl(node, Some(take), columns)
+        }
+    }
+}
+
+/// Defines a hook on ExecutorRun (executor.h): `enter(query, count)` is called, and what it gives is held while the hook that was there
+/// before, or the executor, runs.
+#[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
+macro_rules! executor_run_hook {
+    ($name:ident, $enter:expr, $previous:expr) => {
+        #[pgrx::pg_guard]
+        unsafe extern "C-unwind" fn $name(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+            execute_once: bool,
+        ) {
+            let _held = $enter(query, count);
+            // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
+            // PostgreSQL's errors into unwinding has to be put around it here.
+            unsafe {
+                match $previous {
+                    Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                        previous(query, direction, count, execute_once)
+                    }),
+                    None => pg_sys::standard_ExecutorRun(query, direction, count, execute_once),
+                }
+            }
+        }
+    };
+}
+/// As above. Since 18 it is not told whether it is called once.
+#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
+macro_rules! executor_run_hook {
+    ($name:ident, $enter:expr, $previous:expr) => {
+        #[pgrx::pg_guard]
+        unsafe extern "C-unwind" fn $name(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+        ) {
+            let _held = $enter(query, count);
+            // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
+            // PostgreSQL's errors into unwinding has to be put around it here.
+            unsafe {
+                match $previous {
+                    Some(previous) => {
+                        pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, direction, count))
+                    }
+                    None => pg_sys::standard_ExecutorRun(query, direction, count),
+                }
+            }
+        }
+    };
+}
+pub(crate) use executor_run_hook;
+
+/// Lets PostgreSQL refuse settings that only look like ones of a prefix. Before 15 it does not.
+pub fn reserve_setting_prefix(prefix: &'static std::ffi::CStr) {
+    #[cfg(feature = "pg14")]
+    let _ = prefix;
+    #[cfg(not(feature = "pg14"))]
+    // SAFETY: the prefix lives as long as the process.
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+    }
+}
+
+/// Copies the row of a slot into the current memory context.
+///
+/// # Safety
+/// `copy` is the operation of the slot, which has a row.
+pub unsafe fn copy_minimal_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
+    // SAFETY: each kind of slot has the operation.
+    unsafe {
+        match (*(*slot).tts_ops).copy_minimal_tuple {
+            #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+            Some(copy) => pg_guard_ffi_boundary(|| copy(slot)),
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
+            Some(copy) => pg_guard_ffi_boundary(|| copy(slot, 0)),
+            None => std::ptr::null_mut(),
+        }
     }
 }
 
@@ -96,7 +295,7 @@ pub unsafe fn generate_join_implied_equalities(
             join_relids,
             outer_relids,
             inner_rel,
-            #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
             std::ptr::null_mut(),
         )
     }
@@ -113,7 +312,7 @@ pub struct ForeignPath {
     /// The path's own list.
     pub fdw_private: *mut pg_sys::List,
     /// Whether any other path should win; before 18 the cost alone decides that.
-    #[cfg_attr(not(feature = "pg18"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "pg18", feature = "pg19")), allow(dead_code))]
     pub last_resort: bool,
 }
 
@@ -134,14 +333,14 @@ pub unsafe fn create_foreignscan_path(
             baserel,
             std::ptr::null_mut(),
             path.rows,
-            #[cfg(feature = "pg18")]
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
             if path.last_resort { 1000 } else { 0 },
             0.0,
             path.total_cost,
             nil,
             path.required_outer,
             std::ptr::null_mut(),
-            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
             nil,
             path.fdw_private,
         )
@@ -157,14 +356,14 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
     // SAFETY: a foreign scan's plan is a ForeignScan, whose relation is in the range table.
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
-        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
         let user = {
             let estate = (*node).ss.ps.state;
             let place = (*plan).scan.scanrelid as usize - 1;
             nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
                 .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
         };
-        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         let user = (*plan).checkAsUser;
         if user == pg_sys::InvalidOid {
             pg_sys::GetUserId()
@@ -184,7 +383,7 @@ pub unsafe fn insert_user(
 ) -> pg_sys::Oid {
     // SAFETY: a relation that rows are routed to has no place of its own in the range table, but its parent has.
     unsafe {
-        #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15"))]
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
         let user = {
             let mut relation = relation;
             if (*relation).ri_RangeTableIndex == 0 && !(*relation).ri_RootResultRelInfo.is_null() {
@@ -194,7 +393,7 @@ pub unsafe fn insert_user(
             nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
                 .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
         };
-        #[cfg(not(any(feature = "pg13", feature = "pg14", feature = "pg15")))]
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         let user = pg_sys::ExecGetResultRelCheckAsUser(relation, estate);
         if user == pg_sys::InvalidOid {
             pg_sys::GetUserId()
@@ -215,5 +414,5 @@ unsafe extern "C-unwind" {
 /// `relation` is open.
 pub unsafe fn partition_qual(relation: pg_sys::Relation) -> *mut pg_sys::List {
     // SAFETY: see above.
-    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation)) }
+    unsafe { pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation)) }
 }

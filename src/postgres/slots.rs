@@ -2,6 +2,7 @@
 //!
 //! What is called through a pointer needs the guard that turns PostgreSQL's errors into unwinding around it.
 
+use super::compat;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
@@ -64,14 +65,6 @@ pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 /// # Safety
 /// `slot` is a slot with a row.
 pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
-    // SAFETY: each kind of slot has the operation.
-    unsafe {
-        match (*(*slot).tts_ops).copy_minimal_tuple {
-            #[cfg(not(feature = "pg18"))]
-            Some(copy) => pg_guard_ffi_boundary(|| copy(slot)),
-            #[cfg(feature = "pg18")]
-            Some(copy) => pg_guard_ffi_boundary(|| copy(slot, 0)),
-            None => std::ptr::null_mut(),
-        }
-    }
+    // SAFETY: see above.
+    unsafe { compat::copy_minimal_tuple(slot) }
 }

@@ -6,7 +6,6 @@
 //! Nothing is invoked before the first row is asked for. Where a rescan may ask for the same rows again, responses are
 //! kept until a parameter that a binding uses changes, so a rescan that no such parameter caused does not invoke.
 
-#[cfg(not(feature = "pg13"))]
 pub mod append;
 mod parameters;
 
@@ -49,7 +48,6 @@ pub struct Scan {
     /// Whether the next row was asked for, and not yet taken.
     asked: bool,
     /// The door, as an Append knows it.
-    #[cfg(not(feature = "pg13"))]
     door: Option<std::os::fd::OwnedFd>,
 }
 
@@ -109,7 +107,6 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             dispatch: None,
             batch: None,
             asked: false,
-            #[cfg(not(feature = "pg13"))]
             door: None,
         });
         if let Some(ahead) = ahead.as_mut() {
@@ -222,14 +219,12 @@ impl Scan {
     }
 
     /// Whether the next row is on its way.
-    #[cfg(not(feature = "pg13"))]
     fn is_awaited(&self) -> bool {
         self.batch.as_ref().is_some_and(Batch::is_awaited)
     }
 
     /// Asks for the next row, and tells whether it, or the end, is there. Where not all rows are wanted, this waits its
     /// turn as long as `others` are asked.
-    #[cfg(not(feature = "pg13"))]
     unsafe fn poll(&mut self, others: impl Fn() -> bool) -> Result<bool, Error> {
         // SAFETY: called while the scan runs.
         unsafe {
