@@ -49,5 +49,6 @@ pub use lambda::fuzzing;
 pub extern "C-unwind" fn _PG_init() {
     settings::define();
     dispatch::runs::install();
+    plan::parents::install();
     ahead::install();
 }

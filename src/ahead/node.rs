@@ -4,6 +4,7 @@ use super::methods::{Methods, NAME};
 use super::queue::Ahead;
 use crate::backend;
 use crate::backend::config::Limits;
+use crate::dispatch::runs;
 use crate::error::{Error, OrReport};
 use crate::postgres::nodes;
 use crate::postgres::properties::number;
@@ -158,6 +159,7 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
 pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: as above; a child with changed parameters is rescanned when it is asked.
     unsafe {
+        runs::refuse_rewind((*node).ss.ps.state).or_report();
         let ahead = &mut *(*node.cast::<State>()).ahead;
         ahead.start_over();
         let below = (*node).ss.ps.lefttree;

@@ -3,6 +3,7 @@
 //! PostgreSQL tells a scan neither, so hooks note them while a run lasts. What is left to the end of a statement (triggers, and
 //! WITH clauses that write) is a run for all rows.
 
+use crate::error::Error;
 use crate::postgres::{compat, nodes};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
@@ -95,6 +96,26 @@ pub fn outermost() -> Option<pg_sys::MemoryContext> {
         let run = runs.first()?;
         Some(unsafe { (*(*run.query).estate).es_query_cxt })
     })
+}
+
+/// Refuses to start a node over outside of a run, which means that a cursor is rewound. Nobody kept its rows, so its invocations would be made
+/// once more. The error is that of versions that do not let it come to this.
+///
+/// # Safety
+/// `estate` is that of a node that is being rescanned.
+pub unsafe fn refuse_rewind(estate: *mut pg_sys::EState) -> Result<(), Error> {
+    if !compat::REWINDS_ANY_CURSOR {
+        return Ok(());
+    }
+    // SAFETY: a query that runs is there. A row that is checked once more has a state of its own for that.
+    let is_run = unsafe {
+        !(*estate).es_epq_active.is_null()
+            || RUNS.with_borrow(|runs| runs.iter().any(|run| (*run.query).estate == estate))
+    };
+    match is_run {
+        true => Ok(()),
+        false => Err(Error::CursorRewound),
+    }
 }
 
 /// A run's place in the list, which it leaves when it ends, also by an error.

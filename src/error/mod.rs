@@ -73,6 +73,8 @@ pub enum Error {
         /// Whether a join condition on the column exists that the plan could not use.
         in_join: bool,
     },
+    /// A cursor that was not declared to be rewound is.
+    CursorRewound,
     /// No clause, argument or option names a function.
     NoFunctionName,
     /// An input value outside the API's grammar.
@@ -277,6 +279,11 @@ impl Error {
                         ))
                 }
             }
+            Error::CursorRewound => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "cursor can only scan forward",
+            )
+            .hint("Declare it with SCROLL option to enable backward scan."),
             Error::NoFunctionName => Row::new(ERRCODE_NULL_VALUE_NOT_ALLOWED, "no function name")
                 .detail("No function was invoked.")
                 .hint("Name the function in the call, in a clause on function_name, or in the table option function_name."),

@@ -80,13 +80,25 @@ impl Bound {
                 _ => return None,
             };
             let same_type = clause::value_type(&from.attribute) == clause::value_type(to);
-            let one_value = matches!(from.kind, Kind::Equal | Kind::NotDistinct);
-            (same_type && one_value).then(|| Binding {
+            // SAFETY: the expression is the planner's.
+            let expression = unsafe {
+                match from.kind {
+                    Kind::Equal | Kind::NotDistinct => {
+                        pg_sys::copyObjectImpl(from.expression.cast()).cast()
+                    }
+                    Kind::Null => {
+                        let value_type = clause::value_type(to);
+                        let collation = pg_sys::get_typcollation(value_type);
+                        pg_sys::makeNullConst(value_type, -1, collation).cast()
+                    }
+                    Kind::Any => return None,
+                }
+            };
+            same_type.then_some(Binding {
                 attribute: *to,
                 // The equality between the columns lets no null pass.
                 kind: Kind::Equal,
-                // SAFETY: the expression is the planner's.
-                expression: unsafe { pg_sys::copyObjectImpl(from.expression.cast()) }.cast(),
+                expression,
                 ..*from
             })
         }) {

@@ -3,6 +3,7 @@
 //! - [`clause`] recognises the clauses that give input columns their values, [`classes`] finds those that PostgreSQL
 //!   took apart, [`bind`] sorts them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
+//! - [`parents`] mends the paths of what scans are parts of.
 //! - [`estimate`] tells how many invocations and rows there will be.
 
 pub mod bind;
@@ -10,6 +11,7 @@ mod classes;
 pub mod clause;
 pub mod estimate;
 mod memoize;
+pub mod parents;
 pub mod paths;
 
 use crate::backend::config;

@@ -16,6 +16,9 @@ pub unsafe fn pull_varnos(
     unsafe { pg_sys::pull_varnos(root, node) }
 }
 
+/// Whether PostgreSQL rewinds any cursor for MOVE BACKWARD ALL, also one that was declared or planned without; since 15 it refuses.
+pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
+
 /// An empty set of events that lives as long as the process.
 ///
 /// # Safety
@@ -345,6 +348,28 @@ pub unsafe fn create_foreignscan_path(
             path.fdw_private,
         )
         .cast()
+    }
+}
+
+/// Lets an Append of one path be as undesirable as that path. On 18 it counts no disabled nodes, so that what can't run would win against
+/// what PostgreSQL was told to avoid.
+///
+/// # Safety
+/// `path` is the planner's.
+pub unsafe fn take_disabled_nodes(path: *mut pg_sys::Path) {
+    #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+    let _ = path;
+    #[cfg(any(feature = "pg18", feature = "pg19"))]
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        if pgrx::is_a(path.cast(), pg_sys::NodeTag::T_AppendPath) {
+            let below = (*path.cast::<pg_sys::AppendPath>()).subpaths;
+            if nodes::length(below) == 1
+                && let Some(only) = nodes::nth::<pg_sys::Path>(below, 0)
+            {
+                (*path).disabled_nodes = (*path).disabled_nodes.max((*only).disabled_nodes);
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::ahead::{Ahead, Invoker};
 use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout};
-use crate::dispatch::{Dispatch, Outcome};
+use crate::dispatch::{Dispatch, Outcome, runs};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
@@ -142,6 +142,7 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
 pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
     // SAFETY: as above; the set of changed parameters is the executor's.
     unsafe {
+        runs::refuse_rewind((*node).ss.ps.state).or_report();
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let changed = scan.parameters.overlap((*node).ss.ps.chgParam);
         let whole = (scan.batch.as_mut()).is_none_or(|batch| batch.start_over());

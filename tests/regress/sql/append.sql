@@ -24,8 +24,7 @@ SELECT endpoint.reset();
 EXPLAIN (COSTS OFF) SELECT response FROM a WHERE payload IN ('1', '2', '3') UNION ALL SELECT response FROM b WHERE payload IN ('4', '5');
 SELECT response FROM a WHERE payload IN ('1', '2', '3') UNION ALL SELECT response FROM b WHERE payload IN ('4', '5') ORDER BY 1;
 SELECT * FROM arrived();
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-    SELECT response FROM a WHERE payload IN ('1', '2', '3') UNION ALL SELECT response FROM b WHERE payload IN ('4', '5');
+SELECT * FROM endpoint.explain($$SELECT response FROM a WHERE payload IN ('1', '2', '3') UNION ALL SELECT response FROM b WHERE payload IN ('4', '5')$$, 'ANALYZE');
 SELECT * FROM arrived();
 EXPLAIN (COSTS OFF) SELECT * FROM pair WHERE payload IN ('1', '2');
 SELECT payload, count(*), min(response), max(response) FROM pair WHERE payload IN ('1', '2') GROUP BY 1 ORDER BY 1;

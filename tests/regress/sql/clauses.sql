@@ -32,7 +32,7 @@ SELECT response FROM texts WHERE payload = 'name'::name;
 SELECT response FROM texts WHERE payload = 'varchar'::varchar;
 SELECT response FROM texts WHERE payload = 'char'::char(4);
 SELECT response FROM texts WHERE payload = (SELECT s FROM t WHERE id = 2);
-SELECT response FROM texts WHERE payload = current_setting('server_version_num')::int / 10000 || '' AND response <> '';
+SELECT response FROM texts WHERE payload = current_setting('block_size')::int / 1024 || '' AND response <> '';
 SELECT response FROM varchars WHERE payload = 'constant';
 SELECT response FROM jsonbs WHERE payload = '{"a": [1, 2]}';
 SELECT response FROM jsonbs WHERE payload = to_jsonb('x'::text);

@@ -222,9 +222,7 @@ GRANT USAGE ON SCHEMA copies TO regress_copies_user;
 GRANT SELECT ON described TO regress_copies_user;
 RESET client_min_messages;
 SET ROLE regress_copies_user;
-COPY described (payload) FROM STDIN;
-0
-\.
+\copy described (payload) from /dev/null
 RESET ROLE;
 GRANT INSERT ON described TO regress_copies_user;
 SET ROLE regress_copies_user;

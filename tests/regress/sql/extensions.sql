@@ -49,7 +49,9 @@ SELECT * FROM remains;
 -- Names that are taken
 
 CREATE SCHEMA aws_lambda;
+\set SHOW_CONTEXT never
 CREATE EXTENSION aws_lambda CASCADE;
+\set SHOW_CONTEXT errors
 DROP SCHEMA aws_lambda;
 SELECT * FROM remains;
 

@@ -112,11 +112,11 @@ SELECT count(DISTINCT payload) FROM endpoint.arrived();
 RESET aws_lambda.max_concurrency;
 
 -- RETURNING: in the order of the rows, read ahead
-EXPLAIN (COSTS OFF) INSERT INTO slow (payload) SELECT s FROM t ORDER BY id DESC RETURNING payload, status_code;
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t ORDER BY id DESC RETURNING payload, status_code$$);
 INSERT INTO slow (payload) SELECT s FROM t ORDER BY id DESC RETURNING payload, status_code;
 SELECT endpoint.counter('most_in_flight');
 SELECT * FROM endpoint.arrived();
-EXPLAIN (COSTS OFF) INSERT INTO g (payload) VALUES ('1'), ('2') RETURNING response;
+SELECT * FROM endpoint.explain($$INSERT INTO g (payload) VALUES ('1'), ('2') RETURNING response$$);
 INSERT INTO g AS x (payload) VALUES ('"a"'), ('{"ms": 60}'), (NULL), ('"d"')
     RETURNING tableoid::regclass, x, payload || '!' AS payload, response, (SELECT count(*) FROM t WHERE s < x.status_code::text) AS subquery;
 SELECT * FROM endpoint.arrived();
@@ -191,7 +191,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER change BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION change();
-EXPLAIN (COSTS OFF) INSERT INTO slow (payload) SELECT s FROM t RETURNING payload;
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t RETURNING payload$$);
 INSERT INTO slow (payload) SELECT s FROM t WHERE id < 4 RETURNING payload, status_code;
 SELECT endpoint.counter('most_in_flight');
 SELECT * FROM endpoint.arrived();
@@ -344,7 +344,7 @@ EXECUTE plain ('2');
 EXECUTE plain (NULL);
 EXECUTE returns ('3');
 EXECUTE returns ('4');
-EXPLAIN (COSTS OFF) EXECUTE returns ('5');
+SELECT * FROM endpoint.explain($$EXECUTE returns ('5')$$);
 SELECT * FROM endpoint.arrived();
 RESET plan_cache_mode;
 EXECUTE returns ('6');
@@ -408,17 +408,17 @@ MERGE INTO f USING t ON f.payload = t.s WHEN NOT MATCHED THEN INSERT (payload) V
 SELECT endpoint.made();
 
 -- EXPLAIN does not invoke, EXPLAIN (ANALYZE) does, and waits for what it counts.
-EXPLAIN (COSTS OFF) INSERT INTO slow (payload) SELECT s FROM t;
-EXPLAIN (COSTS OFF) INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code;
-EXPLAIN (COSTS OFF) INSERT INTO p (function_name, payload) SELECT 'echo', s FROM t;
-EXPLAIN (COSTS OFF) INSERT INTO checked (payload) SELECT s FROM t;
-EXPLAIN (COSTS OFF, VERBOSE) INSERT INTO slow (payload) VALUES ((SELECT max(s) FROM t)), ('1') RETURNING status_code, payload;
-EXPLAIN (COSTS OFF, FORMAT JSON) INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code;
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t$$);
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code$$);
+SELECT * FROM endpoint.explain($$INSERT INTO p (function_name, payload) SELECT 'echo', s FROM t$$);
+SELECT * FROM endpoint.explain($$INSERT INTO checked (payload) SELECT s FROM t$$);
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) VALUES ((SELECT max(s) FROM t)), ('1') RETURNING status_code, payload$$, 'VERBOSE');
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code$$, 'FORMAT JSON');
 EXPLAIN INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code;
 SELECT endpoint.made();
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO slow (payload) SELECT s FROM t;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO slow (payload) SELECT s FROM t WHERE id > 5;
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t$$, 'ANALYZE');
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t RETURNING status_code$$, 'ANALYZE');
+SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t WHERE id > 5$$, 'ANALYZE');
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO g (payload) SELECT '{"as": "handled"}';
 SELECT endpoint.made();
 

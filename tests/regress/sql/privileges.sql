@@ -9,7 +9,10 @@ SELECT endpoint.reset();
 CREATE VIEW objects AS
     SELECT e.extname, d.classid, d.objid, pg_describe_object(d.classid, d.objid, d.objsubid) AS object
     FROM pg_extension AS e JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
-    WHERE e.extname IN ('aws_commons', 'aws_lambda', 'aws_lambda_fdw');
+    WHERE e.extname IN ('aws_commons', 'aws_lambda', 'aws_lambda_fdw')
+      -- Since 17 the types that come with tables and types are members too.
+      AND NOT EXISTS (SELECT FROM pg_type AS t LEFT JOIN pg_class AS c ON c.oid = t.typrelid
+          WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid AND (t.typelem <> 0 OR c.relkind <> 'c'));
 SELECT extname, object FROM objects ORDER BY extname, object COLLATE "C";
 SELECT o.object FROM objects AS o
 WHERE COALESCE(obj_description(o.objid, o.classid::regclass::text::name), '') = ''

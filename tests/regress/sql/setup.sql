@@ -114,6 +114,25 @@ EXCEPTION WHEN OTHERS THEN
     RETURN ROW(code, endpoint.redact(message), endpoint.redact(detail), endpoint.redact(hint));
 END $$;
 
+-- What EXPLAIN prints, in words that all versions share.
+CREATE FUNCTION endpoint.explain(statement text, options text DEFAULT '') RETURNS TABLE ("QUERY PLAN" text) LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    options := replace(options, 'ANALYZE', 'ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF');
+    FOR line IN EXECUTE format('EXPLAIN (%s) %s', concat_ws(', ', 'COSTS OFF', NULLIF(options, '')), statement)
+    LOOP
+        line := replace(line, '"*SELECT*"', 'unnamed_subquery');
+        line := regexp_replace(line, 'actual rows=(\d+)\.00', 'actual rows=\1');
+        line := regexp_replace(line, '(InitPlan|SubPlan) \w*?(\d+) \(returns \$\d+\)', '\1 \2');
+        line := regexp_replace(line, '(InitPlan|SubPlan) [a-z]+_(\d+)', '\1 \2', 'g');
+        line := regexp_replace(line, '\$\d+|\(InitPlan \d+\)\.col\d+', 'its result', 'g');
+        line := regexp_replace(line, ',?\s*"Disabled": (true|false)', '', 'g');
+        CONTINUE WHEN line ~ '^\s*Disabled: true$';
+        RETURN QUERY SELECT line;
+    END LOOP;
+END $$;
+
 -- It works.
 SELECT endpoint.reset();
 SELECT endpoint.count(), count(*) FROM endpoint.invocations();

@@ -57,13 +57,6 @@ SELECT * FROM open WHERE payload = 'x' AND function_name = 'describe';
 SELECT * FROM open WHERE payload = 'x' AND qualifier = 'v1';
 SELECT sent();
 
--- Values are compared under the collation of the clause.
-CREATE COLLATION insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-SELECT payload FROM texts WHERE function_name = 'echo' AND payload COLLATE insensitive IN ('a', 'A', 'b');
-SELECT payload FROM texts WHERE function_name = 'echo' AND payload COLLATE insensitive = 'A' AND payload = 'a';
-SELECT payload FROM texts WHERE function_name = 'echo' AND payload = 'a' AND payload COLLATE insensitive = 'A';
-SELECT sent();
-
 -- A long list, each value twice
 SELECT count(*), count(DISTINCT response), min(length(response)) FROM texts
 WHERE function_name = 'echo' AND payload = ANY (ARRAY(SELECT 'value ' || i % 300 FROM generate_series(1, 600) i));

@@ -246,7 +246,7 @@ SELECT endpoint.made();
 -- What EXPLAIN runs
 BEGIN;
 EXPLAIN (COSTS OFF) UPDATE t SET r = f.response FROM f WHERE f.payload = t.s RETURNING f.*;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) DELETE FROM t USING f WHERE f.payload = t.s AND t.id = 1;
+SELECT * FROM endpoint.explain($$DELETE FROM t USING f WHERE f.payload = t.s AND t.id = 1$$, 'ANALYZE');
 ROLLBACK;
 SELECT endpoint.made();
 
