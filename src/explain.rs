@@ -202,27 +202,37 @@ impl Printer {
     }
 }
 
-/// The plans above a plan, the nearest first, as far as its own subplan. PostgreSQL's EXPLAIN knows them but
-/// does not hand them to a foreign scan.
+/// The plans above a plan, the nearest first. Above the top of a subplan is the SubPlan that runs it, and the plan that has that in
+/// an expression. PostgreSQL's EXPLAIN knows them but does not hand them to a foreign scan.
 unsafe fn ancestors(
     statement: *mut pg_sys::PlannedStmt,
     plan: *mut pg_sys::Plan,
 ) -> *mut pg_sys::List {
+    let mut ancestors = Vec::new();
     // SAFETY: the statement is the one being explained.
     unsafe {
-        let roots = std::iter::once((*statement).planTree)
-            .chain(nodes::pointers::<pg_sys::Plan>((*statement).subplans));
-        for root in roots {
+        let roots: Vec<_> = std::iter::once((*statement).planTree)
+            .chain(nodes::pointers::<pg_sys::Plan>((*statement).subplans))
+            .collect();
+        let mut plan = plan;
+        // A subplan has its place in the list as its number.
+        while let Some((number, above)) = roots.iter().enumerate().find_map(|(number, root)| {
             let mut above = Vec::new();
-            if nodes::way(root, plan, nodes::children, &mut above) {
-                return above
+            nodes::way(*root, plan, nodes::children, &mut above).then_some((number, above))
+        }) {
+            ancestors.extend(
+                above
                     .into_iter()
                     .rev()
-                    .fold(std::ptr::null_mut(), |list, plan| {
-                        pg_sys::lappend(list, plan.cast())
-                    });
-            }
+                    .map(|plan| plan.cast::<pg_sys::Node>()),
+            );
+            let user = (roots.iter()).find_map(|root| nodes::user_of_subplan(*root, number as i32));
+            let Some((subplan, user)) = user.filter(|_| number > 0) else {
+                break;
+            };
+            ancestors.extend([subplan.cast(), user.cast::<pg_sys::Node>()]);
+            plan = user;
         }
-        std::ptr::null_mut()
     }
+    nodes::list(&ancestors)
 }

@@ -196,7 +196,7 @@ mod marks {
                     return false;
                 }
             }
-            pg_sys::expression_tree_walker_impl(node, Some(take), columns)
+            pg_sys::expression_tree_walker(node, Some(take), columns)
         }
     }
 }

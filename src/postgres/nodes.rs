@@ -90,7 +90,81 @@ pub unsafe fn children(plan: *mut pg_sys::Plan) -> impl Iterator<Item = *mut pg_
     }
 }
 
-/// The same of plans that are run (execnodes.h).
+/// The expressions of a plan that may run a subplan.
+unsafe fn expressions(plan: *mut pg_sys::Plan) -> [*mut pg_sys::List; 4] {
+    use pg_sys::NodeTag::*;
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        let own = match (*plan.cast::<pg_sys::Node>()).type_ {
+            T_NestLoop | T_MergeJoin | T_HashJoin => (*plan.cast::<pg_sys::Join>()).joinqual,
+            T_Result => (*plan.cast::<pg_sys::Result>()).resconstantqual.cast(),
+            T_ForeignScan => (*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs,
+            T_CustomScan => (*plan.cast::<pg_sys::CustomScan>()).custom_exprs,
+            T_FunctionScan => (*plan.cast::<pg_sys::FunctionScan>()).functions,
+            T_ValuesScan => (*plan.cast::<pg_sys::ValuesScan>()).values_lists,
+            T_IndexScan => (*plan.cast::<pg_sys::IndexScan>()).indexqual,
+            T_IndexOnlyScan => (*plan.cast::<pg_sys::IndexOnlyScan>()).indexqual,
+            _ => std::ptr::null_mut(),
+        };
+        [(*plan).initPlan, (*plan).targetlist, (*plan).qual, own]
+    }
+}
+
+/// The SubPlan that runs the subplan with a number (primnodes.h, plan_id), and the plan below `root` that has it in an expression.
+///
+/// # Safety
+/// `root` is null or a plan.
+pub unsafe fn user_of_subplan(
+    root: *mut pg_sys::Plan,
+    number: i32,
+) -> Option<(*mut pg_sys::SubPlan, *mut pg_sys::Plan)> {
+    if root.is_null() {
+        return None;
+    }
+    // SAFETY: the search lives across the call.
+    unsafe {
+        let mut search = Search {
+            number,
+            found: std::ptr::null_mut(),
+        };
+        for list in expressions(root) {
+            if find_subplan(list.cast(), (&raw mut search).cast()) {
+                return Some((search.found, root));
+            }
+        }
+        children(root).find_map(|child| user_of_subplan(child, number))
+    }
+}
+
+struct Search {
+    number: i32,
+    found: *mut pg_sys::SubPlan,
+}
+
+/// A walker of expression trees (nodeFuncs.h).
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn find_subplan(
+    node: *mut pg_sys::Node,
+    search: *mut std::ffi::c_void,
+) -> bool {
+    // SAFETY: the argument is the Search that user_of_subplan passed; the cast follows the node's own tag.
+    unsafe {
+        if node.is_null() {
+            return false;
+        }
+        if pgrx::is_a(node, pg_sys::NodeTag::T_SubPlan) {
+            let subplan = node.cast::<pg_sys::SubPlan>();
+            let wanted = &mut *search.cast::<Search>();
+            if (*subplan).plan_id == wanted.number {
+                wanted.found = subplan;
+                return true;
+            }
+        }
+        pg_sys::expression_tree_walker(node, Some(find_subplan), search)
+    }
+}
+
+/// The nodes directly below one that is run (execnodes.h), null ones among them.
 ///
 /// # Safety
 /// `node` is a node's state.

@@ -54,10 +54,9 @@ SET aws_lambda.progress_interval = '90 s';
 SHOW aws_lambda.progress_interval;
 RESET aws_lambda.progress_interval;
 
--- There are no others, and what is an option is none
-SET aws_lambda.request_timeout = 100;
-SET aws_lambda.max_retries = 1;
-SET aws_lambda.on_error = 'return';
+-- There are no others, and what is an option is none. Before 15 PostgreSQL can't refuse them.
+SELECT sum((current_setting('server_version_num')::int < 150000 OR sqlstate = '42602')::int) AS refused
+FROM (VALUES ('request_timeout = 100'), ('max_retries = 1'), ('on_error = return')) AS v (setting), endpoint.error_of('SET aws_lambda.' || setting);
 
 -- Malformed: an error before anything is sent. The clause's or server's own value makes them irrelevant.
 
