@@ -11,14 +11,15 @@ import pytest
 
 QUERIES = int(os.environ.get("RANDOM_QUERIES", 60))
 SETTINGS = [
-    f"enable_{name}"
-    for name in "nestloop hashjoin mergejoin material seqscan sort hashagg memoize async_append".split()
+    name if name == "geqo" else f"enable_{name}"
+    for name in "nestloop hashjoin mergejoin material seqscan sort hashagg memoize async_append "
+    "partitionwise_join incremental_sort geqo".split()
 ]
 # What any of the queries below can ask for.
 PAYLOADS = " UNION ".join(
     f"SELECT {value} FROM {table}"
     for table in ("t1", "t2", "t3")
-    for value in ("s", "s || n", "coalesce(s, 'z')", "n::text", "unnest(arr)")
+    for value in ("s", "s || n", "coalesce(s, 'z')", "coalesce(s, 'z') || n", "n::text", "unnest(arr)")
 )
 SETUP = f"""
     SET client_min_messages = warning;
@@ -27,7 +28,10 @@ SETUP = f"""
     SET search_path = random_joins, public;
     CREATE TABLE t1 (id int, s text, n int, arr text[]);
     CREATE TABLE t2 (LIKE t1);
-    CREATE TABLE t3 (LIKE t1);
+    CREATE TABLE t3 (LIKE t1) PARTITION BY HASH (id);
+    CREATE TABLE t3_even PARTITION OF t3 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+    CREATE TABLE t3_odd PARTITION OF t3 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    SET geqo_threshold = 2;
 """
 TABLES = f"""
     CREATE TABLE pool AS SELECT DISTINCT payload FROM ({PAYLOADS} UNION VALUES ('a'), ('b'), ('k')) AS x (payload)
@@ -74,11 +78,18 @@ class Queries:
         count = self.one_of(1, 1, 2, 2, 3)
         for number in range(count):
             name = f"a{number}"
-            table = self.one_of("t1", "t2", "t3")
+            table = self.one_of("t1", "t2", "t3", "t3")
+            if self.often(0.2):
+                # What is made below an outer join is a placeholder above it.
+                table = f"(SELECT id, coalesce(s, 'z') AS s, n, arr FROM {table})"
             if outer:
                 more = f" AND {self.condition(outer + [name])}" if self.often(0.3) else ""
                 join = self.one_of("JOIN", "LEFT JOIN")
-                clause += f" {join} {table} {name} ON {name}.id = {self.random.choice(outer)}.id{more}"
+                joined = f"{table} {name}"
+                if self.often(0.25):
+                    joined = f"({joined}{self.invocations(f'f{len(invoked)}', [name], [])})"
+                    invoked.append(f"f{len(invoked)}")
+                clause += f" {join} {joined} ON {name}.id = {self.random.choice(outer)}.id{more}"
             else:
                 clause = f"{table} {name}"
             outer.append(name)
