@@ -11,6 +11,8 @@
 #   make demo            build, install, and run examples/quickstart.sql against a local Lambda emulator
 #   make psql            the same, and a psql prompt in the place of the examples
 #   make assertions      the regression tests in servers that are built with assertions
+#   make package         packages of what is built for the PostgreSQL of PG_CONFIG, into target/packages
+#   make package-test    installs packages in a bare Debian 12 and a bare Debian 13, calls, and removes them again
 #   make soak            the long forms of tests, fuzzing among them; about an hour
 #   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
 #   make clean
@@ -32,8 +34,11 @@ EXTENSIONDIR = $(shell $(PG_CONFIG) --sharedir)/extension
 CARGO_FLAGS = --ignore-rust-version --no-default-features --features pg$(PGVER)
 CARGO = PGRX_PG_CONFIG_PATH=$$(command -v $(PG_CONFIG)) cargo
 
+# The profile of Cargo.toml. What another than release makes goes to target/packages, so that tests keep theirs.
+PROFILE = release
+
 # Without line numbers for debuggers, which are most of what cargo makes. They are in the file beside it, whose name it has.
-LIBRARY = target/pg$(PGVER)/aws_lambda_fdw.so
+LIBRARY = $(if $(filter release,$(PROFILE)),target,target/packages)/pg$(PGVER)/aws_lambda_fdw.so
 CONTROL = aws_commons.control aws_lambda.control aws_lambda_fdw.control
 SQL = $(wildcard sql/*.sql)
 
@@ -45,7 +50,7 @@ E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joi
 	test_interrupts.py test_interrupts_of_sets.py test_examples.py)
 
 .PHONY: all build deps supported venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
-	clean
+	package package-test clean
 
 all: build
 
@@ -58,12 +63,12 @@ supported: deps
 venv: deps
 	@tests/harness/venv
 
-# cargo knows best what is up to date. There is one profile, release, so that everything is compiled once.
+# cargo knows best what is up to date. Tests and the demo have one profile, release, so that everything is compiled once.
 build: supported
-	$(CARGO) build --release $(CARGO_FLAGS)
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS)
 	@$(MAKE) -s $(LIBRARY)
 
-$(LIBRARY): target/release/libaws_lambda_fdw.so
+$(LIBRARY): target/$(PROFILE)/libaws_lambda_fdw.so
 	mkdir -p $(@D)
 	objcopy --only-keep-debug $< $@.debug
 	objcopy --strip-debug --add-gnu-debuglink=$@.debug $< $@
@@ -78,6 +83,12 @@ install: $(if $(SUDO_USER),,build)
 # Installs for the tests and the demo, with sudo where that is needed.
 installed: build
 	@tests/harness/install '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)'
+
+# Compiled anew, as all crates are optimised as one, which takes some minutes.
+package: supported
+	@tests/harness/deps packages
+	@$(MAKE) --no-print-directory build PROFILE=packaged
+	packaging/package $(PGVER)
 
 installcheck: deps
 	tests/harness/run --endpoint -- tests/harness/installcheck
@@ -97,7 +108,7 @@ e2e-of-versions: venv
 PG_CONFIG_OF_VERSION = $(if $(filter $(PGVER),$*),$(PG_CONFIG),$(CURDIR)/target/servers/$*/pg_config)
 
 # This server comes without headers. So pgrx uses the bindings that it ships.
-build-14 version-14: export DOCS_RS = 1
+build-14 version-14 package-14: export DOCS_RS = 1
 
 build-%: venv
 	@tests/harness/server $*
@@ -108,6 +119,14 @@ version-%: build-%
 
 matrix:
 	@tests/harness/test $(addprefix version-, $(POSTGRESQL_VERSIONS))
+
+package-%: venv
+	@tests/harness/server $*
+	@$(MAKE) --no-print-directory package PG_CONFIG=$(PG_CONFIG_OF_VERSION)
+
+# Each with the PostgreSQL that its Debian has.
+package-test: package-15 package-17
+	tests/harness/run --endpoint -- sh -c 'tests/packages/try bookworm 15 && tests/packages/try trixie 17'
 
 assertions-%: build-%
 	tests/harness/server $*-assertions $(MAKE) --no-print-directory installcheck
