@@ -1,0 +1,209 @@
+"""An extension that was updated is the one that is installed: ALTER EXTENSION … UPDATE leaves what CREATE EXTENSION makes.
+
+What an extension has is told by `pg_dump --binary-upgrade`, which dumps its objects one by one, with comments, rights, columns and
+options. The scripts come from a directory of the test's own, for which PostgreSQL 18 has a setting; on older ones this is skipped.
+
+Before there is a release, an example takes its place: an older version in which each kind of object is another, and an update script
+that makes up for each. With one of its statements forgotten, the comparison has to show it.
+"""
+
+import difflib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+import psycopg
+import pytest
+from psycopg import sql
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+EXTENSIONS = ["aws_commons", "aws_lambda_fdw", "aws_lambda"]
+OLDER = "0.9"
+
+# What the example's older version has in the place of what scripts have now, and what an update script does about it.
+CHANGES = {
+    "function's body": (
+        "aws_commons",
+        "SELECT ROW($1, $2)::",
+        "SELECT ROW($1, lower($2))::",
+        """CREATE OR REPLACE FUNCTION aws_commons.create_lambda_function_arn(function_name text, region text DEFAULT NULL)
+            RETURNS aws_commons._lambda_function_arn_1 LANGUAGE sql IMMUTABLE PARALLEL SAFE
+            AS $$ SELECT ROW($1, $2)::aws_commons._lambda_function_arn_1 $$;""",
+    ),
+    "rights": (
+        "aws_commons",
+        "REVOKE ALL ON FUNCTION aws_commons.create_lambda_function_arn(text, text) FROM PUBLIC;",
+        "",
+        "REVOKE ALL ON FUNCTION aws_commons.create_lambda_function_arn(text, text) FROM PUBLIC;",
+    ),
+    "type": (
+        "aws_commons",
+        "(function_name text, region text);",
+        "(function_name text, region varchar(10));",
+        "ALTER TYPE aws_commons._lambda_function_arn_1 ALTER ATTRIBUTE region TYPE text;",
+    ),
+    "wrapper's validator": (
+        "aws_lambda_fdw",
+        "    VALIDATOR @extschema@.aws_lambda_fdw_validator;",
+        "    ;",
+        "ALTER FOREIGN DATA WRAPPER aws_lambda_fdw VALIDATOR @extschema@.aws_lambda_fdw_validator;",
+    ),
+    "property of a function": (
+        "aws_lambda_fdw",
+        "LANGUAGE c VOLATILE PARALLEL SAFE",
+        "LANGUAGE c VOLATILE PARALLEL UNSAFE",
+        "ALTER FUNCTION @extschema@.aws_lambda_fdw_validator(text[], oid) PARALLEL SAFE;",
+    ),
+    "comment": (
+        "aws_lambda",
+        "COMMENT ON SERVER aws_lambda IS 'AWS Lambda, with the credentials that the server process finds';",
+        "COMMENT ON SERVER aws_lambda IS 'AWS Lambda';",
+        "COMMENT ON SERVER aws_lambda IS 'AWS Lambda, with the credentials that the server process finds';",
+    ),
+    "column": (
+        "aws_lambda",
+        "    error_message text\n) SERVER aws_lambda;\nCOMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS",
+        "    error_message varchar(80)\n) SERVER aws_lambda;\nCOMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS",
+        "ALTER FOREIGN TABLE aws_lambda.lambda_invocations ALTER COLUMN error_message TYPE text;",
+    ),
+    "option": (
+        "aws_lambda",
+        "CREATE SERVER aws_lambda FOREIGN DATA WRAPPER aws_lambda_fdw;",
+        "CREATE SERVER aws_lambda FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (max_retries '3');",
+        "ALTER SERVER aws_lambda OPTIONS (DROP max_retries);",
+    ),
+    "symbol in the library": (
+        "aws_lambda",
+        "AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';",
+        "AS '$libdir/aws_lambda_fdw', 'invoke_either_json';",
+        """CREATE OR REPLACE FUNCTION aws_lambda.invoke(
+            IN function_name text, IN payload jsonb, IN argument_3 text, IN argument_4 text, IN argument_5 text,
+            IN argument_6 varchar(128),
+            OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
+            LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+            AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';""",
+    ),
+}
+
+
+def default_version(control):
+    return re.search(r"^default_version = '(.*)'$", control, re.MULTILINE)[1]
+
+
+def now(path):
+    return (ROOT / path).read_text()
+
+
+def git(*arguments):
+    try:
+        return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def last_release():
+    """The newest tag before what is checked out, if there is one."""
+    tag = git("describe", "--tags", "--abbrev=0")
+    return tag and tag.strip()
+
+
+@pytest.fixture
+def scripts():
+    """Where a server of the test's own finds extensions: the scripts as they are now, and what a test adds."""
+    # In /tmp, as the server's user has to get there.
+    with tempfile.TemporaryDirectory(prefix="aws_lambda_fdw.", dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        scripts = pathlib.Path(directory, "extension")
+        scripts.mkdir()
+        for file in [*ROOT.glob("*.control"), *ROOT.glob("sql/*.sql")]:
+            shutil.copy(file, scripts)
+        yield scripts
+
+
+def connect_to(server, database="postgres"):
+    return psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname=database, autocommit=True)
+
+
+def objects(server, database):
+    """What the extensions of a database consist of."""
+    dumped = subprocess.run(
+        [f"{server.bindir}/pg_dump", "--binary-upgrade", "--schema-only"]
+        + ["-h", server.socket_dir, "-p", "5432", "-U", "postgres", "-d", database],
+        check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+    # OIDs, frozen transactions and pg_dump's own marks differ from one database to the next, and so does the order of what an
+    # extension requires.
+    lines = [
+        re.sub(r"ARRAY\[(.*?)\]", lambda array: ",".join(sorted(array[1].split(","))), line)
+        for line in dumped.splitlines()
+        if not re.search(r"binary_upgrade_set_next|relfrozenxid|^\\(un)?restrict|^--", line)
+    ]
+    assert any("lambda_invocations_json" in line for line in lines)
+    return lines
+
+
+def differences(start, scripts, older):
+    """Updates extensions from `older` versions, by name; returns how they differ from new ones."""
+    server = start(f"extension_control_path = '{scripts.parent}:$system'")
+    with connect_to(server) as session:
+        for database in ("updated", "fresh"):
+            session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+    with connect_to(server, "updated") as session:
+        for extension in EXTENSIONS:
+            session.execute(
+                sql.SQL("CREATE EXTENSION {} VERSION {}").format(sql.Identifier(extension), sql.Literal(older[extension]))
+            )
+        for extension in EXTENSIONS:
+            session.execute(sql.SQL("ALTER EXTENSION {} UPDATE").format(sql.Identifier(extension)))
+    with connect_to(server, "fresh") as session:
+        session.execute("CREATE EXTENSION aws_lambda CASCADE")
+    compared = objects(server, "updated"), objects(server, "fresh")
+    return list(difflib.unified_diff(*compared, "updated", "fresh", n=0, lineterm=""))
+
+
+def write_example(scripts, forgotten=None):
+    for extension in EXTENSIONS:
+        version = default_version(now(f"{extension}.control"))
+        script, update = now(f"sql/{extension}--{version}.sql"), []
+        for name, (of, present, past, statement) in CHANGES.items():
+            if of == extension:
+                assert script.count(present) == 1, name
+                script = script.replace(present, past)
+                update += [statement] if name != forgotten else []
+        (scripts / f"{extension}--{OLDER}.sql").write_text(script)
+        (scripts / f"{extension}--{OLDER}--{version}.sql").write_text("\n".join(update) + "\n")
+    return dict.fromkeys(EXTENSIONS, OLDER)
+
+
+@pytest.fixture(autouse=True)
+def needs_18(request):
+    with psycopg.connect() as session:
+        if session.info.server_version < 180000:
+            pytest.skip("needs extension_control_path, of PostgreSQL 18")
+
+
+def test_from_the_last_release(start, scripts):
+    tag = last_release()
+    if tag is None:
+        pytest.skip("nothing is released yet")
+    older = {}
+    for extension in EXTENSIONS:
+        older[extension] = default_version(git("show", f"{tag}:{extension}.control"))
+        path = f"sql/{extension}--{older[extension]}.sql"
+        released = git("show", f"{tag}:{path}")
+        # What is released stays as it is: a database that has it would never learn of a change.
+        assert older[extension] != default_version(now(f"{extension}.control")) or released == now(path), path
+        (scripts / f"{extension}--{older[extension]}.sql").write_text(released)
+    assert differences(start, scripts, older) == []
+
+
+def test_example(start, scripts):
+    assert differences(start, scripts, write_example(scripts)) == []
+
+
+@pytest.mark.parametrize("forgotten", CHANGES)
+def test_forgotten(start, scripts, forgotten):
+    assert differences(start, scripts, write_example(scripts, forgotten)) != []
