@@ -22,12 +22,7 @@ mod wrapper {
     use supabase_wrappers::prelude::*;
 
     /// The wrapper.
-    #[wrappers_fdw(
-        version = "1.0.0",
-        author = "aws_lambda_fdw",
-        website = "",
-        error_type = "Error"
-    )]
+    #[wrappers_fdw(error_type = "Error")]
     pub struct LambdaFdw;
 
     impl ForeignDataWrapper<Error> for LambdaFdw {

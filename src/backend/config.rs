@@ -3,6 +3,7 @@
 //! The clause's or call's own values come before all of this, in scan/. What the AWS SDK finds on the
 //! machine comes last, in lambda/.
 
+use super::release;
 use crate::error::Error;
 use crate::lambda::name;
 use crate::lambda::request::Inputs;
@@ -99,7 +100,8 @@ fn number(options: &[Options; 2], name: &str, default: i32) -> u64 {
 impl Config {
     /// Reads options and settings for a foreign table as a role sees them.
     ///
-    /// Errors when a setting is malformed, and when the role has no keys and may not use the machine's.
+    /// Errors when a setting is malformed, when the role has no keys and may not use the machine's, and when the database has
+    /// the extension of another release.
     ///
     /// # Safety
     /// Called in a transaction, in the backend's thread.
@@ -107,6 +109,8 @@ impl Config {
         // A transaction that has locked the table before would not hear of keys that were taken away since.
         // SAFETY: as each look-up of a table by PostgreSQL does.
         unsafe { pg_sys::AcceptInvalidationMessages() };
+        // SAFETY: the caller's.
+        unsafe { release::check()? };
         // SAFETY: these look-ups return palloc'd structures that live as long as the current context, or
         // raise an error.
         let (table, server) = unsafe {

@@ -1,7 +1,8 @@
 //! What a backend keeps between statements: its runtime and its clients; and, while they last, the tasks that statements
 //! have started.
 //!
-//! - [`config`] is what catalogs and settings say about a foreign table and a role.
+//! - [`config`] is what catalogs and settings say about a foreign table and a role; [`release`] whether they are of the library's
+//!   release.
 //! - [`runtime`] runs futures, in the network thread or in the backend's while it waits ([`wait`]); [`task`] is one of them,
 //!   [`inbox`] those that nobody has taken yet.
 //! - [`bell`] wakes the backend, [`signals`] blocks signals and hears of them.
@@ -12,6 +13,7 @@
 mod bell;
 pub mod config;
 mod inbox;
+mod release;
 mod runtime;
 mod signals;
 pub mod task;

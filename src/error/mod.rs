@@ -136,6 +136,17 @@ pub enum Error {
         /// The role whose mapping was looked for.
         role: String,
     },
+    /// Library and scripts are of two releases.
+    OtherRelease {
+        /// The extension's name.
+        extension: String,
+        /// The version of its scripts.
+        version: String,
+        /// The version of scripts that the library wants.
+        library: &'static str,
+        /// Whether the scripts are the newer ones.
+        newer: bool,
+    },
     /// The function ran, or was stopped, and reported an error.
     Function {
         /// Name or ARN, as it was given.
@@ -348,6 +359,23 @@ impl Error {
                 "Role \"{role}\" has no user mapping with access_key_id and secret_access_key, and credentials found on the machine are used only through servers owned by a superuser."
             ))
             .hint("Use CREATE USER MAPPING with access_key_id and secret_access_key."),
+            Error::OtherRelease {
+                extension,
+                version,
+                library,
+                newer,
+            } => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("extension \"{extension}\" is not of the library's release"),
+            )
+            .detail(format!(
+                "The extension in this database is {version}, and the library {library}. No function was invoked."
+            ))
+            .hint(if *newer {
+                format!("Connect again. If that does not help, install the library of release {version}.")
+            } else {
+                format!("Use ALTER EXTENSION {extension} UPDATE.")
+            }),
             Error::Function {
                 function_name,
                 function_error,

@@ -1,0 +1,84 @@
+//! Whether the scripts that made the extensions are of the library's release. They are not where one of the two was replaced and the
+//! other not yet.
+//!
+//! It is looked up once in a backend, before its first invocation, and not while options are checked: pg_upgrade makes the
+//! objects of an older release again, and a database that is updated has to keep its servers meanwhile.
+
+use crate::error::Error;
+use crate::postgres::extensions;
+use std::cell::Cell;
+
+/// The version that scripts of this release have: without the third number of that in Cargo.toml, with which scripts don't change.
+const RELEASE: &str = concat!(
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    ".",
+    env!("CARGO_PKG_VERSION_MINOR")
+);
+
+/// The extensions whose functions are in the library. aws_commons has a version of its own.
+const EXTENSIONS: [&str; 2] = ["aws_lambda", "aws_lambda_fdw"];
+
+thread_local! {
+    static SAME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Errors where an extension in the database is of another release.
+///
+/// # Safety
+/// Called in a transaction, in the backend's thread.
+pub unsafe fn check() -> Result<(), Error> {
+    if SAME.get() {
+        return Ok(());
+    }
+    // SAFETY: the caller's.
+    let versions = unsafe { extensions::versions() };
+    let other = versions
+        .into_iter()
+        .find(|(name, version)| EXTENSIONS.contains(&name.as_str()) && version != RELEASE);
+    match other {
+        Some((extension, version)) => Err(Error::OtherRelease {
+            newer: numbers(&version) > numbers(RELEASE),
+            extension,
+            version,
+            library: RELEASE,
+        }),
+        None => {
+            SAME.set(true);
+            Ok(())
+        }
+    }
+}
+
+/// The numbers of a version, which compare as versions do.
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split('.')
+        .map_while(|number| number.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_have_the_version_of_cargo_toml() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        for extension in EXTENSIONS {
+            let control = std::fs::read_to_string(root.join(format!("{extension}.control")));
+            assert!(
+                control
+                    .is_ok_and(|text| text.contains(&format!("default_version = '{RELEASE}'\n"))),
+                "{extension}.control: default_version is not {RELEASE}"
+            );
+            let script = root.join(format!("sql/{extension}--{RELEASE}.sql"));
+            assert!(script.exists(), "{script:?} is not there");
+        }
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(numbers("1.10") > numbers("1.9"));
+        assert!(numbers("2.0") > numbers("1.10"));
+    }
+}

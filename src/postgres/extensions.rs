@@ -1,0 +1,48 @@
+//! What the catalog says of the database's extensions (pg_extension.h).
+
+use pgrx::pg_sys;
+use std::ffi::CStr;
+use std::num::NonZeroUsize;
+
+/// Name and version of each extension.
+///
+/// # Safety
+/// Called in a transaction, in the backend's thread.
+pub unsafe fn versions() -> Vec<(String, String)> {
+    let lock = pg_sys::AccessShareLock as i32;
+    let mut found = Vec::new();
+    // SAFETY: a scan of a catalog in the order of catalogs' own, with no index and no keys. Name and version are never null; what is
+    // read of them is copied before the next row.
+    unsafe {
+        let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, lock);
+        let scan = pg_sys::systable_beginscan(
+            relation,
+            pg_sys::InvalidOid,
+            false,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let get = |number: u32| {
+                let number = NonZeroUsize::new(number as usize)?;
+                pgrx::htup::heap_getattr_raw(tuple, number, (*relation).rd_att)
+            };
+            let name = get(pg_sys::Anum_pg_extension_extname);
+            let version = get(pg_sys::Anum_pg_extension_extversion);
+            if let (Some(name), Some(version)) = (name, version) {
+                let name = CStr::from_ptr((*name.cast_mut_ptr::<pg_sys::NameData>()).data.as_ptr());
+                let version = CStr::from_ptr(pg_sys::text_to_cstring(version.cast_mut_ptr()));
+                let text = |text: &CStr| text.to_string_lossy().into_owned();
+                found.push((text(name), text(version)));
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, lock);
+    }
+    found
+}
