@@ -13,6 +13,7 @@
 #   make assertions      the regression tests in servers that are built with assertions
 #   make package         packages of what is built for the PostgreSQL of PG_CONFIG, into target/packages
 #   make package-test    installs packages in a bare Debian 12 and a bare Debian 13, calls, and removes them again
+#   make upgrades        pg_upgrade, and dumps that are restored, between servers of several versions
 #   make soak            the long forms of tests, fuzzing among them; about an hour
 #   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
 #   make clean
@@ -50,7 +51,7 @@ E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joi
 	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_update_scripts.py)
 
 .PHONY: all build deps supported venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
-	package package-test clean
+	package package-test upgrades clean
 
 all: build
 
@@ -119,6 +120,10 @@ version-%: build-%
 
 matrix:
 	@tests/harness/test $(addprefix version-, $(POSTGRESQL_VERSIONS))
+
+upgrades: build-15 build-17 build-18
+	tests/harness/server 15 tests/harness/server 17 tests/harness/server 18 tests/harness/run --endpoint --emulator --auth -- \
+		$(PYTEST) tests/e2e/test_pg_upgrade.py tests/e2e/test_update_scripts.py
 
 package-%: venv
 	@tests/harness/server $*

@@ -26,12 +26,15 @@ log_line_prefix = '%m [%p] '
 
 
 class Cluster:
-    def __init__(self, directory, settings, aws_environment):
-        """Creates and starts a cluster in `directory/pg`, with lines of postgresql.conf and AWS_* variables."""
+    def __init__(self, directory, settings, aws_environment, program=None):
+        """Creates and starts a cluster in `directory/pg`, with lines of postgresql.conf and AWS_* variables.
+
+        It is of the PostgreSQL of the pg_config `program`, or of PG_CONFIG.
+        """
         self.socket_dir = os.path.join(directory, "pg")
         self.data = os.path.join(self.socket_dir, "data")
         self.log = os.path.join(self.socket_dir, "postgresql.log")
-        self.bindir = pg_config("--bindir")
+        self.bindir = pg_config("--bindir", program)
         self.user = server_user()
 
         os.mkdir(self.socket_dir, 0o700)
@@ -57,7 +60,7 @@ class Cluster:
     def initdb(self):
         made = subprocess.run(
             [f"{self.bindir}/initdb", "-D", self.data, "-U", "postgres"]
-            + ["-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            + ["-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-sync"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **self.options,
         )
         if made.returncode != 0:
@@ -114,8 +117,8 @@ class Cluster:
             show_end(self.log)
 
 
-def pg_config(option):
-    program = os.environ.get("PG_CONFIG", "pg_config")
+def pg_config(option, program=None):
+    program = program or os.environ.get("PG_CONFIG", "pg_config")
     try:
         return subprocess.run([program, option], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as e:
