@@ -58,6 +58,7 @@ class Cluster:
             raise
 
     def initdb(self):
+        # With checksums, as 18 does by itself: pg_upgrade wants the same of both.
         made = subprocess.run(
             [f"{self.bindir}/initdb", "-D", self.data, "-U", "postgres"]
             + ["-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-sync"],
