@@ -404,7 +404,6 @@ INSERT INTO f (payload) VALUES ('1') ON CONFLICT (payload) DO UPDATE SET payload
 UPDATE f SET payload = '2' WHERE payload = '1';
 DELETE FROM f WHERE payload = '1';
 TRUNCATE f;
-MERGE INTO f USING t ON f.payload = t.s WHEN NOT MATCHED THEN INSERT (payload) VALUES (t.s);
 SELECT endpoint.made();
 
 -- EXPLAIN does not invoke, EXPLAIN (ANALYZE) does, and waits for what it counts.

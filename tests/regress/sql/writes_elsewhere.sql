@@ -114,24 +114,6 @@ SELECT endpoint.made();
 COPY (SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s) TO STDOUT;
 SELECT endpoint.made();
 
--- MERGE with a table of invocations, whose rows can't come first
-BEGIN;
-MERGE INTO t USING f ON f.payload = t.s
-WHEN MATCHED AND f.response = 'b' THEN DO NOTHING
-WHEN MATCHED THEN UPDATE SET r = 'merged ' || f.response;
-SELECT id, r FROM t ORDER BY id;
-ROLLBACK;
-SELECT endpoint.made();
-MERGE INTO t USING f ON f.payload = t.s WHEN NOT MATCHED THEN INSERT VALUES (6, f.response);
-SELECT endpoint.made();
--- MERGE with a join
-MERGE INTO o USING (SELECT t.id + 1 AS id, f.response FROM t JOIN f ON f.payload = t.s) x ON o.id = x.id
-WHEN MATCHED AND o.r = 'b' THEN DELETE
-WHEN MATCHED THEN UPDATE SET r = 'merged ' || x.response
-WHEN NOT MATCHED THEN INSERT VALUES (x.id, 'new ' || x.response);
-SELECT * FROM o ORDER BY id;
-SELECT endpoint.made();
-
 -- Data-modifying CTEs: read by a join, reading one, read by nobody, and read in part
 BEGIN;
 WITH gone AS (DELETE FROM t WHERE id < 3 RETURNING *) SELECT gone.id, f.response FROM gone JOIN f ON f.payload = gone.s;
