@@ -120,6 +120,11 @@ impl Column {
     }
 }
 
+/// `attgenerated` of a generated column whose value is stored.
+const STORED: u8 = b's';
+/// `attgenerated` of one that is computed when it is read. Before 18 there is none.
+const VIRTUAL: u8 = b'v';
+
 /// A column of a foreign table.
 #[derive(Debug, Clone, Copy)]
 pub struct Attribute {
@@ -138,7 +143,7 @@ pub struct Attribute {
 /// The columns of one foreign table.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Every column that is not dropped.
+    /// Every column that is not dropped and not virtual.
     pub attributes: Vec<Attribute>,
     /// The foreign table's name.
     pub table: String,
@@ -147,7 +152,7 @@ pub struct Layout {
 impl Layout {
     /// Reads the columns of an open foreign table.
     ///
-    /// Errors with [`Error::UnknownColumn`] or [`Error::ColumnType`].
+    /// Errors with [`Error::UnknownColumn`], [`Error::ColumnType`] or [`Error::GeneratedColumn`].
     ///
     /// # Safety
     /// `relation` is open.
@@ -166,16 +171,29 @@ impl Layout {
         {
             // SAFETY: a NameData always ends in a zero byte.
             let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
-            let column = Column::all()
-                .find(|column| column.name().as_bytes() == name.to_bytes())
-                .ok_or_else(|| Error::UnknownColumn {
-                    column: name.to_string_lossy().into_owned(),
-                    table: table.clone(),
-                    known: Column::all()
-                        .map(Column::name)
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                })?;
+            let known = Column::all().find(|column| column.name().as_bytes() == name.to_bytes());
+            let generated = attribute.attgenerated as u8;
+            if let Some(column) = known
+                && generated == if column.is_input() { VIRTUAL } else { STORED }
+            {
+                return Err(Error::GeneratedColumn {
+                    column: column.name(),
+                    table,
+                    input: column.is_input(),
+                });
+            }
+            // PostgreSQL computes it of the others, and asks nobody for it.
+            if generated == VIRTUAL {
+                continue;
+            }
+            let column = known.ok_or_else(|| Error::UnknownColumn {
+                column: name.to_string_lossy().into_owned(),
+                table: table.clone(),
+                known: Column::all()
+                    .map(Column::name)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })?;
             // SAFETY: a catalog look-up.
             let base_type = unsafe { pg_sys::getBaseType(attribute.atttypid) };
             let (types, allowed) = column.allowed_types();

@@ -64,6 +64,15 @@ pub enum Error {
         /// The types it may have.
         allowed: &'static str,
     },
+    /// A generated column of a kind that it can't be.
+    GeneratedColumn {
+        /// The column's name.
+        column: &'static str,
+        /// The foreign table's name.
+        table: String,
+        /// Whether it is an input, which can't be virtual; an output can't be stored.
+        input: bool,
+    },
     /// The scan was asked for a row before an input column that it needs had a value.
     NotBound {
         /// The column's name.
@@ -271,6 +280,27 @@ impl Error {
                 format!("column \"{column}\" of foreign table \"{table}\" cannot have type {found}"),
             )
             .hint(format!("It can be of type {allowed}.")),
+            Error::GeneratedColumn {
+                column,
+                table,
+                input,
+            } => {
+                let row = |kind| {
+                    Row::new(
+                        ERRCODE_FDW_INVALID_COLUMN_NAME,
+                        format!("column \"{column}\" of foreign table \"{table}\" cannot be a {kind} generated column"),
+                    )
+                };
+                if *input {
+                    row("virtual")
+                        .detail("It is what the function is invoked with, and a virtual column has no value until it is read.")
+                        .hint("Make it STORED, which INSERT sends, or an ordinary column that a clause gives its value.")
+                } else {
+                    row("stored")
+                        .detail("It tells what the function answered, which is not there yet when a stored column is computed.")
+                        .hint("Make it VIRTUAL, or compute the value in the query.")
+                }
+            }
             Error::NotBound {
                 column,
                 table,
