@@ -167,6 +167,8 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
             fixed: config::fixed_inputs(table),
         });
         (*baserel).fdw_private = relation.cast();
+        // Rows that are equal would be one invocation.
+        compat::group_after_joins(root);
 
         let own = infos((*baserel).baserestrictinfo);
         let bound = Bound::sort(root, (*baserel).relid, &*relation, own);
