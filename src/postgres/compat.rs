@@ -19,15 +19,20 @@ pub unsafe fn pull_varnos(
 /// Whether PostgreSQL rewinds any cursor for MOVE BACKWARD ALL, also one that was declared or planned without; since 15 it refuses.
 pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
 
-/// Has the rows of this query grouped after they are joined, and not before, which 19 could do.
+/// Has the rows of this query, and of those around it, grouped after they are joined, and not before, which 19 could do.
 ///
 /// # Safety
 /// Called while the planner sizes the query's relations, before it makes grouped ones of them.
 pub unsafe fn group_after_joins(root: *mut pg_sys::PlannerInfo) {
     #[cfg(feature = "pg19")]
-    // SAFETY: see above. Without aggregates to push down it pushes none.
+    // SAFETY: see above. Without aggregates to push down it pushes none. A subquery is planned while the relation that it is gets its
+    // size.
     unsafe {
-        (*root).agg_clause_list = std::ptr::null_mut();
+        let mut root = root;
+        while !root.is_null() {
+            (*root).agg_clause_list = std::ptr::null_mut();
+            root = (*root).parent_root;
+        }
     }
     #[cfg(not(feature = "pg19"))]
     let _ = root;

@@ -21,6 +21,9 @@ SELECT k.name, count(*) FROM t JOIN kinds k USING (n) JOIN f ON f.payload = t.s 
 SELECT endpoint.made();
 SELECT k.name, sum(t.id), count(DISTINCT l.response) FROM t JOIN kinds k USING (n), LATERAL (SELECT response FROM f WHERE payload = t.s) l GROUP BY k.name ORDER BY 1;
 SELECT endpoint.made();
+-- The same where the invocations are in a subquery that stays one.
+SELECT k.name, count(*) FROM t JOIN kinds k USING (n) CROSS JOIN LATERAL (SELECT response FROM f WHERE payload = t.s OFFSET 0) l GROUP BY k.name ORDER BY 1;
+SELECT endpoint.made();
 
 SET client_min_messages = warning;
 DROP SCHEMA eager CASCADE;
