@@ -21,8 +21,9 @@
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-# The versions that are tested, as PostgreSQL's community supports them.
-POSTGRESQL_VERSIONS = 14 15 16 17 18 19
+# What all of the tests were run with last. README has the same. The versions are those that PostgreSQL's community supports.
+POSTGRESQL_RELEASES = 14.23 15.18 16.14 17.12 18.4 19rc1
+POSTGRESQL_VERSIONS = $(foreach release,$(POSTGRESQL_RELEASES),$(firstword $(subst ., ,$(subst rc,.,$(release)))))
 # Of these, what each change is tested with beside the version of PG_CONFIG.
 POSTGRESQL_VERSIONS_OF_EACH_CHANGE = 16 18
 
@@ -56,10 +57,11 @@ E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joi
 all: build
 
 deps:
+	@tests/harness/supported $(POSTGRESQL_RELEASES)
 	@tests/harness/deps
 
 supported: deps
-	@tests/harness/supported $(POSTGRESQL_VERSIONS)
+	@tests/harness/supported $(POSTGRESQL_RELEASES)
 
 venv: deps
 	@tests/harness/venv
@@ -154,12 +156,13 @@ soak: venv installed build-19 build-18
 test: venv installed
 	@tests/harness/test unit installcheck e2e $(addprefix version-, $(POSTGRESQL_VERSIONS_OF_EACH_CHANGE)) assertions-15 assertions-18
 
-# The server's Python finds boto3 where PYTHONPATH says.
+# What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
+bench: PROFILE = packaged
 bench: installed
 	@tests/harness/deps benches
 	@tests/harness/venv benches
-	cargo build --release --package benches
-	PYTHONPATH=$$(target/venv-benches/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+	cargo build --profile $(PROFILE) --package benches
+	LIBRARY=$(LIBRARY) PYTHONPATH=$$(target/venv-benches/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		tests/harness/run --endpoint -- target/venv-benches/bin/python benches/run.py --write
 
 demo: venv installed

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 FOLDER = os.path.dirname(__file__)
-LIBRARY = f"target/pg{os.environ.get('PGVER', '15')}/aws_lambda_fdw.so"
+LIBRARY = os.environ.get("LIBRARY")
 WAYS = {
     "hyper": "(a) raw HTTP POST, hyper",
     "sdk": "(b) bare aws-sdk-lambda",

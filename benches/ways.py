@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"}
-PROGRAMS = "target/release"
+PROGRAMS = "target/packaged"
 # Nothing is sought on the machine: it is not what is measured.
 ENVIRONMENT = {**os.environ, **KEYS, "AWS_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
 

@@ -32,3 +32,9 @@ def test_promise(held_by):
     names = [name for name in re.findall("`([^`]+)`", held_by) if "." in name or name.startswith("make ")]
     assert names
     assert [name for name in names if not is_there(name)] == []
+
+
+def test_the_releases_that_were_run():
+    releases = re.search(r"^POSTGRESQL_RELEASES = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    readme = (ROOT / "README.md").read_text()
+    assert f"was tested with {', '.join(releases[:-1])} and {releases[-1]}." in readme
