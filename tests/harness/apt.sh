@@ -1,15 +1,15 @@
 # apt-get with sources, lists and a state of its own, for other releases of Debian than the machine's. Sourced; nothing of the machine's
 # is changed. The caller sets `apt_root`, a directory for all of it.
 
-# Where this machine's packages come from: the archive's address, without that of the security updates.
+# Where this machine's packages of Debian itself come from, and not those of security updates or of others, PostgreSQL's for instance.
 debian_archive() {
     local found
-    found=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort -u | head -n1)
+    found=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n1)
     if [ -z "$found" ]; then
         local sudo=()
         [ "$(id -u)" = 0 ] || sudo=(sudo)
         "${sudo[@]}" apt-get -qq update
-        found=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort -u | head -n1)
+        found=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n1)
     fi
     echo "$found"
 }
