@@ -28,7 +28,7 @@ POSTGRESQL_VERSIONS = $(foreach release,$(POSTGRESQL_RELEASES),$(firstword $(sub
 POSTGRESQL_VERSIONS_OF_EACH_CHANGE = 16 18
 
 # Found out when a recipe needs them, because `deps` may have to install pg_config first.
-PGVER = $(shell $(PG_CONFIG) --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+PGVER = $(shell $(PG_CONFIG) --version 2> /dev/null | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 PKGLIBDIR = $(shell $(PG_CONFIG) --pkglibdir)
 EXTENSIONDIR = $(shell $(PG_CONFIG) --sharedir)/extension
 
