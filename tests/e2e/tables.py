@@ -10,6 +10,7 @@ EMULATOR = {
     "endpoint_url": os.environ["EMULATOR_URL"],
     "sts_endpoint_url": os.environ["EMULATOR_URL"],
     "region": "us-east-1",
+    "request_timeout_ms": "30000",  # a function starts cold, which takes its time on a busy machine
 }
 COLUMNS = """
     function_name text, payload text, qualifier text, invocation_type text, log_type text,
