@@ -159,7 +159,9 @@ OTHER_SERVERS = $(addprefix version-, $(POSTGRESQL_VERSIONS_OF_EACH_CHANGE)) \
 	$(if $(shell command -v apt-get),assertions-15 assertions-18)
 endif
 
+# What may ask for a password goes before the tests, which take their time.
 test: venv installed
+	$(if $(filter assertions-%,$(OTHER_SERVERS)),@tests/harness/deps source)
 	@tests/harness/test unit installcheck e2e $(OTHER_SERVERS)
 
 # What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
