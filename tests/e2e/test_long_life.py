@@ -403,8 +403,9 @@ def test_extension_that_is_dropped_and_made_again(connect, endpoint):
 # Processes that are forked from others
 
 WORKERS = """
-    SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0;
-    SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2;
+    SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+    SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+    SET max_parallel_workers_per_gather = 2;
 """
 LIBRARIES = ["", "shared_preload_libraries = 'aws_lambda_fdw'", "session_preload_libraries = 'aws_lambda_fdw'"]
 

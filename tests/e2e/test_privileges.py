@@ -302,7 +302,7 @@ def test_no_way_to_ride_on_the_machine(administrator, own, way):
         CREATE FUNCTION private.definer() RETURNS SETOF f LANGUAGE sql SECURITY DEFINER AS $$ {query} $$;
         CREATE FUNCTION private.invoker() RETURNS SETOF f LANGUAGE sql AS $$ {query} $$;
         CREATE FUNCTION private.cursor() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
-            $$ DECLARE c CURSOR FOR {query}; BEGIN OPEN c; END $$;
+            $$ DECLARE c CURSOR FOR {query}; BEGIN c := 'c'; OPEN c; END $$;
         GRANT SELECT ON private.view TO alice;
         """
     )
@@ -638,7 +638,7 @@ def test_cursors_of_a_definer(shared):
     shared.execute("GRANT CREATE ON SCHEMA private TO alice; SET ROLE alice")
     shared.execute(
         f"CREATE FUNCTION private.opened() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
-        f" $$ DECLARE c CURSOR FOR {TWICE}; BEGIN OPEN c; END $$"
+        f" $$ DECLARE c CURSOR FOR {TWICE}; BEGIN c := 'c'; OPEN c; END $$"
     )
     with shared.transaction():
         shared.execute("SET LOCAL ROLE bob")
