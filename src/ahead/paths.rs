@@ -235,7 +235,7 @@ unsafe fn parameters(
     unsafe {
         let of_outer = (*outer).param_info;
         let rest = pg_sys::bms_difference(required, (*(*outer).parent).relids);
-        if pg_sys::bms_next_member(rest, -1) < 0 {
+        if of_outer.is_null() && pg_sys::bms_next_member(rest, -1) < 0 {
             return of_outer;
         }
         let mut info = PgBox::<pg_sys::ParamPathInfo>::alloc_node(pg_sys::NodeTag::T_ParamPathInfo);
@@ -245,6 +245,7 @@ unsafe fn parameters(
         }
         info.ppi_req_outer = pg_sys::bms_union(info.ppi_req_outer, rest);
         info.ppi_rows = (*outer).rows;
+        compat::keep_checked_clauses(&mut info, outer);
         info.into_pg()
     }
 }

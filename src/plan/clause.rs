@@ -267,6 +267,8 @@ unsafe fn column_of(
             } else if is_a(node, pg_sys::NodeTag::T_CoerceViaIO) && !through_text {
                 through_text = true;
                 node = (*node.cast::<pg_sys::CoerceViaIO>()).arg.cast();
+            } else if let Some(held) = compat::held_by_placeholder(node) {
+                node = held;
             } else {
                 break;
             }

@@ -161,6 +161,54 @@ pub fn is_nulled(var: &pg_sys::Var) -> bool {
     }
 }
 
+/// What a placeholder holds that no outer join has made null: since 18 any column of a subquery can be in one, where rows are grouped in
+/// sets. Before 16 a placeholder does not tell.
+///
+/// # Safety
+/// `node` is an expression of the planner's.
+pub unsafe fn held_by_placeholder(node: *mut pg_sys::Node) -> Option<*mut pg_sys::Node> {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = node;
+        None
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        if !pgrx::is_a(node, pg_sys::NodeTag::T_PlaceHolderVar) {
+            return None;
+        }
+        let holder = &*node.cast::<pg_sys::PlaceHolderVar>();
+        (holder.phlevelsup == 0 && holder.phnullingrels.is_null()).then(|| holder.phexpr.cast())
+    }
+}
+
+/// The actions of a MERGE, which 14 does not have.
+pub fn merge_actions(modify: &pg_sys::ModifyTable) -> Option<*mut pg_sys::List> {
+    #[cfg(feature = "pg14")]
+    {
+        let _ = modify;
+        None
+    }
+    #[cfg(not(feature = "pg14"))]
+    Some(modify.mergeActionLists)
+}
+
+/// The clauses that a path has checked because of its parameters, of which the join above it checks none again. Before 16 it compares
+/// the clauses themselves.
+///
+/// # Safety
+/// `info` is a new one, and `path` the planner's.
+pub unsafe fn keep_checked_clauses(info: &mut pg_sys::ParamPathInfo, path: *mut pg_sys::Path) {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let _ = (info, path);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: see above.
+    unsafe {
+        info.ppi_serials = pg_sys::get_param_path_clause_serials(path);
+    }
+}
+
 /// Gives the columns that expressions use the marks of outer joins that the same columns have in a plan's list. A join
 /// clause is kept in a form for one order of joins, and since 16 a plan's own expressions have to match its columns to the mark.
 ///

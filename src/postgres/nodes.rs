@@ -90,23 +90,45 @@ pub unsafe fn children(plan: *mut pg_sys::Plan) -> impl Iterator<Item = *mut pg_
     }
 }
 
-/// The expressions of a plan that may run a subplan.
-unsafe fn expressions(plan: *mut pg_sys::Plan) -> [*mut pg_sys::List; 4] {
+/// The expressions of a plan that may run a subplan, and lists of them.
+unsafe fn expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
     use pg_sys::NodeTag::*;
     // SAFETY: each cast follows the node's own tag.
     unsafe {
-        let own = match (*plan.cast::<pg_sys::Node>()).type_ {
-            T_NestLoop | T_MergeJoin | T_HashJoin => (*plan.cast::<pg_sys::Join>()).joinqual,
-            T_Result => (*plan.cast::<pg_sys::Result>()).resconstantqual.cast(),
-            T_ForeignScan => (*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs,
-            T_CustomScan => (*plan.cast::<pg_sys::CustomScan>()).custom_exprs,
-            T_FunctionScan => (*plan.cast::<pg_sys::FunctionScan>()).functions,
-            T_ValuesScan => (*plan.cast::<pg_sys::ValuesScan>()).values_lists,
-            T_IndexScan => (*plan.cast::<pg_sys::IndexScan>()).indexqual,
-            T_IndexOnlyScan => (*plan.cast::<pg_sys::IndexOnlyScan>()).indexqual,
-            _ => std::ptr::null_mut(),
-        };
-        [(*plan).initPlan, (*plan).targetlist, (*plan).qual, own]
+        let tag = (*plan.cast::<pg_sys::Node>()).type_;
+        let mut lists = vec![(*plan).initPlan, (*plan).targetlist, (*plan).qual];
+        match tag {
+            T_NestLoop => lists.push((*plan.cast::<pg_sys::Join>()).joinqual),
+            T_MergeJoin => {
+                lists.push((*plan.cast::<pg_sys::Join>()).joinqual);
+                lists.push((*plan.cast::<pg_sys::MergeJoin>()).mergeclauses);
+            }
+            T_HashJoin => {
+                lists.push((*plan.cast::<pg_sys::Join>()).joinqual);
+                lists.push((*plan.cast::<pg_sys::HashJoin>()).hashclauses);
+                lists.push((*plan.cast::<pg_sys::HashJoin>()).hashkeys);
+            }
+            T_Hash => lists.push((*plan.cast::<pg_sys::Hash>()).hashkeys),
+            T_Result => lists.push((*plan.cast::<pg_sys::Result>()).resconstantqual.cast()),
+            T_ForeignScan => lists.push((*plan.cast::<pg_sys::ForeignScan>()).fdw_exprs),
+            T_CustomScan => lists.push((*plan.cast::<pg_sys::CustomScan>()).custom_exprs),
+            T_FunctionScan => lists.push((*plan.cast::<pg_sys::FunctionScan>()).functions),
+            T_TableFuncScan => lists.push((*plan.cast::<pg_sys::TableFuncScan>()).tablefunc.cast()),
+            T_SampleScan => lists.push((*plan.cast::<pg_sys::SampleScan>()).tablesample.cast()),
+            T_ValuesScan => lists.push((*plan.cast::<pg_sys::ValuesScan>()).values_lists),
+            T_IndexScan => lists.push((*plan.cast::<pg_sys::IndexScan>()).indexqual),
+            T_IndexOnlyScan => lists.push((*plan.cast::<pg_sys::IndexOnlyScan>()).indexqual),
+            T_BitmapIndexScan => lists.push((*plan.cast::<pg_sys::BitmapIndexScan>()).indexqual),
+            T_ModifyTable => {
+                let modify = &*plan.cast::<pg_sys::ModifyTable>();
+                lists.push(modify.onConflictSet);
+                lists.push(modify.onConflictWhere.cast());
+                lists.push(modify.returningLists);
+                lists.extend(super::compat::merge_actions(modify));
+            }
+            _ => {}
+        }
+        lists.into_iter().map(|list| list.cast()).collect()
     }
 }
 
@@ -127,8 +149,8 @@ pub unsafe fn user_of_subplan(
             number,
             found: std::ptr::null_mut(),
         };
-        for list in expressions(root) {
-            if find_subplan(list.cast(), (&raw mut search).cast()) {
+        for expression in expressions(root) {
+            if find_subplan(expression, (&raw mut search).cast()) {
                 return Some((search.found, root));
             }
         }

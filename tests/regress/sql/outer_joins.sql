@@ -182,5 +182,19 @@ SELECT * FROM endpoint.counted();
 SELECT count(*) FROM many LEFT JOIN slow f ON f.payload = many.s LEFT JOIN slow g ON g.payload = f.response || many.id LEFT JOIN slow h ON h.payload = g.response;
 SELECT * FROM endpoint.counted();
 
+-- A condition that gave the outer rows their values below is not checked once more above, and an invocation in it is made once.
+CREATE TABLE big AS SELECT i AS id, 'b' || i AS s FROM generate_series(1, 2000) i;
+ALTER TABLE big ADD PRIMARY KEY (id);
+CREATE TABLE big2 AS SELECT i AS id, 'c' || i AS s, i AS ref FROM generate_series(1, 2000) i;
+CREATE INDEX ON big2 (ref);
+ANALYZE big, big2;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_seqscan = off;
+SELECT endpoint.reset();
+SELECT t.id, f.response FROM t LEFT JOIN (big JOIN big2 ON big.id = big2.ref LEFT JOIN f ON f.payload = coalesce(big2.s, 'z') || coalesce(big.s, ''))
+    ON big.id = t.id + (SELECT length(response) - 1 FROM f WHERE payload = coalesce(t.s, 'z') LIMIT 1) ORDER BY 1;
+SELECT endpoint.made();
+
 SET client_min_messages = warning;
 DROP SCHEMA outer_joins CASCADE;
