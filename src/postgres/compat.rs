@@ -25,12 +25,13 @@ pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
 /// Called while the planner sizes the query's relations, before it makes grouped ones of them.
 pub unsafe fn group_after_joins(root: *mut pg_sys::PlannerInfo) {
     #[cfg(feature = "pg19")]
-    // SAFETY: see above. Without aggregates to push down it pushes none. A subquery is planned while the relation that it is gets its
-    // size.
+    // SAFETY: see above. Without aggregates to push down it pushes none. A subquery in FROM is planned while the relation that it is gets
+    // its size. One in an expression is planned before aggregates are looked at, so it has to be said that they can't be.
     unsafe {
         let mut root = root;
         while !root.is_null() {
             (*root).agg_clause_list = std::ptr::null_mut();
+            (*root).hasNonPartialAggs = true;
             root = (*root).parent_root;
         }
     }

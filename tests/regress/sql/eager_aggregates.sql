@@ -24,6 +24,16 @@ SELECT endpoint.made();
 -- The same where the invocations are in a subquery that stays one.
 SELECT k.name, count(*) FROM t JOIN kinds k USING (n) CROSS JOIN LATERAL (SELECT response FROM f WHERE payload = t.s OFFSET 0) l GROUP BY k.name ORDER BY 1;
 SELECT endpoint.made();
+-- The same where they are in an expression: a join condition, or what is aggregated.
+CREATE TABLE answers AS SELECT i AS id, 'v' || i % 3 AS s FROM generate_series(1, 6) i;
+ANALYZE answers;
+CREATE FOREIGN TABLE echo (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
+SELECT a.id, count(*) FROM t JOIN answers a ON a.s = (SELECT response FROM echo WHERE payload = t.s) GROUP BY a.id ORDER BY 1;
+SELECT endpoint.made();
+SELECT a.id, count(*) FROM t JOIN answers a ON a.s = t.s AND (SELECT response FROM echo WHERE payload = t.s || a.s) <> '' GROUP BY a.id ORDER BY 1;
+SELECT endpoint.made();
+SELECT a.id, sum((SELECT length(response) FROM echo WHERE payload = t.s)) FROM t JOIN answers a ON a.s = t.s GROUP BY a.id ORDER BY 1;
+SELECT endpoint.made();
 
 SET client_min_messages = warning;
 DROP SCHEMA eager CASCADE;
