@@ -66,7 +66,7 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             return;
         };
         let param_info = (*inner).path.param_info;
-        let relids = (*(*outer).parent).relids;
+        let relids = of_parents_too((*outer).parent);
         if param_info.is_null()
             || !paths::is_ours((*inner).path.parent)
             || !(*inner).fdw_private.is_null()
@@ -128,6 +128,12 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
         }
         join.innerjoinpath = below;
     }
+}
+
+/// A relation's members. Since 17 what is joined to a partition is parameterised by the partitioned table until plans are made.
+unsafe fn of_parents_too(rel: *mut pg_sys::RelOptInfo) -> pg_sys::Relids {
+    // SAFETY: the relation is the planner's, and the union a new set.
+    unsafe { pg_sys::bms_union((*rel).relids, (*rel).top_parent_relids) }
 }
 
 /// Whether a path gives columns by which an UPDATE of a table with partitions finds its rows. They have a name of the
@@ -234,7 +240,7 @@ unsafe fn parameters(
     // SAFETY: the planner's structures; sets are copied before they are changed.
     unsafe {
         let of_outer = (*outer).param_info;
-        let rest = pg_sys::bms_difference(required, (*(*outer).parent).relids);
+        let rest = pg_sys::bms_difference(required, of_parents_too((*outer).parent));
         if of_outer.is_null() && pg_sys::bms_next_member(rest, -1) < 0 {
             return of_outer;
         }
@@ -347,7 +353,9 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         for clause in paths::conditions(root, baserel, (*param_info).ppi_req_outer) {
             expressions = pg_sys::lappend(expressions, clause.cast());
         }
-        (*plan).custom_exprs = pg_sys::copyObjectImpl(expressions.cast()).cast();
+        let outer = (*(*best_path).path.parent).relids;
+        let expressions = pg_sys::copyObjectImpl(expressions.cast());
+        (*plan).custom_exprs = paths::of_partitions(root, expressions.cast(), outer).cast();
         compat::take_marks((*plan).custom_exprs, (*plan).custom_scan_tlist);
         (*plan).custom_private = nodes::list(&[numbers, bindings]);
         plan.cast()

@@ -265,9 +265,12 @@ pub unsafe fn conditions(
     }
 }
 
-/// A clause about partitioned tables as one about their partitions in `outer`: where partitions are joined, a scan's own
+/// An expression about partitioned tables as one about their partitions in `outer`: where partitions are joined, a scan's own
 /// join clauses still speak of the others' parents.
-unsafe fn of_partitions(
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn of_partitions(
     root: *mut pg_sys::PlannerInfo,
     clause: *mut pg_sys::Node,
     outer: pg_sys::Relids,
