@@ -3,6 +3,7 @@
 //! - [`clause`] recognises the clauses that give input columns their values, [`classes`] finds those that PostgreSQL
 //!   took apart, [`bind`] sorts them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
+//! - [`semijoins`] tells which of their conditions can give values.
 //! - [`parents`] mends the paths of what scans are parts of.
 //! - [`estimate`] tells how many invocations and rows there will be.
 
@@ -13,6 +14,7 @@ pub mod estimate;
 mod memoize;
 pub mod parents;
 pub mod paths;
+mod semijoins;
 
 use crate::backend::config;
 use crate::columns::{Column, Layout};

@@ -8,7 +8,7 @@ use super::bind::Bound;
 use super::classes;
 use super::clause::{self, Binding};
 use super::estimate::estimate;
-use super::{Mode, Relation, infos, memoize};
+use super::{Mode, Relation, infos, memoize, semijoins};
 use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
@@ -80,11 +80,14 @@ pub unsafe fn is_ours(rel: *mut pg_sys::RelOptInfo) -> bool {
 }
 
 /// What other relations have to be there for.
+#[derive(Clone)]
 struct Need {
     /// The column that a join condition gives values; `None` for a condition on other relations alone.
     column: Option<Column>,
     /// Any one of these sets of outer relations satisfies it.
     alternatives: Vec<pg_sys::Relids>,
+    /// Whether none of these can come before the scan, so that it gives way to other clauses on the column.
+    comes_after: bool,
 }
 
 /// The join conditions that give input columns their values.
@@ -108,25 +111,36 @@ unsafe fn join_needs(
                 Some(Need {
                     column: Some(binding.attribute.column),
                     alternatives: vec![(*info).clause_relids],
+                    comes_after: semijoins::comes_after(root, baserel, info),
                 })
             })
             .collect();
         if (*baserel).has_eclass_joins {
             for column in Column::INPUTS {
                 let clauses = classes::implied_equalities(root, baserel, layout, column);
-                let alternatives: Vec<pg_sys::Relids> = clauses
-                    .into_iter()
+                let (after, before): (Vec<_>, Vec<_>) = (clauses.into_iter())
                     .filter(|info| usable(*info).is_some())
+                    .partition(|info| semijoins::comes_after(root, baserel, *info));
+                let comes_after = before.is_empty();
+                let alternatives: Vec<_> = (if comes_after { after } else { before })
+                    .into_iter()
                     .map(|info| (*info).clause_relids)
                     .collect();
                 if !alternatives.is_empty() {
                     needs.push(Need {
                         column: Some(column),
                         alternatives,
+                        comes_after,
                     });
                 }
             }
         }
+        let has_others = |column: Option<Column>, needs: &[Need]| {
+            column.is_some_and(|column| has_own(root, baserel, column))
+                || (needs.iter()).any(|need| need.column == column && !need.comes_after)
+        };
+        let all = needs.clone();
+        needs.retain(|need| !need.comes_after || !has_others(need.column, &all));
         if !needs.is_empty() {
             // What is joined to the scan before the outer join can't give it parameters.
             let from_outside = |info: &*mut pg_sys::RestrictInfo| {
@@ -138,6 +152,7 @@ unsafe fn join_needs(
                     .map(|info| Need {
                         column: None,
                         alternatives: vec![(*info).clause_relids],
+                        comes_after: false,
                     }),
             );
         }
@@ -176,13 +191,22 @@ unsafe fn gives_way(
         let Some(binding) = clause::classify(root, (*other).relid, layout, clause) else {
             return false;
         };
-        let has_own = |rel: *mut pg_sys::RelOptInfo, column| {
-            let relation = &*(*rel).fdw_private.cast::<Relation>();
-            let own = Bound::sort(root, (*rel).relid, relation, infos((*rel).baserestrictinfo));
-            !relation.needs(column, &own.bindings)
-        };
-        has_own(baserel, column)
-            && (!has_own(other, binding.attribute.column) || place(baserel) < place(other))
+        has_own(root, baserel, column)
+            && (!has_own(root, other, binding.attribute.column) || place(baserel) < place(other))
+    }
+}
+
+/// Whether a scan has a clause of its own for a column.
+unsafe fn has_own(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    column: Column,
+) -> bool {
+    // SAFETY: the planner's structures; sizes are estimated before paths are made.
+    unsafe {
+        let relation = &*(*rel).fdw_private.cast::<Relation>();
+        let own = Bound::sort(root, (*rel).relid, relation, infos((*rel).baserestrictinfo));
+        !relation.needs(column, &own.bindings)
     }
 }
 
@@ -214,7 +238,10 @@ unsafe fn own_or_child(
 }
 
 /// Where a relation, or the one that it is a part of, stands in the range table.
-unsafe fn place(rel: *mut pg_sys::RelOptInfo) -> i32 {
+///
+/// # Safety
+/// `rel` is the planner's.
+pub unsafe fn place(rel: *mut pg_sys::RelOptInfo) -> i32 {
     // SAFETY: the planner's structures.
     unsafe {
         match pg_sys::bms_next_member((*rel).top_parent_relids, -1) {

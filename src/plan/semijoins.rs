@@ -1,0 +1,79 @@
+//! Semijoins, as `IN (SELECT …)` and EXISTS become: whether a condition of one can give a scan on its left side values. It can where PostgreSQL can
+//! read the right side first, which it does with its rows made unique.
+
+use super::bind::Bound;
+use super::paths::{is_ours, place};
+use super::{Relation, classes, clause, infos};
+use crate::columns::Column;
+use crate::postgres::nodes;
+use pgrx::pg_sys;
+
+/// Whether a join condition is one of a semijoin whose right side can't come before the scan.
+///
+/// # Safety
+/// All are the planner's, and sizes are estimated.
+pub unsafe fn comes_after(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    info: *mut pg_sys::RestrictInfo,
+) -> bool {
+    // SAFETY: the list has SpecialJoinInfos.
+    unsafe {
+        nodes::pointers::<pg_sys::SpecialJoinInfo>((*root).join_info_list).any(|join| {
+            let join = &*join;
+            join.jointype == pg_sys::JoinType::JOIN_SEMI
+                && pg_sys::bms_is_member(place(baserel), join.min_lefthand)
+                && pg_sys::bms_overlap((*info).clause_relids, join.syn_righthand)
+                && (!(join.semi_can_btree || join.semi_can_hash)
+                    || is_waiting(root, join.syn_righthand))
+        })
+    }
+}
+
+/// Whether a scan is among relations whose values come from none of them.
+unsafe fn is_waiting(root: *mut pg_sys::PlannerInfo, relids: pg_sys::Relids) -> bool {
+    // SAFETY: the array has a place for each relation, null where there is none.
+    unsafe {
+        let mut member = pg_sys::bms_next_member(relids, -1);
+        while member >= 0 {
+            let rel = *(*root).simple_rel_array.add(member as usize);
+            if !rel.is_null()
+                && is_ours(rel)
+                && let Some(relation) = (*rel).fdw_private.cast::<Relation>().as_ref()
+            {
+                let own = infos((*rel).baserestrictinfo);
+                let own = Bound::sort(root, (*rel).relid, relation, own);
+                let lacking = own.lacking((*rel).relid, relation);
+                if lacking.is_some_and(|column| !is_given(root, rel, relation, column, relids)) {
+                    return true;
+                }
+            }
+            member = pg_sys::bms_next_member(relids, member);
+        }
+        false
+    }
+}
+
+/// Whether relations give a scan among them the values of a column.
+unsafe fn is_given(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    relation: &Relation,
+    column: Column,
+    relids: pg_sys::Relids,
+) -> bool {
+    // SAFETY: the planner's structures.
+    unsafe {
+        let mut implied = Vec::new();
+        if (*rel).has_eclass_joins {
+            implied = classes::implied_equalities(root, rel, &relation.layout, column);
+        }
+        infos((*rel).joininfo)
+            .chain(implied)
+            .filter(|info| pg_sys::bms_is_subset((**info).clause_relids, relids))
+            .filter_map(|info| {
+                clause::classify(root, (*rel).relid, &relation.layout, (*info).clause.cast())
+            })
+            .any(|binding| binding.attribute.column == column)
+    }
+}
