@@ -49,6 +49,14 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, payload and response being kept to the letter';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
 
+-- The planner asks it about each call. By then the library is loaded, and with it the settings of the session, which PostgreSQL would not
+-- apply once a parallel query runs.
+CREATE FUNCTION aws_lambda.invoke_support(internal) RETURNS internal
+LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+AS '$libdir/aws_lambda_fdw', 'invoke_support';
+COMMENT ON FUNCTION aws_lambda.invoke_support(internal) IS 'planner support function of aws_lambda.invoke';
+REVOKE ALL ON FUNCTION aws_lambda.invoke_support(internal) FROM PUBLIC;
+
 -- The functions run as their owner, so that EXECUTE on them is all that a role needs. A null argument is
 -- one that was not given.
 
@@ -60,7 +68,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context json DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_structure_json';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128))
     IS 'invokes an AWS Lambda function';
@@ -77,7 +85,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context json DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_name_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
     IS 'invokes an AWS Lambda function';
@@ -93,7 +101,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN argument_5 text,
     IN argument_6 varchar(128),
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_either_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
@@ -107,7 +115,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context jsonb DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_structure_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128))
     IS 'invokes an AWS Lambda function';
@@ -124,7 +132,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context jsonb DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_name_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))
     IS 'invokes an AWS Lambda function';
@@ -140,7 +148,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN argument_5 text,
     IN argument_6 varchar(128),
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';

@@ -8,10 +8,12 @@ use crate::columns::{Attribute, Column};
 use crate::dispatch::Dispatch;
 use crate::error::{Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::plan::memoize;
+use crate::postgres::compat;
 use crate::rows::output;
 use crate::rows::values::{self, Value};
 use crate::rows::writer::Writer;
-use pgrx::{pg_guard, pg_sys};
+use pgrx::{is_a, pg_guard, pg_sys};
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 
@@ -82,6 +84,35 @@ functions! {
     invoke_structure_jsonb pg_finfo_invoke_structure_jsonb Structure JSONB
     invoke_name_jsonb pg_finfo_invoke_name_jsonb Name JSONB
     invoke_either_jsonb pg_finfo_invoke_either_jsonb Either JSONB
+}
+
+/// Tells how it is called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_invoke_support() -> &'static pg_sys::Pg_finfo_record {
+    &pg_sys::Pg_finfo_record { api_version: 1 }
+}
+
+/// The planner support function of all of these. That it is called has loaded the library, and with it the session's settings. It
+/// forbids what would make one call of equal rows: grouping them before they are joined, and Memoize.
+///
+/// # Safety
+/// Called by PostgreSQL, with a request (supportnodes.h).
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn invoke_support(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the one argument is a node; the cast follows its tag.
+    unsafe {
+        let request = (*call).args.as_slice(1)[0].value.cast_mut_ptr();
+        if is_a(request, pg_sys::NodeTag::T_SupportRequestSimplify) {
+            let request = &*request.cast::<pg_sys::SupportRequestSimplify>();
+            compat::group_after_joins(request.root);
+        } else if is_a(request, pg_sys::NodeTag::T_SupportRequestCost) {
+            let request = &*request.cast::<pg_sys::SupportRequestCost>();
+            memoize::forbid_for_functions(request.root);
+        }
+        // Nothing is to be put in the place of a call.
+        pg_sys::Datum::null()
+    }
 }
 
 /// Calls with the CONTEXT that errors have on RDS, where the functions are in SQL. Errors jump over this, which has nothing to drop.

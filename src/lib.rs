@@ -44,9 +44,12 @@ mod settings;
 #[cfg(fuzzing)]
 pub use lambda::fuzzing;
 
+use error::OrReport;
+
 /// Called by PostgreSQL when it loads the library.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    settings::check_can_be_defined().or_report();
     settings::define();
     dispatch::runs::install();
     plan::parents::install();

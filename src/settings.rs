@@ -1,8 +1,9 @@
 //! The settings (`SET aws_lambda.…`). Options of a server or table come before them; see config.rs.
 
+use crate::error::Error;
 use crate::options::{CONCURRENCY_RANGE, INVOCATIONS_RANGE, TIMEOUT_RANGE_MS};
 use crate::postgres::compat;
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::ffi::CString;
 use std::time::Duration;
 
@@ -13,6 +14,17 @@ static REGION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(
 static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
 static MAX_INVOCATIONS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PROGRESS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// Whether PostgreSQL gives the settings the values that the session has for them.
+///
+/// Errors in a parallel query, where it drops them. A worker that is starting has the leader's applied afterwards.
+pub fn check_can_be_defined() -> Result<(), Error> {
+    // SAFETY: asks for the state of the transaction, and of the process.
+    match unsafe { pg_sys::IsInParallelMode() && !pg_sys::InitializingParallelWorker } {
+        true => Err(Error::LoadedInParallelQuery),
+        false => Ok(()),
+    }
+}
 
 /// Tells PostgreSQL about the settings. Called once, when the library is loaded.
 pub fn define() {

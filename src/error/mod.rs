@@ -156,6 +156,8 @@ pub enum Error {
         /// Whether the scripts are the newer ones.
         newer: bool,
     },
+    /// The library is not loaded before a parallel query runs.
+    LoadedInParallelQuery,
     /// The function ran, or was stopped, and reported an error.
     Function {
         /// Name or ARN, as it was given.
@@ -406,6 +408,12 @@ impl Error {
             } else {
                 format!("Use ALTER EXTENSION {extension} UPDATE.")
             }),
+            Error::LoadedInParallelQuery => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "aws_lambda_fdw cannot be loaded while a parallel query runs",
+            )
+            .detail("PostgreSQL would drop the session's values of its settings. No function was invoked.")
+            .hint("Declare the function that calls aws_lambda.invoke PARALLEL UNSAFE, or add aws_lambda_fdw to session_preload_libraries."),
             Error::Function {
                 function_name,
                 function_error,

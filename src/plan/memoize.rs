@@ -22,15 +22,33 @@ pub unsafe fn forbid(root: *mut pg_sys::PlannerInfo, baserel: *mut pg_sys::RelOp
                 compat::mark_volatile(relation);
             }
         }
-        let mut outer = (*root).parent_root;
-        while !outer.is_null() {
-            for (_, relation) in relations(outer) {
-                if (*relation).rtekind == pg_sys::RTEKind::RTE_SUBQUERY {
+        mark((*root).parent_root, pg_sys::RTEKind::RTE_SUBQUERY);
+    }
+}
+
+/// Marks functions in FROM, and what holds them.
+///
+/// # Safety
+/// `root` is the planner's or null.
+pub unsafe fn forbid_for_functions(root: *mut pg_sys::PlannerInfo) {
+    // SAFETY: see above.
+    unsafe { mark(root, pg_sys::RTEKind::RTE_FUNCTION) };
+}
+
+/// Marks the relations of a kind in a query, and the subqueries in those around it.
+unsafe fn mark(root: *mut pg_sys::PlannerInfo, kind: pg_sys::RTEKind::Type) {
+    let (mut root, mut kind) = (root, kind);
+    while !root.is_null() {
+        // SAFETY: the planner's structures.
+        unsafe {
+            for (_, relation) in relations(root) {
+                if (*relation).rtekind == kind {
                     compat::mark_volatile(relation);
                 }
             }
-            outer = (*outer).parent_root;
+            root = (*root).parent_root;
         }
+        kind = pg_sys::RTEKind::RTE_SUBQUERY;
     }
 }
 

@@ -11,7 +11,7 @@ pub mod bind;
 mod classes;
 pub mod clause;
 pub mod estimate;
-mod memoize;
+pub mod memoize;
 pub mod parents;
 pub mod paths;
 mod semijoins;

@@ -22,7 +22,7 @@ pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
 /// Has the rows of this query, and of those around it, grouped after they are joined, and not before, which 19 could do.
 ///
 /// # Safety
-/// Called while the planner sizes the query's relations, before it makes grouped ones of them.
+/// `root` is the planner's or null, before it has made grouped relations.
 pub unsafe fn group_after_joins(root: *mut pg_sys::PlannerInfo) {
     #[cfg(feature = "pg19")]
     // SAFETY: see above. Without aggregates to push down it pushes none. A subquery in FROM is planned while the relation that it is gets

@@ -34,6 +34,15 @@ SELECT a.id, count(*) FROM t JOIN answers a ON a.s = t.s AND (SELECT response FR
 SELECT endpoint.made();
 SELECT a.id, sum((SELECT length(response) FROM echo WHERE payload = t.s)) FROM t JOIN answers a ON a.s = t.s GROUP BY a.id ORDER BY 1;
 SELECT endpoint.made();
+-- The same with the function, alone in FROM, in a subquery, and in an expression.
+SELECT a.id, count(*) FROM t JOIN answers a ON a.s = t.s CROSS JOIN aws_lambda.invoke('echo', to_jsonb(t.s)) i GROUP BY a.id ORDER BY 1;
+SELECT endpoint.made();
+SELECT t.s, count(*), sum(t.id) FROM t CROSS JOIN aws_lambda.invoke('echo', to_jsonb(t.s)) i GROUP BY t.s ORDER BY 1;
+SELECT endpoint.made();
+SELECT k.name, count(*) FROM t JOIN kinds k USING (n) CROSS JOIN LATERAL (SELECT payload FROM aws_lambda.invoke('echo', to_jsonb(t.s)) OFFSET 0) i GROUP BY k.name ORDER BY 1;
+SELECT endpoint.made();
+SELECT k.name, count(*) FROM t JOIN kinds k ON k.n = t.n AND (SELECT payload FROM aws_lambda.invoke('echo', to_jsonb(t.s || k.n))) IS NOT NULL GROUP BY k.name ORDER BY 1;
+SELECT endpoint.made();
 
 SET client_min_messages = warning;
 DROP SCHEMA eager CASCADE;
