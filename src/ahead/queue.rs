@@ -35,6 +35,12 @@ pub trait Invoker {
     /// Whether the outer rows are what it inserts.
     fn inserts(&self) -> bool;
 
+    /// Refuses an outer row that may not be inserted, with PostgreSQL's error.
+    ///
+    /// # Safety
+    /// Called while the statement runs, with a row that it inserts.
+    unsafe fn check(&mut self, _row: *mut pg_sys::TupleTableSlot) {}
+
     /// Whether its rows show what was sent.
     fn shows_payload(&self) -> bool;
 }
@@ -339,6 +345,9 @@ impl Ahead {
         // SAFETY: the current memory context is the row's.
         unsafe {
             if let Some(layout) = self.layout.as_ref().filter(|_| self.inserts) {
+                if let Some(invoker) = self.invoker {
+                    (*invoker).check(self.reading);
+                }
                 return Ok(match inserted::inputs(layout, fixed, self.reading) {
                     Ok(inputs) => Batch::single(inputs),
                     Err(error) => Batch::refused(error),

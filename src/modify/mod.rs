@@ -5,6 +5,7 @@
 //! Many are in flight, and all are accepted before the statement ends: those that were sent last, when the executor ends
 //! it. UPDATE and DELETE are not here, and PostgreSQL refuses them.
 
+mod checks;
 pub mod plan;
 
 use crate::ahead::{Ahead, Invoker};
@@ -18,6 +19,7 @@ use crate::options::OnError;
 use crate::postgres::{compat, nodes, slots};
 use crate::rows::writer::Writer;
 use crate::rows::{inserted, new_context, output};
+use checks::Checks;
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::collections::VecDeque;
 use std::ffi::c_int;
@@ -31,7 +33,11 @@ pub struct Insert {
     writers: Vec<Writer>,
     table: pg_sys::Oid,
     user: pg_sys::Oid,
-    /// Whether a row is looked at after it was inserted. Known when the first row comes.
+    /// The statement's node.
+    state: *mut pg_sys::ModifyTableState,
+    /// What is checked of a row before it is sent; made when the first row comes, as `returns` is.
+    checks: Option<Checks>,
+    /// Whether a row is looked at after it was inserted.
     returns: Option<bool>,
     /// Holds what is made of one row.
     row_context: pg_sys::MemoryContext,
@@ -60,7 +66,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_modify(
     // SAFETY: the node is being initialised, what is below it has been.
     unsafe {
         let estate = (*state).ps.state;
-        let insert = begin(estate, relation);
+        let insert = begin(state, relation);
         if let Some(parameter) = nodes::integers(private).next()
             && let Some(ahead) = Ahead::of(estate, parameter).as_mut()
         {
@@ -80,12 +86,16 @@ pub unsafe extern "C-unwind" fn begin_foreign_insert(
     relation: *mut pg_sys::ResultRelInfo,
 ) {
     // SAFETY: the node has a state, also that which COPY makes up.
-    unsafe { begin((*state).ps.state, relation) };
+    unsafe { begin(state, relation) };
 }
 
-unsafe fn begin(estate: *mut pg_sys::EState, relation: *mut pg_sys::ResultRelInfo) -> *mut Insert {
+unsafe fn begin(
+    state: *mut pg_sys::ModifyTableState,
+    relation: *mut pg_sys::ResultRelInfo,
+) -> *mut Insert {
     // SAFETY: the relation is open. What is made here lives in the query's context, which also drops it after an error.
     unsafe {
+        let estate = (*state).ps.state;
         let query_context = (*estate).es_query_cxt;
         let open = (*relation).ri_RelationDesc;
         let layout = Layout::read(open).or_report();
@@ -100,6 +110,8 @@ unsafe fn begin(estate: *mut pg_sys::EState, relation: *mut pg_sys::ResultRelInf
             writers,
             table: (*open).rd_id,
             user: compat::insert_user(estate, relation),
+            state,
+            checks: None,
             returns: None,
             row_context: new_context(query_context),
             ahead: std::ptr::null_mut(),
@@ -167,6 +179,7 @@ impl Insert {
                 return self.put(slot, &outcome);
             }
             let returns = self.returns();
+            self.check(slot);
             self.make_room()?;
             let dispatch = (self.dispatch.as_mut())
                 .ok_or(Error::Unexpected("row was inserted before the beginning"))?;
@@ -191,16 +204,21 @@ impl Insert {
 
     /// Whether RETURNING, a trigger or a view's check looks at the row once it is inserted.
     unsafe fn returns(&mut self) -> bool {
-        *self.returns.get_or_insert_with(|| {
-            // SAFETY: all of these are initialised before the first row.
-            unsafe {
-                let relation = &*self.relation;
-                !relation.ri_projectReturning.is_null()
-                    || !relation.ri_WithCheckOptions.is_null()
-                    || (relation.ri_TrigDesc.as_ref())
-                        .is_some_and(|triggers| triggers.trig_insert_after_row)
-            }
-        })
+        if let Some(returns) = self.returns {
+            return returns;
+        }
+        // SAFETY: all of these are initialised before the first row.
+        let returns = unsafe {
+            let before = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
+            self.checks = Checks::take(self.relation, self.state, &self.layout);
+            pg_sys::MemoryContextSwitchTo(before);
+            let relation = &*self.relation;
+            !relation.ri_projectReturning.is_null()
+                || !relation.ri_WithCheckOptions.is_null()
+                || (relation.ri_TrigDesc.as_ref())
+                    .is_some_and(|triggers| triggers.trig_insert_after_row)
+        };
+        *self.returns.insert(returns)
     }
 
     /// Waits until one more may be started.
@@ -300,6 +318,16 @@ impl Invoker for Insert {
 
     fn inserts(&self) -> bool {
         true
+    }
+
+    unsafe fn check(&mut self, row: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.returns();
+            if let Some(checks) = &mut self.checks {
+                checks.make(row, self.estate);
+            }
+        }
     }
 
     fn shows_payload(&self) -> bool {

@@ -233,8 +233,9 @@ SELECT endpoint.made();
 INSERT INTO checked (payload) VALUES ('"1"'), ('"2"');
 INSERT INTO checked (payload) VALUES ('"3"') RETURNING *;
 SELECT endpoint.made();
--- What came back is checked too, so the function has run.
+-- What is refused for what it sends is not sent.
 INSERT INTO checked (payload) VALUES ('"refused"');
+-- What came back is checked too, so the function has run.
 INSERT INTO checked_response (payload) VALUES ('"expected"') RETURNING *;
 INSERT INTO checked_response (payload) VALUES ('"other"');
 SELECT endpoint.made();

@@ -1,0 +1,113 @@
+//! The checks of a view's WITH CHECK OPTION and of a row policy's WITH CHECK, before a row is sent.
+//!
+//! PostgreSQL looks at a view's after a row is inserted, and at a policy's, which a partitioned table above can have, not at all where
+//! the row goes to a foreign table. What a check reads of the answer is null before: a policy's fails, a view's is left to PostgreSQL.
+
+use crate::columns::Layout;
+use crate::postgres::{compat, nodes};
+use pgrx::{PgBox, pg_sys};
+
+/// The checks of one foreign table.
+pub struct Checks {
+    /// As PostgreSQL's, but for its checks, which are those that are made before.
+    relation: pg_sys::ResultRelInfo,
+    /// The kinds that the statement makes.
+    kinds: [pg_sys::WCOKind::Type; 2],
+}
+
+impl Checks {
+    /// Takes from PostgreSQL those that can be made before.
+    ///
+    /// # Safety
+    /// `relation` and `state` are initialised, and the checks were not taken before. Called in the query's memory context.
+    pub unsafe fn take(
+        relation: *mut pg_sys::ResultRelInfo,
+        state: *mut pg_sys::ModifyTableState,
+        layout: &Layout,
+    ) -> Option<Checks> {
+        // SAFETY: there is a state for each check.
+        unsafe {
+            let all = nodes::pointers::<pg_sys::WithCheckOption>((*relation).ri_WithCheckOptions);
+            let states = nodes::pointers::<pg_sys::ExprState>((*relation).ri_WithCheckOptionExprs);
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            for check in all.zip(states) {
+                let clauses: Vec<*mut pg_sys::Node> =
+                    nodes::pointers((*check.0).qual.cast()).collect();
+                let (inputs, others): (Vec<_>, Vec<_>) =
+                    (clauses.into_iter()).partition(|clause| reads_inputs_alone(*clause, layout));
+                if others.is_empty() || (*check.0).kind != pg_sys::WCOKind::WCO_VIEW_CHECK {
+                    before.push(check);
+                    continue;
+                }
+                after.push(check);
+                if !inputs.is_empty() {
+                    let mut part = PgBox::<pg_sys::WithCheckOption>::alloc_node(
+                        pg_sys::NodeTag::T_WithCheckOption,
+                    );
+                    *part = *check.0;
+                    let clauses = nodes::list(&inputs);
+                    part.qual = clauses.cast();
+                    let state = pg_sys::ExecInitQual(clauses, &raw mut (*state).ps);
+                    before.push((part.into_pg(), state));
+                }
+            }
+            if before.is_empty() {
+                return None;
+            }
+            let set = |relation: *mut pg_sys::ResultRelInfo, checks: Vec<(_, _)>| {
+                let (checks, states): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
+                (*relation).ri_WithCheckOptions = nodes::list(&checks);
+                (*relation).ri_WithCheckOptionExprs = nodes::list(&states);
+            };
+            let mut own = *relation;
+            set(&mut own, before);
+            set(relation, after);
+            Some(Checks {
+                relation: own,
+                kinds: kinds(state),
+            })
+        }
+    }
+
+    /// Makes the checks with a row. Errors as PostgreSQL does where one is not true.
+    ///
+    /// # Safety
+    /// The slot has a row of the table, and `estate` is the query's.
+    pub unsafe fn make(&mut self, slot: *mut pg_sys::TupleTableSlot, estate: *mut pg_sys::EState) {
+        // SAFETY: the relation is open as long as the query runs.
+        unsafe {
+            (*slot).tts_tableOid = (*self.relation.ri_RelationDesc).rd_id;
+            for kind in &self.kinds {
+                pg_sys::ExecWithCheckOptions(*kind, &mut self.relation, slot, estate);
+            }
+        }
+    }
+}
+
+/// Whether a clause, whose columns are all the row's, reads no other than inputs.
+unsafe fn reads_inputs_alone(clause: *mut pg_sys::Node, layout: &Layout) -> bool {
+    // SAFETY: the clause is of the statement's plan, where no placeholder needs a planner to look at.
+    unsafe {
+        let tables = compat::pull_varnos(std::ptr::null_mut(), clause);
+        let mut table = pg_sys::bms_next_member(tables, -1);
+        while table >= 0 {
+            if layout.inputs_in(clause, table as _).is_none() {
+                return false;
+            }
+            table = pg_sys::bms_next_member(tables, table);
+        }
+        true
+    }
+}
+
+/// The kinds of checks that a statement makes of a row that it inserts. An UPDATE inserts what it moves to another partition; a MERGE
+/// can't have a foreign table.
+unsafe fn kinds(state: *mut pg_sys::ModifyTableState) -> [pg_sys::WCOKind::Type; 2] {
+    use pg_sys::WCOKind::*;
+    // SAFETY: the node has an operation.
+    let policies = match unsafe { (*state).operation } {
+        pg_sys::CmdType::CMD_UPDATE => WCO_RLS_UPDATE_CHECK,
+        _ => WCO_RLS_INSERT_CHECK,
+    };
+    [policies, WCO_VIEW_CHECK]
+}
