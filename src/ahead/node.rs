@@ -137,17 +137,31 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
             }
             let tuple = slots::copy(below);
             pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
-            return slot;
+            return outer_row(node);
         }
         let next = ahead.next().or_report();
         backend::let_go().or_report();
         match next {
             Some(tuple) => {
                 pg_sys::ExecForceStoreMinimalTuple(tuple, slot, false);
-                slot
+                outer_row(node)
             }
             None => std::ptr::null_mut(),
         }
+    }
+}
+
+/// The row in the node's slot, as the join wants it: without the columns that are there for the sake of conditions.
+unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: the slot has a row. There is a projection where its columns are not the plan's.
+    unsafe {
+        let slot = (*node).ss.ss_ScanTupleSlot;
+        let projection = (*node).ss.ps.ps_ProjInfo;
+        if projection.is_null() {
+            return slot;
+        }
+        (*(*node).ss.ps.ps_ExprContext).ecxt_scantuple = slot;
+        slots::project(projection)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::methods::{Methods, NAME};
 use super::node::SCAN_METHODS;
+use crate::columns::Layout;
 use crate::plan::bind::Bound;
 use crate::plan::{self, Mode, Relation, infos, paths};
 use crate::postgres::{compat, nodes};
@@ -312,6 +313,27 @@ unsafe fn above(outer: *mut pg_sys::Plan, width: usize) -> *mut pg_sys::CustomSc
     }
 }
 
+/// Adds the scan's input columns behind the outer row's. What is checked before an invocation reads them there.
+unsafe fn add_inputs(relid: pg_sys::Index, layout: &Layout, plan: *mut pg_sys::CustomScan) {
+    // SAFETY: the plan is a new one.
+    unsafe {
+        for attribute in (layout.attributes.iter()).filter(|attribute| attribute.column.is_input())
+        {
+            let var = pg_sys::makeVar(
+                relid as _,
+                attribute.number,
+                attribute.type_oid,
+                attribute.typmod,
+                pg_sys::get_typcollation(attribute.type_oid),
+                0,
+            );
+            let place = nodes::length((*plan).custom_scan_tlist) as i16 + 1;
+            let entry = pg_sys::makeTargetEntry(var.cast(), place, std::ptr::null_mut(), false);
+            (*plan).custom_scan_tlist = pg_sys::lappend((*plan).custom_scan_tlist, entry.cast());
+        }
+    }
+}
+
 /// Callback: makes the node's plan.
 ///
 /// # Safety
@@ -349,9 +371,11 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         let relation = &*(*baserel).fdw_private.cast::<Relation>();
         let clauses = infos((*baserel).baserestrictinfo).chain(infos((*param_info).ppi_clauses));
         let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
-        let (bindings, mut expressions) = plan::encode(&bound.bindings);
-        for clause in paths::conditions(root, baserel, (*param_info).ppi_req_outer) {
-            expressions = pg_sys::lappend(expressions, clause.cast());
+        let (bindings, expressions) = plan::encode(&bound.bindings);
+        let conditions = plan::conditions(root, baserel, param_info, &bound);
+        let expressions = pg_sys::list_concat(expressions, nodes::list(&conditions));
+        if !bound.checked.is_empty() {
+            add_inputs((*baserel).relid, &relation.layout, plan);
         }
         let outer = (*(*best_path).path.parent).relids;
         let expressions = pg_sys::copyObjectImpl(expressions.cast());

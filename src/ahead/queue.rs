@@ -7,8 +7,9 @@ use crate::error::Error;
 use crate::lambda::request::Inputs;
 use crate::plan;
 use crate::plan::clause::Binding;
-use crate::postgres::slots;
+use crate::postgres::{nodes, slots};
 use crate::rows::batch::{Batch, Taken};
+use crate::rows::conditions::{self, Conditions};
 use crate::rows::{inserted, new_context};
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::collections::VecDeque;
@@ -59,11 +60,8 @@ pub struct Ahead {
     shows_payload: bool,
     numbers: Vec<i32>,
     expressions: Vec<*mut pg_sys::Node>,
-    /// Decoded when the first row is asked for.
-    bindings: Option<Vec<Binding>>,
-    /// One for each binding, null where there is no expression, and one for each condition.
-    states: Vec<*mut pg_sys::ExprState>,
-    conditions: Vec<*mut pg_sys::ExprState>,
+    /// Made when the first row is asked for.
+    ready: Option<Ready>,
     econtext: *mut pg_sys::ExprContext,
     /// Holds the row whose bindings are evaluated.
     reading: *mut pg_sys::TupleTableSlot,
@@ -80,6 +78,14 @@ pub struct Ahead {
     ended: bool,
     /// Whether it was rescanned since the last row.
     starts_over: bool,
+}
+
+/// What is evaluated with an outer row.
+struct Ready {
+    bindings: Vec<Binding>,
+    /// One for each binding, null where there is no expression.
+    states: Vec<*mut pg_sys::ExprState>,
+    conditions: Conditions,
 }
 
 /// An outer row.
@@ -113,9 +119,7 @@ impl Ahead {
                 shows_payload: true,
                 numbers,
                 expressions,
-                bindings: None,
-                states: Vec::new(),
-                conditions: Vec::new(),
+                ready: None,
                 econtext: pg_sys::CreateExprContext(estate),
                 reading: pg_sys::ExecInitExtraTupleSlot(
                     estate,
@@ -353,41 +357,55 @@ impl Ahead {
                     Err(error) => Batch::refused(error),
                 });
             }
-            self.prepare();
+            if self.ready.is_none() {
+                self.ready = Some(self.prepare()?);
+            }
+            let ready = (self.ready.as_ref())
+                .ok_or(Error::Unexpected("row was read ahead before the beginning"))?;
             Batch::new(
                 fixed,
-                self.bindings.as_deref().unwrap_or_default(),
-                &self.states,
-                &self.conditions,
+                &ready.bindings,
+                &ready.states,
+                &ready.conditions,
                 self.econtext,
                 self.shows_payload,
             )
         }
     }
 
-    /// Makes the expressions ready, once: the scan, which knows the columns, begins after this node.
-    unsafe fn prepare(&mut self) {
-        if self.bindings.is_some() {
-            return;
-        }
+    /// Makes the expressions ready: the scan, which knows the columns, begins after this node.
+    unsafe fn prepare(&mut self) -> Result<Ready, Error> {
+        let layout =
+            (self.layout.as_ref()).ok_or(Error::Unexpected("node reads ahead for no scan"))?;
         // SAFETY: the expressions are the plan's, and what is made of them lives as long as the query.
         unsafe {
             let context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(context);
-            let mut rest = self.expressions.iter().copied();
-            let bindings = match &self.layout {
-                Some(layout) => plan::decode(&self.numbers, &mut rest, layout),
-                None => Vec::new(),
+            let node = &raw mut (*self.node).ss.ps;
+            let mut expressions = self.expressions.iter().copied();
+            let bindings = plan::decode(&self.numbers, &mut expressions, layout);
+            // The input columns are behind those of the outer row, see paths.rs.
+            let width = nodes::length((*(*node).plan).targetlist) as i16;
+            let inputs = (conditions::inputs(layout).into_iter().zip(1..))
+                .map(|((column, _), place)| (column, width + place))
+                .filter(|(_, number)| {
+                    i32::from(*number) <= (*(*self.reading).tts_tupleDescriptor).natts
+                });
+            let ready = Ready {
+                states: (bindings.iter())
+                    .map(|binding| pg_sys::ExecInitExpr(binding.expression.cast(), node))
+                    .collect(),
+                conditions: Conditions::new(
+                    &expressions.collect::<Vec<_>>(),
+                    node,
+                    self.reading,
+                    pg_sys::INDEX_VAR as pg_sys::Index,
+                    inputs.collect(),
+                ),
+                bindings,
             };
-            let prepare = |expression: *mut pg_sys::Node| {
-                pg_sys::ExecInitExpr(expression.cast(), &raw mut (*self.node).ss.ps)
-            };
-            self.states = (bindings.iter())
-                .map(|binding| prepare(binding.expression))
-                .collect();
-            self.conditions = rest.map(prepare).collect();
-            self.bindings = Some(bindings);
             pg_sys::MemoryContextSwitchTo(before);
+            Ok(ready)
         }
     }
 

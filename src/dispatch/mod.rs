@@ -216,7 +216,7 @@ impl Dispatch {
     pub fn refuse(&self, error: Error) -> Rc<Flight> {
         let pending = Pending::new(self.traffic.clone(), &self.statement);
         let outcome = pending.failure(Err(error));
-        Flight::new(State::Landed(Rc::new(outcome)))
+        Flight::of(Rc::new(outcome))
     }
 
     fn client(&mut self, region: Option<&str>) -> Result<SharedClient, Error> {
@@ -262,6 +262,11 @@ enum State {
 impl Flight {
     fn new(state: State) -> Rc<Flight> {
         Rc::new(Flight(RefCell::new(state)))
+    }
+
+    /// What has come back.
+    pub fn of(outcome: Rc<Outcome>) -> Rc<Flight> {
+        Flight::new(State::Landed(outcome))
     }
 
     /// What became of it; `None` as long as it is on its way.

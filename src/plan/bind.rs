@@ -12,6 +12,8 @@ pub struct Bound {
     pub bindings: Vec<Binding>,
     /// The clauses that the bindings stand for.
     pub taken: Vec<*mut pg_sys::RestrictInfo>,
+    /// The clauses that are checked before anything is invoked, as they read inputs alone, in the order in which that is done.
+    pub checked: Vec<*mut pg_sys::RestrictInfo>,
     /// The clauses that are left to the executor.
     pub filters: Vec<*mut pg_sys::RestrictInfo>,
 }
@@ -33,6 +35,7 @@ impl Bound {
         let mut bound = Bound {
             bindings: Vec::new(),
             taken: Vec::new(),
+            checked: Vec::new(),
             filters: Vec::new(),
         };
         let mut equal = Vec::new();
@@ -56,6 +59,8 @@ impl Bound {
                 }
             }
         }
+        // SAFETY: the clauses are the planner's.
+        unsafe { bound.check_inputs_first(relid, relation) };
         // A partition has no rows of other values. That alone is no reason to invoke for these.
         for node in &relation.partition {
             // SAFETY: the expressions are the planner's.
@@ -114,15 +119,44 @@ impl Bound {
         bound
     }
 
+    /// Of the filters, takes those that can be checked before. One that may tell of the values it sees does not overtake one of a
+    /// security barrier below it.
+    unsafe fn check_inputs_first(&mut self, relid: pg_sys::Index, relation: &Relation) {
+        // SAFETY: the clauses are the planner's.
+        unsafe {
+            let mut all = std::mem::take(&mut self.filters);
+            all.sort_by_key(|info| (**info).security_level);
+            let mut barrier = u32::MAX;
+            for info in all {
+                let clause = (*info).clause.cast();
+                if relation.layout.inputs_in(clause, relid).is_some()
+                    && !pg_sys::contain_volatile_functions(clause)
+                    && ((*info).leakproof || (*info).security_level <= barrier)
+                {
+                    self.checked.push(info);
+                } else {
+                    barrier = barrier.min((*info).security_level);
+                    self.filters.push(info);
+                }
+            }
+        }
+    }
+
+    /// What filters rows, before or after they are invoked.
+    pub fn all_filters(&self) -> Vec<*mut pg_sys::RestrictInfo> {
+        [&self.checked[..], &self.filters].concat()
+    }
+
     /// The input column without which invoking would be wrong: payload and function name, and any column that a
     /// filter wants to have a value, since no row could pass.
     ///
     /// # Safety
     /// The clauses are still the planner's.
     pub unsafe fn lacking(&self, relid: pg_sys::Index, relation: &Relation) -> Option<Column> {
+        let filters = self.all_filters();
         let wanted = |column: Column| {
             // SAFETY: see above.
-            let strict = |number| unsafe { compat::refuse_null(&self.filters, relid, number) };
+            let strict = |number| unsafe { compat::refuse_null(&filters, relid, number) };
             match column {
                 Column::Payload | Column::FunctionName => true,
                 _ => (relation.layout.find(column)).is_some_and(|found| strict(found.number)),

@@ -53,7 +53,7 @@ impl Relation {
 pub struct PlanData {
     /// The bindings, whose expressions are `fdw_exprs` of the plan.
     pub bindings: Vec<Binding>,
-    /// Conditions without which nothing is invoked: the expressions behind those of the bindings.
+    /// Conditions without which nothing is invoked, of joins and of input columns: the expressions behind those of the bindings.
     pub conditions: Vec<*mut pg_sys::Node>,
     /// Columns that the query reads; `None` reads all.
     pub used: Option<Vec<i16>>,
@@ -174,7 +174,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
 
         let own = infos((*baserel).baserestrictinfo);
         let bound = Bound::sort(root, (*baserel).relid, &*relation, own);
-        let filters = nodes::list(&bound.filters);
+        let filters = nodes::list(&bound.all_filters());
         let selectivity = pg_sys::clauselist_selectivity(
             root,
             filters,
@@ -207,18 +207,14 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
         let relation = &*(*baserel).fdw_private.cast::<Relation>();
         let nil: *mut pg_sys::List = std::ptr::null_mut();
         let bound = Bound::sort(root, (*baserel).relid, relation, infos(scan_clauses));
-        let (bindings, mut expressions) = encode(&bound.bindings);
+        let (bindings, expressions) = encode(&bound.bindings);
         let clauses = |infos: &[*mut pg_sys::RestrictInfo]| {
             let clauses: Vec<_> = infos.iter().map(|info| (**info).clause).collect();
             nodes::list(&clauses)
         };
         let filters = clauses(&bound.filters);
-        let param_info = (*best_path).path.param_info;
-        if !param_info.is_null() {
-            for clause in paths::conditions(root, baserel, (*param_info).ppi_req_outer) {
-                expressions = pg_sys::lappend(expressions, clause.cast());
-            }
-        }
+        let conditions = conditions(root, baserel, (*best_path).path.param_info, &bound);
+        let expressions = pg_sys::list_concat(expressions, nodes::list(&conditions));
         let mut private = pg_sys::lappend(nil, bindings.cast());
         private = pg_sys::lappend(private, used_columns(baserel, filters).cast());
         private = pg_sys::lappend(private, (*best_path).fdw_private.cast());
@@ -229,9 +225,28 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
             expressions,
             private,
             nil,
-            clauses(&bound.taken),
+            clauses(&[&bound.taken[..], &bound.checked].concat()),
             outer_plan,
         )
+    }
+}
+
+/// The conditions without which nothing is invoked: those of outer joins around the scan, and its own filters of inputs.
+///
+/// # Safety
+/// All are the planner's; `param_info` may be null.
+pub unsafe fn conditions(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    param_info: *mut pg_sys::ParamPathInfo,
+    bound: &Bound,
+) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: see above.
+    unsafe {
+        let of_joins =
+            (param_info.as_ref()).map(|info| paths::conditions(root, baserel, info.ppi_req_outer));
+        let own = bound.checked.iter().map(|info| (**info).clause.cast());
+        of_joins.into_iter().flatten().chain(own).collect()
     }
 }
 

@@ -68,3 +68,21 @@ pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
     // SAFETY: see above.
     unsafe { compat::copy_minimal_tuple(slot) }
 }
+
+/// Evaluates a projection into its slot.
+///
+/// # Safety
+/// The projection is initialised, and its expression context has the row that it is about.
+pub unsafe fn project(projection: *mut pg_sys::ProjectionInfo) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: as ExecProject does (executor.h). The function belongs to the state.
+    unsafe {
+        let state = &raw mut (*projection).pi_state;
+        let slot = (*state).resultslot;
+        clear(slot);
+        if let Some(evaluate) = (*state).evalfunc {
+            let mut is_null = false;
+            pg_guard_ffi_boundary(|| evaluate(state, (*projection).pi_exprContext, &mut is_null));
+        }
+        pg_sys::ExecStoreVirtualTuple(slot)
+    }
+}

@@ -1,5 +1,6 @@
 //! The invocations of one set of parameters: one for each combination of values, taken in that order.
 
+use super::conditions::{Choice, Conditions, Digits};
 use super::values::{self, Value};
 use crate::columns::Column;
 use crate::dispatch::{Dispatch, Flight, Outcome};
@@ -8,18 +9,20 @@ use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::plan::clause::{Binding, value_type};
 use bytes::Bytes;
 use pgrx::pg_sys;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 /// A combination, and what became of it.
 pub type Taken = (u64, Rc<Outcome>);
 
 /// An input column with values.
-struct List {
-    column: Column,
+pub struct List {
+    /// The column.
+    pub column: Column,
     /// The type of the values: text or jsonb.
     value_type: pg_sys::Oid,
-    values: Vec<Value>,
+    /// At least one, where anything is invoked.
+    pub values: Vec<Value>,
     /// Its one value as it is sent, where that is all that is wanted of it: it may have megabytes.
     printed: Option<Bytes>,
 }
@@ -53,8 +56,10 @@ pub struct Batch {
     lists: Vec<List>,
     /// Values that options fix, for columns that the table does not have.
     fixed: Inputs,
-    /// How many combinations of values there are.
-    combinations: u64,
+    /// The combinations of values that are invoked.
+    choice: Choice,
+    /// What was started for other choices of the same values.
+    known: HashMap<Digits, Rc<Flight>>,
     /// Why its one combination can't be invoked.
     refused: Option<Error>,
     /// How many of them were started.
@@ -68,11 +73,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    fn of(fixed: Inputs, lists: Vec<List>, combinations: u64) -> Batch {
+    fn of(fixed: Inputs, lists: Vec<List>, choice: Choice) -> Batch {
         Batch {
             lists,
             fixed,
-            combinations,
+            choice,
+            known: HashMap::new(),
             refused: None,
             started: 0,
             next: 0,
@@ -81,20 +87,21 @@ impl Batch {
         }
     }
 
-    /// Evaluates the bindings into the current memory context, which outlives the batch. It is empty where not every
-    /// condition is true. Combinations have the payload's value where rows show it.
+    /// Evaluates the bindings into the current memory context, which outlives the batch. Combinations are those of which every
+    /// condition is true. They have the payload's value where rows show it.
     ///
     /// # Safety
-    /// `states` are the initialised expressions of the bindings, as `conditions` are, and `econtext` is theirs.
+    /// `states` are the initialised expressions of the bindings, and `econtext` is theirs and that of the conditions.
     pub unsafe fn new(
         fixed: &Inputs,
         bindings: &[Binding],
         states: &[*mut pg_sys::ExprState],
-        conditions: &[*mut pg_sys::ExprState],
+        conditions: &Conditions,
         econtext: *mut pg_sys::ExprContext,
         shows_payload: bool,
     ) -> Result<Batch, Error> {
-        let is_shown = |column| shows_payload || column != Column::Payload;
+        let is_shown =
+            |column| shows_payload || column != Column::Payload || conditions.read(column);
         let mut lists = Vec::new();
         for column in Column::INPUTS {
             let mut values = fixed.get(column).map(|text| vec![values::from_text(text)]);
@@ -117,25 +124,39 @@ impl Batch {
                 });
             }
         }
-        let combinations = lists
-            .iter()
-            .map(|list| list.values.len() as u64)
-            .fold(1, u64::saturating_mul);
         // Conditions not before there is something to invoke: the join would not check them either.
         // SAFETY: see above.
-        if combinations > 0 && !unsafe { values::all_true(conditions, econtext)? } {
-            return Ok(Batch::of(Inputs::default(), Vec::new(), 0));
-        }
+        let choice = unsafe { conditions.choose(&lists, econtext)? };
         for list in (lists.iter_mut()).filter(|list| !is_shown(list.column)) {
             // SAFETY: nothing was evaluated for another row meanwhile.
             unsafe { list.print_or_copy() };
         }
-        Ok(Batch::of(fixed.clone(), lists, combinations))
+        Ok(Batch::of(fixed.clone(), lists, choice))
+    }
+
+    /// Chooses anew among the same values. What was started for them before is not started again.
+    ///
+    /// # Safety
+    /// As for [`Batch::new`].
+    pub unsafe fn choose(
+        &mut self,
+        conditions: &Conditions,
+        econtext: *mut pg_sys::ExprContext,
+    ) -> Result<(), Error> {
+        let kept = std::mem::take(&mut self.kept).into_iter().map(Flight::of);
+        let started = kept.chain(std::mem::take(&mut self.flights));
+        for (number, flight) in started.enumerate() {
+            self.known.insert(self.choice.digits(number as u64), flight);
+        }
+        (self.started, self.next) = (0, 0);
+        // SAFETY: see above.
+        self.choice = unsafe { conditions.choose(&self.lists, econtext)? };
+        Ok(())
     }
 
     /// One invocation.
     pub fn single(inputs: Inputs) -> Batch {
-        Batch::of(inputs, Vec::new(), 1)
+        Batch::of(inputs, Vec::new(), Choice::all(&[]))
     }
 
     /// One invocation that can't be made.
@@ -147,7 +168,7 @@ impl Batch {
 
     /// How many invocations it is.
     pub fn combinations(&self) -> u64 {
-        self.combinations
+        self.choice.count()
     }
 
     /// How many were started and not yet taken.
@@ -157,7 +178,7 @@ impl Batch {
 
     /// Whether not every combination was started.
     pub fn can_start(&self) -> bool {
-        self.started < self.combinations
+        self.started < self.choice.count()
     }
 
     /// Starts what may be started, until the next outcome is there.
@@ -187,13 +208,9 @@ impl Batch {
                 "more invocations are started than there are values",
             ));
         }
-        let request = match self.refused.take() {
-            Some(error) => Err(error),
-            None => InvokeRequest::new(self.inputs(self.started)),
-        };
-        let flight = match request {
-            Ok(request) => dispatch.start(table, request)?,
-            Err(error) => dispatch.refuse(error),
+        let flight = match self.known.get(&self.choice.digits(self.started)) {
+            Some(flight) => flight.clone(),
+            None => self.start_new(table, dispatch)?,
         };
         self.started += 1;
         if !self.can_start() {
@@ -203,6 +220,21 @@ impl Batch {
         Ok(())
     }
 
+    fn start_new(
+        &mut self,
+        table: pg_sys::Oid,
+        dispatch: &mut Dispatch,
+    ) -> Result<Rc<Flight>, Error> {
+        let request = match self.refused.take() {
+            Some(error) => Err(error),
+            None => InvokeRequest::new(self.inputs(self.started)),
+        };
+        match request {
+            Ok(request) => dispatch.start(table, request),
+            Err(error) => Ok(dispatch.refuse(error)),
+        }
+    }
+
     /// Whether a combination was taken.
     pub fn is_begun(&self) -> bool {
         self.next > 0
@@ -210,7 +242,7 @@ impl Batch {
 
     /// Whether there is no combination left to take.
     pub fn is_over(&self) -> bool {
-        self.next == self.combinations
+        self.next == self.choice.count()
     }
 
     /// What became of the next combination; `None` as long as that is not known.
@@ -241,19 +273,15 @@ impl Batch {
         whole
     }
 
-    /// The values of a combination; the last column varies fastest.
+    /// The values of a combination.
     pub fn combination(&self, place: u64) -> impl Iterator<Item = (Column, &Value)> {
         self.chosen(place).map(|(list, value)| (list.column, value))
     }
 
     fn chosen(&self, place: u64) -> impl Iterator<Item = (&List, &Value)> {
-        let mut rest = place;
-        self.lists.iter().rev().map(move |list| {
-            let length = list.values.len() as u64;
-            let value = &list.values[(rest % length) as usize];
-            rest /= length;
-            (list, value)
-        })
+        (self.lists.iter())
+            .zip(self.choice.digits(place))
+            .map(|(list, digit)| (list, &list.values[digit]))
     }
 
     fn inputs(&self, place: u64) -> Inputs {

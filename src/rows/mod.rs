@@ -2,10 +2,12 @@
 //!
 //! - [`values`] evaluates what the clauses give the input columns.
 //! - [`batch`] makes requests of the values, and has them started and taken in order.
+//! - [`conditions`] is what is checked of the values before.
 //! - [`inserted`] makes inputs of a row that is inserted.
 //! - [`output`] makes columns of what came back, [`writer`] datums of their values.
 
 pub mod batch;
+pub mod conditions;
 pub mod inserted;
 pub mod output;
 pub mod values;

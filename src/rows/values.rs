@@ -178,22 +178,17 @@ pub unsafe fn evaluate(
     }
 }
 
-/// Whether every condition is true, which a null one is not.
+/// Whether a condition is true, which a null one is not.
 ///
 /// # Safety
-/// `conditions` are initialised Boolean expressions, and `econtext` is the scan's.
-pub unsafe fn all_true(
-    conditions: &[*mut pg_sys::ExprState],
+/// `condition` is an initialised Boolean expression, and `econtext` has what it is about.
+pub unsafe fn is_true(
+    condition: *mut pg_sys::ExprState,
     econtext: *mut pg_sys::ExprContext,
 ) -> Result<bool, Error> {
-    for condition in conditions {
-        // SAFETY: see above.
-        match unsafe { run(*condition, econtext)? } {
-            Some(datum) if datum.value() != 0 => (),
-            _ => return Ok(false),
-        }
-    }
-    Ok(true)
+    // SAFETY: see above.
+    let datum = unsafe { run(condition, econtext)? };
+    Ok(datum.is_some_and(|datum| datum.value() != 0))
 }
 
 /// Runs an expression in the per-tuple context; `None` is null.

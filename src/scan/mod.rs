@@ -19,6 +19,7 @@ use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
 use crate::postgres::compat;
 use crate::rows::batch::{Batch, Taken};
+use crate::rows::conditions::{self, Conditions};
 use crate::rows::writer::Writer;
 use crate::rows::{new_context, output};
 use parameters::Parameters;
@@ -31,10 +32,10 @@ pub struct Scan {
     plan: PlanData,
     /// One for each binding; null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
-    /// One for each condition of the plan.
-    conditions: Vec<*mut pg_sys::ExprState>,
-    /// The parameters that the bindings and conditions use.
+    conditions: Conditions,
+    /// The parameters that the bindings use, and those that the conditions use.
     parameters: Parameters,
+    of_conditions: Parameters,
     writers: Vec<Writer>,
     /// Holds the values of the current batch.
     batch_context: pg_sys::MemoryContext,
@@ -45,6 +46,8 @@ pub struct Scan {
     /// Made when the first row is asked for.
     pub dispatch: Option<Dispatch>,
     batch: Option<Batch>,
+    /// Whether the conditions are to be checked again.
+    chooses: bool,
     /// Whether the next row was asked for, and not yet taken.
     asked: bool,
     /// The door, as an Append knows it.
@@ -72,15 +75,24 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
         let layout = Layout::read(relation).or_report();
         let plan = PlanData::read((*node).ss.ps.plan.cast(), &layout);
         let mut parameters = Parameters::none(estate);
-        let mut prepare = |expression: *mut pg_sys::Node| {
-            parameters.add(expression);
-            // Null for null.
-            pg_sys::ExecInitExpr(expression.cast(), &raw mut (*node).ss.ps)
-        };
+        let mut of_conditions = Parameters::none(estate);
         let states = (plan.bindings.iter())
-            .map(|binding| prepare(binding.expression))
+            .map(|binding| {
+                parameters.add(binding.expression);
+                // Null for null.
+                pg_sys::ExecInitExpr(binding.expression.cast(), &raw mut (*node).ss.ps)
+            })
             .collect();
-        let conditions = plan.conditions.iter().copied().map(&mut prepare).collect();
+        for condition in &plan.conditions {
+            of_conditions.add(*condition);
+        }
+        let conditions = Conditions::new(
+            &plan.conditions,
+            &raw mut (*node).ss.ps,
+            pg_sys::ExecInitExtraTupleSlot(estate, (*relation).rd_att, &pg_sys::TTSOpsVirtual),
+            (*(*node).ss.ps.plan.cast::<pg_sys::Scan>()).scanrelid,
+            conditions::inputs(&layout),
+        );
         let writers: Vec<Writer> = layout
             .attributes
             .iter()
@@ -99,6 +111,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             states,
             conditions,
             parameters,
+            of_conditions,
             writers,
             batch_context,
             table: (*relation).rd_id,
@@ -106,6 +119,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             ahead,
             dispatch: None,
             batch: None,
+            chooses: false,
             asked: false,
             door: None,
         });
@@ -154,6 +168,8 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
         }
         if changed || !whole {
             scan.forget();
+        } else {
+            scan.chooses |= scan.of_conditions.overlap((*node).ss.ps.chgParam);
         }
     }
 }
@@ -212,10 +228,14 @@ impl Scan {
                 self.own_dispatch()?.pace.ask();
                 self.asked = true;
             }
-            match self.batch.take() {
-                Some(batch) => Ok(batch),
-                None => self.evaluate(),
+            let chooses = std::mem::take(&mut self.chooses);
+            let Some(mut batch) = self.batch.take() else {
+                return self.evaluate();
+            };
+            if chooses {
+                batch.choose(&self.conditions, (*self.node).ss.ps.ps_ExprContext)?;
             }
+            Ok(batch)
         }
     }
 

@@ -174,3 +174,95 @@ def test_a_view_of_a_partitioned_table(administrator, eve):
     for insert in INSERTS:
         refuses(eve, insert.format("v", "evil"), VIEW)
         sends(eve, insert.format("v", "echo"), count_of(insert))
+
+
+# Rows that are asked for
+
+
+def reads(session, query, rows, *sent):
+    reset()
+    assert session.execute(query).fetchall() == rows, query
+    assert functions() == list(sent), query
+
+
+# A view that is a barrier takes no clauses on jsonb, whose equality PostgreSQL does not call leakproof.
+TEXTS = "aws_lambda.lambda_invocations_json"
+LEAK = """
+    CREATE FUNCTION pg_temp.leak(anything text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE COST 0.0000001 AS
+        $$ BEGIN RAISE NOTICE 'leaked %', anything; RETURN true; END $$
+"""
+
+
+@pytest.mark.parametrize("view", [
+    f"SELECT * FROM {TEXTS} WHERE function_name LIKE 'ech%'",
+    f"SELECT * FROM {TEXTS} WHERE function_name LIKE 'ech%' AND payload::json ->> 'tenant' = current_user",
+    f"SELECT * FROM {TEXTS} l WHERE"
+    " (EXISTS (SELECT FROM allowed WHERE fn LIKE l.function_name || '%' AND role = current_user)) IS TRUE",
+    f"SELECT * FROM {TEXTS} l WHERE (NOT EXISTS (SELECT FROM allowed WHERE fn = l.function_name AND role <> 'eve')) IS TRUE",
+    f"SELECT * FROM {TEXTS} l WHERE function_name = ANY (ARRAY(SELECT fn FROM allowed WHERE role = current_user))",
+    "SELECT * FROM guarded.parted",
+])  # fmt: skip
+def test_a_filter_of_inputs_guards(administrator, eve, view):
+    """In a view, and in a policy, of a partitioned table whose only partition is foreign."""
+    administrator.execute(
+        f"""
+        CREATE TABLE allowed AS SELECT 'echo' AS fn, 'eve' AS role UNION SELECT 'evil', 'bob';
+        CREATE TABLE parted (function_name text, payload text, response text) PARTITION BY LIST (function_name);
+        CREATE FOREIGN TABLE part PARTITION OF parted DEFAULT SERVER aws_lambda;
+        ALTER TABLE parted ENABLE ROW LEVEL SECURITY;
+        ALTER TABLE parted FORCE ROW LEVEL SECURITY;
+        CREATE POLICY reading ON parted FOR SELECT
+            USING (EXISTS (SELECT FROM allowed WHERE fn = function_name AND role = current_user));
+        REVOKE ALL ON allowed, part FROM eve;
+        GRANT SELECT ON allowed TO eve;
+        CREATE VIEW v WITH (security_barrier) AS {view};
+        GRANT SELECT ON v TO eve;
+        """
+    )
+    table = "parted" if "parted" in view else "v"
+    payload = """'{"tenant": "eve"}'"""
+    for clause in [
+        "function_name = '{}'",
+        "function_name = (SELECT '{}')",
+        "function_name IN ('{}', 'evil')",
+        "function_name = ANY (ARRAY['{}', 'evil'])",
+        # What is joined to a view that is a barrier gives it no values.
+        *(["function_name IN (SELECT fn FROM (VALUES ('{}'), ('evil')) v (fn))"] if table == "parted" else []),
+    ]:
+        query = f"SELECT response IS NULL FROM {table} WHERE payload = {payload} AND "
+        reads(eve, query + clause.format("evil"), [])
+        reads(eve, query + clause.format("echo"), [(False,)], "echo")
+    if table == "parted":
+        joined = f"(VALUES ('echo'), ('evil')) x (fn) JOIN parted ON function_name = fn AND payload = {payload}"
+        reads(eve, f"SELECT fn FROM {joined}", [("echo",)], "echo")
+    eve.execute(f"PREPARE p AS SELECT function_name FROM {table} WHERE function_name = $1 AND payload = {payload}")
+    for _ in range(7):
+        reads(eve, "EXECUTE p ('evil')", [])
+        reads(eve, "EXECUTE p ('echo')", [("echo",)], "echo")
+
+
+def test_what_a_filter_of_inputs_may_see(administrator, eve):
+    """A function of the query sees no value that the view keeps from it, whether before or after it is invoked."""
+    administrator.execute(
+        f"""
+        CREATE TABLE ours (payload jsonb, open boolean);
+        INSERT INTO ours VALUES ('"mine"', true), ('"secret 1"', false), ('"secret 2"', true);
+        REVOKE ALL ON ours FROM eve;
+        CREATE VIEW v WITH (security_barrier) AS SELECT l.payload, l.response FROM ours o JOIN {TABLE} l USING (payload)
+            WHERE o.open AND l.function_name = 'echo' AND l.response::text NOT LIKE '"secret%';
+        CREATE TABLE parted (payload text, response text) PARTITION BY LIST (payload);
+        CREATE FOREIGN TABLE part PARTITION OF parted DEFAULT SERVER aws_lambda OPTIONS (function_name 'echo');
+        ALTER TABLE parted ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY reading ON parted FOR SELECT USING (response NOT LIKE 'secret%' AND payload <> 'never');
+        REVOKE ALL ON part FROM eve;
+        """
+    )
+    eve.execute(LEAK)
+    heard = []
+    eve.add_notice_handler(lambda diag: heard.append(diag.message_primary))
+    reads(eve, "SELECT payload FROM v WHERE pg_temp.leak(payload::text)", [("mine",)], "echo", "echo")
+    assert heard == ['leaked "mine"']
+    heard.clear()
+    query = "SELECT payload FROM parted WHERE payload IN ('mine', 'secret 1', 'never') AND pg_temp.leak(payload)"
+    reads(eve, query, [("mine",)], "echo", "echo")
+    assert heard == ["leaked mine"]

@@ -104,11 +104,12 @@ def test_nothing_without_grant(administrator, as_role):
         WHERE nspname LIKE 'aws%'
         """
     ).fetchall()
-    assert len(objects) == 7
+    assert len(objects) == 8
     for statement in [
         "SELECT * FROM aws_lambda.invoke('echo', '1'::json)",
         "SELECT * FROM aws_lambda.invoke('echo', '1'::jsonb)",
         "SELECT aws_commons.create_lambda_function_arn('f')",
+        "SELECT aws_lambda.invoke_support(NULL)",
         "SELECT NULL::aws_commons._lambda_function_arn_1",
         "SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'",
         "SELECT * FROM aws_lambda.lambda_invocations_json WHERE function_name = 'echo' AND payload = '1'",
