@@ -98,6 +98,11 @@ impl Column {
         Column::INPUTS.contains(&self)
     }
 
+    /// Whether an input column has a name, as bytes of the catalog.
+    pub fn is_name_of_input(name: &[u8]) -> bool {
+        (Column::INPUTS.iter()).any(|column| column.name().as_bytes() == name)
+    }
+
     /// The column with a number that `column as i32` gave.
     pub fn from_number(number: i32) -> Option<Column> {
         Column::all().find(|column| *column as i32 == number)

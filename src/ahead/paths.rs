@@ -6,7 +6,7 @@ use super::methods::{Methods, NAME};
 use super::node::SCAN_METHODS;
 use crate::columns::Layout;
 use crate::plan::bind::Bound;
-use crate::plan::{self, Mode, Relation, infos, paths};
+use crate::plan::{self, Mode, Relation, infos, order, paths, semijoins};
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, is_a, pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -48,6 +48,8 @@ unsafe extern "C-unwind" fn set_join_pathlist(
                 previous(root, joinrel, outerrel, innerrel, jointype, extra)
             });
         }
+        semijoins::read_right_side_first(root, joinrel, outerrel, innerrel, jointype, extra);
+        order::wait_on(root, joinrel, outerrel, innerrel, jointype, extra);
         for path in nodes::pointers::<pg_sys::Path>((*joinrel).pathlist) {
             if is_a(path.cast(), pg_sys::NodeTag::T_NestPath) {
                 read_ahead(root, path.cast());
@@ -62,33 +64,149 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
     unsafe {
         let join = &mut *join;
         let outer = join.outerjoinpath;
+        let joined = clauses_of_outer_side(join);
         let (inner, between) = first_scan(join.innerjoinpath);
-        let Some(inner) = inner else {
+        let Some(inner) = inner.filter(|inner| {
+            can_read_ahead(root, *inner, outer)
+                && !(between.iter())
+                    .any(|between| is_gated((*between.cast::<pg_sys::JoinPath>()).joinrestrictinfo))
+        }) else {
+            if !joined.is_null() {
+                join.innerjoinpath = checking(join.innerjoinpath, joined);
+            }
             return;
         };
-        let param_info = (*inner).path.param_info;
-        let relids = of_parents_too((*outer).parent);
-        if param_info.is_null()
-            || !paths::is_ours((*inner).path.parent)
-            || !(*inner).fdw_private.is_null()
-            || !pg_sys::bms_overlap((*param_info).ppi_req_outer, relids)
-            // A join of partitions has its paths translated, but not what this keeps of a scan.
-            || matches!(
-                (*(*outer).parent).reloptkind,
-                pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL | pg_sys::RelOptKind::RELOPT_OTHER_JOINREL
-            ) && !pg_sys::bms_is_subset((*param_info).ppi_req_outer, relids)
-            || !takes_values(root, inner, relids)
-            || between
-                .iter()
-                .any(|between| is_gated((*between.cast::<pg_sys::JoinPath>()).joinrestrictinfo))
-        {
-            return;
-        }
-        let mut scan = PgBox::<pg_sys::ForeignPath>::alloc_node(pg_sys::NodeTag::T_ForeignPath);
-        *scan = *inner;
-        scan.fdw_private = Mode::Ahead(UNNUMBERED).to_list();
-        let scan = scan.into_pg();
+        let scan = copy_of(inner);
+        (*scan).fdw_private = plan::path_private(Mode::Ahead(UNNUMBERED), joined);
+        join.innerjoinpath = in_place(scan, between);
+        put_above_outer(join, scan);
+    }
+}
 
+/// Whether the invocations of a scan can be made ahead, with rows of `outer`.
+unsafe fn can_read_ahead(
+    root: *mut pg_sys::PlannerInfo,
+    scan: *mut pg_sys::ForeignPath,
+    outer: *mut pg_sys::Path,
+) -> bool {
+    use pg_sys::RelOptKind::{RELOPT_OTHER_JOINREL, RELOPT_OTHER_MEMBER_REL};
+    // SAFETY: the planner's structures.
+    unsafe {
+        let relids = of_parents_too((*outer).parent);
+        let Some(param_info) = (*scan).path.param_info.as_ref() else {
+            return false;
+        };
+        // A join of partitions has its paths translated, but not what this keeps of a scan.
+        let is_of_partitions = matches!(
+            (*(*outer).parent).reloptkind,
+            RELOPT_OTHER_MEMBER_REL | RELOPT_OTHER_JOINREL
+        );
+        paths::is_ours((*scan).path.parent)
+            && (*scan).fdw_private.is_null()
+            && pg_sys::bms_overlap(param_info.ppi_req_outer, relids)
+            && (!is_of_partitions || pg_sys::bms_is_subset(param_info.ppi_req_outer, relids))
+            && takes_values(root, scan, relids)
+    }
+}
+
+/// A path whose scans check clauses about parameters before they invoke. Other joins may share it, so it is copied.
+unsafe fn checking(path: *mut pg_sys::Path, clauses: *mut pg_sys::List) -> *mut pg_sys::Path {
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        match (*path.cast::<pg_sys::Node>()).type_ {
+            pg_sys::NodeTag::T_ForeignPath => {
+                let scan = path.cast::<pg_sys::ForeignPath>();
+                if !paths::is_ours((*path).parent)
+                    || (*path).param_info.is_null()
+                    || !(*scan).fdw_private.is_null()
+                {
+                    return path;
+                }
+                let copy = copy_of(scan);
+                (*copy).fdw_private = plan::path_private(Mode::Plain, clauses);
+                copy.cast()
+            }
+            pg_sys::NodeTag::T_NestPath => {
+                let mut copy = PgBox::<pg_sys::NestPath>::alloc_node(pg_sys::NodeTag::T_NestPath);
+                *copy = *path.cast::<pg_sys::NestPath>();
+                let join = copy.into_pg().cast::<pg_sys::JoinPath>();
+                (*join).outerjoinpath = checking((*join).outerjoinpath, clauses);
+                join.cast()
+            }
+            pg_sys::NodeTag::T_AppendPath => {
+                let mut copy =
+                    PgBox::<pg_sys::AppendPath>::alloc_node(pg_sys::NodeTag::T_AppendPath);
+                *copy = *path.cast::<pg_sys::AppendPath>();
+                let parts: Vec<_> = nodes::pointers::<pg_sys::Path>(copy.subpaths)
+                    .map(|part| checking(part, clauses))
+                    .collect();
+                copy.subpaths = nodes::list(&parts);
+                copy.into_pg().cast()
+            }
+            _ => path,
+        }
+    }
+}
+
+unsafe fn copy_of(scan: *mut pg_sys::ForeignPath) -> *mut pg_sys::ForeignPath {
+    // SAFETY: the path is the planner's.
+    unsafe {
+        let mut copy = PgBox::<pg_sys::ForeignPath>::alloc_node(pg_sys::NodeTag::T_ForeignPath);
+        *copy = *scan;
+        copy.into_pg()
+    }
+}
+
+/// The scan in the place of the one that some joins begin with. Other joins may share these, so they are copied.
+unsafe fn in_place(
+    scan: *mut pg_sys::ForeignPath,
+    between: Vec<*mut pg_sys::NestPath>,
+) -> *mut pg_sys::Path {
+    let mut below: *mut pg_sys::Path = scan.cast();
+    for between in between.into_iter().rev() {
+        // SAFETY: the path is the planner's.
+        unsafe {
+            let mut copy = PgBox::<pg_sys::NestPath>::alloc_node(pg_sys::NodeTag::T_NestPath);
+            *copy = *between;
+            let copy = copy.into_pg();
+            (*copy.cast::<pg_sys::JoinPath>()).outerjoinpath = below;
+            below = copy.cast();
+        }
+    }
+    below
+}
+
+/// The clauses of a join that are about its outer side alone, and perhaps parameters from further up: they belong to a join further up, which
+/// gives this one its rows as parameters. A row for which one is not true is in no join, so nothing is invoked for it.
+unsafe fn clauses_of_outer_side(join: &pg_sys::JoinPath) -> *mut pg_sys::List {
+    use pg_sys::JoinType::{JOIN_INNER, JOIN_SEMI};
+    // SAFETY: the planner's structures.
+    unsafe {
+        let inner = of_parents_too((*join.innerjoinpath).parent);
+        let is_outer = |info: &*mut pg_sys::RestrictInfo| {
+            !(**info).pseudoconstant
+                && !pg_sys::bms_overlap((**info).clause_relids, inner)
+                && !pg_sys::contain_volatile_functions((**info).clause.cast())
+                // A subquery would run here and in the join once more, and may itself invoke.
+                && !pg_sys::contain_subplans((**info).clause.cast())
+        };
+        let clauses: Vec<_> = match join.jointype {
+            JOIN_INNER | JOIN_SEMI => infos(join.joinrestrictinfo)
+                .filter(is_outer)
+                .map(|info| (*info).clause)
+                .collect(),
+            _ => Vec::new(),
+        };
+        nodes::list(&clauses)
+    }
+}
+
+/// Puts the node above the outer side of a join, for a scan on its inner side.
+unsafe fn put_above_outer(join: &mut pg_sys::JoinPath, scan: *mut pg_sys::ForeignPath) {
+    // SAFETY: the paths are the planner's; the scan has parameters.
+    unsafe {
+        let outer = join.outerjoinpath;
+        let baserel = (*scan).path.parent;
         // A semijoin wants only the first match of a row.
         let first_only = matches!(
             join.jointype,
@@ -98,19 +216,24 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             join.jointype,
             pg_sys::JoinType::JOIN_LEFT | pg_sys::JoinType::JOIN_ANTI
         );
-        let relation = &*(*(*inner).path.parent).fdw_private.cast::<Relation>();
-        let table = relation.table.to_u32() as i32;
+        let table = (*(*baserel).fdw_private.cast::<Relation>()).table;
         let mut ahead = PgBox::<pg_sys::CustomPath>::alloc_node(pg_sys::NodeTag::T_CustomPath);
         ahead.path = *outer;
         ahead.path.type_ = pg_sys::NodeTag::T_CustomPath;
         ahead.path.pathtype = pg_sys::NodeTag::T_CustomScan;
         ahead.path.parallel_safe = false;
         ahead.path.parallel_aware = false;
-        ahead.path.param_info = parameters((*param_info).ppi_req_outer, outer);
+        ahead.path.param_info = parameters((*(*scan).path.param_info).ppi_req_outer, outer);
         ahead.custom_paths = nodes::list(&[outer]);
         ahead.custom_private = nodes::list(&[
             scan.cast::<pg_sys::Node>(),
-            nodes::integer_list([UNNUMBERED, table, first_only.into(), keeps_rows.into()]).cast(),
+            nodes::integer_list([
+                UNNUMBERED,
+                table.to_u32() as i32,
+                first_only.into(),
+                keeps_rows.into(),
+            ])
+            .cast(),
         ]);
         ahead.methods = &PATH_METHODS.0;
         let ahead: *mut pg_sys::Path = ahead.into_pg().cast();
@@ -118,16 +241,6 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
             true => by_position(ahead),
             false => ahead,
         };
-        // Other joins may share the joins between, so copies of them get the scan.
-        let mut below: *mut pg_sys::Path = scan.cast();
-        for between in between.into_iter().rev() {
-            let mut copy = PgBox::<pg_sys::NestPath>::alloc_node(pg_sys::NodeTag::T_NestPath);
-            *copy = *between;
-            let copy = copy.into_pg();
-            (*copy.cast::<pg_sys::JoinPath>()).outerjoinpath = below;
-            below = copy.cast();
-        }
-        join.innerjoinpath = below;
     }
 }
 
@@ -364,7 +477,8 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         // A join's outer plan is made first, so that of the scan, which is its inner one or in it, finds the number.
         let parameter = new_parameter(root);
         nodes::set_integer(numbers, 0, parameter);
-        nodes::set_integer((*scan).fdw_private, 0, parameter);
+        let [mode, joined] = plan::of_path((*scan).fdw_private);
+        nodes::set_integer(mode, 0, parameter);
 
         let baserel = (*scan).path.parent;
         let param_info = (*scan).path.param_info;
@@ -372,9 +486,9 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         let clauses = infos((*baserel).baserestrictinfo).chain(infos((*param_info).ppi_clauses));
         let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
         let (bindings, expressions) = plan::encode(&bound.bindings);
-        let conditions = plan::conditions(root, baserel, param_info, &bound);
+        let conditions = plan::conditions(root, baserel, param_info, joined, &bound);
         let expressions = pg_sys::list_concat(expressions, nodes::list(&conditions));
-        if !bound.checked.is_empty() {
+        if bound.checks_inputs() {
             add_inputs((*baserel).relid, &relation.layout, plan);
         }
         let outer = (*(*best_path).path.parent).relids;

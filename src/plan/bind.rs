@@ -2,7 +2,7 @@
 
 use super::Relation;
 use super::clause::{self, Binding, Kind};
-use crate::columns::Column;
+use crate::columns::{Attribute, Column};
 use crate::postgres::compat;
 use pgrx::pg_sys;
 
@@ -14,6 +14,8 @@ pub struct Bound {
     pub taken: Vec<*mut pg_sys::RestrictInfo>,
     /// The clauses that are checked before anything is invoked, as they read inputs alone, in the order in which that is done.
     pub checked: Vec<*mut pg_sys::RestrictInfo>,
+    /// What else holds for the rows of a partition. It is checked as these are.
+    pub bounds: Vec<*mut pg_sys::Node>,
     /// The clauses that are left to the executor.
     pub filters: Vec<*mut pg_sys::RestrictInfo>,
 }
@@ -36,6 +38,7 @@ impl Bound {
             bindings: Vec::new(),
             taken: Vec::new(),
             checked: Vec::new(),
+            bounds: Vec::new(),
             filters: Vec::new(),
         };
         let mut equal = Vec::new();
@@ -61,16 +64,8 @@ impl Bound {
         }
         // SAFETY: the clauses are the planner's.
         unsafe { bound.check_inputs_first(relid, relation) };
-        // A partition has no rows of other values. That alone is no reason to invoke for these.
-        for node in &relation.partition {
-            // SAFETY: the expressions are the planner's.
-            if let Some(binding) = unsafe { clause::classify(root, relid, &relation.layout, *node) }
-                && (bound.bindings.iter())
-                    .any(|known| known.attribute.column == binding.attribute.column)
-            {
-                bound.bindings.push(binding);
-            }
-        }
+        // SAFETY: see above.
+        unsafe { bound.take_bounds(root, relid, relation) };
         // Each round binds a column more, or is the last.
         while let Some(more) = equal.iter().find_map(|(a, b)| {
             let of = |column| {
@@ -140,6 +135,39 @@ impl Bound {
                 }
             }
         }
+    }
+
+    /// A partition has no rows of other values. That alone is no reason to invoke for these.
+    unsafe fn take_bounds(
+        &mut self,
+        root: *mut pg_sys::PlannerInfo,
+        relid: pg_sys::Index,
+        relation: &Relation,
+    ) {
+        for node in &relation.partition {
+            // SAFETY: the expressions are the planner's.
+            unsafe {
+                if let Some(binding) = clause::classify(root, relid, &relation.layout, *node) {
+                    let column = binding.attribute.column;
+                    if (self.bindings.iter()).any(|known| known.attribute.column == column) {
+                        self.bindings.push(binding);
+                    }
+                    continue;
+                }
+                // What lets no null pass is strict beside it.
+                let is_strict = pgrx::is_a(*node, pg_sys::NodeTag::T_NullTest);
+                let inputs = relation.layout.inputs_in(*node, relid).unwrap_or_default();
+                let is_given = |input: &Attribute| !relation.needs(input.column, &self.bindings);
+                if !is_strict && !inputs.is_empty() && inputs.iter().all(is_given) {
+                    self.bounds.push(*node);
+                }
+            }
+        }
+    }
+
+    /// Whether anything is checked of values before they are invoked.
+    pub fn checks_inputs(&self) -> bool {
+        !self.checked.is_empty() || !self.bounds.is_empty()
     }
 
     /// What filters rows, before or after they are invoked.

@@ -3,6 +3,7 @@
 //! - [`clause`] recognises the clauses that give input columns their values, [`classes`] finds those that PostgreSQL
 //!   took apart, [`bind`] sorts them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
+//! - [`order`] tells which other relations come before a scan.
 //! - [`semijoins`] tells which of their conditions can give values.
 //! - [`parents`] mends the paths of what scans are parts of.
 //! - [`estimate`] tells how many invocations and rows there will be.
@@ -12,9 +13,10 @@ mod classes;
 pub mod clause;
 pub mod estimate;
 pub mod memoize;
+pub mod order;
 pub mod parents;
 pub mod paths;
-mod semijoins;
+pub mod semijoins;
 
 use crate::backend::config;
 use crate::columns::{Column, Layout};
@@ -74,22 +76,13 @@ pub enum Mode {
 
 impl Mode {
     /// As a path and a plan carry it.
-    pub fn to_list(self) -> *mut pg_sys::List {
+    fn to_list(self) -> *mut pg_sys::List {
         let numbers = match self {
             Mode::Plain => Vec::new(),
             Mode::Missing(column, in_join) => vec![column as i32, in_join.into()],
             Mode::Ahead(parameter) => vec![parameter],
         };
         nodes::integer_list(numbers)
-    }
-
-    /// Reads it back.
-    ///
-    /// # Safety
-    /// `list` is what `to_list` made.
-    pub unsafe fn from_list(list: *mut pg_sys::List) -> Mode {
-        // SAFETY: see above.
-        Mode::from_numbers(&unsafe { nodes::integers(list) }.collect::<Vec<_>>())
     }
 
     fn from_numbers(numbers: &[i32]) -> Mode {
@@ -99,6 +92,38 @@ impl Mode {
             [parameter] => Mode::Ahead(parameter),
             _ => Mode::Plain,
         }
+    }
+}
+
+/// What a path carries to the plan: how the scan is run, and join clauses that are checked before it is.
+///
+/// # Safety
+/// The clauses are the planner's.
+pub unsafe fn path_private(mode: Mode, clauses: *mut pg_sys::List) -> *mut pg_sys::List {
+    match (mode, clauses.is_null()) {
+        (Mode::Plain, true) => std::ptr::null_mut(),
+        _ => nodes::list(&[mode.to_list(), clauses]),
+    }
+}
+
+/// The mode as a list of numbers, and the clauses.
+///
+/// # Safety
+/// `private` is what `path_private` made.
+pub unsafe fn of_path(private: *mut pg_sys::List) -> [*mut pg_sys::List; 2] {
+    // SAFETY: see above.
+    [0, 1].map(|place| unsafe { nodes::nth(private, place) }.unwrap_or(std::ptr::null_mut()))
+}
+
+/// How the scan of a path is run.
+///
+/// # Safety
+/// `path` is the planner's, for a table of this wrapper's.
+pub unsafe fn mode_of(path: *mut pg_sys::ForeignPath) -> Mode {
+    // SAFETY: see above.
+    unsafe {
+        let [mode, _] = of_path((*path).fdw_private);
+        Mode::from_numbers(&nodes::integers(mode).collect::<Vec<_>>())
     }
 }
 
@@ -213,11 +238,12 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
             nodes::list(&clauses)
         };
         let filters = clauses(&bound.filters);
-        let conditions = conditions(root, baserel, (*best_path).path.param_info, &bound);
+        let [mode, joined] = of_path((*best_path).fdw_private);
+        let conditions = conditions(root, baserel, (*best_path).path.param_info, joined, &bound);
         let expressions = pg_sys::list_concat(expressions, nodes::list(&conditions));
         let mut private = pg_sys::lappend(nil, bindings.cast());
         private = pg_sys::lappend(private, used_columns(baserel, filters).cast());
-        private = pg_sys::lappend(private, (*best_path).fdw_private.cast());
+        private = pg_sys::lappend(private, mode.cast());
         pg_sys::make_foreignscan(
             tlist,
             filters,
@@ -231,7 +257,8 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
     }
 }
 
-/// The conditions without which nothing is invoked: those of outer joins around the scan, and its own filters of inputs.
+/// The conditions without which nothing is invoked: those of outer joins around the scan, clauses that its path carries, and its own
+/// filters of inputs and bounds.
 ///
 /// # Safety
 /// All are the planner's; `param_info` may be null.
@@ -239,14 +266,20 @@ pub unsafe fn conditions(
     root: *mut pg_sys::PlannerInfo,
     baserel: *mut pg_sys::RelOptInfo,
     param_info: *mut pg_sys::ParamPathInfo,
+    joined: *mut pg_sys::List,
     bound: &Bound,
 ) -> Vec<*mut pg_sys::Node> {
     // SAFETY: see above.
     unsafe {
         let of_joins =
             (param_info.as_ref()).map(|info| paths::conditions(root, baserel, info.ppi_req_outer));
-        let own = bound.checked.iter().map(|info| (**info).clause.cast());
-        of_joins.into_iter().flatten().chain(own).collect()
+        let own = (bound.checked.iter())
+            .map(|info| (**info).clause.cast())
+            .chain(bound.bounds.iter().copied());
+        (of_joins.into_iter().flatten())
+            .chain(nodes::pointers(joined))
+            .chain(own)
+            .collect()
     }
 }
 

@@ -8,7 +8,8 @@ use super::bind::Bound;
 use super::classes;
 use super::clause::{self, Binding};
 use super::estimate::estimate;
-use super::{Mode, Relation, infos, memoize, semijoins};
+use super::order::{self, Others};
+use super::{Mode, Relation, infos, memoize, path_private, semijoins};
 use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
@@ -16,8 +17,10 @@ use pgrx::{pg_guard, pg_sys};
 /// Cost of one invocation: far more than PostgreSQL spends on a row, so that everything that can be filtered first is,
 /// and not so much that a thousand of them switch JIT compilation on.
 const INVOCATION_COST: f64 = 25.0;
-/// Cost of a plan that cannot run: beyond any plan that PostgreSQL was told to avoid (1e10), joined with anything.
-const IMPOSSIBLE_COST: f64 = 1e30;
+/// Cost of a plan that invokes before it is known whether it has to: beyond any that PostgreSQL was told to avoid (1e10).
+pub const AVOIDED_COST: f64 = 1e20;
+/// Cost of a plan that cannot run: beyond that too, joined with anything.
+pub const IMPOSSIBLE_COST: f64 = 1e30;
 /// Most choices of outer relations that are looked at.
 const MAX_CHOICES: usize = 64;
 
@@ -47,19 +50,50 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
                 Some((column, in_join))
             });
         let lateral = (*baserel).lateral_relids;
-        add_path(root, baserel, lateral, (*baserel).tuples, missing);
-
-        for outer in choices(&needs, lateral, relid) {
-            let info = pg_sys::get_baserel_parampathinfo(root, baserel, outer);
-            if info.is_null() {
-                continue;
+        let tuples = (*baserel).tuples;
+        if let Some((column, in_join)) = missing {
+            let mode = Mode::Missing(column, in_join);
+            add_path(root, baserel, lateral, tuples, mode, Rank::LastResort);
+        }
+        let mut sets = choices(&needs, lateral, relid);
+        if missing.is_none() {
+            sets.push(lateral);
+        }
+        let others = Others::of(root, baserel);
+        let all_come_before = needs.is_empty() || order::is_behind_barrier(root, baserel);
+        for giving in sets {
+            let mut rank = Rank::Any;
+            let before = pg_sys::bms_union(others.before(giving), giving);
+            if all_come_before && !pg_sys::bms_equal(before, giving) {
+                order::look_at_joins_with(root, baserel, before);
+                offer(root, baserel, relation, before, rank);
+                rank = Rank::Avoided;
             }
-            let clauses = infos((*baserel).baserestrictinfo).chain(infos((*info).ppi_clauses));
-            let bound = Bound::sort(root, relid, relation, clauses);
-            let missing = bound.lacking(relid, relation).map(|column| (column, false));
-            add_path(root, baserel, outer, estimate(&bound.bindings), missing);
+            offer(root, baserel, relation, giving, rank);
         }
         memoize::forbid(root, baserel);
+    }
+}
+
+/// Offers the path that has the values of its own clauses, and of those that relations before it give.
+unsafe fn offer(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    relation: &Relation,
+    before: pg_sys::Relids,
+    rank: Rank,
+) {
+    // SAFETY: the planner's structures.
+    unsafe {
+        let info = pg_sys::get_baserel_parampathinfo(root, baserel, before).as_ref();
+        let joined = info.map_or(std::ptr::null_mut(), |info| info.ppi_clauses);
+        let clauses = infos((*baserel).baserestrictinfo).chain(infos(joined));
+        let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
+        let (mode, rank) = match bound.lacking((*baserel).relid, relation) {
+            Some(column) => (Mode::Missing(column, false), Rank::LastResort),
+            None => (Mode::Plain, rank),
+        };
+        add_path(root, baserel, before, estimate(&bound.bindings), mode, rank);
     }
 }
 
@@ -403,33 +437,42 @@ unsafe fn hashed_away(
     }
 }
 
+/// Which paths come before others, whatever they cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rank {
+    /// Those that cost less.
+    Any,
+    /// Any other that can run.
+    Avoided,
+    /// Any other.
+    LastResort,
+}
+
 unsafe fn add_path(
     root: *mut pg_sys::PlannerInfo,
     baserel: *mut pg_sys::RelOptInfo,
     required_outer: pg_sys::Relids,
     invocations: f64,
-    missing: Option<(Column, bool)>,
+    mode: Mode,
+    rank: Rank,
 ) {
-    let impossible = missing.is_some();
+    let (total_cost, disabled_nodes) = match rank {
+        Rank::Any => (INVOCATION_COST * invocations, 0),
+        Rank::Avoided => (AVOIDED_COST, 100),
+        Rank::LastResort => (IMPOSSIBLE_COST, 1000),
+    };
     // SAFETY: the planner's structures.
     unsafe {
-        let mode = missing.map_or(Mode::Plain, |(column, in_join)| {
-            Mode::Missing(column, in_join)
-        });
         let share = (*baserel).rows / (*baserel).tuples.max(1.0);
         let path = compat::create_foreignscan_path(
             root,
             baserel,
             compat::ForeignPath {
                 rows: pg_sys::clamp_row_est(invocations * share.min(1.0)),
-                total_cost: if impossible {
-                    IMPOSSIBLE_COST
-                } else {
-                    INVOCATION_COST * invocations
-                },
+                total_cost,
                 required_outer,
-                fdw_private: mode.to_list(),
-                last_resort: impossible,
+                fdw_private: path_private(mode, std::ptr::null_mut()),
+                disabled_nodes,
             },
         );
         pg_sys::add_path(baserel, path);

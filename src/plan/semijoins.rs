@@ -5,7 +5,7 @@ use super::bind::Bound;
 use super::paths::{is_ours, place};
 use super::{Relation, classes, clause, infos};
 use crate::columns::Column;
-use crate::postgres::nodes;
+use crate::postgres::{compat, nodes};
 use pgrx::pg_sys;
 
 /// Whether a join condition is one of a semijoin whose right side can't come before the scan.
@@ -31,7 +31,10 @@ pub unsafe fn comes_after(
 }
 
 /// Whether a scan is among relations whose values come from none of them.
-unsafe fn is_waiting(root: *mut pg_sys::PlannerInfo, relids: pg_sys::Relids) -> bool {
+///
+/// # Safety
+/// All are the planner's, and sizes are estimated.
+pub unsafe fn is_waiting(root: *mut pg_sys::PlannerInfo, relids: pg_sys::Relids) -> bool {
     // SAFETY: the array has a place for each relation, null where there is none.
     unsafe {
         let mut member = pg_sys::bms_next_member(relids, -1);
@@ -75,5 +78,61 @@ unsafe fn is_given(
                 clause::classify(root, (*rel).relid, &relation.layout, (*info).clause.cast())
             })
             .any(|binding| binding.attribute.column == column)
+    }
+}
+
+/// Adds the paths in which the right side of a semijoin comes first and no clause is left to join it by, since constants stand on both
+/// sides: then it is enough that it has a row. PostgreSQL has no rows of it to make unique, and would read it after the scan.
+///
+/// # Safety
+/// All are the planner's, with which it calls the hook for the paths of a join.
+pub unsafe fn read_right_side_first(
+    root: *mut pg_sys::PlannerInfo,
+    joinrel: *mut pg_sys::RelOptInfo,
+    outerrel: *mut pg_sys::RelOptInfo,
+    innerrel: *mut pg_sys::RelOptInfo,
+    jointype: pg_sys::JoinType::Type,
+    extra: *mut pg_sys::JoinPathExtraData,
+) {
+    // SAFETY: see above.
+    unsafe {
+        let right = (*innerrel).cheapest_total_path;
+        if jointype != pg_sys::JoinType::JOIN_SEMI
+            || !(*extra).restrictlist.is_null()
+            || right.is_null()
+            || !(*right).param_info.is_null()
+        {
+            return;
+        }
+        let waits = |path: &*mut pg_sys::Path| {
+            (**path)
+                .param_info
+                .as_ref()
+                .is_some_and(|info| pg_sys::bms_overlap(info.ppi_req_outer, (*innerrel).relids))
+        };
+        let waiting: Vec<_> = (nodes::pointers::<pg_sys::Path>((*outerrel).pathlist))
+            .filter(waits)
+            .collect();
+        for path in waiting {
+            let one_row = pg_sys::create_limit_path(
+                root,
+                innerrel,
+                right,
+                std::ptr::null_mut(),
+                nodes::bigint_const(1),
+                pg_sys::LimitOption::LIMIT_OPTION_COUNT,
+                0,
+                1,
+            );
+            let join = compat::create_nestloop_path(
+                root,
+                joinrel,
+                pg_sys::JoinType::JOIN_INNER,
+                extra,
+                one_row.cast(),
+                path,
+            );
+            pg_sys::add_path(joinrel, join);
+        }
     }
 }

@@ -372,6 +372,59 @@ pub unsafe fn generate_join_implied_equalities(
     }
 }
 
+/// A nested loop with the clauses of a join.
+///
+/// # Safety
+/// All are the planner's, with which it calls the hook for the paths of a join.
+pub unsafe fn create_nestloop_path(
+    root: *mut pg_sys::PlannerInfo,
+    joinrel: *mut pg_sys::RelOptInfo,
+    jointype: pg_sys::JoinType::Type,
+    extra: *mut pg_sys::JoinPathExtraData,
+    outer: *mut pg_sys::Path,
+    inner: *mut pg_sys::Path,
+) -> *mut pg_sys::Path {
+    let nil = std::ptr::null_mut();
+    let parameters = |path: *mut pg_sys::Path| {
+        // SAFETY: see above.
+        unsafe { (*path).param_info.as_ref() }
+            .map_or(std::ptr::null_mut(), |info| info.ppi_req_outer)
+    };
+    // SAFETY: see above; the costs are made in two steps.
+    unsafe {
+        let mut costs = std::mem::zeroed();
+        pg_sys::initial_cost_nestloop(
+            root,
+            &mut costs,
+            jointype,
+            #[cfg(feature = "pg19")]
+            (*joinrel).pgs_mask,
+            outer,
+            inner,
+            extra,
+        );
+        let required_outer = pg_sys::calc_nestloop_required_outer(
+            (*(*outer).parent).relids,
+            parameters(outer),
+            (*(*inner).parent).relids,
+            parameters(inner),
+        );
+        pg_sys::create_nestloop_path(
+            root,
+            joinrel,
+            jointype,
+            &mut costs,
+            extra,
+            outer,
+            inner,
+            (*extra).restrictlist,
+            nil,
+            required_outer,
+        )
+        .cast()
+    }
+}
+
 /// What a foreign path is made of, whatever the arguments are called in this version.
 pub struct ForeignPath {
     /// Estimated rows.
@@ -382,9 +435,9 @@ pub struct ForeignPath {
     pub required_outer: pg_sys::Relids,
     /// The path's own list.
     pub fdw_private: *mut pg_sys::List,
-    /// Whether any other path should win; before 18 the cost alone decides that.
+    /// How many disabled nodes it counts as, so that others win; before 18 the cost alone decides that.
     #[cfg_attr(not(any(feature = "pg18", feature = "pg19")), allow(dead_code))]
-    pub last_resort: bool,
+    pub disabled_nodes: i32,
 }
 
 /// Makes a foreign path.
@@ -405,7 +458,7 @@ pub unsafe fn create_foreignscan_path(
             std::ptr::null_mut(),
             path.rows,
             #[cfg(any(feature = "pg18", feature = "pg19"))]
-            if path.last_resort { 1000 } else { 0 },
+            path.disabled_nodes,
             0.0,
             path.total_cost,
             nil,

@@ -58,6 +58,26 @@ pub fn integer_list(numbers: impl IntoIterator<Item = i32>) -> *mut pg_sys::List
         })
 }
 
+/// A constant bigint.
+///
+/// # Safety
+/// Called in the backend's thread.
+pub unsafe fn bigint_const(number: i64) -> *mut pg_sys::Node {
+    // SAFETY: 8 bytes that are passed by value wherever PostgreSQL runs with 64 bits.
+    unsafe {
+        pg_sys::makeConst(
+            pg_sys::INT8OID,
+            -1,
+            pg_sys::InvalidOid,
+            8,
+            pg_sys::Datum::from(number),
+            false,
+            true,
+        )
+        .cast()
+    }
+}
+
 /// The length of a list of either kind.
 ///
 /// # Safety

@@ -7,7 +7,7 @@ use super::{Scan, iterate_foreign_scan};
 use crate::backend;
 use crate::backend::config;
 use crate::error::{Error, OrReport};
-use crate::plan::Mode;
+use crate::plan::{self, Mode, Relation};
 use crate::postgres::slots;
 use pgrx::{is_a, pg_guard, pg_sys};
 use std::os::fd::AsRawFd;
@@ -22,10 +22,8 @@ pub unsafe extern "C-unwind" fn is_foreign_path_async_capable(
 ) -> bool {
     // SAFETY: the path is one of ours, and its relation has what planning it left.
     unsafe {
-        let relation = (*(*path).path.parent)
-            .fdw_private
-            .cast::<crate::plan::Relation>();
-        let mode = Mode::from_list((*path).fdw_private);
+        let relation = (*(*path).path.parent).fdw_private.cast::<Relation>();
+        let mode = plan::mode_of(path);
         mode == Mode::Plain && config::async_capable((*relation).table)
     }
 }

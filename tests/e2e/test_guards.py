@@ -266,3 +266,103 @@ def test_what_a_filter_of_inputs_may_see(administrator, eve):
     query = "SELECT payload FROM parted WHERE payload IN ('mine', 'secret 1', 'never') AND pg_temp.leak(payload)"
     reads(eve, query, [("mine",)], "echo", "echo")
     assert heard == ["leaked mine"]
+
+
+# Tables that are joined
+
+
+SHAPES = {
+    "a join": "SELECT l.function_name, l.payload FROM allowed a JOIN {l} l ON l.function_name = a.fn WHERE a.role = current_user",
+    "the other way around": "SELECT l.function_name, l.payload FROM {l} l, allowed a WHERE a.role = current_user AND l.function_name = a.fn",
+    "IN": "SELECT function_name, payload FROM {l} WHERE function_name IN (SELECT fn FROM allowed WHERE role = current_user)",
+    "EXISTS": "SELECT function_name, payload FROM {l} l"
+    " WHERE EXISTS (SELECT FROM allowed a WHERE a.fn = l.function_name AND a.role = current_user)",
+    "two tables": "SELECT l.function_name, l.payload FROM {l} l JOIN allowed a ON l.function_name = a.fn"
+    " JOIN roles r ON r.role = a.role WHERE r.role = current_user",
+    "a table that is joined to nothing": "SELECT l.function_name, l.payload FROM {l} l, allowed a"
+    " WHERE a.fn = 'echo' AND a.role = CASE l.function_name WHEN 'evil' THEN 'nobody' ELSE current_user END",
+    "a pattern": "SELECT l.function_name, l.payload FROM {l} l JOIN allowed a ON l.function_name LIKE a.fn || '%' WHERE a.role = current_user",
+    "rows beside": "SELECT l.function_name, l.payload FROM rows t JOIN {l} l ON l.payload = t.p"
+    " JOIN allowed a ON a.fn = l.function_name JOIN roles r ON r.role = a.role WHERE r.role = current_user",
+    "rows that are restricted": "SELECT l.function_name, l.payload FROM rows t JOIN {l} l ON l.payload = t.p"
+    " AND l.function_name = t.fn JOIN allowed a ON a.fn = t.fn WHERE a.role = current_user",
+    "a subquery": "SELECT l.function_name, l.payload FROM (SELECT DISTINCT fn FROM allowed WHERE role = current_user) a"
+    " JOIN {l} l ON l.function_name = a.fn",
+    "the answer beside": "SELECT l.function_name, l.payload FROM {l} l JOIN allowed a ON l.function_name = a.fn"
+    " JOIN rows t ON t.p = l.response::text WHERE a.role = current_user",
+    "the answer first": "SELECT l.function_name, l.payload FROM {l} l JOIN rows t ON t.p = l.response::text"
+    " JOIN allowed a ON l.function_name = a.fn JOIN roles r ON r.role = a.role WHERE r.role = current_user",
+    "a left join": "SELECT l.function_name, l.payload FROM allowed a JOIN {l} l ON l.function_name = a.fn"
+    " LEFT JOIN rows t ON t.p = l.response::text WHERE a.role = current_user",
+    "a left join first": "SELECT l.function_name, l.payload FROM {l} l LEFT JOIN rows t ON t.p = l.response::text"
+    " JOIN allowed a ON l.function_name = a.fn WHERE a.role = current_user",
+}  # fmt: skip
+
+
+@pytest.fixture
+def permissions(administrator):
+    """Only bob may invoke what is evil, and nobody else."""
+    administrator.execute(
+        f"""
+        CREATE TABLE allowed AS SELECT 'echo' AS fn, 'eve'::name AS role UNION SELECT 'evil', 'bob';
+        CREATE TABLE roles AS SELECT rolname AS role FROM pg_roles WHERE rolname <> 'bob';
+        CREATE TABLE rows (p text, fn text);
+        INSERT INTO rows VALUES ('1', 'echo'), ('1', 'evil');
+        ANALYZE;
+        CREATE TABLE parts (LIKE {TEXTS}) PARTITION BY LIST (function_name);
+        CREATE FOREIGN TABLE part PARTITION OF parts DEFAULT SERVER aws_lambda;
+        REVOKE ALL ON ALL TABLES IN SCHEMA guarded FROM eve;
+        """
+    )
+    return administrator
+
+
+def every_way(session):
+    """Goes through settings by which a role changes plans."""
+    settings = [
+        {}, {"enable_nestloop": "off"}, {"enable_hashjoin": "off", "enable_mergejoin": "off"},
+        {f"enable_{name}": "off" for name in ("nestloop", "hashjoin", "mergejoin", "material", "seqscan", "sort", "hashagg")},
+        {"join_collapse_limit": "1", "from_collapse_limit": "1"}, {"geqo_threshold": "2"}, {"seq_page_cost": "1e9"},
+        {"plan_cache_mode": "force_generic_plan"},
+    ]  # fmt: skip
+    for setting in settings:
+        session.execute("RESET ALL; SET search_path = guarded")
+        for name, value in setting.items():
+            session.execute(f"SET {name} = {value}")
+        yield setting
+    session.execute("RESET ALL; SET search_path = guarded")
+
+
+@pytest.mark.parametrize("table", [TEXTS, "parts"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_permission_table(permissions, eve, shape, table):
+    """It is read before anything is invoked, whatever values the caller of the view gives, and whichever plan."""
+    permissions.execute(f"CREATE VIEW v WITH (security_barrier) AS {SHAPES[shape].format(l=table)}; GRANT SELECT ON v TO eve")
+    given = ["function_name = '{}'", "function_name = (SELECT '{}')", "function_name IN ('{}', 'evil')"]
+    payload = "payload IN ('1', '2')" if "rows t JOIN" in SHAPES[shape] else "payload = '1'"
+    for setting in every_way(eve):
+        eve.execute(f"PREPARE p AS SELECT function_name FROM v WHERE {payload} AND function_name = $1")
+        queries = [f"SELECT function_name FROM v WHERE {payload} AND {clause}" for clause in given] + ["EXECUTE p ('{}')"]
+        for query in queries:
+            found, sent = reads_names(eve, query.format("evil"))
+            assert (found or [], sent) == ([], []), (query, setting)
+            found, sent = reads_names(eve, query.format("echo"))
+            # Told to join the answer first, PostgreSQL has no plan.
+            if found is None:
+                assert sent == [] and "first" in shape and "join_collapse_limit" in setting, (query, setting)
+            else:
+                assert found and set(found) | set(sent) == {"echo"}, (query, setting)
+        for exists in ("EXISTS", "NOT EXISTS"):
+            query = f"SELECT 1 WHERE {exists} (SELECT FROM v WHERE {payload} AND function_name = 'evil')"
+            assert reads_names(eve, query)[1] == [], (query, setting)
+        eve.execute("DEALLOCATE p")
+
+
+def reads_names(session, query):
+    """The first column, None if there is no plan that could invoke, and the names of the functions that were invoked."""
+    reset()
+    try:
+        found = [row[0] for row in session.execute(query).fetchall()]
+    except psycopg.errors.FdwUnableToCreateExecution:
+        found = None
+    return found, functions()

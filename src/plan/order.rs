@@ -1,0 +1,304 @@
+//! Which other relations come before a scan although they give it no values, so that nothing is invoked for a join that they leave
+//! empty.
+//!
+//! A permission table in a view has to be known before, also where the caller of the view has given the scan all its values. It is
+//! known before, too, where that can't make the invocations more: where no join gives values. What is joined by the answer itself comes after.
+
+use super::paths::{AVOIDED_COST, IMPOSSIBLE_COST, is_ours, place};
+use super::{infos, semijoins};
+use crate::columns::Column;
+use crate::postgres::{compat, nodes};
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// What the other relations of a query have to do with a scan.
+pub struct Others {
+    /// Those that can come before it.
+    candidates: pg_sys::Relids,
+    /// Those of them that are joined by the answer, and so after it.
+    after: pg_sys::Relids,
+    /// Sets of them that are joined to each other.
+    joined: Vec<pg_sys::Relids>,
+}
+
+impl Others {
+    /// Looks at the query of a scan.
+    ///
+    /// # Safety
+    /// All are the planner's, and sizes are estimated.
+    pub unsafe fn of(root: *mut pg_sys::PlannerInfo, baserel: *mut pg_sys::RelOptInfo) -> Others {
+        let mut others = Others {
+            candidates: std::ptr::null_mut(),
+            after: std::ptr::null_mut(),
+            joined: Vec::new(),
+        };
+        // SAFETY: the array has a place for each relation, null where there is none.
+        unsafe {
+            let scan = place(baserel) as usize;
+            for member in 1..(*root).simple_rel_array_size as usize {
+                let rel = *(*root).simple_rel_array.add(member);
+                if member != scan
+                    && !rel.is_null()
+                    && (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_BASEREL
+                    && comes_before(root, scan, rel)
+                {
+                    others.candidates = pg_sys::bms_add_member(others.candidates, member as _);
+                }
+            }
+            others.look_at_clauses(root, scan);
+            others.look_at_classes(root, scan);
+            for join in nodes::pointers::<pg_sys::SpecialJoinInfo>((*root).join_info_list) {
+                if (*join).jointype == pg_sys::JoinType::JOIN_SEMI {
+                    // The right side comes first as a whole.
+                    others.join((*join).syn_righthand);
+                }
+            }
+        }
+        others
+    }
+
+    /// Those that come before the scan, beside those of `giving` that give it values.
+    ///
+    /// # Safety
+    /// The set is the planner's.
+    pub unsafe fn before(&self, giving: pg_sys::Relids) -> pg_sys::Relids {
+        // SAFETY: see above; each of these makes a new set.
+        unsafe {
+            let mut after = pg_sys::bms_difference(self.after, giving);
+            loop {
+                let known = pg_sys::bms_num_members(after);
+                for joined in &self.joined {
+                    let joined = pg_sys::bms_difference(*joined, giving);
+                    if pg_sys::bms_overlap(joined, after) {
+                        after = pg_sys::bms_add_members(after, joined);
+                    }
+                }
+                if pg_sys::bms_num_members(after) == known {
+                    return pg_sys::bms_difference(self.candidates, after);
+                }
+            }
+        }
+    }
+
+    unsafe fn join(&mut self, relids: pg_sys::Relids) {
+        // SAFETY: the set is the planner's.
+        let joined = unsafe { pg_sys::bms_intersect(relids, self.candidates) };
+        self.joined.push(joined);
+    }
+
+    unsafe fn come_after(&mut self, relids: pg_sys::Relids) {
+        // SAFETY: the set is the planner's.
+        self.after = unsafe { pg_sys::bms_union(self.after, relids) };
+    }
+
+    unsafe fn look_at_clauses(&mut self, root: *mut pg_sys::PlannerInfo, scan: usize) {
+        // SAFETY: the planner's structures.
+        unsafe {
+            for member in 1..(*root).simple_rel_array_size as usize {
+                let rel = *(*root).simple_rel_array.add(member);
+                let is_other = pg_sys::bms_is_member(member as _, self.candidates);
+                if rel.is_null() || !is_other && member != scan {
+                    continue;
+                }
+                for info in infos((*rel).joininfo) {
+                    self.join((*info).clause_relids);
+                    if reads_answer(root, (*info).clause.cast(), scan) {
+                        self.come_after((*info).clause_relids);
+                    }
+                }
+                if pg_sys::bms_is_member(scan as _, (*rel).lateral_relids) {
+                    self.come_after((*rel).relids);
+                }
+            }
+        }
+    }
+
+    unsafe fn look_at_classes(&mut self, root: *mut pg_sys::PlannerInfo, scan: usize) {
+        // SAFETY: the planner's structures.
+        unsafe {
+            for class in nodes::pointers::<pg_sys::EquivalenceClass>((*root).eq_classes) {
+                // Its members are compared with the constant, and not with each other.
+                if (*class).ec_has_const || !(*class).ec_merged.is_null() {
+                    continue;
+                }
+                self.join((*class).ec_relids);
+                let mut members = nodes::pointers::<pg_sys::EquivalenceMember>((*class).ec_members);
+                if members.any(|member| reads_answer(root, (*member).em_expr.cast(), scan)) {
+                    self.come_after((*class).ec_relids);
+                }
+            }
+        }
+    }
+}
+
+/// Has PostgreSQL look at joins of a scan with relations that no clause joins it with, as it does where the scan refers to them.
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn look_at_joins_with(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+    relids: pg_sys::Relids,
+) {
+    // SAFETY: the array has a place for each relation. Where relations are joined, these sets say which joins are looked at, and
+    // nothing else.
+    unsafe {
+        let whole = *(*root).simple_rel_array.add(place(baserel) as usize);
+        (*whole).direct_lateral_relids = pg_sys::bms_union((*whole).direct_lateral_relids, relids);
+    }
+}
+
+/// Joins a scan that waits for other relations, with what comes after it, where PostgreSQL wants that done first: it would take parameters of
+/// neither, and leave only the path that does not wait.
+///
+/// # Safety
+/// All are the planner's, with which it calls the hook for the paths of a join.
+pub unsafe fn wait_on(
+    root: *mut pg_sys::PlannerInfo,
+    joinrel: *mut pg_sys::RelOptInfo,
+    outerrel: *mut pg_sys::RelOptInfo,
+    innerrel: *mut pg_sys::RelOptInfo,
+    jointype: pg_sys::JoinType::Type,
+    extra: *mut pg_sys::JoinPathExtraData,
+) {
+    use pg_sys::JoinType::{JOIN_ANTI, JOIN_INNER, JOIN_LEFT, JOIN_SEMI};
+    // SAFETY: see above. A new path may remove others from its list, so what is walked is another one.
+    unsafe {
+        let is_avoided = |path: *mut pg_sys::Path| (*path).total_cost >= AVOIDED_COST;
+        let all = |rel: *mut pg_sys::RelOptInfo| -> Vec<*mut pg_sys::Path> {
+            nodes::pointers((*rel).pathlist).collect()
+        };
+        let known = all(joinrel);
+        if !matches!(jointype, JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI)
+            || !known.iter().all(|path| is_avoided(*path))
+            || known
+                .iter()
+                .all(|path| (**path).total_cost >= IMPOSSIBLE_COST)
+        {
+            return;
+        }
+        let needs_only = |path: *mut pg_sys::Path, relids: pg_sys::Relids| {
+            ((*path).param_info.as_ref())
+                .is_none_or(|info| pg_sys::bms_is_subset(info.ppi_req_outer, relids))
+        };
+        for outer in all(outerrel) {
+            let waits = ((*outer).param_info.as_ref())
+                .is_some_and(|info| !pg_sys::bms_overlap(info.ppi_req_outer, (*innerrel).relids));
+            if !waits || is_avoided(outer) {
+                continue;
+            }
+            for inner in all(innerrel) {
+                if needs_only(inner, (*outerrel).relids) && !is_avoided(inner) {
+                    let join =
+                        compat::create_nestloop_path(root, joinrel, jointype, extra, outer, inner);
+                    pg_sys::add_path(joinrel, join);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a relation can be read before the scan: no outer join is between them, except one that has it outside, and it does not wait for
+/// the scan itself.
+unsafe fn comes_before(
+    root: *mut pg_sys::PlannerInfo,
+    scan: usize,
+    rel: *mut pg_sys::RelOptInfo,
+) -> bool {
+    use pg_sys::JoinType::{JOIN_FULL, JOIN_SEMI};
+    // SAFETY: the planner's structures.
+    unsafe {
+        let scan = scan as i32;
+        let other = (*rel).relid as i32;
+        // Of two scans one waits for the other.
+        if is_ours(rel) && other > scan {
+            return false;
+        }
+        nodes::pointers::<pg_sys::SpecialJoinInfo>((*root).join_info_list).all(|join| {
+            let join = &*join;
+            let in_left = |member| pg_sys::bms_is_member(member, join.syn_lefthand);
+            let in_right = |member| pg_sys::bms_is_member(member, join.syn_righthand);
+            match join.jointype {
+                JOIN_FULL => in_left(scan) == in_left(other) && in_right(scan) == in_right(other),
+                _ if in_right(scan) || !in_right(other) => true,
+                JOIN_SEMI => {
+                    (join.semi_can_btree || join.semi_can_hash)
+                        && !semijoins::is_waiting(root, join.syn_righthand)
+                }
+                _ => false,
+            }
+        })
+    }
+}
+
+/// Whether an expression reads anything of a scan that is not an input column.
+unsafe fn reads_answer(
+    root: *mut pg_sys::PlannerInfo,
+    expression: *mut pg_sys::Node,
+    scan: usize,
+) -> bool {
+    // SAFETY: the array has a place for each relation.
+    unsafe {
+        let entry = *(*root).simple_rte_array.add(scan);
+        let mut numbers = std::ptr::null_mut();
+        pg_sys::pull_varattnos(expression, scan as _, &mut numbers);
+        let mut member = pg_sys::bms_next_member(numbers, -1);
+        while member >= 0 {
+            let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
+            if !is_input(&*entry, number) {
+                return true;
+            }
+            member = pg_sys::bms_next_member(numbers, member);
+        }
+        false
+    }
+}
+
+/// Whether a column of a foreign table, or of the partitioned table or UNION ALL that it is a part of, has the name of an input. What
+/// the columns of a UNION ALL are made of is not looked at.
+unsafe fn is_input(entry: &pg_sys::RangeTblEntry, number: i32) -> bool {
+    // SAFETY: a name of the catalog is zero-terminated.
+    unsafe {
+        if entry.rtekind != pg_sys::RTEKind::RTE_RELATION || number <= 0 {
+            return false;
+        }
+        let name = pg_sys::get_attname(entry.relid, number as _, true);
+        !name.is_null() && Column::is_name_of_input(CStr::from_ptr(name).to_bytes())
+    }
+}
+
+/// Whether a query is that of a view that is a security barrier, or inside of one.
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn is_behind_barrier(
+    root: *mut pg_sys::PlannerInfo,
+    baserel: *mut pg_sys::RelOptInfo,
+) -> bool {
+    // SAFETY: the planner's structures. A query does not know which entry of the one around it is itself: one that holds the table is taken
+    // for it.
+    unsafe {
+        let entry = *(*root).simple_rte_array.add(place(baserel) as usize);
+        let table = (*entry).relid;
+        let mut outer = (*root).parent_root;
+        while !outer.is_null() {
+            let mut entries = nodes::pointers::<pg_sys::RangeTblEntry>((*(*outer).parse).rtable);
+            if entries.any(|entry| (*entry).security_barrier && holds((*entry).subquery, table)) {
+                return true;
+            }
+            outer = (*outer).parent_root;
+        }
+        false
+    }
+}
+
+unsafe fn holds(query: *mut pg_sys::Query, table: pg_sys::Oid) -> bool {
+    if query.is_null() {
+        return false;
+    }
+    // SAFETY: a query has a range table.
+    unsafe {
+        nodes::pointers::<pg_sys::RangeTblEntry>((*query).rtable)
+            .any(|entry| (*entry).relid == table || holds((*entry).subquery, table))
+    }
+}
