@@ -3,6 +3,7 @@
 //! What a clause binds to an input column is clause.rs's and values.rs's, how a value becomes a datum writer.rs's.
 
 use crate::error::Error;
+use crate::postgres::text::{self, Text};
 use pgrx::{PgTupleDesc, pg_sys};
 use std::ffi::CStr;
 
@@ -166,7 +167,7 @@ impl Layout {
         let (descriptor, table) = unsafe {
             (
                 PgTupleDesc::from_pg_unchecked((*relation).rd_att),
-                name_of(&(*(*relation).rd_rel).relname),
+                text::shown((*(*relation).rd_rel).relname.data.as_ptr()),
             )
         };
         let mut attributes = Vec::with_capacity(descriptor.len());
@@ -192,7 +193,7 @@ impl Layout {
                 continue;
             }
             let column = known.ok_or_else(|| Error::UnknownColumn {
-                column: name.to_string_lossy().into_owned(),
+                column: Text::of_server(name.to_bytes()).shown(),
                 table: table.clone(),
                 known: Column::all()
                     .map(Column::name)
@@ -206,7 +207,8 @@ impl Layout {
                 return Err(Error::ColumnType {
                     column: column.name(),
                     table,
-                    found: type_name(attribute.atttypid),
+                    // SAFETY: gives a palloc'd string for any oid.
+                    found: unsafe { text::shown(pg_sys::format_type_be(attribute.atttypid)) },
                     allowed,
                 });
             }
@@ -260,18 +262,4 @@ impl Layout {
             inputs.push(*attribute.column.is_input().then_some(attribute)?);
         }
     }
-}
-
-fn name_of(name: &pg_sys::NameData) -> String {
-    // SAFETY: a NameData always ends in a zero byte.
-    unsafe { CStr::from_ptr(name.data.as_ptr()) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn type_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: format_type_be gives a palloc'd string for any oid.
-    unsafe { CStr::from_ptr(pg_sys::format_type_be(oid)) }
-        .to_string_lossy()
-        .into_owned()
 }

@@ -9,6 +9,7 @@ use crate::plan::clause::{Binding, Kind};
 use crate::plan::{Mode, PlanData, estimate};
 use crate::postgres::nodes;
 use crate::postgres::properties::{number, text};
+use crate::postgres::text::for_server;
 use crate::scan::Scan;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::CStr;
@@ -35,23 +36,23 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             .filter_map(|column| Some(format!("{} = '{}'", column.name(), inputs.get(column)?)))
             .collect();
         if !fixed.is_empty() {
-            text(es, c"Fixed", &fixed.join(", "));
+            text(es, c"Fixed", for_server(&fixed.join(", ")).to_bytes());
         }
         let printer = Printer::new(plan, es);
         let bindings = printer.bindings(&data.bindings);
         if !bindings.is_empty() {
-            text(es, c"Bound", &bindings.join(", "));
+            text(es, c"Bound", &bindings.join(&b", "[..]));
         }
-        let conditions: Vec<String> = (data.conditions.iter())
+        let conditions: Vec<Vec<u8>> = (data.conditions.iter())
             .map(|condition| printer.print(*condition))
             .collect();
         if !conditions.is_empty() {
-            text(es, c"Only If", &conditions.join(" AND "));
+            text(es, c"Only If", &conditions.join(&b" AND "[..]));
         }
         match (data.mode, estimate::known_values(&data.bindings)) {
-            (Mode::Missing(column, _), _) => text(es, c"Not Bound", column.name()),
+            (Mode::Missing(column, _), _) => text(es, c"Not Bound", column.name().as_bytes()),
             (_, Some(values)) => number(es, c"Values", values),
-            (_, None) => text(es, c"Values", "known when run"),
+            (_, None) => text(es, c"Values", b"known when run"),
         }
         let several = estimate::known_values(&data.bindings) != Some(1);
         if several && data.mode == Mode::Plain {
@@ -141,13 +142,17 @@ unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &Dispatch) {
             counts.join("  ")
         };
         let (first, rest) = counts[0];
-        text(es, first, &format!("{rest}  {}", line(&counts[1..5])));
+        text(
+            es,
+            first,
+            format!("{rest}  {}", line(&counts[1..5])).as_bytes(),
+        );
         let (first, rest) = counts[5];
         let mut second = format!("{rest}  {}", line(&counts[6..]));
         if (*es).timing {
             second.push_str(&format!("  Time Waited: {waited:.3} ms"));
         }
-        text(es, first, &second);
+        text(es, first, second.as_bytes());
     }
 }
 
@@ -169,16 +174,17 @@ impl Printer {
         }
     }
 
-    unsafe fn print(&self, expression: *mut pg_sys::Node) -> String {
+    /// In the database's encoding.
+    unsafe fn print(&self, expression: *mut pg_sys::Node) -> Vec<u8> {
         // SAFETY: the expression is the plan's; the result is a palloc'd string.
         unsafe {
             let text = pg_sys::deparse_expression(expression, self.context, self.prefix, false);
-            CStr::from_ptr(text).to_string_lossy().into_owned()
+            CStr::from_ptr(text).to_bytes().to_vec()
         }
     }
 
     /// In the order of the columns, whatever order the clauses had.
-    unsafe fn bindings(&self, bindings: &[Binding]) -> Vec<String> {
+    unsafe fn bindings(&self, bindings: &[Binding]) -> Vec<Vec<u8>> {
         Column::INPUTS
             .into_iter()
             .flat_map(|column| {
@@ -188,14 +194,15 @@ impl Printer {
             })
             .map(|binding| {
                 let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
+                let left = format!("{column} {operator}").into_bytes();
                 if binding.kind == Kind::Null {
-                    return format!("{column} {operator}");
+                    return left;
                 }
                 // SAFETY: a binding's expression is the plan's.
                 let right = unsafe { self.print(binding.expression) };
                 match binding.kind {
-                    Kind::Any => format!("{column} {operator} ({right})"),
-                    _ => format!("{column} {operator} {right}"),
+                    Kind::Any => [&left, &b" ("[..], &right, b")"].concat(),
+                    _ => [&left, &b" "[..], &right].concat(),
                 }
             })
             .collect()

@@ -3,30 +3,31 @@
 //! Its own scan calls the wrapper before parameters have values and keeps rows for a scan's whole life, which a
 //! table whose every scan costs money can't afford; see DESIGN.md.
 
-use crate::error::Error;
+use crate::error::{Error, OrReport};
 use crate::explain;
 use crate::options::{self, Object};
+use crate::postgres::nodes;
+use crate::postgres::text::{self, Text};
 use crate::scan::append;
 use crate::{modify, plan, scan};
-use pgrx::pg_sys;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::CStr;
 
-/// What supabase-wrappers makes of a wrapper: handler and validator. None of the wrapper's own scan is called: the callbacks that would
-/// are replaced.
+/// What supabase-wrappers makes of a wrapper. None of the wrapper's own scan is called: the callbacks that would are replaced. Its macro
+/// is not used: the validator that comes of it takes bytes of any encoding for Rust's strings.
 #[cfg(not(feature = "pg19"))]
 mod wrapper {
-    use super::{check_options, set_callbacks};
-    use crate::error::Error;
-    use pgrx::{AllocatedByRust, pg_sys};
+    use super::set_callbacks;
+    use pgrx::pg_sys::panic::ErrorReport;
+    use pgrx::{AllocatedByRust, PgBox, pg_sys};
     use std::collections::HashMap;
     use supabase_wrappers::FdwRoutine;
     use supabase_wrappers::prelude::*;
 
-    /// The wrapper.
-    #[wrappers_fdw(error_type = "Error")]
-    pub struct LambdaFdw;
+    struct LambdaFdw;
 
-    impl ForeignDataWrapper<Error> for LambdaFdw {
-        fn new(_server: ForeignServer) -> Result<LambdaFdw, Error> {
+    impl ForeignDataWrapper<ErrorReport> for LambdaFdw {
+        fn new(_server: ForeignServer) -> Result<LambdaFdw, ErrorReport> {
             Ok(LambdaFdw)
         }
 
@@ -37,51 +38,91 @@ mod wrapper {
             _sorts: &[Sort],
             _limit: &Option<Limit>,
             _options: &HashMap<String, String>,
-        ) -> Result<(), Error> {
+        ) -> Result<(), ErrorReport> {
             Ok(())
         }
 
-        fn iter_scan(&mut self, _row: &mut Row) -> Result<Option<()>, Error> {
+        fn iter_scan(&mut self, _row: &mut Row) -> Result<Option<()>, ErrorReport> {
             Ok(None)
         }
 
-        fn end_scan(&mut self) -> Result<(), Error> {
+        fn end_scan(&mut self) -> Result<(), ErrorReport> {
             Ok(())
         }
 
         fn fdw_routine_hook(routine: &mut FdwRoutine<AllocatedByRust>) {
             set_callbacks(routine);
         }
+    }
 
-        fn validator(
-            options: Vec<Option<String>>,
-            catalog: Option<pg_sys::Oid>,
-        ) -> Result<(), Error> {
-            check_options(&options, catalog)
-        }
+    pub fn routine() -> PgBox<pg_sys::FdwRoutine> {
+        LambdaFdw::fdw_routine()
     }
 }
 
 /// The same for 19, which supabase-wrappers 0.2.4 does not know.
 #[cfg(feature = "pg19")]
 mod wrapper {
-    use super::{check_options, set_callbacks};
-    use crate::error::OrReport;
-    use pgrx::{PgBox, pg_extern, pg_sys};
+    use super::set_callbacks;
+    use pgrx::{PgBox, pg_sys};
 
-    #[pg_extern(sql = false)]
-    fn lambda_fdw_handler() -> PgBox<pg_sys::FdwRoutine> {
+    pub fn routine() -> PgBox<pg_sys::FdwRoutine> {
         // SAFETY: the node's tag is that of the structure.
         let mut routine =
             unsafe { PgBox::<pg_sys::FdwRoutine>::alloc_node(pg_sys::NodeTag::T_FdwRoutine) };
         set_callbacks(&mut routine);
         routine.into_pg_boxed()
     }
+}
 
-    #[pg_extern(sql = false)]
-    fn lambda_fdw_validator(options: Vec<Option<String>>, catalog: Option<pg_sys::Oid>) {
-        check_options(&options, catalog).or_report();
-    }
+/// The handler.
+///
+/// # Safety
+/// Called by PostgreSQL.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn lambda_fdw_handler_wrapper(
+    _call: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    wrapper::routine().into_pg().into()
+}
+
+/// The validator, of options as an array of `name=value` and the catalog of the object that has them.
+///
+/// # Safety
+/// Called by PostgreSQL.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn lambda_fdw_validator_wrapper(
+    call: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: there are two arguments, a text array and an oid, and PostgreSQL makes a list of a null array too.
+    let (options, catalog) = unsafe {
+        let arguments = (*call).args.as_slice(2);
+        let options = match arguments[0].isnull {
+            true => pg_sys::Datum::null(),
+            false => arguments[0].value,
+        };
+        (
+            pg_sys::untransformRelOptions(options),
+            pg_sys::Oid::from(arguments[1].value.value() as u32),
+        )
+    };
+    // SAFETY: it is such a list.
+    unsafe { check_options(options, catalog) }.or_report();
+    pg_sys::Datum::null()
+}
+
+/// Tells how the handler is called (fmgr.h).
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_lambda_fdw_handler_wrapper() -> &'static pg_sys::Pg_finfo_record {
+    &pg_sys::Pg_finfo_record { api_version: 1 }
+}
+
+/// The same of the validator.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_lambda_fdw_validator_wrapper() -> &'static pg_sys::Pg_finfo_record {
+    &pg_sys::Pg_finfo_record { api_version: 1 }
 }
 
 /// Puts the callbacks in their places.
@@ -113,29 +154,34 @@ fn set_callbacks(routine: &mut pg_sys::FdwRoutine) {
     routine.ImportForeignSchema = None;
 }
 
-/// Checks options as `name=value`, which is how PostgreSQL hands them to a validator.
-fn check_options(options: &[Option<String>], catalog: Option<pg_sys::Oid>) -> Result<(), Error> {
+/// Checks options, a list of DefElems.
+unsafe fn check_options(options: *mut pg_sys::List, catalog: pg_sys::Oid) -> Result<(), Error> {
     let object = match catalog {
-        Some(pg_sys::ForeignServerRelationId) => Object::Server,
-        Some(pg_sys::UserMappingRelationId) => Object::UserMapping,
-        Some(pg_sys::ForeignTableRelationId) => Object::Table,
-        Some(pg_sys::AttributeRelationId) => Object::Column,
+        pg_sys::ForeignServerRelationId => Object::Server,
+        pg_sys::UserMappingRelationId => Object::UserMapping,
+        pg_sys::ForeignTableRelationId => Object::Table,
+        pg_sys::AttributeRelationId => Object::Column,
         _ => Object::Wrapper,
     };
-    let options: Vec<(&str, &str)> = options
-        .iter()
-        .flatten()
-        .map(|option| option.split_once('=').unwrap_or((option, "")))
-        .collect();
-    let names: Vec<&str> = options.iter().map(|(name, _)| *name).collect();
-    for (name, value) in options {
-        let definition = options::check(object, name, value)?;
+    let mut names = Vec::new();
+    // SAFETY: each has a name, and a string as its value or none.
+    for option in unsafe { nodes::pointers::<pg_sys::DefElem>(options) } {
+        let (name, value) = unsafe {
+            let value = match (*option).arg.is_null() {
+                true => c"",
+                false => CStr::from_ptr(pg_sys::defGetString(option)),
+            };
+            let value = Text::of_server(value.to_bytes()).checked();
+            (text::shown((*option).defname), value)
+        };
+        let definition = options::check(object, &name, value.as_deref())?;
         // SAFETY: asks for the current role.
         if definition.superuser && !unsafe { pg_sys::superuser() } {
             return Err(Error::OptionNeedsSuperuser {
                 name: definition.name,
             });
         }
+        names.push(definition.name);
     }
     options::check_together(&names)
 }

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::options::{CONCURRENCY_RANGE, INVOCATIONS_RANGE, TIMEOUT_RANGE_MS};
 use crate::postgres::compat;
+use crate::postgres::text::Text;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 use std::ffi::CString;
 use std::time::Duration;
@@ -125,19 +126,27 @@ pub fn progress_interval() -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// The URL, unchecked; `None` when empty.
-pub fn endpoint_override() -> Option<String> {
-    text(&ENDPOINT_OVERRIDE)
+/// The URL, unchecked but for its encoding; `None` when empty.
+pub fn endpoint_override() -> Result<Option<String>, Error> {
+    text("aws_lambda.endpoint_override", &ENDPOINT_OVERRIDE)
 }
 
-/// The region, unchecked; `None` when empty.
-pub fn region() -> Option<String> {
-    text(&REGION)
+/// The region, likewise.
+pub fn region() -> Result<Option<String>, Error> {
+    text("aws_lambda.region", &REGION)
 }
 
-fn text(setting: &'static GucSetting<Option<CString>>) -> Option<String> {
-    setting
-        .get()
-        .map(|value| value.to_string_lossy().into_owned())
-        .filter(|value| !value.is_empty())
+fn text(
+    name: &'static str,
+    setting: &'static GucSetting<Option<CString>>,
+) -> Result<Option<String>, Error> {
+    let value = setting.get().filter(|value| !value.is_empty());
+    value
+        .map(|value| {
+            let text = Text::of_server(value.to_bytes()).checked();
+            text.ok_or_else(|| Error::NotText {
+                what: name.to_owned(),
+            })
+        })
+        .transpose()
 }

@@ -9,10 +9,9 @@ use crate::lambda::name;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Keys, Patience};
 use crate::options::{OnError, endpoint_url, parse_boolean};
-use crate::postgres::nodes;
+use crate::postgres::{nodes, text};
 use crate::settings;
 use pgrx::pg_sys;
-use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
 /// Default of the option `max_retries`.
@@ -143,8 +142,8 @@ impl Config {
         if keys.is_none() && !use_machine {
             return Err(Error::NoCredentials {
                 // SAFETY: both are names in the catalog or palloc'd copies of them.
-                server: unsafe { lossy(server.servername) },
-                role: unsafe { lossy(pg_sys::GetUserNameFromId(user, true)) },
+                server: unsafe { text::shown(server.servername) },
+                role: unsafe { text::shown(pg_sys::GetUserNameFromId(user, true)) },
             });
         }
         Ok(Config {
@@ -171,11 +170,11 @@ impl Config {
             client: ClientConfig {
                 region: match server_options.get("region") {
                     Some(region) => Some(region),
-                    None => checked_region(settings::region())?,
+                    None => checked_region(settings::region()?)?,
                 },
                 endpoint_url: match server_options.get("endpoint_url") {
                     Some(url) => Some(url),
-                    None => checked_endpoint(settings::endpoint_override())?,
+                    None => checked_endpoint(settings::endpoint_override()?)?,
                 },
                 sts_endpoint_url: server_options.get("sts_endpoint_url"),
                 connect_timeout_ms: server_options
@@ -256,16 +255,6 @@ unsafe fn mapping(user: pg_sys::Oid, server: pg_sys::Oid) -> Option<*mut pg_sys:
     })
 }
 
-unsafe fn lossy(text: *const c_char) -> String {
-    if text.is_null() {
-        return String::new();
-    }
-    // SAFETY: the caller passes a zero-terminated string.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
-}
-
 /// The options of one object, which its validator has checked.
 #[derive(Default)]
 struct Options(Vec<(String, String)>);
@@ -278,8 +267,8 @@ impl Options {
                 nodes::pointers::<pg_sys::DefElem>(list)
                     .map(|option| {
                         (
-                            lossy((*option).defname),
-                            lossy(pg_sys::defGetString(option)),
+                            text::shown((*option).defname),
+                            text::shown(pg_sys::defGetString(option)),
                         )
                     })
                     .collect(),

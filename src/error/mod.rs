@@ -32,6 +32,11 @@ pub enum Error {
         /// What is allowed, as a sentence.
         allowed: String,
     },
+    /// Bytes that are no text in the database's encoding.
+    NotText {
+        /// Where they are. The value is not told: it may be a secret.
+        what: String,
+    },
     /// Options of one object of which each needs the other.
     OptionsTogether {
         /// The option that is missing.
@@ -253,6 +258,11 @@ impl Error {
                 },
             )
             .hint(allowed),
+            Error::NotText { what } => Row::new(
+                ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+                format!("invalid byte sequence in {what}"),
+            )
+            .hint("It is text in the database's encoding, or in UTF-8 where that is SQL_ASCII."),
             Error::OptionsTogether { missing, given } => Row::new(
                 ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
                 format!("option \"{missing}\" is missing"),

@@ -1,8 +1,8 @@
 //! Raises errors as PostgreSQL's.
 
 use super::Error;
-use pgrx::pg_sys;
-use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
+use crate::postgres::text::for_server;
+use pgrx::{PgLogLevel, pg_sys};
 
 /// Raises an error the way PostgreSQL does, unwinding through Rust's destructors.
 pub trait OrReport<T> {
@@ -12,36 +12,32 @@ pub trait OrReport<T> {
 
 impl<T> OrReport<T> for Result<T, Error> {
     fn or_report(self) -> T {
-        self.map_err(ErrorReport::from).unwrap_or_report()
+        self.unwrap_or_else(|error| raise(&error))
     }
 }
 
-/// PostgreSQL takes a message as being in the database's encoding.
-fn in_server_encoding(text: String) -> String {
-    // SAFETY: asks for a number.
-    if text.is_ascii() || unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32
-    {
-        return text;
-    }
-    text.chars()
-        .map(|c| if c.is_ascii() { c } else { '?' })
-        .collect()
-}
-
-impl From<Error> for ErrorReport {
-    fn from(error: Error) -> ErrorReport {
-        let row = error.row();
-        let mut report = ErrorReport::new(
-            row.sqlstate,
-            in_server_encoding(row.message),
-            "aws_lambda_fdw",
-        );
-        if let Some(detail) = row.detail {
-            report = report.set_detail(in_server_encoding(detail));
-        }
-        if let Some(hint) = row.hint {
-            report = report.set_hint(in_server_encoding(hint));
-        }
-        report
+/// By PostgreSQL and not as pgrx's errors, since a message is in the database's encoding, which a Rust string is not.
+fn raise(error: &Error) -> ! {
+    let row = error.row();
+    let message = for_server(&row.message);
+    let detail = row.detail.as_deref().map(for_server);
+    let hint = row.hint.as_deref().map(for_server);
+    let null = std::ptr::null_mut();
+    let mut told = pg_sys::ErrorData {
+        elevel: PgLogLevel::ERROR as _,
+        sqlerrcode: row.sqlstate as _,
+        message: message.as_ptr().cast_mut(),
+        detail: detail
+            .as_ref()
+            .map_or(null, |text| text.as_ptr().cast_mut()),
+        hint: hint.as_ref().map_or(null, |text| text.as_ptr().cast_mut()),
+        filename: c"report.rs".as_ptr(),
+        lineno: line!() as _,
+        funcname: c"aws_lambda_fdw".as_ptr(),
+        ..Default::default()
+    };
+    loop {
+        // SAFETY: texts are copied, names of places are there as long as the library. An error does not return.
+        unsafe { pg_sys::ThrowErrorData(&mut told) };
     }
 }

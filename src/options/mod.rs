@@ -5,7 +5,7 @@
 
 mod values;
 
-use crate::error::Error;
+use crate::error::{Error, quotable};
 pub use values::{
     CONCURRENCY_RANGE, INVOCATIONS_RANGE, OnError, TIMEOUT_RANGE_MS, endpoint_url, parse_boolean,
 };
@@ -117,14 +117,21 @@ pub static OPTIONS: &[Definition] = &[
     option("on_error", &[Object::Table], values::on_error),
 ];
 
-/// Checks one option of one object.
+/// Checks one option of one object. What is no text in the database's encoding is no value.
 ///
-/// Errors with [`Error::UnknownOption`], which names the nearest option, or [`Error::InvalidOption`].
-pub fn check(object: Object, name: &str, value: &str) -> Result<&'static Definition, Error> {
+/// Errors with [`Error::UnknownOption`], which names the nearest option, [`Error::NotText`] or [`Error::InvalidOption`].
+pub fn check(
+    object: Object,
+    name: &str,
+    value: Option<&str>,
+) -> Result<&'static Definition, Error> {
     let definition = OPTIONS
         .iter()
         .find(|definition| definition.name == name && definition.objects.contains(&object))
         .ok_or_else(|| unknown(object, name))?;
+    let value = value.ok_or_else(|| Error::NotText {
+        what: format!("option \"{}\"", definition.name),
+    })?;
     (definition.check)(value).map_err(|allowed| Error::InvalidOption {
         name: definition.name,
         // A URL that is refused may be so for the password in it.
@@ -178,7 +185,7 @@ fn unknown(object: Object, name: &str) -> Error {
         format!("Options here are {}.", here.join(", "))
     };
     Error::UnknownOption {
-        name: name.to_owned(),
+        name: quotable(name),
         object: object.name(),
         hint,
     }
@@ -198,12 +205,12 @@ mod tests {
                 Object::Table,
                 Object::Column,
             ] {
-                let error = check(object, definition.name, "hunter2").err();
+                let error = check(object, definition.name, Some("hunter2")).err();
                 assert!(matches!(error, Some(Error::UnknownOption { .. })));
                 assert!(!format!("{error:?}").contains("hunter2"));
             }
         }
-        let error = check(Object::UserMapping, "secret_access_key", "hunter 2").err();
+        let error = check(Object::UserMapping, "secret_access_key", Some("hunter 2")).err();
         assert!(matches!(
             error,
             Some(Error::InvalidOption { value: None, .. })
@@ -212,7 +219,7 @@ mod tests {
 
     #[test]
     fn unknown_options_suggest_the_nearest() {
-        let hint = |object, name| match check(object, name, "x") {
+        let hint = |object, name| match check(object, name, Some("x")) {
             Err(Error::UnknownOption { hint, .. }) => hint,
             _ => String::new(),
         };

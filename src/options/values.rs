@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn of_a_server() {
-        let ok = |name, value| check(Object::Server, name, value).is_ok();
+        let ok = |name, value| check(Object::Server, name, Some(value)).is_ok();
         assert!(ok("connect_timeout_ms", "1") && ok("connect_timeout_ms", "900000"));
         assert!(!ok("connect_timeout_ms", "0") && !ok("connect_timeout_ms", "900001"));
         assert!(!ok("connect_timeout_ms", "1s"));

@@ -1,7 +1,7 @@
 //! What the catalog says of the database's extensions (pg_extension.h).
 
+use super::text;
 use pgrx::pg_sys;
-use std::ffi::CStr;
 use std::num::NonZeroUsize;
 
 /// Name and version of each extension.
@@ -35,10 +35,10 @@ pub unsafe fn versions() -> Vec<(String, String)> {
             let name = get(pg_sys::Anum_pg_extension_extname);
             let version = get(pg_sys::Anum_pg_extension_extversion);
             if let (Some(name), Some(version)) = (name, version) {
-                let name = CStr::from_ptr((*name.cast_mut_ptr::<pg_sys::NameData>()).data.as_ptr());
-                let version = CStr::from_ptr(pg_sys::text_to_cstring(version.cast_mut_ptr()));
-                let text = |text: &CStr| text.to_string_lossy().into_owned();
-                found.push((text(name), text(version)));
+                found.push((
+                    text::shown((*name.cast_mut_ptr::<pg_sys::NameData>()).data.as_ptr()),
+                    text::shown(pg_sys::text_to_cstring(version.cast_mut_ptr())),
+                ));
             }
         }
         pg_sys::systable_endscan(scan);

@@ -5,3 +5,4 @@ pub mod extensions;
 pub mod nodes;
 pub mod properties;
 pub mod slots;
+pub mod text;

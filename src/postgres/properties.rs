@@ -3,11 +3,11 @@
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
-/// Adds a line of text.
+/// Adds a line of text, which is in the database's encoding.
 ///
 /// # Safety
 /// `es` is EXPLAIN's.
-pub unsafe fn text(es: *mut pg_sys::ExplainState, label: &CStr, value: &str) {
+pub unsafe fn text(es: *mut pg_sys::ExplainState, label: &CStr, value: &[u8]) {
     // A zero byte can't come from a zero-terminated deparsed expression.
     if let Ok(value) = CString::new(value) {
         // SAFETY: both strings outlive the call.

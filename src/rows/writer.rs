@@ -2,6 +2,7 @@
 
 use crate::columns::{Attribute, Column};
 use crate::error::{Error, ResponseProblem, quotable};
+use crate::postgres::text::for_server;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
@@ -88,17 +89,18 @@ impl Writer {
         let Some(text) = text else {
             return self.write_or_null(None);
         };
-        let mut text = fit_for_server(text);
         // A varchar's modifier is its length and the size of a header (varchar.c).
         let longest = self.typmod - pg_sys::VARHDRSZ as i32;
         let of_failure = matches!(
             self.attribute.column,
             Column::ErrorCode | Column::ErrorMessage
         );
-        if of_failure && self.attribute.base_type == pg_sys::VARCHAROID && longest > 0 {
-            text = text.chars().take(longest as usize).collect();
-        }
-        self.write_or_null(Some(text.as_bytes()))
+        let cut = of_failure && self.attribute.base_type == pg_sys::VARCHAROID && longest > 0;
+        let end = text.char_indices().nth(longest as usize).filter(|_| cut);
+        let text = &text[..end.map_or(text.len(), |(end, _)| end)];
+        let datum = self.read(for_server(text).to_bytes());
+        let datum = datum.map_err(|problem| self.unfit(problem, text.as_bytes()))?;
+        Ok(self.check(Some(datum)))
     }
 
     /// Lets a domain refuse a datum of its base type, or null.
@@ -123,27 +125,26 @@ impl Writer {
     ///
     /// Errors with [`Error::Response`], and raises PostgreSQL's own errors for whatever else the type refuses.
     fn make(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
-        let column = self.attribute.column.name();
-        let unfit = |problem| Error::Response {
-            column,
-            problem,
-            beginning: beginning(bytes),
-        };
         if std::str::from_utf8(bytes).is_err() {
-            return Err(unfit(ResponseProblem::NotUtf8));
+            return Err(self.unfit(ResponseProblem::NotUtf8, bytes));
         }
         if memchr::memchr(0, bytes).is_some() {
-            return Err(unfit(ResponseProblem::ZeroByte));
+            return Err(self.unfit(ResponseProblem::ZeroByte, bytes));
         }
+        self.read(ServerText::from_utf8(bytes).bytes())
+            .map_err(|problem| self.unfit(problem, bytes))
+    }
+
+    /// The same of text in the database's encoding.
+    fn read(&mut self, text: &[u8]) -> Result<pg_sys::Datum, ResponseProblem> {
         let Some((info, element)) = &mut self.input else {
-            let server = ServerText::from_utf8(bytes);
             // SAFETY: copies that many bytes.
             return Ok(unsafe {
-                pg_sys::cstring_to_text_with_len(server.as_ptr(), server.len() as _).into()
+                pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as _).into()
             });
         };
-        let mut terminated = Vec::with_capacity(bytes.len() + 1);
-        terminated.extend_from_slice(ServerText::from_utf8(bytes).bytes());
+        let mut terminated = Vec::with_capacity(text.len() + 1);
+        terminated.extend_from_slice(text);
         terminated.push(0);
         let typmod = self.typmod;
         let input = AssertUnwindSafe(|| {
@@ -163,29 +164,14 @@ impl Writer {
                 Err(ResponseProblem::NotJsonb)
             })
             .execute()
-            .map_err(unfit)
     }
-}
 
-/// Text of which each character can be converted to the database's encoding.
-fn fit_for_server(text: &str) -> String {
-    // SAFETY: asks for a number.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
-    if text.is_ascii() || encoding == pg_sys::pg_enc::PG_UTF8 as i32 {
-        return text.to_owned();
-    }
-    let converts = AssertUnwindSafe(|| {
-        ServerText::from_utf8(text.as_bytes());
-        true
-    });
-    let fits = PgTryBuilder::new(converts)
-        .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| false)
-        .execute();
-    match fits {
-        true => text.to_owned(),
-        false => (text.chars())
-            .map(|letter| if letter.is_ascii() { letter } else { '?' })
-            .collect(),
+    fn unfit(&self, problem: ResponseProblem, bytes: &[u8]) -> Error {
+        Error::Response {
+            column: self.attribute.column.name(),
+            problem,
+            beginning: beginning(bytes),
+        }
     }
 }
 
@@ -222,13 +208,5 @@ impl<'a> ServerText<'a> {
                 std::slice::from_raw_parts(start.cast(), *length)
             },
         }
-    }
-
-    fn as_ptr(&self) -> *const std::ffi::c_char {
-        self.bytes().as_ptr().cast()
-    }
-
-    fn len(&self) -> usize {
-        self.bytes().len()
     }
 }

@@ -12,8 +12,8 @@ INSERT INTO texts VALUES
     ('dot', '.'), ('dots', '..'), ('way up', '../f'), ('way down', 'f/../g'), ('slash', 'f/g'), ('backslash', 'f\g'),
     ('percent', 'f%'), ('escaped dots', '%2e%2e'), ('escaped zero', 'f%00'), ('escaped line feed', 'f%0d%0a'), ('question', 'f?Qualifier=g'),
     ('fragment', 'f#g'), ('at', 'user@evil'), ('colon', ':f'), ('colons', 'f:g:h:i'), ('quote', 'f''g'), ('double quote', 'f"g'), ('semicolon', 'f;g'),
-    ('comma', 'f,g'), ('host', 'us-east-1.evil.example'), ('port', 'us-east-1:80'), ('letter of elsewhere', 'fü'), ('right to left', E'f\u202eg'),
-    ('full width', E'\uff46'), ('long', repeat('f', 1048576)), ('long and wide', repeat('é', 524288)), ('parenthesis', '('), ('dollar', '$(reboot)');
+    ('comma', 'f,g'), ('host', 'us-east-1.evil.example'), ('port', 'us-east-1:80'), ('letter of elsewhere', 'fü'), ('right to left', convert_from('\x66e280ae67', getdatabaseencoding())),
+    ('full width', convert_from('\xefbd86', getdatabaseencoding())), ('long', repeat('f', 1048576)), ('long and wide', repeat('é', 524288)), ('parenthesis', '('), ('dollar', '$(reboot)');
 CREATE FUNCTION outcome(statement text, OUT code text, OUT plain boolean) LANGUAGE plpgsql AS $$
 DECLARE message text; detail text; hint text;
 BEGIN
@@ -76,7 +76,7 @@ GROUP BY a.place, a.option, a.object ORDER BY a.place;
 SELECT u.url, o.code, o.plain FROM (VALUES
     (1, E'http://127.0.0.1:1\r\nHost: evil'), (2, E'http://127.0.0.1:1/\n'), (3, 'http://127.0.0.1:1/%0d%0aX: y'), (4, 'http://user:password@127.0.0.1:1'), (5, 'http://127.0.0.1:1?x=1'),
     (6, 'http://127.0.0.1:1#x'), (7, 'http://127.0.0.1:99999'), (8, 'http://[::1'), (9, 'file:///etc/passwd'), (10, 'gopher://127.0.0.1:1'), (11, 'http:///f'), (12, 'http://'), (13, '//127.0.0.1:1'), (14, 'http://127.0.0.1:1\@evil'),
-    (15, 'http://127.0.0.1 :1'), (16, E'http://127.0.0.1:1\u200b'), (17, 'http://fü.example')) AS u (place, url),
+    (15, 'http://127.0.0.1 :1'), (16, convert_from('\x687474703a2f2f3132372e302e302e313a31e2808b', getdatabaseencoding())), (17, 'http://fü.example')) AS u (place, url),
     outcome(format('CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (endpoint_url %L)', u.url)) AS o ORDER BY place;
 
 -- Settings, when they are used

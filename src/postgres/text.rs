@@ -1,0 +1,167 @@
+//! Text between the database's encoding and Rust's. What comes from PostgreSQL is bytes until it was read here.
+//!
+//! Values of rows, which may have megabytes, are converted in rows/.
+
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString, c_char};
+
+/// Text in Rust's encoding, and whether all of it was text.
+pub struct Text {
+    text: String,
+    whole: bool,
+}
+
+impl Text {
+    /// Reads bytes of the database's encoding. In SQL_ASCII, where they may be anything, they count as UTF-8.
+    pub fn of_server(bytes: &[u8]) -> Text {
+        let Some(encoding) = other_encoding(bytes) else {
+            return Text::of_utf8(bytes);
+        };
+        let mut whole = true;
+        let utf8 = convert(bytes, encoding, UTF8, |rest, converted| {
+            whole = false;
+            converted.extend_from_slice(escaped(&rest[..1]).as_bytes());
+            1
+        });
+        let text = Text::of_utf8(&utf8);
+        Text {
+            whole: whole && text.whole,
+            ..text
+        }
+    }
+
+    /// Reads what should be UTF-8.
+    pub fn of_utf8(bytes: &[u8]) -> Text {
+        let mut text = String::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.push_str(&escaped(chunk.invalid()));
+        }
+        Text {
+            whole: text.len() == bytes.len(),
+            text,
+        }
+    }
+
+    /// The text; `None` where some of it was none.
+    pub fn checked(self) -> Option<String> {
+        self.whole.then_some(self.text)
+    }
+
+    /// The text, with bytes that were none as `\xff`: for messages, and for names, as those that are known are ASCII.
+    pub fn shown(self) -> String {
+        self.text
+    }
+}
+
+/// A name of PostgreSQL's for a message.
+///
+/// # Safety
+/// `name` is null or a zero-terminated string.
+pub unsafe fn shown(name: *const c_char) -> String {
+    if name.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's.
+    Text::of_server(unsafe { CStr::from_ptr(name) }.to_bytes()).shown()
+}
+
+/// Text for PostgreSQL to print: in the database's encoding, with question marks for what that lacks.
+pub fn for_server(text: &str) -> CString {
+    let text = text.replace('\0', "?");
+    let bytes = match other_encoding(text.as_bytes()) {
+        None => text.into_bytes(),
+        Some(encoding) => convert(text.as_bytes(), UTF8, encoding, |rest, converted| {
+            converted.push(b'?');
+            let next = rest[1..].iter().position(|byte| byte & 0xc0 != 0x80);
+            next.map_or(rest.len(), |next| next + 1)
+        }),
+    };
+    CString::new(bytes).unwrap_or_default()
+}
+
+const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as _;
+const SQL_ASCII: i32 = pg_sys::pg_enc::PG_SQL_ASCII as _;
+
+/// The database's encoding, where these bytes are not the same in UTF-8. ASCII is a part of all that a database can have.
+fn other_encoding(bytes: &[u8]) -> Option<i32> {
+    if bytes.is_ascii() {
+        return None;
+    }
+    // SAFETY: asks for a number.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    (![UTF8, SQL_ASCII].contains(&encoding)).then_some(encoding)
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// Most bytes that PostgreSQL is given at once.
+const PIECE: usize = 1024;
+
+/// Converts by PostgreSQL's conversions. What can't be, `otherwise` makes something of, and says how many bytes that was, at least one.
+fn convert(
+    bytes: &[u8],
+    from: i32,
+    to: i32,
+    mut otherwise: impl FnMut(&[u8], &mut Vec<u8>) -> usize,
+) -> Vec<u8> {
+    // SAFETY: catalog look-ups, for which there has to be a transaction. An error may be told outside of one.
+    let conversion = unsafe {
+        match pg_sys::IsTransactionState() {
+            true => pg_sys::FindDefaultConversionProc(from, to),
+            false => pg_sys::InvalidOid,
+        }
+    };
+    let mut converted = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let piece = &rest[..rest.len().min(PIECE)];
+        let mut buffer = [0; PIECE * pg_sys::MAX_CONVERSION_GROWTH as usize + 1];
+        let mut done = 0;
+        if conversion != pg_sys::InvalidOid {
+            // SAFETY: each length is that of its bytes. PostgreSQL writes no more than the second, a zero behind what it converted, and
+            // stops without an error at what it can't.
+            done = unsafe {
+                pg_sys::pg_do_encoding_conversion_buf(
+                    conversion,
+                    from,
+                    to,
+                    piece.as_ptr().cast_mut(),
+                    piece.len() as _,
+                    buffer.as_mut_ptr(),
+                    buffer.len() as _,
+                    true,
+                )
+            } as usize;
+            let length = memchr::memchr(0, &buffer).unwrap_or_default();
+            converted.extend_from_slice(&buffer[..length]);
+        }
+        if done == 0 {
+            done = otherwise(rest, &mut converted);
+        }
+        rest = rest.get(done..).unwrap_or_default();
+    }
+    converted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        for (bytes, shown, whole) in [
+            (&b""[..], "", true),
+            ("é€😀".as_bytes(), "é€😀", true),
+            (b"xxx\xff", "xxx\\xff", false),
+            (b"\xe2\x82x\xc3", "\\xe2\\x82x\\xc3", false),
+            (b"\\xff", "\\xff", true),
+            (b"\xed\xa0\x80", "\\xed\\xa0\\x80", false),
+        ] {
+            assert_eq!(Text::of_utf8(bytes).shown(), shown);
+            assert_eq!(Text::of_utf8(bytes).checked().is_some(), whole);
+        }
+    }
+}
