@@ -151,6 +151,7 @@ soak: venv installed build-19 build-18
 	RANDOM_QUERIES=10 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth \
 		--conf 'debug_discard_caches = 1' -- $(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
 	tests/harness/fuzz names 300
+	tests/harness/fuzz options 300
 	tests/harness/fuzz answers 300
 
 # Servers can be fetched for Linux on x86-64, and those with assertions are made of Debian's source.

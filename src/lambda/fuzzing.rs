@@ -1,4 +1,4 @@
-//! What fuzzing runs: any bytes as the name of a function, and any bytes as an answer of Lambda's.
+//! What fuzzing runs: any bytes as the name of a function, as an option, and as an answer of Lambda's.
 //!
 //! Compiled for `fuzz/` and for the test below, which runs what fuzzing has found worth keeping.
 
@@ -7,6 +7,8 @@ use super::request::{Inputs, InvokeRequest};
 use super::traffic::Traffic;
 use super::{Client, Patience};
 use crate::error::{Cause, Error};
+use crate::options::{self, Object};
+use crate::postgres::text::Text;
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -47,6 +49,43 @@ pub fn names(data: &[u8]) {
     if let Ok(again) = FunctionName::parse(&request.full_name()) {
         assert_eq!(again.name, request.function_name);
         assert_eq!(again.qualifier, request.qualifier);
+    }
+}
+
+/// Takes any bytes as an option, `name=value` behind a byte for the object that has it, as they are in SQL_ASCII. What is accepted
+/// is text without anything that would end a header or hide in a message.
+pub fn option(data: &[u8]) {
+    const OBJECTS: [Object; 5] = [
+        Object::Wrapper,
+        Object::Server,
+        Object::UserMapping,
+        Object::Table,
+        Object::Column,
+    ];
+    let Some((object, option)) = data.split_first() else {
+        return;
+    };
+    let object = OBJECTS[usize::from(*object) % OBJECTS.len()];
+    let mut parts = option.splitn(2, |byte| *byte == b'=');
+    let mut next = || Text::of_utf8(parts.next().unwrap_or_default());
+    let (name, value) = (next().shown(), next().checked());
+    match options::check(object, &name, value.as_deref()) {
+        Ok(definition) => {
+            assert_eq!(definition.name, name);
+            assert!(definition.objects.contains(&object));
+            let value = value.unwrap_or_default();
+            assert!(!value.chars().any(|c| c.is_control() || c.is_whitespace()));
+            assert!(value.is_ascii() || name.ends_with("endpoint_url"));
+        }
+        Err(error) => {
+            assert_printable(&error);
+            let secret = options::OPTIONS
+                .iter()
+                .any(|option| option.secret && option.name == name);
+            if let Some(value) = value.filter(|value| secret && value.len() > 16) {
+                assert!(!format!("{error:?}").contains(&value));
+            }
+        }
     }
 }
 
@@ -182,6 +221,11 @@ mod tests {
     #[test]
     fn corpus_of_names() {
         run("names", super::names);
+    }
+
+    #[test]
+    fn corpus_of_options() {
+        run("options", super::option);
     }
 
     #[test]

@@ -87,7 +87,7 @@ SELECT * FROM "tablé" WHERE payload = '"é"';
 SELECT * FROM wrong;
 SELECT * FROM typed;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT response FROM "tablé" "aliàs" WHERE function_name = 'echo' AND payload = '"é"' AND response > 'ß' AND qualifier IN ('ä', 'ö');
-EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT response FROM "tablé" WHERE function_name = 'echo' AND payload = '"é"';
+SELECT * FROM endpoint.explain($$SELECT response FROM "tablé" WHERE function_name = 'echo' AND payload = '"é"'$$, 'VERBOSE, FORMAT JSON');
 RESET ROLE;
 SELECT response FROM t WHERE function_name = 'echo' AND payload = '"é"';
 SELECT response FROM t WHERE function_name = 'é' AND payload = '"é"';
