@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::plan::clause::{Binding, Kind, value_type};
+use crate::postgres::text::for_server;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 
@@ -248,8 +249,8 @@ pub unsafe fn copy(datum: pg_sys::Datum) -> pg_sys::Datum {
 
 /// The value of a text that an option gives.
 pub fn from_text(text: &str) -> Value {
-    // SAFETY: copies that many bytes into the current memory context.
-    let datum = unsafe { pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as _) };
+    // SAFETY: copies a zero-terminated string into the current memory context.
+    let datum = unsafe { pg_sys::cstring_to_text(for_server(text).as_ptr()) };
     Value::copied(datum.into())
 }
 
