@@ -1,6 +1,7 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
 use super::secrets::Secrets;
+use super::watch::Reached;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
@@ -32,11 +33,11 @@ const CONFIGURATION: [&str; 16] = [
     "SubnetIP",
 ];
 
-/// Finds the row of the table of errors for what the SDK reports. `sent` tells whether the request got as far as the
-/// HTTP client, `place` where that connects to, and `source` where credentials come from. What came from outside may have the `secrets` in it.
+/// Finds the row of the table of errors for what the SDK reports. `reached` tells how far the request got, `place` where the HTTP client
+/// connects to, and `source` where credentials come from. What came from outside may have the `secrets` in it.
 pub fn from_sdk(
     error: &SdkError<InvokeError, HttpResponse>,
-    sent: bool,
+    reached: Reached,
     [place, source]: [&str; 2],
     secrets: &Secrets,
 ) -> ApiFailure {
@@ -51,11 +52,11 @@ pub fn from_sdk(
             ..failure(Cause::Credentials, "No usable credentials")
         };
     }
-    if !sent {
+    if reached == Reached::Nothing {
         return failure(Cause::Client, "Request could not be built");
     }
     let timed_out = matches!(error, SdkError::DispatchFailure(dispatch) if dispatch.is_timeout());
-    if connect_failed(error) {
+    if reached == Reached::Client && matches!(error, SdkError::DispatchFailure(_)) {
         let (cause, said) = if timed_out {
             (Cause::ConnectTimeout, "Connection timed out")
         } else if chain(error).any(|error| error.to_string().contains("invalid peer certificate")) {
@@ -104,6 +105,17 @@ pub fn cut_short() -> ApiFailure {
         Cause::ConnectionLost,
         "Connection lost",
         "The answer is shorter than it says.".to_owned(),
+    )
+}
+
+/// An answer that never begins.
+pub fn no_end_of_heads(most: usize) -> ApiFailure {
+    ApiFailure::new(
+        Cause::BadAnswer,
+        "No answer",
+        format!(
+            "The endpoint sent more than {most} heads of the kind that comes before an answer (1xx), or large ones, and no answer."
+        ),
     )
 }
 
@@ -197,12 +209,6 @@ fn chain<'a>(
 
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref::<T>())
-}
-
-/// Whether the error came before there was a connection, so that nothing was sent.
-fn connect_failed(error: &(dyn StdError + 'static)) -> bool {
-    find::<hyper_util::client::legacy::Error>(error).is_some_and(|error| error.is_connect())
-        || chain(error).any(|error| error.to_string().contains("HTTP connect timeout"))
 }
 
 /// The innermost error, as a sentence.

@@ -1,13 +1,14 @@
 //! Lambda: a client for a configuration, and one invocation through it.
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
-//! - [`watch`] watches an attempt while the SDK makes it.
+//! - [`watch`] watches an attempt while the SDK makes it; [`connections`] has what serves the connections.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
 //!   may not show.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
+mod connections;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use traffic::Traffic;
-use watch::{Watch, Watcher};
+use watch::{Reached, Watch, Watcher};
 
 /// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -194,6 +195,7 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
             // What else the loader below would bring: assuming a role panics without a clock.
             .time_source(SystemTimeSource::new())
             .region(region);
+        builder.set_http_client(connections::client());
         builder.set_sleep_impl(default_async_sleep());
         builder.set_credentials_provider(keys);
         builder.set_use_fips(config.use_fips);
@@ -201,6 +203,9 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
         return builder.build();
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
+    if let Some(http) = connections::client() {
+        loader = loader.http_client(http);
+    }
     if let Some(profile) = &config.profile {
         // A profile that was named comes before the environment, which the SDK would otherwise ask first.
         let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile);
@@ -283,12 +288,27 @@ impl Client {
             .send();
         // The SDK's state takes kilobytes, which would be moved with each future around it.
         let sending = watch.over(Box::pin(sending));
-        match tokio::time::timeout(request_timeout, sending).await {
+        let sending = async {
+            tokio::select! {
+                biased;
+                () = watch.flooded() => None,
+                result = sending => Some(result),
+            }
+        };
+        let result = match tokio::time::timeout(request_timeout, sending).await {
+            Ok(Some(result)) => Ok(result),
+            Ok(None) => {
+                watch.give_up_connection();
+                return Err(Error::Api(failure::no_end_of_heads(watch::MOST_HEADS)));
+            }
+            Err(late) => Err(late),
+        };
+        match result {
             Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
             Ok(Ok(output)) => Ok(output.into()),
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
-                watch.has_sent(),
+                watch.reached(),
                 [&self.place, &self.source],
                 &self.secrets.and(watch.token()),
             ))),
@@ -296,7 +316,7 @@ impl Client {
                 watch.give_up_connection();
                 Err(Error::Api(failure::timed_out(
                     request_timeout,
-                    watch.has_sent(),
+                    watch.reached() != Reached::Nothing,
                     &self.source,
                 )))
             }

@@ -1,5 +1,5 @@
 //! What is watched of an attempt while the SDK makes it: whether its request was sent and on which connection, and that its
-//! answer is whole and ends some time.
+//! answer begins and ends some time, and is whole.
 //!
 //! The SDK tells a client's one interceptor of all its attempts. It runs inside of the future of each, so which one it is comes with
 //! the task. Here is also what the SDK need not do for each attempt anew.
@@ -17,15 +17,30 @@ use aws_smithy_runtime_api::client::interceptors::context::{
 use aws_smithy_runtime_api::client::interceptors::{
     Intercept, disable_interceptor, dyn_dispatch_hint,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Limited;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use tokio::sync::{Notify, Semaphore};
 
 /// Most bytes of an answer that are read, ten times as many as Lambda gives. What has more is no answer of Lambda's, and
 /// could take all memory.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// Most pieces that an answer may come in: each is kept with 32 bytes of its own, and a chunk may be one byte.
+const MOST_PIECES: usize = 1 << 18;
+
+/// Most heads before an answer's own, and most bytes of their headers. HTTP has no bound.
+pub const MOST_HEADS: usize = 1000;
+const MOST_OF_HEADS: usize = 1 << 20;
 
 /// Headers in which the SDK says what it is.
 const USER_AGENT: [&str; 2] = ["user-agent", "x-amz-user-agent"];
@@ -43,14 +58,57 @@ tokio::task_local! {
 }
 
 /// An attempt as the SDK makes it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Watch(Arc<Seen>);
 
-#[derive(Default)]
+impl Default for Watch {
+    fn default() -> Watch {
+        Watch(Arc::new(Seen {
+            request: OnceLock::new(),
+            length: OnceLock::new(),
+            heads: AtomicUsize::new(0),
+            of_heads: AtomicUsize::new(0),
+            flooded: Notify::new(),
+            abandoned: Arc::new(Semaphore::new(0)),
+        }))
+    }
+}
+
 struct Seen {
     request: OnceLock<Request>,
     /// The bytes that the answer promises to have.
     length: OnceLock<usize>,
+    /// Heads before the answer's own, and bytes of their headers.
+    heads: AtomicUsize,
+    of_heads: AtomicUsize,
+    flooded: Notify,
+    /// Closed when the attempt ends before it has a connection.
+    abandoned: Arc<Semaphore>,
+}
+
+impl Seen {
+    /// Counts a head before the answer's own. It goes on coming until whoever waits for the answer is told.
+    fn head(&self, headers: &HeaderMap) {
+        let bytes: usize = (headers.iter())
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if self.heads.fetch_add(1, Ordering::Relaxed) >= MOST_HEADS
+            || self.of_heads.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_OF_HEADS
+        {
+            self.flooded.notify_one();
+        }
+    }
+}
+
+/// How far a request got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// It was not made, or not signed.
+    Nothing,
+    /// The HTTP client, which has found no connection for it.
+    Client,
+    /// A connection, so it may have been sent.
+    Connection,
 }
 
 struct Request {
@@ -61,12 +119,26 @@ struct Request {
 impl Watch {
     /// Makes the attempt.
     pub async fn over<T>(&self, attempt: impl Future<Output = T>) -> T {
+        let _end = End(self);
         ATTEMPT.scope(self.clone(), attempt).await
     }
 
-    /// Whether the request was handed to the HTTP client.
-    pub fn has_sent(&self) -> bool {
-        self.0.request.get().is_some()
+    /// How far the request got.
+    pub fn reached(&self) -> Reached {
+        match self.0.request.get() {
+            None => Reached::Nothing,
+            // Without anything to tell of a connection there may have been one.
+            Some(Request {
+                connection: Some(connection),
+                ..
+            }) if connection.get().is_none() => Reached::Client,
+            Some(_) => Reached::Connection,
+        }
+    }
+
+    /// Returns when there are too many heads before the answer's own.
+    pub async fn flooded(&self) {
+        self.0.flooded.notified().await;
     }
 
     /// The session token that it was sent with.
@@ -87,6 +159,35 @@ impl Watch {
             .and_then(CaptureSmithyConnection::get)
         {
             connection.poison();
+        }
+    }
+}
+
+/// Ends what an attempt has begun to get a connection.
+struct End<'a>(&'a Watch);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if self.0.reached() != Reached::Connection {
+            self.0.0.abandoned.close();
+        }
+    }
+}
+
+/// Does work of a pool of connections. What is begun for an attempt that has no connection ends with it: the pool would go on to connect,
+/// for as long as that may take.
+pub fn while_wanted<F: Future<Output = ()>>(work: F) -> impl Future<Output = ()> + use<F> {
+    let attempt = ATTEMPT.try_with(|attempt| {
+        (attempt.reached() != Reached::Connection).then(|| attempt.0.abandoned.clone())
+    });
+    async move {
+        match attempt {
+            Ok(Some(abandoned)) => tokio::select! {
+                // No permit is ever given.
+                _ = abandoned.acquire() => (),
+                () = work => (),
+            },
+            _ => work.await,
         }
     }
 }
@@ -129,6 +230,7 @@ impl Intercept for Watcher {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        count_heads(context.request_mut())?;
         if config.load::<IsKnown>().is_none() {
             return Ok(());
         }
@@ -181,7 +283,48 @@ impl Intercept for Watcher {
         }
         let body = context.response_mut().body_mut();
         let all = std::mem::replace(body, SdkBody::taken());
-        *body = SdkBody::from_body_1_x(Limited::new(all, MAX_ANSWER));
+        *body = SdkBody::from_body_1_x(Limited::new(InPieces(all, MOST_PIECES), MAX_ANSWER));
         Ok(())
+    }
+}
+
+/// Has the connection count the heads before the answer's own. The SDK has no way to tell it, so the request goes through the type of
+/// the crate that has.
+fn count_heads(request: &mut HttpRequest) -> Result<(), BoxError> {
+    let attempt = ATTEMPT.try_with(Watch::clone)?;
+    let taken = std::mem::replace(request, HttpRequest::new(SdkBody::taken()));
+    let mut taken = taken.try_into_http1x()?;
+    hyper::ext::on_informational(&mut taken, move |head| attempt.0.head(head.headers()));
+    *request = taken.try_into()?;
+    Ok(())
+}
+
+/// A body that may come in so many pieces.
+struct InPieces(SdkBody, usize);
+
+impl Body for InPieces {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(context));
+        Poll::Ready(match self.1.checked_sub(1) {
+            Some(left) => {
+                self.1 = left;
+                frame
+            }
+            None => Some(Err("the answer comes in too many pieces".into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Body::is_end_stream(&self.0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(&self.0)
     }
 }

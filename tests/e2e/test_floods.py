@@ -1,0 +1,269 @@
+"""An endpoint that never stops sending. What can't be an answer any more is an error at once, and as for the rest a statement ends
+as soon as it is told to, whoever drives the connection. The backend's memory stays bounded. Tried as a role that may only invoke.
+
+Answers that end are in test_faults.py and test_http2.py.
+"""
+
+import concurrent.futures
+import contextlib
+import pathlib
+import socket
+import threading
+import time
+
+import psycopg
+import pytest
+import trustme
+
+import tables
+from background import is_running, pid_of
+from listeners import listener
+from own_server import connect, own_server
+from scripted import wait_until
+from tables import failure
+from test_http2 import DATA, END_HEADERS, HEADERS, OK, SETTINGS, Endpoint, answer, frame, header
+
+HEAD = "HTTP/1.1 200 OK\r\n"
+CHUNKS = HEAD + "Transfer-Encoding: chunked\r\n\r\n"
+HINT = "HTTP/1.1 103 Early Hints\r\n"
+NO_ANSWER = ("08P01", "1000 heads")
+TOO_LARGE = ("08P01", "too large")
+PIECES = ("08P01", "too many pieces")
+# What comes once, what comes then without an end, and the error, if that ends the statement.
+FLOODS = {
+    "heads of 100": ("", "HTTP/1.1 100 Continue\r\n\r\n", NO_ANSWER),
+    "heads of 103": ("", HINT + "Link: </style.css>; rel=preload\r\n\r\n", NO_ANSWER),
+    "large heads": ("", HINT + f"X: {'x' * 30_000}\r\n" * 3 + "\r\n", NO_ANSWER),
+    "a header": (HEAD + "X: ", "x", TOO_LARGE),
+    "empty lines": ("", "\r\n", TOO_LARGE),
+    "a chunk's length": (CHUNKS, "0", None),
+    "blanks behind a chunk's length": (CHUNKS + "1", " ", None),
+    "a chunk's extension": (CHUNKS + "1;", "x", ("08006", "extensions")),
+    "chunks of one byte": (CHUNKS, "1\r\n1\r\n", PIECES),
+    "trailers": (CHUNKS + "1\r\n1\r\n0\r\n", "X: x\r\n", ("08006", "trailers")),
+    "a body": (HEAD + "\r\n", "1", ("08P01", "")),
+}  # fmt: skip
+STREAMED = frame(HEADERS, END_HEADERS, 1, OK)
+PRIORITY, PING, WINDOW, CONTINUATION = 2, 6, 8, 9
+LOAD = ("08006", "excessive load")
+FLOODS_OF_2 = {
+    "heads": (b"", frame(HEADERS, END_HEADERS, 1, header(":status", "103")), None),
+    "one head": (frame(HEADERS, 0, 1, OK), frame(CONTINUATION, 0, 1, header("x", "x" * 100)), LOAD),
+    "empty data": (STREAMED, frame(DATA, 0, 1), LOAD),
+    # The library of HTTP/2 finds that, too, if it comes faster than it is read.
+    "data of one byte": (STREAMED, frame(DATA, 0, 1, b"1"), ("08", "")),
+    "pings": (b"", frame(PING, 0, 0, b"x" * 8), None),
+    "settings": (b"", frame(SETTINGS, 0, 0), None),
+    "windows": (b"", frame(WINDOW, 0, 0, b"\0\0\0\1"), None),
+    "priorities": (b"", frame(PRIORITY, 0, 1, b"\0\0\0\3\1"), None),
+    "frames of no known kind": (b"", frame(99, 0, 0), None),
+}  # fmt: skip
+
+
+class Secure(Endpoint):
+    """Of HTTP/2, with the connection at hand."""
+
+    here = threading.local()
+
+    def converse(self, tls, read):
+        self.here.tls = tls
+        super().converse(tls, read)
+
+
+class Place:
+    """A server whose tables `by_1` and `by_2` are where endpoints speak HTTP/1.1 and HTTP/2. They flood with what is set, and answer
+    if nothing is."""
+
+    def __init__(self, certificate):
+        self.secure = Secure(certificate)
+        self.flooding = []
+        self.set(None)
+
+    def set(self, what):
+        # HTTP/2 may use a connection for the next invocation, too.
+        for connection in self.flooding:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.what, self.requests, self.flooding = what, 0, []
+        self.secure.set(self.reply)
+
+    def talk(self, connection):
+        while connection.recv(65536):
+            self.requests += 1
+            if self.what:
+                self.flood(connection, *(text.encode() for text in self.what[:2]))
+            connection.sendall(f"{HEAD}Content-Length: 3\r\n\r\n[1]".encode())
+
+    def reply(self, stream, body):
+        self.requests += 1
+        if self.what:
+            self.flood(self.secure.here.tls, *self.what[:2])
+        return answer(stream)
+
+    def flood(self, connection, beginning, rest):
+        connection.sendall(beginning)
+        block = rest * max(1, (1 << 20) // len(rest))
+        self.flooding.append(connection)
+        while True:
+            connection.sendall(block)
+
+
+@pytest.fixture(scope="module")
+def place():
+    authority = trustme.CA()
+    place = Place(authority.issue_cert("localhost"))
+    with contextlib.ExitStack() as stack:
+        roots = stack.enter_context(authority.cert_pem.tempfile(dir="/tmp"))
+        pathlib.Path(roots).chmod(0o644)
+        place.server = stack.enter_context(own_server(SSL_CERT_FILE=roots))
+        port, _ = stack.enter_context(listener(place.talk))
+        secure, _ = stack.enter_context(listener(place.secure.talk))
+        place.administrator = stack.enter_context(contextlib.closing(connect(place.server)))
+        for name, url in (("by_1", f"http://127.0.0.1:{port}"), ("by_2", f"https://localhost:{secure}")):
+            tables.create_server(
+                place.administrator, name, endpoint_url=url, region="us-east-1", request_timeout_ms="30000"
+            )
+        place.administrator.execute("CREATE ROLE eve LOGIN; GRANT SELECT ON by_1, by_2 TO eve")
+        yield place
+
+
+@pytest.fixture
+def eve(place):
+    session = psycopg.connect(host=place.server.socket_dir, port=5432, user="eve", dbname="postgres", autocommit=True)
+    with contextlib.closing(session):
+        yield session
+
+
+# Alone an invocation is made in the backend's own thread, and with others in the network thread.
+every_driver = pytest.mark.parametrize("payloads", ["'[1]'", "'[1]', '[2]'"], ids=["alone", "many"])
+
+
+def floods(ends):
+    """The floods that end by themselves, or the others."""
+    return pytest.mark.parametrize(
+        "table, what",
+        [
+            pytest.param(table, what, id=f"{table} {name}")
+            for table, all_of_them in (("by_1", FLOODS), ("by_2", FLOODS_OF_2))
+            for name, what in all_of_them.items()
+            if (what[2] is not None) == ends
+        ],
+    )
+
+
+def query(table, payloads="'[1]'"):
+    return f"SELECT count(response) FROM {table} WHERE function_name = 'f' AND payload IN ({payloads})"
+
+
+def memory(session):
+    """The most that the backend has had, in MB."""
+    status = pathlib.Path(f"/proc/{pid_of(session)}/status").read_text()
+    return int(dict(line.split(":", 1) for line in status.splitlines())["VmHWM"].split()[0]) / 1024
+
+
+@contextlib.contextmanager
+def bounded_memory(session):
+    before = memory(session)
+    yield
+    grown = memory(session) - before
+    print(f"{grown:.0f} MB more")
+    # Of which 64 are an answer, for each that is on its way.
+    assert grown < 300
+
+
+def assert_goes_on(place, session, table, payloads):
+    """Nothing was sent again, and another invocation has its answer."""
+    assert place.requests <= payloads.count("[")
+    place.set(None)
+
+    def is_answered():
+        # Behind what is left of a flood, the end of a connection is heard of when it is used.
+        with contextlib.suppress(psycopg.errors.ConnectionFailure):
+            return session.execute(query(table)).fetchone() == (1,)
+
+    wait_until(is_answered)
+
+
+@every_driver
+@floods(ends=True)
+def test_error(place, eve, table, what, payloads):
+    place.set(what)
+    eve.execute("SET statement_timeout = '20s'")
+    with bounded_memory(eve):
+        error = failure(eve.execute, query(table, payloads))
+    sqlstate, word = what[2]
+    assert error.sqlstate.startswith(sqlstate) and error.diag.message_primary == "invoke API failed"
+    assert "may have run" in error.diag.message_hint
+    # With others on its connection it is luck what each of them is told first.
+    if table == "by_1" or payloads == "'[1]'":
+        assert word in error.diag.message_detail
+    assert_goes_on(place, eve, table, payloads)
+
+
+@contextlib.contextmanager
+def flooded(place, session, table, what, payloads):
+    """Runs a statement in the background, and goes on when buffers have grown, or nobody reads any more."""
+    place.set(what)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(session.execute, query(table, payloads))
+        try:
+            wait_until(lambda: place.flooding)
+            time.sleep(0.5)
+            yield running
+        finally:
+            if not running.done():
+                session.cancel()
+
+
+def error_within_2_s(running, since):
+    error = running.exception(timeout=60)
+    took = time.monotonic() - since
+    print(f"ended after {took * 1000:.0f} ms")
+    assert took < 2
+    return error
+
+
+@every_driver
+@floods(ends=False)
+def test_cancel(place, eve, table, what, payloads):
+    with bounded_memory(eve), flooded(place, eve, table, what, payloads) as running:
+        since = time.monotonic()
+        place.administrator.execute("SELECT pg_cancel_backend(%s)", [pid_of(eve)])
+        assert error_within_2_s(running, since).sqlstate == "57014"
+    assert_goes_on(place, eve, table, payloads)
+
+
+@every_driver
+@floods(ends=False)
+def test_terminate(place, eve, table, what, payloads):
+    pid = pid_of(eve)
+    with flooded(place, eve, table, what, payloads) as running:
+        since = time.monotonic()
+        place.administrator.execute("SELECT pg_terminate_backend(%s)", [pid])
+        assert error_within_2_s(running, since).sqlstate == "57P01"
+        wait_until(lambda: not is_running(pid), seconds=2)
+
+
+@every_driver
+@floods(ends=False)
+def test_statement_timeout(place, eve, table, what, payloads):
+    place.set(what)
+    eve.execute("SET statement_timeout = '700ms'")
+    since = time.monotonic()
+    assert failure(eve.execute, query(table, payloads)).sqlstate == "57014"
+    assert 0.6 < time.monotonic() - since < 2.7
+    eve.execute("RESET statement_timeout")
+    assert_goes_on(place, eve, table, payloads)
+
+
+@every_driver
+@floods(ends=False)
+def test_request_timeout(place, eve, table, what, payloads):
+    """Time-outs of Tokio's are looked at, too."""
+    place.set(what)
+    place.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '700')")
+    since = time.monotonic()
+    error = failure(eve.execute, query(table, payloads))
+    assert error.sqlstate == "08007" and 0.6 < time.monotonic() - since < 2.7
+    place.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '30000')")
+    assert_goes_on(place, eve, table, payloads)
