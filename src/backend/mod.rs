@@ -8,7 +8,8 @@
 //! - [`bell`] wakes the backend, [`signals`] blocks signals and hears of them.
 //!
 //! A client is found by server, role and effective configuration, so a changed option or mapping simply
-//! leads to another client, and no two roles ever share one.
+//! leads to another client, and no two roles ever share one. Its credentials and connections are found by the same without what changes
+//! none of them.
 
 mod bell;
 pub mod config;
@@ -20,7 +21,7 @@ pub mod task;
 pub mod wait;
 
 use crate::error::Error;
-use crate::lambda::{self, Client, ClientConfig, Patience};
+use crate::lambda::{self, Client, ClientConfig, Identity, Patience};
 use config::Config;
 use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Stop};
@@ -31,13 +32,16 @@ use std::time::Duration;
 use task::{AbortHandle, Task};
 use tokio::sync::OnceCell;
 
-/// Most clients kept; the one unused for longest goes first.
-const MAX_CLIENTS: usize = 32;
+/// Most clients kept, and most identities; the one unused for longest goes first.
+const MOST_KEPT: usize = 32;
 
 type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
 
-/// A client, or why there is none: all that wait for it are told, and none tries again.
-type Cell = OnceCell<Result<Client, Error>>;
+/// A client or an identity, or why there is none: all that wait for it are told, and none tries again.
+type Cell<T> = OnceCell<Result<T, Error>>;
+
+/// Most recently used last.
+struct Kept<T>(Vec<(Key, Arc<Cell<T>>)>);
 
 struct Backend {
     runtime: Runtime,
@@ -45,8 +49,8 @@ struct Backend {
     events: *mut pg_sys::WaitEventSet,
     /// What is on its way, with the resource owner that it was started under.
     started: Vec<(usize, AbortHandle)>,
-    /// Most recently used last.
-    clients: Vec<(Key, Arc<Cell>)>,
+    clients: Kept<Client>,
+    identities: Kept<Identity>,
 }
 
 thread_local! {
@@ -57,14 +61,20 @@ thread_local! {
 #[derive(Clone)]
 pub struct SharedClient {
     config: ClientConfig,
-    cell: Arc<Cell>,
+    client: Arc<Cell<Client>>,
+    identity: Arc<Cell<Identity>>,
 }
 
 impl SharedClient {
     /// The client. Runs on the network thread.
     pub async fn get(&self, patience: Patience) -> Result<&Client, Error> {
-        let connecting = || lambda::connect(self.config.clone(), patience);
-        let client = self.cell.get_or_init(connecting).await;
+        let identifying = || lambda::identify(self.config.of_identity(), patience);
+        let connecting = async || {
+            let identity = self.identity.get_or_init(identifying).await;
+            let identity = identity.as_ref().map_err(Error::clone)?;
+            Ok(lambda::connect(self.config.clone(), identity))
+        };
+        let client = self.client.get_or_init(connecting).await;
         client.as_ref().map_err(Error::clone)
     }
 }
@@ -72,8 +82,10 @@ impl SharedClient {
 /// The client for invocations of a scan in a region; `None` leaves the region to the configuration.
 pub fn client(config: &Config, region: Option<&str>) -> Result<SharedClient, Error> {
     let client_config = config.client(region);
+    let key = |client_config| (config.server, config.user, client_config);
     with(|backend| SharedClient {
-        cell: backend.client((config.server, config.user, client_config.clone())),
+        client: (backend.clients).get(key(client_config.clone())),
+        identity: (backend.identities).get(key(client_config.of_identity())),
         config: client_config,
     })
 }
@@ -165,7 +177,8 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
                     runtime,
                     events: std::ptr::null_mut(),
                     started: Vec::new(),
-                    clients: Vec::new(),
+                    clients: Kept(Vec::new()),
+                    identities: Kept(Vec::new()),
                 })
             }
         };
@@ -173,20 +186,20 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
     })
 }
 
-impl Backend {
-    fn client(&mut self, key: Key) -> Arc<Cell> {
+impl<T> Kept<T> {
+    fn get(&mut self, key: Key) -> Arc<Cell<T>> {
         // What failed for one scan is tried again for another.
-        (self.clients).retain(|(_, cell)| !matches!(cell.get(), Some(Err(_))));
-        let entry = match self.clients.iter().position(|(known, _)| *known == key) {
-            Some(position) => self.clients.remove(position),
+        (self.0).retain(|(_, cell)| !matches!(cell.get(), Some(Err(_))));
+        let entry = match self.0.iter().position(|(known, _)| *known == key) {
+            Some(position) => self.0.remove(position),
             None => (key, Arc::default()),
         };
-        let client = entry.1.clone();
-        self.clients.push(entry);
-        if self.clients.len() > MAX_CLIENTS {
-            self.clients.remove(0);
+        let cell = entry.1.clone();
+        self.0.push(entry);
+        if self.0.len() > MOST_KEPT {
+            self.0.remove(0);
         }
-        client
+        cell
     }
 }
 

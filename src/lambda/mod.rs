@@ -28,7 +28,9 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_lambda::config::{AppName, IdentityCache, StalledStreamProtectionConfig};
+use aws_sdk_lambda::config::{
+    AppName, IdentityCache, SharedIdentityCache, StalledStreamProtectionConfig,
+};
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
@@ -114,8 +116,30 @@ pub struct Patience {
     pub retry_timeout: Duration,
 }
 
-/// Makes a client. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
-pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client, Error> {
+/// Credentials, once they are found, and what finds them; with a region and connections. Shared by clients that differ in what changes
+/// none of these.
+#[derive(Clone)]
+pub struct Identity {
+    base: SdkConfig,
+    region: Region,
+    /// Without it each client would have the credentials found anew.
+    cache: SharedIdentityCache,
+}
+
+impl ClientConfig {
+    /// What decides about the identity. An ordinary role may set a time-out, and is not to have a process started or a role assumed
+    /// by that.
+    pub fn of_identity(&self) -> ClientConfig {
+        ClientConfig {
+            endpoint_url: None,
+            connect_timeout_ms: 0,
+            ..self.clone()
+        }
+    }
+}
+
+/// Makes an identity. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
+pub async fn identify(config: ClientConfig, patience: Patience) -> Result<Identity, Error> {
     let limit = patience.request_timeout;
     let base = (tokio::time::timeout(limit, base_config(&config)).await)
         .map_err(|_| Error::Api(failure::no_region_within(limit, REGION_SOURCES)))?;
@@ -128,10 +152,38 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
     })?;
     // What the machine says is checked like any other region before it becomes part of a host name.
     check_region(region.as_ref())?;
-    let mut builder = aws_sdk_lambda::config::Builder::from(&base)
-        .retry_config(RetryConfig::disabled())
+    let mut identity = Identity {
+        base,
+        region,
         // The request's time-out bounds the wait for credentials too; the SDK's own would be another error.
-        .identity_cache(IdentityCache::lazy().load_timeout(LONGEST_WAIT).build())
+        cache: IdentityCache::lazy().load_timeout(LONGEST_WAIT).build(),
+    };
+    if let Some(role_arn) = &config.role_arn {
+        let mut sts = identity.base.to_builder();
+        if let Some(url) = &config.sts_endpoint_url {
+            sts = sts.endpoint_url(url);
+        }
+        let mut role = AssumeRoleProvider::builder(role_arn)
+            .session_name("aws_lambda_fdw")
+            .region(identity.region.clone())
+            .configure(&sts.build());
+        if let Some(external_id) = &config.external_id {
+            role = role.external_id(external_id);
+        }
+        let role = SharedCredentialsProvider::new(role.build().await);
+        identity.base = (identity.base.to_builder())
+            .credentials_provider(role)
+            .build();
+    }
+    Ok(identity)
+}
+
+/// Makes a client.
+pub fn connect(config: ClientConfig, identity: &Identity) -> Client {
+    let region = &identity.region;
+    let mut builder = aws_sdk_lambda::config::Builder::from(&identity.base)
+        .retry_config(RetryConfig::disabled())
+        .identity_cache(identity.cache.clone())
         // The request's own time-out bounds a stalled body too.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(
@@ -148,21 +200,7 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
         builder = builder.endpoint_url(url);
         place = url.clone();
     }
-    if let Some(role_arn) = &config.role_arn {
-        let mut sts = base.to_builder();
-        if let Some(url) = &config.sts_endpoint_url {
-            sts = sts.endpoint_url(url);
-        }
-        let mut role = AssumeRoleProvider::builder(role_arn)
-            .session_name("aws_lambda_fdw")
-            .region(region)
-            .configure(&sts.build());
-        if let Some(external_id) = &config.external_id {
-            role = role.external_id(external_id);
-        }
-        builder = builder.credentials_provider(role.build().await);
-    }
-    Ok(Client {
+    Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
         place,
         source: match &config.role_arn {
@@ -175,7 +213,7 @@ pub async fn connect(config: ClientConfig, patience: Patience) -> Result<Client,
                 .flatten()
                 .chain(Secrets::of_machine()),
         ),
-    })
+    }
 }
 
 async fn base_config(config: &ClientConfig) -> SdkConfig {

@@ -1,6 +1,7 @@
 """What needs a PostgreSQL server of its own: shutting it down, preloading the library, AWS profiles of its machine."""
 
 import contextlib
+import json
 import os
 import signal
 import stat
@@ -11,6 +12,7 @@ import pytest
 from psycopg import sql
 
 import scripted
+import tables
 from own_server import KEYS, connect
 
 OTHER_KEYS = (scripted.OTHER_KEYS["access_key_id"], scripted.OTHER_KEYS["secret_access_key"])
@@ -85,6 +87,61 @@ def test_profile(start, endpoint):
         session.execute("SET aws_lambda.region = ''")
         response = session.execute("SELECT response FROM of_process WHERE payload = '{}'").fetchone()[0]
         assert response["region"] == "eu-west-1"
+
+
+@pytest.fixture
+def eve():
+    """Sessions of a role in a server of its own that may select from one table there."""
+    with contextlib.ExitStack() as sessions:
+
+        def log_in(server, table):
+            with connect(server) as session:
+                session.execute(sql.SQL("CREATE ROLE eve LOGIN; GRANT SELECT ON {} TO eve").format(sql.Identifier(table)))
+            session = psycopg.connect(
+                host=server.socket_dir, port=5432, user="eve", dbname="postgres", autocommit=True
+            )
+            return sessions.enter_context(contextlib.closing(session))
+
+        yield log_in
+
+
+def invoke_with_time_outs(session, table):
+    """As any role may, with a time-out of its own for each invocation; returns the keys in use."""
+    found = set()
+    for number in range(10):
+        session.execute(f"SET aws_lambda.connect_timeout_ms = {3000 + number}")
+        session.execute(f"SET aws_lambda.request_timeout_ms = {30000 + number}")
+        found.add(json.loads(tables.invoke(session, table, "describe"))["access_key"])
+    return found
+
+
+def test_time_outs_start_no_process(start, endpoint, eve):
+    """The credentials are found once, however many time-outs a role sets."""
+    server = start()
+    process, runs = (os.path.join(server.socket_dir, name) for name in ("credentials", "runs"))
+    with open(process, "w") as file:
+        file.write(
+            f"#!/bin/sh\necho run >> {runs}\n"
+            'echo \'{"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s"}\'\n' % OTHER_KEYS
+        )
+    os.chmod(process, 0o755)
+    with open(os.path.join(server.socket_dir, "no-aws-config"), "w") as file:
+        file.write(f"[profile process]\ncredential_process = {process}\n")
+    with connect(server) as session:
+        tables.create_server(session, "by_process", profile="process")
+    assert invoke_with_time_outs(eve(server, "by_process"), "by_process") == {OTHER_KEYS[0]}
+    with open(runs) as file:
+        assert file.read() == "run\n"
+    assert endpoint.counter("invocations") == 10
+
+
+def test_time_outs_assume_no_role(start, endpoint, eve):
+    server = start()
+    role = "arn:aws:iam::123456789012:role/invoker"
+    with connect(server) as session:
+        tables.create_server(session, "by_role", role_arn=role, sts_endpoint_url=scripted.URL)
+    assert invoke_with_time_outs(eve(server, "by_role"), "by_role") == {"ASIAEXAMPLE"}
+    assert endpoint.counter("assume_role") == 1
 
 
 def test_other_encoding(start):
