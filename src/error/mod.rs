@@ -235,8 +235,19 @@ impl Row {
 }
 
 impl Error {
-    /// The one table of errors.
+    /// What PostgreSQL is told. Names and values in it are a role's, a function's or an endpoint's.
     fn row(&self) -> Row {
+        let row = self.of_table();
+        Row {
+            message: printable(&row.message),
+            detail: row.detail.as_deref().map(printable),
+            hint: row.hint.as_deref().map(printable),
+            ..row
+        }
+    }
+
+    /// The one table of errors.
+    fn of_table(&self) -> Row {
         use PgSqlErrorCode::*;
         match self {
             Error::UnknownOption { name, object, hint } => Row::new(
@@ -492,22 +503,48 @@ impl Error {
     }
 }
 
-/// The first characters of something that came from outside, fit for a message.
+/// The beginning of something that came from outside, fit for a message.
 pub fn quotable(text: &str) -> String {
     shortened(text, 200)
 }
 
-/// The same with a length of its own.
+/// The same with a length of its own, in characters.
 pub fn shortened(text: &str, most: usize) -> String {
-    let mut short: String = text
-        .chars()
-        .take(most)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect();
-    if text.chars().nth(most).is_some() {
-        short.push_str("...");
+    let mut short = String::new();
+    let mut left = most;
+    for letter in text.chars() {
+        let shown = printable(letter.encode_utf8(&mut [0; 4]));
+        match left.checked_sub(shown.chars().count()) {
+            Some(less) => left = less,
+            None => return short + "...",
+        }
+        short.push_str(&shown);
     }
     short
+}
+
+/// The text with `\u{1b}` in the place of each character that is not seen, or changes how others are: a terminal would obey it, and
+/// who reads it would see something else than there is.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_seen(letter) {
+            true => shown.push(letter),
+            false => shown.extend(letter.escape_unicode()),
+        }
+    }
+    shown
+}
+
+/// Whether it is none of Unicode's control characters, marks of direction, or what has no width.
+pub fn is_seen(letter: char) -> bool {
+    !letter.is_control()
+        && !matches!(letter,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -544,7 +581,9 @@ mod tests {
 
     #[test]
     fn what_is_quoted_is_short_and_printable() {
-        assert_eq!(quotable("a\nb\0c"), "a?b?c");
+        assert_eq!(quotable("a\nb\0c"), "a\\u{a}b\\u{0}c");
+        assert_eq!(quotable("\u{202e}\u{200b}é"), "\\u{202e}\\u{200b}é");
+        assert_eq!(quotable(&"\x1b".repeat(1000)).len(), 33 * 6 + 3);
         assert_eq!(quotable(&"é".repeat(1000)).chars().count(), 203);
     }
 }

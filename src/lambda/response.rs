@@ -3,7 +3,6 @@
 //! All of it is the function's or the endpoint's, so nothing is taken for granted. Whether the payload fits its column is
 //! not looked at here.
 
-use crate::error::quotable;
 use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_types::Blob;
@@ -45,6 +44,14 @@ struct ErrorPayload {
     error_message: Option<Value>,
 }
 
+/// The first characters, as they are: they go into a column.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A text, and nothing else that a function may have put there.
 fn text(value: &Option<Value>) -> Option<String> {
     value.as_ref()?.as_str().map(str::to_owned)
@@ -56,7 +63,7 @@ impl InvokeResponse {
         let function_error = self.function_error.clone()?;
         let payload = self.payload.as_deref().unwrap_or_default();
         let thrown: ErrorPayload = serde_json::from_slice(payload).unwrap_or_default();
-        let beginning = || quotable(&String::from_utf8_lossy(payload));
+        let beginning = || beginning(&String::from_utf8_lossy(payload));
         let message = text(&thrown.error_message).or_else(|| (!payload.is_empty()).then(beginning));
         Some(Thrown {
             code: text(&thrown.error_type)

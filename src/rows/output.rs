@@ -5,7 +5,7 @@
 use super::writer::Writer;
 use crate::columns::Column;
 use crate::dispatch::Outcome;
-use crate::error::{Error, quotable};
+use crate::error::{Error, quotable, shortened};
 use crate::lambda::response::Thrown;
 use crate::options::OnError;
 use pgrx::pg_sys;
@@ -25,7 +25,7 @@ pub fn error(outcome: &Outcome) -> Option<Error> {
     Some(Error::Function {
         function_name: outcome.function_name.clone(),
         function_error: quotable(function_error),
-        payload: String::from_utf8_lossy(shown).replace('\0', "?"),
+        payload: shortened(&String::from_utf8_lossy(shown), MAX_ERROR_PAYLOAD),
     })
 }
 
