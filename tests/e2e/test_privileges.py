@@ -803,6 +803,66 @@ def test_answers_behind_a_barrier(shared, as_role):
 # A table that is bound to a function
 
 
+def test_a_region_that_is_not_bound(shared, as_role):
+    """It is the caller's to set, by a setting, and where the table has the column by a clause, too."""
+    shared.execute(
+        """
+        CREATE SERVER regional FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region 'eu-west-1');
+        CREATE FOREIGN TABLE private.nowhere (payload text, response text)
+            SERVER shared OPTIONS (function_name 'describe');
+        CREATE FOREIGN TABLE private.by_table (payload text, response text)
+            SERVER shared OPTIONS (function_name 'describe', region 'eu-west-1');
+        CREATE FOREIGN TABLE private.by_server (payload text, response text)
+            SERVER regional OPTIONS (function_name 'describe');
+        CREATE FOREIGN TABLE private.by_server_with_column (payload text, region text, response text)
+            SERVER regional OPTIONS (function_name 'describe');
+        GRANT SELECT ON ALL TABLES IN SCHEMA private TO alice;
+        """
+    )
+    try:
+        alice = as_role("alice")
+        alice.execute("SET aws_lambda.region = 'us-east-2'")
+
+        def region(table, clause="true"):
+            query = f"SELECT response::json ->> 'region' FROM private.{table} WHERE payload = '1' AND {clause}"
+            return alice.execute(query).fetchone()[0]
+
+        assert region("nowhere") == "us-east-2"
+        assert region("by_table") == "eu-west-1"
+        assert region("by_server") == "eu-west-1"
+        assert region("by_server_with_column") == "eu-west-1"
+        assert region("by_server_with_column", "region = 'us-east-2'") == "us-east-2"
+    finally:
+        shared.execute("DROP SERVER regional CASCADE")
+
+
+def test_options_of_the_tables_bind_the_functions(administrator, as_role):
+    """Each its own: invoke of jsonb follows lambda_invocations, and invoke of json lambda_invocations_json."""
+    administrator.execute(
+        "GRANT USAGE ON SCHEMA aws_lambda, aws_commons TO eve; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_lambda TO eve"
+    )
+    eve = as_role("eve")
+
+    def invoke(kind, function):
+        return eve.execute(f"SELECT status_code FROM aws_lambda.invoke('{function}', '1'::{kind})").fetchone()[0]
+
+    def bind(action):
+        for table in tables_bound:
+            administrator.execute(f"ALTER FOREIGN TABLE aws_lambda.{table} OPTIONS ({action})")
+
+    tables_bound = ["lambda_invocations"]
+    bind("ADD function_name 'echo'")
+    try:
+        assert [invoke("jsonb", "echo"), invoke("jsonb", "describe")] == [200, None]
+        assert [invoke("json", "echo"), invoke("json", "describe")] == [200, 200]
+        administrator.execute("ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (ADD function_name 'echo')")
+        tables_bound.append("lambda_invocations_json")
+        assert [invoke("json", "echo"), invoke("json", "describe")] == [200, None]
+    finally:
+        bind("DROP function_name")
+    assert functions() == ["echo", "echo", "describe", "echo"]
+
+
 def test_a_bound_table_stays_bound(shared, as_role):
     shared.execute(
         """
