@@ -1,7 +1,7 @@
 //! How the network thread wakes the backend: a socket that becomes readable, once until the backend has looked.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,11 +65,6 @@ impl Door {
     /// The file descriptor that becomes readable when the bell rings.
     pub fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
-    }
-
-    /// The same under another number.
-    pub fn another(&self) -> io::Result<OwnedFd> {
-        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// Forgets the rings so far.

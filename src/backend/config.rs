@@ -43,8 +43,19 @@ pub struct Config {
 pub struct Limits {
     /// Most in flight.
     pub max_concurrency: usize,
+    /// The table or server whose option that is: then it holds for all scans of a statement together.
+    pub concurrency_of: Option<Owner>,
     /// Most of one statement; `None` is no limit.
     pub max_invocations: Option<u64>,
+}
+
+/// Whose option it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A foreign table's.
+    Table(pg_sys::Oid),
+    /// A server's.
+    Server(pg_sys::Oid),
 }
 
 impl Limits {
@@ -54,14 +65,19 @@ impl Limits {
     /// Called in a transaction, in the backend's thread.
     pub unsafe fn read(table: pg_sys::Oid) -> Limits {
         // SAFETY: the look-ups return palloc'd structures, or raise an error.
-        let options = unsafe { table_then_server(table) };
-        Limits::of(&options)
+        unsafe {
+            let server = (*pg_sys::GetForeignTable(table)).serverid;
+            Limits::of(&table_then_server(table), table, server)
+        }
     }
 
-    fn of(options: &[Options; 2]) -> Limits {
+    fn of(options: &[Options; 2], table: pg_sys::Oid, server: pg_sys::Oid) -> Limits {
+        let owners = [Owner::Table(table), Owner::Server(server)];
         let max_invocations = number(options, "max_invocations", settings::max_invocations());
         Limits {
             max_concurrency: number(options, "max_concurrency", settings::max_concurrency()) as _,
+            concurrency_of: (options.iter().zip(owners))
+                .find_map(|(options, owner)| options.get("max_concurrency").map(|_| owner)),
             max_invocations: (max_invocations > 0).then_some(max_invocations),
         }
     }
@@ -150,7 +166,7 @@ impl Config {
             fixed: table_options.inputs(),
             server: server.serverid,
             user,
-            limits: Limits::of(&options),
+            limits: Limits::of(&options, table.relid, server.serverid),
             patience: Patience {
                 request_timeout: Duration::from_millis(
                     server_options

@@ -151,6 +151,11 @@ impl Inbox {
         }
     }
 
+    /// How much work the thread has taken and not finished.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Acquire)
+    }
+
     /// Drops what it has, and ends the thread.
     pub fn close(&self) {
         let mut state = self.lock();

@@ -6,13 +6,16 @@
 //! - [`runtime`] runs futures, in the network thread or in the backend's while it waits ([`wait`]); [`task`] is one of them,
 //!   [`inbox`] those that nobody has taken yet.
 //! - [`bell`] wakes the backend, [`signals`] blocks signals and hears of them.
+//! - [`clients`] are kept for later statements, [`descriptors`] taken from PostgreSQL's.
 //!
 //! A client is found by server, role and effective configuration, so a changed option or mapping simply
 //! leads to another client, and no two roles ever share one. Its credentials and connections are found by the same without what changes
 //! none of them.
 
 mod bell;
+mod clients;
 pub mod config;
+mod descriptors;
 mod inbox;
 mod release;
 mod runtime;
@@ -21,36 +24,32 @@ pub mod task;
 pub mod wait;
 
 use crate::error::Error;
-use crate::lambda::{self, Client, ClientConfig, Identity, Patience};
+use crate::lambda::gate::Gate;
+use crate::lambda::request::InvokeRequest;
+use crate::lambda::response::InvokeResponse;
+use crate::lambda::traffic::Traffic;
+use crate::lambda::{self, Patience};
+use clients::{Clients, Kept};
 use config::Config;
+use descriptors::Descriptors;
 use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Stop};
 use std::cell::RefCell;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use task::{AbortHandle, Task};
-use tokio::sync::OnceCell;
-
-/// Most clients kept, and most identities; the one unused for longest goes first.
-const MOST_KEPT: usize = 32;
-
-type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
-
-/// A client or an identity, or why there is none: all that wait for it are told, and none tries again.
-type Cell<T> = OnceCell<Result<T, Error>>;
-
-/// Most recently used last.
-struct Kept<T>(Vec<(Key, Arc<Cell<T>>)>);
 
 struct Backend {
     runtime: Runtime,
+    descriptors: Descriptors,
+    /// Work that has not ended.
+    unfinished: Arc<AtomicUsize>,
     /// What it waits for, null until it does.
     events: *mut pg_sys::WaitEventSet,
     /// What is on its way, with the resource owner that it was started under.
     started: Vec<(usize, AbortHandle)>,
-    clients: Kept<Client>,
-    identities: Kept<Identity>,
+    clients: Arc<Clients>,
 }
 
 thread_local! {
@@ -60,33 +59,28 @@ thread_local! {
 /// A client that is made when it is first used, by whoever comes first.
 #[derive(Clone)]
 pub struct SharedClient {
-    config: ClientConfig,
-    client: Arc<Cell<Client>>,
-    identity: Arc<Cell<Identity>>,
+    kept: Arc<Kept>,
+    gate: Arc<Gate>,
 }
 
 impl SharedClient {
-    /// The client. Runs on the network thread.
-    pub async fn get(&self, patience: Patience) -> Result<&Client, Error> {
-        let identifying = || lambda::identify(self.config.of_identity(), patience);
-        let connecting = async || {
-            let identity = self.identity.get_or_init(identifying).await;
-            let identity = identity.as_ref().map_err(Error::clone)?;
-            Ok(lambda::connect(self.config.clone(), identity))
-        };
-        let client = self.client.get_or_init(connecting).await;
-        client.as_ref().map_err(Error::clone)
+    /// Invokes. Runs on the network thread.
+    pub async fn invoke(
+        &self,
+        request: &InvokeRequest,
+        patience: Patience,
+        traffic: &Arc<Traffic>,
+    ) -> Result<InvokeResponse, Error> {
+        lambda::invoke(&*self.kept, request, patience, traffic, &self.gate).await
     }
 }
 
 /// The client for invocations of a scan in a region; `None` leaves the region to the configuration.
 pub fn client(config: &Config, region: Option<&str>) -> Result<SharedClient, Error> {
-    let client_config = config.client(region);
-    let key = |client_config| (config.server, config.user, client_config);
+    let key = (config.server, config.user, config.client(region));
     with(|backend| SharedClient {
-        client: (backend.clients).get(key(client_config.clone())),
-        identity: (backend.identities).get(key(client_config.of_identity())),
-        config: client_config,
+        kept: Kept::new(&backend.clients, key),
+        gate: backend.descriptors.gate.clone(),
     })
 }
 
@@ -95,6 +89,12 @@ pub fn spawn<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
     with(|backend| {
+        let counted = Counted::new(&backend.unfinished);
+        backend.descriptors.provide(counted.now());
+        let work = async move {
+            let _counted = counted;
+            work.await
+        };
         let task = backend.runtime.spawn(work).map_err(not_started)?;
         if backend.started.len() == backend.started.capacity() {
             backend.started.retain(|(_, handle)| !handle.is_finished());
@@ -104,6 +104,26 @@ pub fn spawn<T: Send + 'static>(
         backend.started.push((owner, task.abort_handle()));
         Ok(task)
     })?
+}
+
+/// Counts work until it ends.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count.clone())
+    }
+
+    fn now(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 fn not_started(error: std::io::Error) -> Error {
@@ -147,9 +167,9 @@ fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
     })
 }
 
-/// The file descriptor that becomes readable when a task has ended, under a number of the caller's own.
-pub fn another_door() -> Result<OwnedFd, Error> {
-    with(|backend| backend.runtime.door.another())?.map_err(not_started)
+/// The file descriptor that becomes readable when a task has ended.
+pub fn door() -> Result<pg_sys::pgsocket, Error> {
+    with(|backend| backend.runtime.door.descriptor())
 }
 
 /// Makes the descriptor readable although no task has ended.
@@ -168,6 +188,7 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
             Some(backend) => backend,
             None => {
                 let runtime = Runtime::start().map_err(not_started)?;
+                let descriptors = Descriptors::reserve(runtime.connections());
                 // SAFETY: registers a function of this library, which is never unloaded.
                 unsafe {
                     pg_sys::on_proc_exit(Some(stop), pg_sys::Datum::from(0));
@@ -175,32 +196,16 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
                 }
                 backend.insert(Backend {
                     runtime,
+                    descriptors,
+                    unfinished: Arc::default(),
                     events: std::ptr::null_mut(),
                     started: Vec::new(),
-                    clients: Kept(Vec::new()),
-                    identities: Kept(Vec::new()),
+                    clients: Arc::default(),
                 })
             }
         };
         Ok(work(backend))
     })
-}
-
-impl<T> Kept<T> {
-    fn get(&mut self, key: Key) -> Arc<Cell<T>> {
-        // What failed for one scan is tried again for another.
-        (self.0).retain(|(_, cell)| !matches!(cell.get(), Some(Err(_))));
-        let entry = match self.0.iter().position(|(known, _)| *known == key) {
-            Some(position) => self.0.remove(position),
-            None => (key, Arc::default()),
-        };
-        let cell = entry.1.clone();
-        self.0.push(entry);
-        if self.0.len() > MOST_KEPT {
-            self.0.remove(0);
-        }
-        cell
-    }
 }
 
 /// Drops what a query has started when its resources are released. After an error that is at once, while the query's memory may
@@ -209,7 +214,7 @@ impl<T> Kept<T> {
 unsafe extern "C-unwind" fn release(
     phase: pg_sys::ResourceReleasePhase::Type,
     _commits: bool,
-    _is_top_level: bool,
+    is_top_level: bool,
     _arg: *mut std::ffi::c_void,
 ) {
     if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_BEFORE_LOCKS {
@@ -227,6 +232,9 @@ unsafe extern "C-unwind" fn release(
                 }
                 *started_under != owner
             });
+            if is_top_level && backend.unfinished.load(Ordering::Relaxed) == 0 {
+                backend.descriptors.give_back();
+            }
         }
     });
 }

@@ -18,6 +18,9 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Most names that are looked up at once, each in a thread, with a descriptor for as long as the resolver takes.
+const MOST_LOOKUPS: usize = 32;
+
 /// A runtime and its network thread.
 pub struct Runtime {
     tokio: Option<Arc<tokio::runtime::Runtime>>,
@@ -46,6 +49,7 @@ impl Runtime {
         let (bell, door) = bell::new()?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_blocking_threads(MOST_LOOKUPS)
             // They start with the signals that are blocked in the thread that starts them, which may be the backend's.
             .on_thread_start(|| drop(signals::block_all().map(std::mem::forget)))
             .build()?;
@@ -87,6 +91,17 @@ impl Runtime {
         let (task, work) = Task::new(&self.inbox, future);
         self.inbox.put(Box::pin(work), self.signals.is_some())?;
         Ok(task)
+    }
+
+    /// Counts connections, or more: each is a task of the runtime's, as is work that the thread does, and the bell.
+    pub fn connections(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let tokio = (self.tokio.as_ref()).map(|tokio| tokio.handle().metrics());
+        let inbox = Arc::downgrade(&self.inbox);
+        move || {
+            let tasks = tokio.as_ref().map_or(0, |tokio| tokio.num_alive_tasks());
+            let work = inbox.upgrade().map_or(0, |inbox| inbox.unfinished());
+            tasks.saturating_sub(work + 1)
+        }
     }
 
     /// Whether there is work that the backend may do itself.
@@ -223,6 +238,25 @@ mod tests {
         if true {
             std::panic::resume_unwind(Box::new(()))
         }
+    }
+
+    /// What runs is no connection, whoever does it.
+    #[test]
+    fn work_is_not_counted_as_connections() {
+        let runtime = Runtime::start().unwrap();
+        let connections = runtime.connections();
+        let mut tasks: Vec<_> = (0..3)
+            .map(|_| runtime.spawn(pending::<()>()).unwrap())
+            .collect();
+        let mut last = runtime.spawn(async {}).unwrap();
+        wait(&runtime, &mut last).unwrap();
+        assert_eq!(connections(), 0);
+        let mut other = runtime
+            .spawn(async { drop(tokio::spawn(pending::<()>())) })
+            .unwrap();
+        wait(&runtime, &mut other).unwrap();
+        assert_eq!(connections(), 1);
+        tasks.clear();
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Dispatch {
         keeps_payload: bool,
     ) -> Dispatch {
         Dispatch {
-            traffic: Traffic::new(config.limits.max_concurrency),
+            traffic: Traffic::new(statement.limit(&config.limits)),
             pace: Pace::new(node, config.limits.max_concurrency),
             keeps_payload,
             equal,
@@ -201,10 +201,7 @@ impl Dispatch {
         let pending = Pending::new(self.traffic.clone(), &self.statement);
         let (patience, keeps_payload) = (self.config.patience, self.keeps_payload);
         let task = backend::spawn(async move {
-            let result = match client.get(patience).await {
-                Ok(client) => client.invoke(&request, patience, &pending.traffic).await,
-                Err(error) => Err(error),
-            };
+            let result = client.invoke(&request, patience, &pending.traffic).await;
             pending.ended(request, result, keeps_payload)
         })?;
         self.statement.count();

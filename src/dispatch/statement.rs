@@ -5,8 +5,10 @@
 //! wants to know again.
 
 use super::{Flight, runs};
+use crate::backend::config::{Limits, Owner};
 use crate::lambda::ClientConfig;
 use crate::lambda::request::InvokeRequest;
+use crate::lambda::traffic::Limit;
 use crate::settings;
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -26,6 +28,8 @@ pub struct Statement {
     started: Cell<u64>,
     expected: Cell<Expected>,
     flights: RefCell<HashMap<Key, Rc<Flight>>>,
+    /// By the table or server whose option each is, and its number.
+    limits: RefCell<HashMap<(Owner, usize), Arc<Limit>>>,
     told: Cell<Option<(Instant, u64)>>,
 }
 
@@ -117,6 +121,7 @@ impl Statement {
             started: Cell::new(0),
             expected: Cell::new(Expected::Known(0)),
             flights: RefCell::default(),
+            limits: RefCell::default(),
             told: Cell::new(None),
         }
     }
@@ -150,6 +155,17 @@ impl Statement {
     /// Keeps an invocation for equal ones.
     pub fn keep(&self, key: Key, flight: &Rc<Flight>) {
         self.flights.borrow_mut().insert(key, flight.clone());
+    }
+
+    /// What lets out the attempts of a scan: one for all scans for which an owner has set the most.
+    pub fn limit(&self, limits: &Limits) -> Arc<Limit> {
+        let most = limits.max_concurrency;
+        match limits.concurrency_of {
+            Some(owner) => (self.limits.borrow_mut().entry((owner, most)))
+                .or_insert_with(|| Limit::new(most))
+                .clone(),
+            None => Limit::new(most),
+        }
     }
 
     /// How long until the user is to be told; `None` if never.

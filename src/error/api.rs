@@ -36,6 +36,8 @@ pub enum Cause {
     ConnectTimeout,
     /// What is at the endpoint has no certificate that is trusted: nothing was sent.
     Certificate,
+    /// There is no file descriptor for a connection: the function did not run.
+    Descriptors,
     /// Nothing, or not all, came back in time: the function may have run.
     RequestTimeout,
     /// The connection broke after the request was sent: the function may have run.
@@ -71,6 +73,7 @@ impl Cause {
             Cause::Connect => "ConnectionRefused",
             Cause::ConnectTimeout => "ConnectTimeout",
             Cause::Certificate => "CertificateNotAccepted",
+            Cause::Descriptors => "NoFileDescriptor",
             Cause::RequestTimeout => "RequestTimeout",
             Cause::ConnectionLost => "ConnectionLost",
             Cause::BadAnswer => "UnexpectedAnswer",
@@ -131,6 +134,10 @@ impl ApiFailure {
             Cause::Certificate => (
                 ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
                 "The function did not run. Check that the endpoint is Lambda's, and which authorities the server process trusts.",
+            ),
+            Cause::Descriptors => (
+                ERRCODE_INSUFFICIENT_RESOURCES,
+                "The function did not run. Lower aws_lambda.max_concurrency, or let the server process and its machine open more files (ulimit -n, fs.file-max).",
             ),
             Cause::RequestTimeout => (
                 ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,

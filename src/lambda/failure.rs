@@ -57,7 +57,9 @@ pub fn from_sdk(
     }
     let timed_out = matches!(error, SdkError::DispatchFailure(dispatch) if dispatch.is_timeout());
     if reached == Reached::Client && matches!(error, SdkError::DispatchFailure(_)) {
-        let (cause, said) = if timed_out {
+        let (cause, said) = if chain(error).any(lacks_descriptor) {
+            (Cause::Descriptors, "No file descriptor for a connection")
+        } else if timed_out {
             (Cause::ConnectTimeout, "Connection timed out")
         } else if chain(error).any(|error| error.to_string().contains("invalid peer certificate")) {
             (Cause::Certificate, "Certificate not accepted")
@@ -209,6 +211,12 @@ fn chain<'a>(
 
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref::<T>())
+}
+
+/// Whether the process, or the machine, can't open one more file.
+fn lacks_descriptor(error: &(dyn StdError + 'static)) -> bool {
+    let number = (error.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error);
+    matches!(number, Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// The innermost error, as a sentence.

@@ -2,10 +2,11 @@
 //!
 //! Compiled for `fuzz/` and for the test below, which runs what fuzzing has found worth keeping.
 
+use super::gate::Gate;
 use super::name::{self, FunctionName};
 use super::request::{Inputs, InvokeRequest};
-use super::traffic::Traffic;
-use super::{Client, Patience};
+use super::traffic::{Limit, Traffic};
+use super::{Client, Patience, Source, invoke};
 use crate::error::{Cause, Error};
 use crate::options::{self, Object};
 use crate::postgres::text::Text;
@@ -16,6 +17,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::body::SdkBody;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Takes any bytes as function name, region and qualifier, in three lines. What is accepted is safe in a URL and a host name,
@@ -131,7 +133,10 @@ pub fn answer(data: &[u8]) {
         max_retries: 0,
         retry_timeout: Duration::from_secs(1),
     };
-    match runtime.block_on(client.invoke(&request, patience, &Traffic::new(1))) {
+    let source = Alone(Arc::new(client));
+    let traffic = Traffic::new(Limit::new(1));
+    let gate = Arc::new(Gate::new(|| 0));
+    match runtime.block_on(invoke(&source, &request, patience, &traffic, &gate)) {
         Ok(response) => {
             assert!((200..300).contains(&response.status_code));
             assert_ne!(response.payload.as_deref(), Some(&b""[..]));
@@ -179,6 +184,19 @@ fn client(answer: Answer) -> Client {
         place: String::new(),
         source: String::new(),
         secrets: Default::default(),
+    }
+}
+
+/// The one client.
+struct Alone(Arc<Client>);
+
+impl Source for Alone {
+    async fn client(&self, _patience: Patience) -> Result<Arc<Client>, Error> {
+        Ok(self.0.clone())
+    }
+
+    fn drop_others(&self) -> bool {
+        true
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`watch`] watches an attempt while the SDK makes it; [`connections`] has what serves the connections.
-//! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts.
+//! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
 //!   may not show.
 //!
@@ -12,6 +12,7 @@ mod connections;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod gate;
 pub mod name;
 pub mod request;
 pub mod response;
@@ -37,6 +38,7 @@ use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use bytes::Bytes;
+use gate::Gate;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -94,15 +96,26 @@ pub struct Keys {
 }
 
 /// A client with its connections and credentials.
-#[derive(Clone)]
 pub struct Client {
     sdk: aws_sdk_lambda::Client,
+    /// In use as long as this is.
+    _identity: Arc<Identity>,
     /// Where it connects to, for messages.
     place: String,
     /// Where its credentials come from, likewise.
     source: String,
     /// What messages may not show.
     secrets: Secrets,
+}
+
+/// Where attempts have their client from.
+pub trait Source {
+    /// The client, which is made if it is not there.
+    fn client(&self, patience: Patience)
+    -> impl Future<Output = Result<Arc<Client>, Error>> + Send;
+
+    /// Drops the clients that nobody uses, but for this one, and tells whether this is then the only one.
+    fn drop_others(&self) -> bool;
 }
 
 /// How long an invocation is waited for, and how often it is tried.
@@ -118,7 +131,6 @@ pub struct Patience {
 
 /// Credentials, once they are found, and what finds them; with a region and connections. Shared by clients that differ in what changes
 /// none of these.
-#[derive(Clone)]
 pub struct Identity {
     base: SdkConfig,
     region: Region,
@@ -179,8 +191,8 @@ pub async fn identify(config: ClientConfig, patience: Patience) -> Result<Identi
 }
 
 /// Makes a client.
-pub fn connect(config: ClientConfig, identity: &Identity) -> Client {
-    let region = &identity.region;
+pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
+    let region = identity.region.clone();
     let mut builder = aws_sdk_lambda::config::Builder::from(&identity.base)
         .retry_config(RetryConfig::disabled())
         .identity_cache(identity.cache.clone())
@@ -202,6 +214,7 @@ pub fn connect(config: ClientConfig, identity: &Identity) -> Client {
     }
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
+        _identity: identity,
         place,
         source: match &config.role_arn {
             Some(role_arn) => format!("Assuming {role_arn}"),
@@ -268,52 +281,64 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
     loader.load().await
 }
 
-impl Client {
-    /// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or a
-    /// connection was refused. (One that took too long was given its time.)
-    pub async fn invoke(
-        &self,
-        request: &InvokeRequest,
-        patience: Patience,
-        traffic: &Arc<Traffic>,
-    ) -> Result<InvokeResponse, Error> {
-        let mut retries = 0;
-        let mut spent = Duration::ZERO;
-        loop {
-            let attempt = traffic.admit().await;
-            let start = Instant::now();
-            let sent = request.payload.as_ref().map_or(0, Bytes::len);
-            (traffic.counters.bytes_out).fetch_add(sent as u64, Ordering::Relaxed);
-            let failure = match self.attempt(request, patience.request_timeout).await {
-                Err(Error::Api(failure)) => failure,
-                result => {
-                    attempt.succeeded();
-                    return result;
-                }
-            };
-            match failure.cause {
-                Cause::Throttled => attempt.throttled(),
-                _ => drop(attempt),
+/// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or a
+/// connection was refused. (One that took too long was given its time.)
+pub async fn invoke(
+    source: &impl Source,
+    request: &InvokeRequest,
+    patience: Patience,
+    traffic: &Arc<Traffic>,
+    gate: &Arc<Gate>,
+) -> Result<InvokeResponse, Error> {
+    let mut retries = 0;
+    let mut spent = Duration::ZERO;
+    loop {
+        let mut attempt = traffic.admit().await;
+        let watch = Watch::default();
+        let pass = gate.admit(&watch, || source.drop_others()).await;
+        let client = source.client(patience).await?;
+        attempt.begin();
+        let start = Instant::now();
+        let sent = request.payload.as_ref().map_or(0, Bytes::len);
+        (traffic.counters.bytes_out).fetch_add(sent as u64, Ordering::Relaxed);
+        let result = client
+            .attempt(request, patience.request_timeout, watch)
+            .await;
+        // Others wait for these. What became free finds its way back first, or each would make a connection of its own.
+        drop(client);
+        tokio::task::yield_now().await;
+        drop(pass);
+        let failure = match result {
+            Err(Error::Api(failure)) => failure,
+            result => {
+                attempt.succeeded();
+                return result;
             }
-            let did_not_run = matches!(failure.cause, Cause::Throttled | Cause::Connect);
-            let longest = FIRST_BACKOFF.saturating_mul(1 << retries.min(16));
-            let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
-            spent += start.elapsed() + pause;
-            if !did_not_run || retries == patience.max_retries || spent > patience.retry_timeout {
-                return Err(Error::Api(failure));
-            }
-            tokio::time::sleep(pause).await;
-            retries += 1;
-            traffic.counters.retries.fetch_add(1, Ordering::Relaxed);
+        };
+        match failure.cause {
+            Cause::Throttled => attempt.throttled(),
+            _ => drop(attempt),
         }
+        let did_not_run = matches!(failure.cause, Cause::Throttled | Cause::Connect);
+        let longest = FIRST_BACKOFF.saturating_mul(1 << retries.min(16));
+        let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
+        spent += start.elapsed() + pause;
+        if !did_not_run || retries == patience.max_retries || spent > patience.retry_timeout {
+            return Err(Error::Api(failure));
+        }
+        tokio::time::sleep(pause).await;
+        retries += 1;
+        traffic.counters.retries.fetch_add(1, Ordering::Relaxed);
     }
+}
 
+impl Client {
     async fn attempt(
         &self,
         request: &InvokeRequest,
         request_timeout: Duration,
+        watch: Watch,
     ) -> Result<InvokeResponse, Error> {
-        let watch = Watch::default();
         let sending = self
             .sdk
             .invoke()

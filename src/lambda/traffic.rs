@@ -1,17 +1,22 @@
-//! How many attempts at invocations of one scan go out at once, and what has been counted of them.
+//! How many attempts at invocations go out at once, and what has been counted of those of one scan.
 //!
 //! Lambda answers 429 where a function has no capacity left. Then half as many attempts are let out, and once so many
-//! have succeeded one more, up to the scan's limit. What waits here has not been sent.
+//! have succeeded one more, up to the limit. What waits here has not been sent. Scans for which a limit holds together share it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// The attempts of one scan.
-pub struct Traffic {
-    gate: Semaphore,
+/// Lets out so many attempts at once, and fewer after some were throttled.
+pub struct Limit {
+    permits: Semaphore,
     width: Mutex<Width>,
     most: f64,
+}
+
+/// The attempts of one scan.
+pub struct Traffic {
+    limit: Arc<Limit>,
     /// Counted since the scan began.
     pub counters: Counters,
 }
@@ -48,32 +53,18 @@ struct Width {
     cuts: u64,
 }
 
-impl Traffic {
+impl Limit {
     /// Lets out so many attempts at once as long as none is throttled.
-    pub fn new(most: usize) -> Arc<Traffic> {
-        Arc::new(Traffic {
-            gate: Semaphore::new(most),
+    pub fn new(most: usize) -> Arc<Limit> {
+        Arc::new(Limit {
+            permits: Semaphore::new(most),
             width: Mutex::new(Width {
                 target: most as f64,
                 issued: most,
                 cuts: 0,
             }),
             most: most as f64,
-            counters: Counters::default(),
         })
-    }
-
-    /// Waits until one more attempt may go out.
-    pub async fn admit(self: &Arc<Self>) -> Attempt {
-        if let Ok(permit) = self.gate.acquire().await {
-            permit.forget();
-        }
-        let now = self.counters.in_flight.fetch_add(1, Relaxed) + 1;
-        self.counters.most_in_flight.fetch_max(now, Relaxed);
-        Attempt {
-            cuts: self.width().cuts,
-            traffic: self.clone(),
-        }
     }
 
     fn width(&self) -> MutexGuard<'_, Width> {
@@ -81,43 +72,78 @@ impl Traffic {
     }
 }
 
+impl Traffic {
+    /// That of a scan for which the limit holds.
+    pub fn new(limit: Arc<Limit>) -> Arc<Traffic> {
+        Arc::new(Traffic {
+            limit,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Waits until one more attempt may go out.
+    pub async fn admit(self: &Arc<Self>) -> Attempt {
+        if let Ok(permit) = self.limit.permits.acquire().await {
+            permit.forget();
+        }
+        Attempt {
+            cuts: self.limit.width().cuts,
+            traffic: self.clone(),
+            has_begun: false,
+        }
+    }
+}
+
 /// An attempt that was let out. Dropped, it makes room for another.
 pub struct Attempt {
     traffic: Arc<Traffic>,
     cuts: u64,
+    has_begun: bool,
 }
 
 impl Attempt {
+    /// It is on its way.
+    pub fn begin(&mut self) {
+        self.has_begun = true;
+        let counters = &self.traffic.counters;
+        let now = counters.in_flight.fetch_add(1, Relaxed) + 1;
+        counters.most_in_flight.fetch_max(now, Relaxed);
+    }
+
     /// Lambda had no capacity. Of attempts that were out together only the first to say so counts.
     pub fn throttled(self) {
         self.traffic.counters.throttles.fetch_add(1, Relaxed);
-        let mut width = self.traffic.width();
+        let limit = &self.traffic.limit;
+        let mut width = limit.width();
         if width.cuts == self.cuts {
             width.target = (width.target / 2.0).max(1.0);
             width.cuts += 1;
             let too_many = width.issued.saturating_sub(width.target as usize);
-            width.issued -= self.traffic.gate.forget_permits(too_many);
+            width.issued -= limit.permits.forget_permits(too_many);
         }
     }
 
     /// Lambda had capacity.
     pub fn succeeded(self) {
-        let mut width = self.traffic.width();
-        width.target = (width.target + 1.0 / width.target).min(self.traffic.most);
+        let limit = &self.traffic.limit;
+        let mut width = limit.width();
+        width.target = (width.target + 1.0 / width.target).min(limit.most);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let traffic = &self.traffic;
-        traffic.counters.in_flight.fetch_sub(1, Relaxed);
-        let mut width = traffic.width();
+        if self.has_begun {
+            (self.traffic.counters.in_flight).fetch_sub(1, Relaxed);
+        }
+        let limit = &self.traffic.limit;
+        let mut width = limit.width();
         let target = width.target as usize;
         // A permit that is given back goes to whoever waits, so one that is too many is not given back.
         if width.issued > target {
             width.issued -= 1;
         } else {
-            traffic.gate.add_permits(1 + target - width.issued);
+            limit.permits.add_permits(1 + target - width.issued);
             width.issued = target;
         }
     }
@@ -129,13 +155,19 @@ mod tests {
 
     /// How many more attempts are let out right now.
     fn room(traffic: &Arc<Traffic>) -> usize {
-        traffic.gate.available_permits()
+        traffic.limit.permits.available_permits()
+    }
+
+    fn traffic(most: usize) -> Arc<Traffic> {
+        Traffic::new(Limit::new(most))
     }
 
     async fn admit(traffic: &Arc<Traffic>, count: usize) -> Vec<Attempt> {
         let mut attempts = Vec::new();
         for _ in 0..count {
-            attempts.push(traffic.admit().await);
+            let mut attempt = traffic.admit().await;
+            attempt.begin();
+            attempts.push(attempt);
         }
         attempts
     }
@@ -150,7 +182,7 @@ mod tests {
     #[test]
     fn attempts_throttled_together_halve_it_once() {
         run(async {
-            let traffic = Traffic::new(8);
+            let traffic = traffic(8);
             let attempts = admit(&traffic, 8).await;
             assert_eq!(room(&traffic), 0);
             attempts.into_iter().for_each(Attempt::throttled);
@@ -168,7 +200,7 @@ mod tests {
     #[test]
     fn room_shrinks_although_others_wait() {
         run(async {
-            let traffic = Traffic::new(4);
+            let traffic = traffic(4);
             let attempts = admit(&traffic, 4).await;
             let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(traffic.admit())).collect();
             for one in &mut waiting {
@@ -194,7 +226,7 @@ mod tests {
     #[test]
     fn it_never_closes_and_recovers() {
         run(async {
-            let traffic = Traffic::new(4);
+            let traffic = traffic(4);
             for _ in 0..10 {
                 traffic.admit().await.throttled();
             }
@@ -209,7 +241,7 @@ mod tests {
     #[test]
     fn what_is_dropped_makes_room() {
         run(async {
-            let traffic = Traffic::new(3);
+            let traffic = traffic(3);
             drop(admit(&traffic, 3).await);
             assert_eq!(room(&traffic), 3);
             assert_eq!(traffic.counters.in_flight.load(Relaxed), 0);
@@ -219,7 +251,7 @@ mod tests {
     #[test]
     fn room_shrinks_as_attempts_end() {
         run(async {
-            let traffic = Traffic::new(4);
+            let traffic = traffic(4);
             let mut attempts = admit(&traffic, 4).await;
             attempts.remove(0).throttled();
             assert_eq!(room(&traffic), 0);
@@ -227,6 +259,22 @@ mod tests {
             assert_eq!(room(&traffic), 0);
             drop(attempts.remove(0));
             assert_eq!(room(&traffic), 1);
+        });
+    }
+
+    #[test]
+    fn scans_share_a_limit_and_not_what_is_counted() {
+        run(async {
+            let limit = Limit::new(3);
+            let [one, other] = [limit.clone(), limit].map(Traffic::new);
+            let attempts = admit(&one, 2).await;
+            let _more = admit(&other, 1).await;
+            assert_eq!(room(&other), 0);
+            attempts.into_iter().for_each(Attempt::throttled);
+            assert_eq!(room(&other), 0);
+            assert_eq!(one.counters.throttles.load(Relaxed), 2);
+            assert_eq!(other.counters.throttles.load(Relaxed), 0);
+            assert_eq!(one.counters.most_in_flight.load(Relaxed), 2);
         });
     }
 }

@@ -141,6 +141,13 @@ impl Watch {
         self.0.flooded.notified().await;
     }
 
+    /// Whether it has its connection.
+    pub fn has_connection(&self) -> bool {
+        (self.0.request.get())
+            .and_then(|request| request.connection.as_ref())
+            .is_some_and(|connection| connection.get().is_some())
+    }
+
     /// The session token that it was sent with.
     pub fn token(&self) -> Option<&str> {
         self.0.request.get()?.token.as_deref()

@@ -10,7 +10,6 @@ use crate::error::{Error, OrReport};
 use crate::plan::{self, Mode, Relation};
 use crate::postgres::slots;
 use pgrx::{is_a, pg_guard, pg_sys};
-use std::os::fd::AsRawFd;
 
 /// Callback: whether a path may be run beside others.
 ///
@@ -73,15 +72,15 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
             backend::ring().or_report();
             return;
         }
-        let door = match &mut (*scan).door {
-            Some(door) => door,
-            none => none.insert(backend::another_door().or_report()),
-        };
+        // One of them hears the door for all, as each has its turn here before the Append waits again.
+        if one_before_waits(request) {
+            return;
+        }
         let append = (*request).requestor.cast::<pg_sys::AppendState>();
         pg_sys::AddWaitEventToSet(
             (*append).as_eventset,
             pg_sys::WL_SOCKET_READABLE,
-            door.as_raw_fd(),
+            backend::door().or_report(),
             std::ptr::null_mut(),
             request.cast(),
         );
@@ -137,6 +136,20 @@ unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
                     && (*other).callback_pending
                     && is_ours((*other).requestee)
                     && (*scan_of((*other).requestee)).is_awaited()
+            })
+    }
+}
+
+/// Whether a branch before this one waits, which then hears the door.
+unsafe fn one_before_waits(request: *mut pg_sys::AsyncRequest) -> bool {
+    // SAFETY: as above. PostgreSQL goes through the branches in their order.
+    unsafe {
+        let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
+        (0..append.as_nplans.max(0) as usize)
+            .map(|place| *append.as_asyncrequests.add(place))
+            .take_while(|other| *other != request)
+            .any(|other| {
+                !other.is_null() && (*other).callback_pending && is_ours((*other).requestee)
             })
     }
 }

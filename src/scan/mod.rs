@@ -50,8 +50,6 @@ pub struct Scan {
     chooses: bool,
     /// Whether the next row was asked for, and not yet taken.
     asked: bool,
-    /// The door, as an Append knows it.
-    door: Option<std::os::fd::OwnedFd>,
 }
 
 /// Callback: prepares a scan.
@@ -121,7 +119,6 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             batch: None,
             chooses: false,
             asked: false,
-            door: None,
         });
         if let Some(ahead) = ahead.as_mut() {
             ahead.serve(scan, (*scan).layout.clone());

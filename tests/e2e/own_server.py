@@ -25,10 +25,11 @@ RESOLVER = pathlib.Path(__file__).with_name("resolver.c")
 
 
 @contextlib.contextmanager
-def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, pg_config=None, **environment):
+def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, pg_config=None, limits=(), **environment):
     """Starts a server that has `settings` in postgresql.conf and `environment` around it, and stops it afterwards.
 
-    Its machine has `keys`, and `where` points it to the scripted endpoint. `pg_config` tells of which PostgreSQL it is.
+    Its machine has `keys`, and `where` points it to the scripted endpoint. `pg_config` tells of which PostgreSQL it is,
+    and `limits` how much its processes may have, as pairs for `setrlimit`.
     """
     # In /tmp, for the same reasons as in tests/harness/run.
     directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
@@ -37,7 +38,7 @@ def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, pg_config=None
         os.chmod(directory, 0o711)
         if resolver:
             environment = {**environment, "LD_PRELOAD": build_resolver(directory), "RESOLVER_LOG": log_of(directory)}
-        server = Cluster(directory, [*where, *settings], {**keys, **environment}, pg_config)
+        server = Cluster(directory, [*where, *settings], {**keys, **environment}, pg_config, limits)
         yield server
     finally:
         if server and server.server.poll() is None:

@@ -7,6 +7,7 @@ created in the databases.
 
 import os
 import pwd
+import resource
 import shutil
 import signal
 import subprocess
@@ -26,10 +27,11 @@ log_line_prefix = '%m [%p] '
 
 
 class Cluster:
-    def __init__(self, directory, settings, aws_environment, program=None):
+    def __init__(self, directory, settings, aws_environment, program=None, limits=()):
         """Creates and starts a cluster in `directory/pg`, with lines of postgresql.conf and AWS_* variables.
 
-        It is of the PostgreSQL of the pg_config `program`, or of PG_CONFIG.
+        It is of the PostgreSQL of the pg_config `program`, or of PG_CONFIG. `limits` are resources of the `resource`
+        module, each with how much of it a process may have.
         """
         self.socket_dir = os.path.join(directory, "pg")
         self.data = os.path.join(self.socket_dir, "data")
@@ -43,6 +45,7 @@ class Cluster:
             os.chmod(directory, 0o711)  # so that the server's user gets through to its own
         self.options = {"cwd": self.socket_dir, "env": self.environment(aws_environment), **run_as(self.user)}
 
+        self.limits = limits
         self.initdb()
         with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
             conf.write(SETTINGS.format(socket_dir=self.socket_dir) + "\n".join(settings) + "\n")
@@ -50,12 +53,16 @@ class Cluster:
 
     def start(self):
         """Starts the server, which may have been stopped before."""
-        self.server = start([f"{self.bindir}/postgres", "-D", self.data], self.log, **self.options)
+        self.server = start([f"{self.bindir}/postgres", "-D", self.data], self.log, preexec_fn=self.limit, **self.options)
         try:
             wait_until(self.is_ready, self.server, "PostgreSQL", self.log)
         except BaseException:
             stop(self.server, signal.SIGINT)
             raise
+
+    def limit(self):
+        for what, most in self.limits:
+            resource.setrlimit(what, (most, most))
 
     def initdb(self):
         # With checksums, as 18 does by itself: pg_upgrade wants the same of both.

@@ -33,7 +33,7 @@ SELECT count(*) FROM pair WHERE payload IN ('1', '2');
 SELECT * FROM arrived();
 SELECT response FROM a WHERE payload = '1' UNION SELECT response FROM b WHERE payload IN ('1', '2') ORDER BY 1;
 SELECT * FROM arrived();
--- Each scan keeps to its own limit.
+-- Each table keeps to its own limit.
 ALTER FOREIGN TABLE a OPTIONS (ADD max_concurrency '2');
 SELECT count(response) FROM (SELECT response FROM a WHERE payload IN ('1', '2', '3', '4') UNION ALL SELECT response FROM b WHERE payload IN ('5', '6', '7')) x;
 SELECT * FROM arrived();

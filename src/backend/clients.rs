@@ -1,0 +1,142 @@
+//! The clients that a backend keeps, with their connections and credentials.
+//!
+//! They are known here alone, so that one that is dropped for lack of room is gone as soon as its invocations have ended. Who needs it again
+//! makes another.
+
+use crate::error::Error;
+use crate::lambda::{self, Client, ClientConfig, Identity, Patience, Source};
+use pgrx::pg_sys;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::OnceCell;
+
+/// Most clients kept, and most identities; the one unused for longest goes first.
+const MOST_KEPT: usize = 32;
+
+/// Server, role and configuration.
+pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
+
+/// A client or an identity, or why there is none: all that wait for it are told, and none tries again.
+type Cell<T> = OnceCell<Result<Arc<T>, Error>>;
+
+/// Most recently used last.
+struct Recent<T>(Vec<(Key, Arc<Cell<T>>)>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Recent<T> {
+        Recent(Vec::new())
+    }
+}
+
+impl<T> Recent<T> {
+    fn get(&mut self, key: &Key) -> Arc<Cell<T>> {
+        let entry = match self.0.iter().position(|(known, _)| known == key) {
+            Some(position) => self.0.remove(position),
+            None => (key.clone(), Arc::default()),
+        };
+        let cell = entry.1.clone();
+        self.0.push(entry);
+        if self.0.len() > MOST_KEPT {
+            self.0.remove(0);
+        }
+        cell
+    }
+
+    /// Forgets those that could not be made: what failed for one scan is tried again for another.
+    fn forget_failures(&mut self) {
+        (self.0).retain(|(_, cell)| !matches!(cell.get(), Some(Err(_))));
+    }
+
+    /// Takes those that nobody uses, but for one.
+    fn take_unused(&mut self, but: &Key) -> Self {
+        let is_used = |cell: &Arc<Cell<T>>| {
+            Arc::strong_count(cell) > 1
+                || matches!(cell.get(), Some(Ok(known)) if Arc::strong_count(known) > 1)
+        };
+        let all = std::mem::take(&mut self.0);
+        let (kept, unused) = (all.into_iter()).partition(|(key, cell)| key == but || is_used(cell));
+        self.0 = kept;
+        Recent(unused)
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Clients(Mutex<All>);
+
+#[derive(Default)]
+struct All {
+    clients: Recent<Client>,
+    identities: Recent<Identity>,
+}
+
+impl Clients {
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The client of a key, which need not be there.
+pub struct Kept {
+    clients: Arc<Clients>,
+    key: Key,
+    cell: Mutex<Weak<Cell<Client>>>,
+}
+
+impl Kept {
+    /// The one for a scan.
+    pub fn new(clients: &Arc<Clients>, key: Key) -> Arc<Kept> {
+        let mut all = clients.lock();
+        all.clients.forget_failures();
+        all.identities.forget_failures();
+        let cell = Mutex::new(Arc::downgrade(&all.clients.get(&key)));
+        drop(all);
+        Arc::new(Kept {
+            clients: clients.clone(),
+            key,
+            cell,
+        })
+    }
+
+    fn cell(&self) -> Arc<Cell<Client>> {
+        let mut known = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
+        known.upgrade().unwrap_or_else(|| {
+            let cell = self.clients.lock().clients.get(&self.key);
+            *known = Arc::downgrade(&cell);
+            cell
+        })
+    }
+
+    fn key_of_identity(&self) -> Key {
+        let (server, role, config) = &self.key;
+        (*server, *role, config.of_identity())
+    }
+
+    async fn connect(&self, patience: Patience) -> Result<Arc<Client>, Error> {
+        let key = self.key_of_identity();
+        let cell = self.clients.lock().identities.get(&key);
+        let identifying = async || {
+            lambda::identify(key.2.clone(), patience)
+                .await
+                .map(Arc::new)
+        };
+        let identity = cell.get_or_init(identifying).await.clone()?;
+        Ok(Arc::new(lambda::connect(self.key.2.clone(), identity)))
+    }
+}
+
+impl Source for Kept {
+    async fn client(&self, patience: Patience) -> Result<Arc<Client>, Error> {
+        let cell = self.cell();
+        cell.get_or_init(|| self.connect(patience)).await.clone()
+    }
+
+    fn drop_others(&self) -> bool {
+        let own = self.key_of_identity();
+        // These close connections, for which nobody is to wait.
+        let (_clients, _identities);
+        let mut all = self.clients.lock();
+        _clients = all.clients.take_unused(&self.key);
+        _identities = all.identities.take_unused(&own);
+        all.clients.0.iter().all(|(key, _)| *key == self.key)
+    }
+}

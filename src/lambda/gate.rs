@@ -1,0 +1,212 @@
+//! How many connections all attempts of a backend may have, those that are kept included. What is too much waits before it connects.
+//!
+//! A connection is a file descriptor, and the process has them from PostgreSQL, which can't write its log without. How many there may be is
+//! not decided here.
+
+use super::watch::Watch;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long what waits does so until it looks again, as nobody tells of a connection that is closed.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Descriptors of an attempt that connects: two addresses of a name are tried side by side, and looking for a name takes one too.
+const OF_CONNECTING: usize = 2;
+
+/// Lets attempts out.
+pub struct Gate {
+    /// Most descriptors.
+    most: AtomicUsize,
+    /// How many connections there are, or more.
+    connections: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Held by the first of those that wait.
+    turn: tokio::sync::Mutex<()>,
+    out: Mutex<Out>,
+    ended: Notify,
+}
+
+/// The attempts that are out.
+#[derive(Default)]
+struct Out {
+    next: u64,
+    connecting: HashMap<u64, Watch>,
+    connected: usize,
+}
+
+impl Gate {
+    /// One that lets out a single attempt until it is told otherwise.
+    pub fn new(connections: impl Fn() -> usize + Send + Sync + 'static) -> Gate {
+        Gate {
+            most: AtomicUsize::new(0),
+            connections: Box::new(connections),
+            turn: tokio::sync::Mutex::default(),
+            out: Mutex::default(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Sets how many descriptors there may be.
+    pub fn set_most(&self, most: usize) {
+        self.most.store(most, Relaxed);
+    }
+
+    /// How many descriptors are wanted for connections as they are and so many attempts.
+    pub fn wanted(&self, attempts: usize) -> usize {
+        ((self.connections)() + OF_CONNECTING * attempts).div_ceil(3) * 4
+    }
+
+    /// Waits until an attempt may go out. `drops_others` drops the clients that nobody uses but the attempt's own, and tells whether that is
+    /// then the only one, so that what is kept is the attempt's to use.
+    pub async fn admit(self: &Arc<Self>, watch: &Watch, drops_others: impl Fn() -> bool) -> Pass {
+        let _turn = self.turn.lock().await;
+        while !self.has_room(&drops_others) {
+            drop(tokio::time::timeout(LOOK_AGAIN, self.ended.notified()).await);
+        }
+        let mut out = self.out();
+        let number = out.next;
+        out.next += 1;
+        out.connecting.insert(number, watch.clone());
+        Pass {
+            gate: self.clone(),
+            number,
+        }
+    }
+
+    fn has_room(&self, drops_others: impl Fn() -> bool) -> bool {
+        let mut out = self.out();
+        let most = self.most.load(Relaxed);
+        // With a reserve, as a connection that becomes free a moment late has been replaced by then.
+        let usual = most / 4 * 3;
+        let connections = (self.connections)();
+        let with = |connecting: usize| connections + OF_CONNECTING * (connecting + 1);
+        if with(out.connecting.len() + out.connected) <= usual {
+            return true;
+        }
+        let before = out.connecting.len();
+        out.connecting.retain(|_, watch| !watch.has_connection());
+        out.connected += before - out.connecting.len();
+        let connecting = out.connecting.len();
+        let in_use = out.connected + connecting;
+        drop(out);
+        if in_use == 0 || with(connecting) <= usual {
+            return true;
+        }
+        // What is idle is used before another connection is made.
+        let idle = connections.saturating_sub(in_use);
+        drops_others() && (idle > most - usual || idle > 0 && with(connecting) <= most)
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt that is out. Dropped, it makes room for another.
+pub struct Pass {
+    gate: Arc<Gate>,
+    number: u64,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut out = self.gate.out();
+        if out.connecting.remove(&self.number).is_none() {
+            out.connected -= 1;
+        }
+        drop(out);
+        self.gate.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+            .block_on(test);
+    }
+
+    /// A gate, and the number of connections, which is the test's to set.
+    fn gate(most: usize) -> (Arc<Gate>, Arc<AtomicUsize>) {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        let gate = Gate::new(move || counted.load(Relaxed));
+        gate.set_most(most);
+        (Arc::new(gate), connections)
+    }
+
+    fn try_admit(gate: &Arc<Gate>, alone: bool) -> Option<Pass> {
+        let watch = Watch::default();
+        let admitted = pin!(gate.admit(&watch, || alone));
+        poll(admitted)
+    }
+
+    fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_connects_takes_two_descriptors_and_leaves_a_reserve() {
+        run(async {
+            let (gate, _) = gate(16);
+            let passes: Vec<Pass> = std::iter::from_fn(|| try_admit(&gate, false)).collect();
+            assert_eq!(passes.len(), 6);
+        });
+    }
+
+    #[test]
+    fn one_always_goes_out() {
+        run(async {
+            let (gate, connections) = gate(0);
+            connections.store(1000, Relaxed);
+            let pass = try_admit(&gate, false);
+            assert!(pass.is_some() && try_admit(&gate, false).is_none());
+            drop(pass);
+            assert!(try_admit(&gate, false).is_some());
+        });
+    }
+
+    #[test]
+    fn what_is_kept_counts_unless_it_can_be_used() {
+        run(async {
+            let (gate, connections) = gate(16);
+            let _passes = [(); 3].map(|()| try_admit(&gate, false).unwrap());
+            connections.store(7, Relaxed);
+            assert!(try_admit(&gate, false).is_none());
+            let _more = try_admit(&gate, true).unwrap();
+            // Nothing beyond all that there may be, unless there is plenty to use.
+            assert!(try_admit(&gate, true).is_none());
+            connections.store(9, Relaxed);
+            assert!(try_admit(&gate, false).is_none());
+            assert!(try_admit(&gate, true).is_some());
+        });
+    }
+
+    #[test]
+    fn an_end_lets_the_first_that_waits_out() {
+        run(async {
+            let (gate, _) = gate(4);
+            let pass = gate.admit(&Watch::default(), || false).await;
+            let watch = Watch::default();
+            let mut first = pin!(gate.admit(&watch, || false));
+            let mut second = pin!(gate.admit(&watch, || false));
+            assert!(poll(first.as_mut()).is_none() && poll(second.as_mut()).is_none());
+            drop(pass);
+            assert!(poll(second.as_mut()).is_none());
+            let pass = poll(first.as_mut());
+            assert!(pass.is_some() && poll(second.as_mut()).is_none());
+        });
+    }
+}

@@ -1,0 +1,125 @@
+"""The file descriptors of a backend: what is in flight and what is kept leave PostgreSQL those that it needs."""
+
+import os
+import resource
+import time
+
+import psycopg
+import pytest
+
+import scripted
+from own_server import connect
+
+# As many shells have, and what PostgreSQL takes of them by default.
+OPEN_FILES, MAX_FILES_PER_PROCESS = 1024, 1000
+BRANCHES, VALUES = 6, 1000
+# Seconds that an attempt may take, less than all of them together do.
+TIMEOUT = 5
+# A quarter of what PostgreSQL takes, and the client's own connection.
+MOST_SOCKETS = MAX_FILES_PER_PROCESS // 4 + 10
+
+
+@pytest.fixture
+def server(start):
+    """A server that may have few files open, with a role that may read a table of a function and write one of its own."""
+    limits = [(resource.RLIMIT_NOFILE, OPEN_FILES)]
+    server = start(f"max_files_per_process = {MAX_FILES_PER_PROCESS}", limits=limits)
+    with connect(server) as session:
+        for name, ms in (("slow", 200), ("fast", 20)):
+            session.execute(f"CREATE FOREIGN TABLE {name} (payload text, response text, region text) "
+                            f"SERVER aws_lambda OPTIONS (function_name 'sleep-{ms}')")
+        session.execute("CREATE TABLE kept (response text)")
+        session.execute("CREATE ROLE caller LOGIN")
+        session.execute("GRANT SELECT ON slow, fast TO caller")
+        session.execute("GRANT INSERT ON kept TO caller")
+    return server
+
+
+def caller(server):
+    session = psycopg.connect(host=server.socket_dir, port=5432, user="caller", dbname="postgres", autocommit=True)
+    session.execute("SET aws_lambda.max_concurrency = 1000")
+    session.execute(f"SET aws_lambda.request_timeout_ms = {TIMEOUT * 1000}")
+    session.execute(f"SET aws_lambda.connect_timeout_ms = {TIMEOUT * 1000}")
+    return session
+
+
+def union(branches, values, table="slow", **columns):
+    """A UNION ALL whose branches invoke for so many values each, with the `columns`, which are functions of a branch's number."""
+    return " UNION ALL ".join(
+        f"SELECT response FROM {table} WHERE payload = ANY (ARRAY(SELECT '{branch}-' || i FROM generate_series(1, {values}) i))"
+        + "".join(f" AND {column} = '{of(branch)}'" for column, of in columns.items())
+        for branch in range(branches)
+    )
+
+
+def sockets(pid):
+    """How many sockets the process has open."""
+    count = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+        except FileNotFoundError:
+            pass
+    return count
+
+
+def watch(session, statement):
+    """Runs a statement, and tells how many sockets its backend had at most."""
+    pid = session.info.backend_pid
+    session.pgconn.send_query(statement.encode())
+    most = 0
+    while True:
+        session.pgconn.consume_input()
+        if not session.pgconn.is_busy():
+            break
+        most = max(most, sockets(pid))
+        time.sleep(0.02)
+    result = session.pgconn.get_result()
+    session.pgconn.get_result()
+    assert result.error_message == b"", result.error_message
+    print(f"{most} sockets at most")
+    return result, most
+
+
+def test_more_than_a_process_may_open(server, endpoint):
+    """What is too much waits, and is sent once. Others, and the server, hear nothing of it."""
+    with connect(server) as other, caller(server) as session:
+        began = time.monotonic()
+        result, most = watch(session, f"INSERT INTO kept {union(BRANCHES, VALUES)}")
+        # The wait for a descriptor is not part of an attempt.
+        assert time.monotonic() - began > TIMEOUT
+        assert result.command_tuples == BRANCHES * VALUES
+        assert scripted.counter("invocations") == BRANCHES * VALUES
+        assert MOST_SOCKETS / 2 < most < MOST_SOCKETS
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    assert server.server.poll() is None
+
+
+def test_none_left(server, endpoint):
+    """Where a process may open nothing more, whoever has taken it, the statement ends at once with an error of its own."""
+    with connect(server) as other, caller(server) as session:
+        session.execute(union(1, 2))
+        pid = session.info.backend_pid
+        count = len(os.listdir(f"/proc/{pid}/fd"))
+        other.execute(f"COPY (SELECT 1) TO PROGRAM 'prlimit --pid {pid} --nofile={count + 2}:{OPEN_FILES}'")
+        began = time.monotonic()
+        with pytest.raises(psycopg.errors.InsufficientResources) as raised:
+            session.execute(union(1, 20))
+        assert time.monotonic() - began < 2
+        assert raised.value.sqlstate == "53000"
+        assert "No file descriptor" in raised.value.diag.message_detail
+        other.execute(f"COPY (SELECT 1) TO PROGRAM 'prlimit --pid {pid} --nofile={OPEN_FILES}:{OPEN_FILES}'")
+        assert len(session.execute(union(1, 20)).fetchall()) == 20
+
+
+@pytest.mark.parametrize("regions, values", [(40, 30), (600, 1)])
+def test_many_clients(server, endpoint, regions, values):
+    """Each region has a client, which keeps connections: those of all are bounded."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    region = {"region": lambda branch: f"{letters[branch // 26]}{letters[branch % 26]}-west-1"}
+    with caller(server) as session:
+        for _ in range(2):
+            result, most = watch(session, f"SELECT count(response) FROM ({union(regions, values, 'fast', **region)}) branches")
+            assert result.get_value(0, 0) == str(regions * values).encode()
+            assert most < MOST_SOCKETS
+    assert scripted.counter("invocations") == 2 * regions * values
