@@ -161,9 +161,9 @@ unsafe fn invoke(
 ) -> Result<pg_sys::Datum, Error> {
     // SAFETY: the arguments are those of the signature, and what they are made into is used before the call ends.
     unsafe {
-        let inputs = Arguments { call, kind }.inputs(signature);
         let table = own_table(kind);
         let config = Config::read(table, pg_sys::GetUserId())?;
+        let inputs = Arguments { call, kind }.inputs(signature, config.fixed.max_payload)?;
         // A clause that contradicts an option selects nothing.
         let contradicts = |column: &Column| {
             let fixed = config.fixed.get(*column);
@@ -210,49 +210,61 @@ struct Arguments<'a> {
 impl Arguments<'_> {
     /// What they say, each where it belongs; but behind a structure's text in the place of a name they are one place
     /// further right, see [`Inputs::unfolded`].
-    unsafe fn inputs(&self, signature: Signature) -> Inputs {
+    unsafe fn inputs(
+        &self,
+        signature: Signature,
+        max_payload: Option<usize>,
+    ) -> Result<Inputs, Error> {
         // SAFETY: each argument is of the type that the signature says.
         unsafe {
             let text = |place| self.print(place, pg_sys::TEXTOID);
             let json = |place| self.print(place, self.kind.type_oid);
-            let mut inputs = Inputs::default();
-            inputs.set(Column::Payload, json(1));
+            let mut inputs = Inputs {
+                max_payload,
+                ..Inputs::default()
+            };
+            let most = inputs.most_payload();
+            inputs.too_large = (self.get(1))
+                .and_then(|payload| values::too_large(payload, self.kind.type_oid, most));
+            if inputs.too_large.is_none() {
+                inputs.set(Column::Payload, json(1)?);
+            }
             if signature == Signature::Structure {
-                let [name, region] = self.structure();
+                let [name, region] = self.structure()?;
                 inputs.set(Column::FunctionName, name);
                 inputs.set(Column::Region, region);
-                inputs.set(Column::InvocationType, text(2));
-                inputs.set(Column::LogType, text(3));
-                inputs.set(Column::Context, json(4));
-                inputs.set(Column::Qualifier, text(5));
-                return inputs;
+                inputs.set(Column::InvocationType, text(2)?);
+                inputs.set(Column::LogType, text(3)?);
+                inputs.set(Column::Context, json(4)?);
+                inputs.set(Column::Qualifier, text(5)?);
+                return Ok(inputs);
             }
-            inputs.set(Column::FunctionName, text(0));
+            inputs.set(Column::FunctionName, text(0)?);
             let name = inputs.function_name.as_deref().unwrap_or_default();
             let is_structure = name.starts_with('(');
             if signature == Signature::Either && is_structure {
-                inputs.set(Column::InvocationType, text(2));
-                inputs.set(Column::LogType, text(3));
-                inputs.set(Column::Context, self.cast(4));
-                inputs.set(Column::Qualifier, text(5));
-                return inputs.unfolded();
+                inputs.set(Column::InvocationType, text(2)?);
+                inputs.set(Column::LogType, text(3)?);
+                inputs.set(Column::Context, self.cast(4)?);
+                inputs.set(Column::Qualifier, text(5)?);
+                return Ok(inputs.unfolded());
             }
-            inputs.set(Column::Region, text(2));
-            inputs.set(Column::InvocationType, text(3));
-            inputs.set(Column::LogType, text(4));
+            inputs.set(Column::Region, text(2)?);
+            inputs.set(Column::InvocationType, text(3)?);
+            inputs.set(Column::LogType, text(4)?);
             let moved = is_structure
                 && inputs.region.is_some()
                 && !matches!(inputs.log_type.as_deref(), None | Some("None" | "Tail"));
             let context = match signature {
-                Signature::Either => self.cast(5),
-                _ if moved => self.cast(4),
-                _ => json(5),
+                Signature::Either => self.cast(5)?,
+                _ if moved => self.cast(4)?,
+                _ => json(5)?,
             };
             inputs.set(Column::Context, context);
             if signature == Signature::Name {
-                inputs.set(Column::Qualifier, text(6));
+                inputs.set(Column::Qualifier, text(6)?);
             }
-            inputs
+            Ok(inputs)
         }
     }
 
@@ -263,19 +275,25 @@ impl Arguments<'_> {
     }
 
     /// The bytes of a text, json or jsonb, as UTF-8.
-    unsafe fn print(&self, place: usize, type_oid: pg_sys::Oid) -> Option<Vec<u8>> {
+    unsafe fn print(&self, place: usize, type_oid: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
         // SAFETY: the argument is of the type.
         unsafe {
-            let whole = pg_sys::pg_detoast_datum(self.get(place)?.cast_mut_ptr());
+            let Some(datum) = self.get(place) else {
+                return Ok(None);
+            };
+            let whole = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
             values::print(&Value::borrowed(whole.into()), type_oid)
         }
     }
 
     /// The same of a text that is json.
-    unsafe fn cast(&self, place: usize) -> Option<Vec<u8>> {
+    unsafe fn cast(&self, place: usize) -> Result<Option<Vec<u8>>, Error> {
         // SAFETY: the argument is a text, and a type's input function reads a zero-terminated string.
         unsafe {
-            let text = pg_sys::text_to_cstring(self.get(place)?.cast_mut_ptr());
+            let Some(datum) = self.get(place) else {
+                return Ok(None);
+            };
+            let text = pg_sys::text_to_cstring(datum.cast_mut_ptr());
             let datum = pg_sys::OidInputFunctionCall(
                 pg_sys::Oid::from(self.kind.input),
                 text,
@@ -287,19 +305,23 @@ impl Arguments<'_> {
     }
 
     /// Name and region of an `aws_commons._lambda_function_arn_1`.
-    unsafe fn structure(&self) -> [Option<Vec<u8>>; 2] {
+    unsafe fn structure(&self) -> Result<[Option<Vec<u8>>; 2], Error> {
         // SAFETY: the first argument is one, with two texts.
         unsafe {
             let Some(datum) = self.get(0) else {
-                return [None, None];
+                return Ok([None, None]);
             };
             let structure = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-            [1, 2].map(|number| {
+            let field = |number| {
                 let mut is_null = false;
                 let field = pg_sys::GetAttributeByNum(structure.cast(), number, &mut is_null);
-                let whole = (!is_null).then(|| pg_sys::pg_detoast_datum(field.cast_mut_ptr()))?;
+                if is_null {
+                    return Ok(None);
+                }
+                let whole = pg_sys::pg_detoast_datum(field.cast_mut_ptr());
                 values::print(&Value::borrowed(whole.into()), pg_sys::TEXTOID)
-            })
+            };
+            Ok([field(1)?, field(2)?])
         }
     }
 }

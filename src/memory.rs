@@ -1,4 +1,7 @@
-//! Where Rust's memory comes from. PostgreSQL's own is not touched by this.
+//! Where Rust's memory comes from, and whether there is any. PostgreSQL's own is not touched by this.
+//!
+//! Rust ends the process where there is none, and with it the server. So what takes much of it, because of what a statement or an answer
+//! has, [asks](is_there) before.
 //!
 //! Small blocks are mimalloc's: an invocation has hundreds, and the backend and the network thread free each other's, for which glibc
 //! takes a lock. Big ones, payloads among them, are the system allocator's, which gives their pages back when they are freed.
@@ -10,7 +13,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 static MEMORY: Memory = Memory;
 
 /// Bytes from which on a block is big.
-const BIG: usize = 128 << 10;
+pub const BIG: usize = 128 << 10;
 
 /// Address space in KiB that mimalloc takes at once, of which it uses as much as it needs. Its own default is a gigabyte, for each
 /// backend.
@@ -18,6 +21,21 @@ const RESERVED: i64 = 64 << 10;
 
 /// mimalloc's number for that setting (`mi_option_arena_reserve` in mimalloc.h), for which the crate has no name.
 const ARENA_RESERVE: libmimalloc_sys::mi_option_t = 23;
+
+/// What is left over for all that does not ask.
+const RESERVE: usize = 16 << 20;
+
+/// Whether there are so many bytes, and some over. It takes them for a moment, and touches none.
+pub fn is_there(bytes: usize) -> bool {
+    let length = bytes.saturating_add(RESERVE);
+    // SAFETY: maps pages that are nobody's, and unmaps the same.
+    unsafe {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let start = libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0);
+        start != libc::MAP_FAILED && libc::munmap(start, length) == 0
+    }
+}
 
 struct Memory;
 

@@ -163,7 +163,11 @@ impl Config {
             });
         }
         Ok(Config {
-            fixed: table_options.inputs(),
+            fixed: Inputs {
+                max_payload: (options.iter())
+                    .find_map(|options| options.get("max_payload_bytes")?.parse().ok()),
+                ..table_options.inputs()
+            },
             server: server.serverid,
             user,
             limits: Limits::of(&options, table.relid, server.serverid),
@@ -306,8 +310,7 @@ impl Options {
             qualifier: self.get("qualifier"),
             invocation_type: self.get("invocation_type"),
             log_type: self.get("log_type"),
-            payload: None,
-            context: None,
+            ..Inputs::default()
         }
     }
 

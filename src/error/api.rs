@@ -42,6 +42,8 @@ pub enum Cause {
     RequestTimeout,
     /// The connection broke after the request was sent: the function may have run.
     ConnectionLost,
+    /// There is no memory for what came back: the function may have run.
+    OutOfMemory,
     /// What came back is not an answer of Lambda's: the function may have run.
     BadAnswer,
     /// HTTP 429.
@@ -76,6 +78,7 @@ impl Cause {
             Cause::Descriptors => "NoFileDescriptor",
             Cause::RequestTimeout => "RequestTimeout",
             Cause::ConnectionLost => "ConnectionLost",
+            Cause::OutOfMemory => "OutOfMemory",
             Cause::BadAnswer => "UnexpectedAnswer",
             Cause::Throttled => "TooManyRequestsException",
             Cause::Denied => "AccessDeniedException",
@@ -146,6 +149,10 @@ impl ApiFailure {
             Cause::ConnectionLost => (
                 ERRCODE_CONNECTION_FAILURE,
                 "The function may have run. It was not invoked again.",
+            ),
+            Cause::OutOfMemory => (
+                ERRCODE_OUT_OF_MEMORY,
+                "The function may have run. Lower aws_lambda.max_concurrency, or give the server more memory.",
             ),
             Cause::BadAnswer => (
                 ERRCODE_PROTOCOL_VIOLATION,

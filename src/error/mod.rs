@@ -118,6 +118,24 @@ pub enum Error {
         /// Most bytes of base64.
         limit: usize,
     },
+    /// A payload that is over the limit of its invocation.
+    PayloadTooLarge {
+        /// Name or ARN.
+        function_name: String,
+        /// Whether it is an event, or else waited for.
+        is_event: bool,
+        /// Its size, or how much of memory it takes.
+        bytes: usize,
+        /// Most bytes.
+        limit: usize,
+    },
+    /// There is no memory for it.
+    OutOfMemory {
+        /// What it is.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+    },
     /// The statement may make no more invocations.
     TooManyInvocations {
         /// How many it may make.
@@ -379,6 +397,23 @@ impl Error {
                 "It has {length} bytes in base64; Lambda takes at most {limit}."
             ))
             .hint("Put the data into the payload."),
+            Error::PayloadTooLarge {
+                function_name,
+                is_event,
+                bytes,
+                limit,
+            } => Row::new(ERRCODE_PROGRAM_LIMIT_EXCEEDED, "payload is too large")
+                .detail(format!(
+                    "It takes {bytes} bytes, and \"{function_name}\" is given at most {limit} {}. It was not sent.",
+                    match is_event {
+                        true => "as an event",
+                        false => "in a synchronous invocation",
+                    }
+                ))
+                .hint("Send where the data is in the place of the data. If the endpoint takes more than Lambda does, raise the server or table option max_payload_bytes."),
+            Error::OutOfMemory { what, bytes } => Row::new(ERRCODE_OUT_OF_MEMORY, "out of memory")
+                .detail(format!("There are no {bytes} bytes for a {what}."))
+                .hint("Lower aws_lambda.max_concurrency, or give the server more memory."),
             Error::TooManyInvocations { most, made, wanted } => Row::new(
                 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "too many invocations in one statement",
@@ -491,6 +526,8 @@ impl Error {
         let code = match self {
             Error::Api(failure) => return (failure.code(), failure.message()),
             Error::Response { .. } => "InvalidResponse",
+            Error::PayloadTooLarge { .. } => "RequestTooLargeException",
+            Error::OutOfMemory { .. } => "OutOfMemory",
             Error::Runtime(_) | Error::Panicked => "ClientFailure",
             _ => "InvalidParameterValue",
         };

@@ -1,5 +1,6 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
+use super::body::Refused;
 use super::secrets::Secrets;
 use super::watch::Reached;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
@@ -73,6 +74,9 @@ pub fn from_sdk(
     }
     if timed_out || matches!(error, SdkError::TimeoutError(_)) {
         return failure(Cause::RequestTimeout, "Request timed out");
+    }
+    if let Some(Refused::NoMemory(_)) = find::<Refused>(error) {
+        return failure(Cause::OutOfMemory, "Out of memory");
     }
     match find::<hyper::Error>(error) {
         Some(http) if !http.is_parse() => failure(Cause::ConnectionLost, "Connection lost"),

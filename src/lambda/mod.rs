@@ -1,13 +1,15 @@
 //! Lambda: a client for a configuration, and one invocation through it.
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
-//! - [`watch`] watches an attempt while the SDK makes it; [`connections`] has what serves the connections.
+//! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer; [`connections`] has what serves the
+//!   connections.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
 //!   may not show.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
+mod body;
 mod connections;
 mod failure;
 #[cfg(any(test, fuzzing))]
@@ -294,7 +296,7 @@ pub async fn invoke(
     let mut spent = Duration::ZERO;
     loop {
         let mut attempt = traffic.admit().await;
-        let watch = Watch::default();
+        let watch = Watch::new(request.max_response);
         let pass = gate.admit(&watch, || source.drop_others()).await;
         let client = source.client(patience).await?;
         attempt.begin();

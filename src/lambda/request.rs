@@ -1,7 +1,6 @@
 //! One invocation to be made: from the values bound to a row's input columns to a checked request.
 //!
-//! Knows the Invoke API's rules and nothing of PostgreSQL or the SDK. Which function exists and how large
-//! a payload may be is left to Lambda, whose limits change.
+//! Knows the Invoke API's rules and nothing of PostgreSQL or the SDK. Which function exists is left to Lambda.
 
 use crate::error::Error;
 use crate::lambda::name::{FunctionName, check_qualifier, check_region};
@@ -10,6 +9,15 @@ use bytes::Bytes;
 
 /// Most bytes of base64 that Lambda takes as client context.
 pub const MAX_CLIENT_CONTEXT: usize = 3583;
+
+/// Most bytes of a payload that Lambda takes and answers with.
+pub const MAX_PAYLOAD: usize = 6 << 20;
+
+/// Most bytes of an event.
+const MAX_EVENT: usize = 1 << 20;
+
+/// Most bytes of a text that may be a name or a word of the API's: what is longer is none, and need not be kept whole to say so.
+const MAX_WORD: usize = 4096;
 
 /// The invocation type of a call that names none.
 const DEFAULT_TYPE: &str = "RequestResponse";
@@ -95,6 +103,10 @@ pub struct Inputs {
     pub context: Option<String>,
     /// Alias or version.
     pub qualifier: Option<String>,
+    /// Most bytes of a payload, where it is another number than Lambda's.
+    pub max_payload: Option<usize>,
+    /// Bytes of a payload that is not here, being too large for any invocation.
+    pub too_large: Option<usize>,
 }
 
 /// A request that Lambda's grammar accepts.
@@ -114,9 +126,28 @@ pub struct InvokeRequest {
     pub client_context: Option<String>,
     /// The bytes to send, which are not copied for another attempt; `None` sends no payload.
     pub payload: Option<Bytes>,
+    /// Most bytes of a response that are expected.
+    pub max_response: usize,
 }
 
 impl Inputs {
+    /// Most bytes of a payload, whatever is done with it.
+    pub fn most_payload(&self) -> usize {
+        self.max_payload.unwrap_or(MAX_PAYLOAD)
+    }
+
+    /// The text of an input that is a name or a word.
+    pub fn word(mut bytes: Vec<u8>) -> String {
+        bytes.truncate(MAX_WORD);
+        Inputs::text(bytes)
+    }
+
+    /// The text of any input, which is UTF-8 but where it was cut.
+    pub fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
     /// Takes a structure of name and region apart, such as `(my-function,us-west-2)`: psql's `\\gset` makes a text of what
     /// `aws_commons.create_lambda_function_arn` returns.
     ///
@@ -177,18 +208,31 @@ impl InvokeRequest {
             Some(given) => LogType::parse(given)?,
             None => LogType::default(),
         };
-        let client_context = inputs
-            .context
-            .map(|context| base64::engine::general_purpose::STANDARD.encode(context));
-        if let Some(encoded) = &client_context
-            && encoded.len() > MAX_CLIENT_CONTEXT
-        {
+        let encoded = (inputs.context.as_ref()).map_or(0, |context| context.len().div_ceil(3) * 4);
+        if encoded > MAX_CLIENT_CONTEXT {
             return Err(Error::ContextTooLong {
-                length: encoded.len(),
+                length: encoded,
                 limit: MAX_CLIENT_CONTEXT,
             });
         }
+        let client_context = inputs
+            .context
+            .map(|context| base64::engine::general_purpose::STANDARD.encode(context));
+        let limit = inputs.max_payload.unwrap_or(match invocation_type {
+            InvocationType::Event => MAX_EVENT,
+            InvocationType::RequestResponse | InvocationType::DryRun => MAX_PAYLOAD,
+        });
+        let bytes = inputs.payload.as_ref().map(Bytes::len).or(inputs.too_large);
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > limit) {
+            return Err(Error::PayloadTooLarge {
+                function_name: name.name,
+                is_event: invocation_type == InvocationType::Event,
+                bytes,
+                limit,
+            });
+        }
         Ok(InvokeRequest {
+            max_response: inputs.max_payload.unwrap_or_default().max(MAX_PAYLOAD),
             function_name: name.name,
             region,
             qualifier,
@@ -341,6 +385,39 @@ mod tests {
         assert!(InvocationType::parse("Event").is_ok());
         assert!(InvocationType::parse("event").is_err());
         assert!(LogType::parse("tail").is_err());
+    }
+
+    #[test]
+    fn a_payload_has_the_limit_of_its_type_or_of_its_table() {
+        let request = |bytes: usize, invocation_type: &str, max_payload| {
+            InvokeRequest::new(Inputs {
+                payload: Some(vec![b' '; bytes].into()),
+                invocation_type: Some(invocation_type.to_owned()),
+                max_payload,
+                ..inputs("f")
+            })
+        };
+        for (invocation_type, most) in [
+            ("RequestResponse", 6_291_456),
+            ("DryRun", 6_291_456),
+            ("Event", 1_048_576),
+        ] {
+            assert!(request(most, invocation_type, None).is_ok());
+            assert!(matches!(
+                request(most + 1, invocation_type, None),
+                Err(Error::PayloadTooLarge { bytes, limit, .. }) if limit == most && bytes == most + 1
+            ));
+            assert!(request(most + 1, invocation_type, Some(most + 1)).is_ok());
+            assert!(request(11, invocation_type, Some(10)).is_err());
+        }
+        let not_here = Inputs {
+            too_large: Some(7 << 20),
+            ..inputs("f")
+        };
+        assert!(matches!(
+            InvokeRequest::new(not_here),
+            Err(Error::PayloadTooLarge { .. })
+        ));
     }
 
     #[test]

@@ -63,7 +63,8 @@ impl InvokeResponse {
         let function_error = self.function_error.clone()?;
         let payload = self.payload.as_deref().unwrap_or_default();
         let thrown: ErrorPayload = serde_json::from_slice(payload).unwrap_or_default();
-        let beginning = || beginning(&String::from_utf8_lossy(payload));
+        let shown = &payload[..payload.len().min(1024)];
+        let beginning = || beginning(&String::from_utf8_lossy(shown));
         let message = text(&thrown.error_message).or_else(|| (!payload.is_empty()).then(beginning));
         Some(Thrown {
             code: text(&thrown.error_type)

@@ -4,6 +4,7 @@
 //! The SDK tells a client's one interceptor of all its attempts. It runs inside of the future of each, so which one it is comes with
 //! the task. Here is also what the SDK need not do for each attempt anew.
 
+use super::body::{Bounded, Claim, Claims};
 use aws_runtime::invocation_id::InvocationIdInterceptor;
 use aws_runtime::request_info::RequestInfoInterceptor;
 use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
@@ -21,22 +22,14 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
-use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::Limited;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use tokio::sync::{Notify, Semaphore};
 
-/// Most bytes of an answer that are read, ten times as many as Lambda gives. What has more is no answer of Lambda's, and
-/// could take all memory.
-const MAX_ANSWER: usize = 64 << 20;
-
-/// Most pieces that an answer may come in: each is kept with 32 bytes of its own, and a chunk may be one byte.
-const MOST_PIECES: usize = 1 << 18;
+/// Bytes that an answer may have over those of a response: what tells of an error. What has more is no answer of Lambda's, and could take
+/// all memory.
+const BEYOND_RESPONSE: usize = 1 << 20;
 
 /// Most heads before an answer's own, and most bytes of their headers. HTTP has no bound.
 pub const MOST_HEADS: usize = 1000;
@@ -63,14 +56,7 @@ pub struct Watch(Arc<Seen>);
 
 impl Default for Watch {
     fn default() -> Watch {
-        Watch(Arc::new(Seen {
-            request: OnceLock::new(),
-            length: OnceLock::new(),
-            heads: AtomicUsize::new(0),
-            of_heads: AtomicUsize::new(0),
-            flooded: Notify::new(),
-            abandoned: Arc::new(Semaphore::new(0)),
-        }))
+        Watch::new(0)
     }
 }
 
@@ -78,6 +64,10 @@ struct Seen {
     request: OnceLock<Request>,
     /// The bytes that the answer promises to have.
     length: OnceLock<usize>,
+    /// Most bytes of a response.
+    max_response: usize,
+    /// Memory that the answer is going to take.
+    claim: Claim,
     /// Heads before the answer's own, and bytes of their headers.
     heads: AtomicUsize,
     of_heads: AtomicUsize,
@@ -111,12 +101,32 @@ pub enum Reached {
     Connection,
 }
 
+impl Claims for Watch {
+    fn claim(&self) -> &Claim {
+        &self.0.claim
+    }
+}
+
 struct Request {
     token: Option<String>,
     connection: Option<CaptureSmithyConnection>,
 }
 
 impl Watch {
+    /// Watches an attempt whose response has so many bytes at most.
+    pub fn new(max_response: usize) -> Watch {
+        Watch(Arc::new(Seen {
+            request: OnceLock::new(),
+            length: OnceLock::new(),
+            max_response,
+            claim: Claim::default(),
+            heads: AtomicUsize::new(0),
+            of_heads: AtomicUsize::new(0),
+            flooded: Notify::new(),
+            abandoned: Arc::new(Semaphore::new(0)),
+        }))
+    }
+
     /// Makes the attempt.
     pub async fn over<T>(&self, attempt: impl Future<Output = T>) -> T {
         let _end = End(self);
@@ -283,14 +293,15 @@ impl Intercept for Watcher {
         // What comes in chunks has its end in them, whatever the header says.
         let length =
             (headers.get("content-length")).filter(|_| headers.get("transfer-encoding").is_none());
-        if let Some(length) = length.and_then(|length| length.parse().ok()) {
-            ATTEMPT.try_with(|attempt| {
-                let _ = attempt.0.length.set(length);
-            })?;
+        let length = length.and_then(|length| length.parse().ok());
+        let attempt = ATTEMPT.try_with(Watch::clone)?;
+        if let Some(length) = length {
+            let _ = attempt.0.length.set(length);
         }
         let body = context.response_mut().body_mut();
         let all = std::mem::replace(body, SdkBody::taken());
-        *body = SdkBody::from_body_1_x(Limited::new(InPieces(all, MOST_PIECES), MAX_ANSWER));
+        let most = attempt.0.max_response + BEYOND_RESPONSE;
+        *body = SdkBody::from_body_1_x(Bounded::new(all, most, length, attempt));
         Ok(())
     }
 }
@@ -304,34 +315,4 @@ fn count_heads(request: &mut HttpRequest) -> Result<(), BoxError> {
     hyper::ext::on_informational(&mut taken, move |head| attempt.0.head(head.headers()));
     *request = taken.try_into()?;
     Ok(())
-}
-
-/// A body that may come in so many pieces.
-struct InPieces(SdkBody, usize);
-
-impl Body for InPieces {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.0).poll_frame(context));
-        Poll::Ready(match self.1.checked_sub(1) {
-            Some(left) => {
-                self.1 = left;
-                frame
-            }
-            None => Some(Err("the answer comes in too many pieces".into())),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        Body::is_end_stream(&self.0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        Body::size_hint(&self.0)
-    }
 }

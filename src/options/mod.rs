@@ -110,6 +110,7 @@ pub static OPTIONS: &[Definition] = &[
     option("log_type", &[Object::Table], values::log_type),
     option("max_concurrency", SCANS, values::max_concurrency),
     option("max_invocations", SCANS, values::max_invocations),
+    option("max_payload_bytes", SCANS, values::max_payload_bytes),
     option("max_retries", SCANS, values::max_retries),
     option("retry_timeout_ms", SCANS, values::timeout_ms),
     option("async_capable", SCANS, values::boolean),

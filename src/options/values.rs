@@ -11,6 +11,8 @@ pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=900_000;
 pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
 /// Fewest and most invocations of one statement, of the options and the setting; 0 stands for no limit.
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
+/// Smallest and largest payload, in bytes, that an endpoint may be said to take. PostgreSQL has none that is larger.
+const PAYLOAD_RANGE: RangeInclusive<i32> = 1..=1 << 30;
 /// Fewest and most further attempts at one invocation.
 const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
 
@@ -40,6 +42,10 @@ pub(super) fn max_concurrency(value: &str) -> Result<(), String> {
 pub(super) fn max_invocations(value: &str) -> Result<(), String> {
     number_in(value, INVOCATIONS_RANGE, "number")
         .map_err(|allowed| format!("{allowed} 0 stands for no limit."))
+}
+
+pub(super) fn max_payload_bytes(value: &str) -> Result<(), String> {
+    number_in(value, PAYLOAD_RANGE, "number of bytes")
 }
 
 pub(super) fn max_retries(value: &str) -> Result<(), String> {

@@ -32,11 +32,11 @@ impl List {
     ///
     /// # Safety
     /// The values are of the list's type.
-    unsafe fn print_or_copy(&mut self) {
+    unsafe fn print_or_copy(&mut self) -> Result<(), Error> {
         // SAFETY: see above.
         unsafe {
             if let [value] = &mut self.values[..] {
-                self.printed = values::print(value, self.value_type).map(Bytes::from);
+                self.printed = values::print(value, self.value_type)?.map(Bytes::from);
                 if let Some(datum) = value.datum.take()
                     && value.is_copy
                 {
@@ -48,6 +48,7 @@ impl List {
                 value.is_copy = true;
             }
         }
+        Ok(())
     }
 }
 
@@ -109,9 +110,15 @@ impl Batch {
             for (binding, state) in bindings.iter().zip(states) {
                 if binding.attribute.column == column {
                     kept_type = value_type(&binding.attribute);
+                    // What is read by a condition has to be there.
+                    let most = match column == Column::Payload && !conditions.read(column) {
+                        true => fixed.most_payload(),
+                        false => usize::MAX,
+                    };
                     // SAFETY: the state is that of the binding.
-                    let by =
-                        unsafe { values::evaluate(binding, *state, econtext, is_shown(column))? };
+                    let by = unsafe {
+                        values::evaluate(binding, *state, econtext, is_shown(column), most)?
+                    };
                     values = Some(values::narrow(binding, values, by));
                 }
             }
@@ -129,7 +136,7 @@ impl Batch {
         let choice = unsafe { conditions.choose(&lists, econtext)? };
         for list in (lists.iter_mut()).filter(|list| !is_shown(list.column)) {
             // SAFETY: nothing was evaluated for another row meanwhile.
-            unsafe { list.print_or_copy() };
+            unsafe { list.print_or_copy()? };
         }
         Ok(Batch::of(fixed.clone(), lists, choice))
     }
@@ -227,7 +234,7 @@ impl Batch {
     ) -> Result<Rc<Flight>, Error> {
         let request = match self.refused.take() {
             Some(error) => Err(error),
-            None => InvokeRequest::new(self.inputs(self.started)),
+            None => (self.inputs(self.started)).and_then(InvokeRequest::new),
         };
         match request {
             Ok(request) => dispatch.start(table, request),
@@ -284,19 +291,19 @@ impl Batch {
             .map(|(list, digit)| (list, &list.values[digit]))
     }
 
-    fn inputs(&self, place: u64) -> Inputs {
+    fn inputs(&self, place: u64) -> Result<Inputs, Error> {
         let mut inputs = self.fixed.clone();
         for (list, value) in self.chosen(place) {
             if list.printed.is_some() {
                 inputs.payload = list.printed.clone();
                 continue;
             }
+            inputs.too_large = inputs.too_large.or(value.too_large);
             // SAFETY: the values are of the list's type, and in the batch's memory context.
-            inputs.set(list.column, unsafe {
-                values::print(value, list.value_type)
-            });
+            let printed = unsafe { values::print(value, list.value_type)? };
+            inputs.set(list.column, printed);
         }
-        inputs.unfolded_unless_fixed(&self.fixed)
+        Ok(inputs.unfolded_unless_fixed(&self.fixed))
     }
 }
 
@@ -316,18 +323,24 @@ impl Inputs {
 
     /// Gives an input column a value, in UTF-8.
     pub fn set(&mut self, column: Column, value: Option<Vec<u8>>) {
-        if column == Column::Payload {
-            self.payload = value.map(Bytes::from);
-            return;
+        match column {
+            Column::Payload => {
+                self.payload = value.map(Bytes::from);
+                return;
+            }
+            Column::Context => {
+                self.context = value.map(Inputs::text);
+                return;
+            }
+            _ => (),
         }
-        let text = value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let text = value.map(Inputs::word);
         match column {
             Column::FunctionName => self.function_name = text,
             Column::Region => self.region = text,
             Column::Qualifier => self.qualifier = text,
             Column::InvocationType => self.invocation_type = text,
             Column::LogType => self.log_type = text,
-            Column::Context => self.context = text,
             _ => (),
         }
     }

@@ -38,14 +38,22 @@ pub unsafe fn inputs(
                     table: layout.table.clone(),
                 });
             }
-            let datum = values::copy(*(*slot).tts_values.add(place));
-            values::print(&Value::borrowed(datum), value_type(attribute))
+            let datum = *(*slot).tts_values.add(place);
+            if attribute.column == Column::Payload {
+                let most = fixed.most_payload();
+                inputs.too_large = values::too_large(datum, value_type(attribute), most);
+                if inputs.too_large.is_some() {
+                    continue;
+                }
+            }
+            let whole = values::copy(datum);
+            values::print(&Value::borrowed(whole), value_type(attribute))?
         };
         match (fixed.get(attribute.column), &value) {
             (Some(fixed), Some(value)) if fixed.as_bytes() != value.as_slice() => {
                 return Err(Error::FixedColumn {
                     column: attribute.column.name(),
-                    value: String::from_utf8_lossy(value).into_owned(),
+                    value: Inputs::word(value.clone()),
                     fixed: fixed.to_owned(),
                 });
             }

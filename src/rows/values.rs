@@ -4,6 +4,7 @@
 //! the clause. What a value means to Lambda is request.rs's.
 
 use crate::error::Error;
+use crate::memory;
 use crate::plan::clause::{Binding, Kind, value_type};
 use crate::postgres::text::for_server;
 use pgrx::pg_sys;
@@ -16,6 +17,8 @@ pub struct Value {
     pub datum: Option<pg_sys::Datum>,
     /// Whether it is a copy, and nobody else's.
     pub is_copy: bool,
+    /// Bytes of one that is not here, being too large to be sent. It equals no other.
+    pub too_large: Option<usize>,
 }
 
 impl Value {
@@ -23,13 +26,14 @@ impl Value {
     pub const NULL: Value = Value {
         datum: None,
         is_copy: false,
+        too_large: None,
     };
 
     /// What someone else keeps.
     pub fn borrowed(datum: pg_sys::Datum) -> Value {
         Value {
             datum: Some(datum),
-            is_copy: false,
+            ..Value::NULL
         }
     }
 
@@ -37,6 +41,14 @@ impl Value {
         Value {
             datum: Some(datum),
             is_copy: true,
+            ..Value::NULL
+        }
+    }
+
+    fn too_large(bytes: usize) -> Value {
+        Value {
+            too_large: Some(bytes),
+            ..Value::NULL
         }
     }
 }
@@ -103,6 +115,10 @@ impl<'a> Set<'a> {
         };
         for value in values {
             pgrx::check_for_interrupts!();
+            if value.too_large.is_some() {
+                set.values.push(value);
+                continue;
+            }
             let hash = comparer.hash(&value);
             if !set.has(hash, &value) {
                 set.by_hash.entry(hash).or_default().push(set.values.len());
@@ -138,14 +154,15 @@ pub fn narrow(binding: &Binding, so_far: Option<Vec<Value>>, by: Vec<Value>) -> 
             let by = Set::new(&comparer, by);
             so_far
                 .into_iter()
-                .filter(|value| by.contains(value))
+                .filter(|value| value.too_large.is_some() || by.contains(value))
                 .collect()
         }
     }
 }
 
 /// Evaluates a binding's expression, and copies its values into the current memory context. One alone may have megabytes: it
-/// stays, if it is not `copied`, where it is until the expression is evaluated for another row.
+/// stays, if it is not `copied`, where it is until the expression is evaluated for another row. Of one that takes more than `most` bytes
+/// only the size is kept.
 ///
 /// # Safety
 /// `state` is the initialised expression of the binding, or null for [`Kind::Null`]; `econtext` is the
@@ -155,7 +172,9 @@ pub unsafe fn evaluate(
     state: *mut pg_sys::ExprState,
     econtext: *mut pg_sys::ExprContext,
     copied: bool,
+    most: usize,
 ) -> Result<Vec<Value>, Error> {
+    let value_type = value_type(&binding.attribute);
     if binding.kind == Kind::Null {
         return Ok(vec![Value::NULL]);
     }
@@ -164,8 +183,11 @@ pub unsafe fn evaluate(
         match (binding.kind, run(state, econtext)?) {
             (Kind::NotDistinct, None) => Ok(vec![Value::NULL]),
             (_, None) => Ok(Vec::new()),
-            (Kind::Any, Some(array)) => Ok(elements(array, value_type(&binding.attribute))),
+            (Kind::Any, Some(array)) => Ok(elements(array, value_type, most)),
             (_, Some(datum)) => {
+                if let Some(bytes) = too_large(datum, value_type, most) {
+                    return Ok(vec![Value::too_large(bytes)]);
+                }
                 if copied {
                     return Ok(vec![Value::copied(copy(datum))]);
                 }
@@ -214,7 +236,7 @@ unsafe fn run(
 }
 
 /// The elements of a text or jsonb array that are not null.
-unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid) -> Vec<Value> {
+unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid, most: usize) -> Vec<Value> {
     // SAFETY: both types are of variable length and aligned as integers (pg_type).
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
@@ -233,9 +255,44 @@ unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid) -> Vec<Value
         );
         (0..length as usize)
             .filter(|place| !*nulls.add(*place))
-            .map(|place| Value::copied(copy(*datums.add(place))))
+            .map(|place| {
+                let datum = *datums.add(place);
+                match too_large(datum, element_type, most) {
+                    Some(bytes) => Value::too_large(bytes),
+                    None => Value::copied(copy(datum)),
+                }
+            })
             .collect()
     }
+}
+
+/// How many bytes a value takes, if it is sure that what is printed of it has more than `most`. It is not read for that.
+///
+/// # Safety
+/// The datum is of type `value_type`.
+pub unsafe fn too_large(
+    datum: pg_sys::Datum,
+    value_type: pg_sys::Oid,
+    most: usize,
+) -> Option<usize> {
+    // SAFETY: text, json and jsonb are varlenas.
+    let (bytes, encoding, widest) = unsafe {
+        (
+            pg_sys::toast_raw_datum_size(datum).saturating_sub(pg_sys::VARHDRSZ),
+            pg_sys::GetDatabaseEncoding(),
+            pg_sys::pg_database_encoding_max_length(),
+        )
+    };
+    let at_most = if value_type == pg_sys::JSONBOID {
+        // A number of one digit takes four times as much as is printed, and nothing takes more.
+        8
+    } else if widest > 1 && encoding != pg_sys::pg_enc::PG_UTF8 as i32 {
+        // A character may be longer than in UTF-8, by no more than that.
+        4
+    } else {
+        1
+    };
+    (bytes / at_most > most).then_some(bytes)
 }
 
 /// Copies a text or jsonb.
@@ -256,10 +313,14 @@ pub fn from_text(text: &str) -> Value {
 
 /// What PostgreSQL prints for a value, as UTF-8.
 ///
+/// Errors where there is no memory for it.
+///
 /// # Safety
 /// The value is of type `value_type`, and still in memory.
-pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Option<Vec<u8>> {
-    let datum = value.datum?;
+pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
+    let Some(datum) = value.datum else {
+        return Ok(None);
+    };
     // SAFETY: jsonb_out gives a zero-terminated string; a text that `copy` made is whole, with a 4-byte header.
     unsafe {
         let (start, length) = if value_type == pg_sys::JSONBOID {
@@ -279,7 +340,7 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Option<Vec<u8>> {
         } else {
             std::ffi::CStr::from_ptr(utf8).count_bytes()
         };
-        let printed = std::slice::from_raw_parts(utf8.cast::<u8>(), length).to_vec();
+        let printed = copied(std::slice::from_raw_parts(utf8.cast::<u8>(), length));
         // Megabytes, and the context may live as long as the value.
         if utf8 != start {
             pg_sys::pfree(utf8.cast());
@@ -287,6 +348,17 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Option<Vec<u8>> {
         if value_type == pg_sys::JSONBOID {
             pg_sys::pfree(start.cast());
         }
-        Some(printed)
+        printed.map(Some)
     }
+}
+
+/// Rust would end the process, and with it the server, where there is no memory.
+fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    if bytes.len() >= memory::BIG && !memory::is_there(bytes.len()) {
+        return Err(Error::OutOfMemory {
+            what: "value",
+            bytes: bytes.len(),
+        });
+    }
+    Ok(bytes.to_vec())
 }

@@ -2,6 +2,7 @@
 
 use crate::columns::{Attribute, Column};
 use crate::error::{Error, ResponseProblem, quotable};
+use crate::memory;
 use crate::postgres::text::for_server;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::ffi::CStr;
@@ -131,7 +132,15 @@ impl Writer {
         if memchr::memchr(0, bytes).is_some() {
             return Err(self.unfit(ResponseProblem::ZeroByte, bytes));
         }
-        self.read(ServerText::from_utf8(bytes).bytes())
+        let server = ServerText::from_utf8(bytes);
+        let text = server.bytes();
+        if text.len() >= memory::BIG && !memory::is_there(text.len()) {
+            return Err(Error::OutOfMemory {
+                what: "response",
+                bytes: text.len(),
+            });
+        }
+        self.read(text)
             .map_err(|problem| self.unfit(problem, bytes))
     }
 

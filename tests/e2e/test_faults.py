@@ -237,7 +237,7 @@ def answered(session):
                 f"CREATE FOREIGN TABLE IF NOT EXISTS {kind}_{on_error} (function_name text, payload text,"
                 f" response {kind}, log_type text, log text, log_result text,"
                 f" error_code text, error_message text, function_error text)"
-                f" SERVER aws_lambda OPTIONS (on_error '{on_error}')"
+                f" SERVER aws_lambda OPTIONS (on_error '{on_error}', max_payload_bytes '7000000')"
             )
 
     def fetch(kind, on_error, headers, body, columns=None):
@@ -360,8 +360,11 @@ def test_an_answer_without_end(session, endpoint):
     """What is read of it is bounded, so that it does not take all memory."""
     session.execute("SET aws_lambda.request_timeout_ms = 60000")
     error = failure(invoke, session, "size-70000000")
-    assert facts(error)[:2] == BAD and "Length limit exceeded" in error.diag.message_detail
-    assert_goes_on(session, ["size-70000000"])
+    assert facts(error)[:2] == BAD and "more than 7340032 bytes" in error.diag.message_detail
+    length = "SELECT octet_length(payload::text) FROM aws_lambda.invoke('size-7340032', '{}'::json)"
+    assert session.execute(length).fetchone() == (7_340_032,)
+    assert facts(failure(invoke, session, "size-7340033"))[:2] == BAD
+    assert_goes_on(session, ["size-70000000", "size-7340032", "size-7340033"])
 
 
 LOGS = {
