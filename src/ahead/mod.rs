@@ -8,15 +8,16 @@
 //!
 //! The rows of an INSERT that returns what came back are read ahead in the same way.
 //!
-//! - [`paths`] puts the node into paths and plans.
+//! - [`paths`] puts the node into paths, [`plans`] into plans.
 //! - [`node`] has its callbacks, [`queue`] the rows that were read ahead.
 
 mod methods;
 mod node;
 mod paths;
+mod plans;
 mod queue;
 
-pub use paths::{new_parameter, wrap};
+pub use plans::{new_parameter, wrap};
 pub use queue::{Ahead, Invoker};
 
 use pgrx::pg_sys;

@@ -101,7 +101,7 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
 }
 
 /// Lets EXPLAIN print the columns by which an UPDATE of a partitioned table finds its rows, whose names in the plan are
-/// those of no columns; see paths.rs.
+/// those of no columns; see plans.rs.
 unsafe fn name_row_identities(plan: *mut pg_sys::CustomScan) {
     // SAFETY: the list has target entries. The same is written each time the plan is run.
     unsafe {

@@ -384,7 +384,7 @@ impl Ahead {
             let node = &raw mut (*self.node).ss.ps;
             let mut expressions = self.expressions.iter().copied();
             let bindings = plan::decode(&self.numbers, &mut expressions, layout);
-            // The input columns are behind those of the outer row, see paths.rs.
+            // The input columns are behind those of the outer row, see plans.rs.
             let width = nodes::length((*(*node).plan).targetlist) as i16;
             let inputs = (conditions::inputs(layout).into_iter().zip(1..))
                 .map(|((column, _), place)| (column, width + place))
