@@ -28,7 +28,7 @@ CHUNKS = HEAD + "Transfer-Encoding: chunked\r\n\r\n"
 HINT = "HTTP/1.1 103 Early Hints\r\n"
 NO_ANSWER = ("08P01", "1000 heads")
 TOO_LARGE = ("08P01", "too large")
-PIECES = ("08P01", "too many pieces")
+PIECES = ("08P01", "pieces")
 # What comes once, what comes then without an end, and the error, if that ends the statement.
 FLOODS = {
     "heads of 100": ("", "HTTP/1.1 100 Continue\r\n\r\n", NO_ANSWER),
