@@ -224,6 +224,11 @@ impl Conditions {
             let digits = choice.digits(combination);
             // SAFETY: the caller's.
             if unsafe { self.are_true(rest, lists, digits, econtext)? } {
+                let room = passing.try_reserve(1);
+                room.map_err(|_| Error::OutOfMemory {
+                    what: "list of combinations",
+                    bytes: passing.len() * size_of::<usize>() * 2,
+                })?;
                 passing.push(combination as usize);
             }
         }

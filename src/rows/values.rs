@@ -183,7 +183,7 @@ pub unsafe fn evaluate(
         match (binding.kind, run(state, econtext)?) {
             (Kind::NotDistinct, None) => Ok(vec![Value::NULL]),
             (_, None) => Ok(Vec::new()),
-            (Kind::Any, Some(array)) => Ok(elements(array, value_type, most)),
+            (Kind::Any, Some(array)) => elements(array, value_type, most),
             (_, Some(datum)) => {
                 if let Some(bytes) = too_large(datum, value_type, most) {
                     return Ok(vec![Value::too_large(bytes)]);
@@ -235,8 +235,15 @@ unsafe fn run(
     }
 }
 
+/// Bytes that a value takes beside its own: in its list, and where it is looked for among others.
+const PER_VALUE: usize = 256;
+
 /// The elements of a text or jsonb array that are not null.
-unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid, most: usize) -> Vec<Value> {
+unsafe fn elements(
+    array: pg_sys::Datum,
+    element_type: pg_sys::Oid,
+    most: usize,
+) -> Result<Vec<Value>, Error> {
     // SAFETY: both types are of variable length and aligned as integers (pg_type).
     unsafe {
         let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
@@ -253,7 +260,14 @@ unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid, most: usize)
             &mut nulls,
             &mut length,
         );
-        (0..length as usize)
+        let bytes = length as usize * PER_VALUE;
+        if bytes >= memory::BIG && !memory::is_there(bytes) {
+            return Err(Error::OutOfMemory {
+                what: "list of values",
+                bytes,
+            });
+        }
+        Ok((0..length as usize)
             .filter(|place| !*nulls.add(*place))
             .map(|place| {
                 let datum = *datums.add(place);
@@ -262,7 +276,7 @@ unsafe fn elements(array: pg_sys::Datum, element_type: pg_sys::Oid, most: usize)
                     None => Value::copied(copy(datum)),
                 }
             })
-            .collect()
+            .collect())
     }
 }
 

@@ -52,6 +52,10 @@ STATEMENTS = {
         f"SELECT sum(length(response)) FROM f WHERE function_name = 'size-6000000' AND payload = ANY (ARRAY(SELECT i::text FROM {series(256)}))",
         psycopg.errors.OutOfMemory,
     ),
+    "a list of many": (
+        f"SELECT count(response) FROM f WHERE function_name = 'null' AND payload = ANY (ARRAY(SELECT i::text FROM {series(3000000)})) AND payload < ''",
+        psycopg.errors.OutOfMemory,
+    ),
     "payloads": (
         f"SELECT count(response) FROM {series(256)} JOIN f ON function_name = 'told'"
         """ AND payload = format('{"as": "null", "ms": 1000, "n": "%s %s"}', i, repeat('x', 6000000))""",
