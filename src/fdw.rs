@@ -3,7 +3,7 @@
 //! Its own scan calls the wrapper before parameters have values and keeps rows for a scan's whole life, which a
 //! table whose every scan costs money can't afford; see DESIGN.md.
 
-use crate::error::{Error, OrReport};
+use crate::error::{self, Error, OrReport};
 use crate::explain;
 use crate::options::{self, Object};
 use crate::postgres::nodes;
@@ -171,9 +171,16 @@ unsafe fn check_options(options: *mut pg_sys::List, catalog: pg_sys::Oid) -> Res
                 true => c"",
                 false => CStr::from_ptr(pg_sys::defGetString(option)),
             };
-            let value = Text::of_server(value.to_bytes()).checked();
-            (text::shown((*option).defname), value)
+            (text::shown((*option).defname), value.to_bytes())
         };
+        if value.len() > text::LONGEST {
+            return Err(Error::TooLong {
+                what: format!("option \"{}\"", error::quotable(&name)),
+                bytes: value.len(),
+                most: text::LONGEST,
+            });
+        }
+        let value = Text::of_server(value).checked();
         let definition = options::check(object, &name, value.as_deref())?;
         // SAFETY: asks for the current role.
         if definition.superuser && !unsafe { pg_sys::superuser() } {

@@ -3,9 +3,9 @@
 use crate::error::Error;
 use crate::options::{CONCURRENCY_RANGE, INVOCATIONS_RANGE, TIMEOUT_RANGE_MS};
 use crate::postgres::compat;
-use crate::postgres::text::Text;
+use crate::postgres::text::{LONGEST, Text};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 static CONNECT_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(1000);
@@ -126,27 +126,37 @@ pub fn progress_interval() -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// The URL, unchecked but for its encoding; `None` when empty.
+/// The URL, unchecked but for its length and encoding; `None` when empty.
 pub fn endpoint_override() -> Result<Option<String>, Error> {
-    text("aws_lambda.endpoint_override", &ENDPOINT_OVERRIDE)
+    text(c"aws_lambda.endpoint_override")
 }
 
 /// The region, likewise.
 pub fn region() -> Result<Option<String>, Error> {
-    text("aws_lambda.region", &REGION)
+    text(c"aws_lambda.region")
 }
 
-fn text(
-    name: &'static str,
-    setting: &'static GucSetting<Option<CString>>,
-) -> Result<Option<String>, Error> {
-    let value = setting.get().filter(|value| !value.is_empty());
-    value
-        .map(|value| {
-            let text = Text::of_server(value.to_bytes()).checked();
-            text.ok_or_else(|| Error::NotText {
-                what: name.to_owned(),
-            })
-        })
-        .transpose()
+fn text(name: &'static CStr) -> Result<Option<String>, Error> {
+    // SAFETY: PostgreSQL's own string, which is read before anything can change it.
+    let value = unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        match value.is_null() {
+            true => return Ok(None),
+            false => CStr::from_ptr(value).to_bytes(),
+        }
+    };
+    let what = || name.to_string_lossy().into_owned();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if value.len() > LONGEST {
+        return Err(Error::TooLong {
+            what: what(),
+            bytes: value.len(),
+            most: LONGEST,
+        });
+    }
+    let text = Text::of_server(value).checked();
+    text.map(Some)
+        .ok_or_else(|| Error::NotText { what: what() })
 }

@@ -70,12 +70,13 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
                 && !(between.iter())
                     .any(|between| is_gated((*between.cast::<pg_sys::JoinPath>()).joinrestrictinfo))
         }) else {
-            if !joined.is_null() {
-                join.innerjoinpath = checking(join.innerjoinpath, joined);
+            if !joined.is_empty() {
+                join.innerjoinpath = checking(join.innerjoinpath, outer, &joined);
             }
             return;
         };
         let scan = copy_of(inner);
+        let joined = checked_by(scan, outer, &joined);
         (*scan).fdw_private = plan::path_private(Mode::Ahead(UNNUMBERED), joined);
         join.innerjoinpath = in_place(scan, between);
         put_above_outer(join, scan);
@@ -88,28 +89,27 @@ unsafe fn can_read_ahead(
     scan: *mut pg_sys::ForeignPath,
     outer: *mut pg_sys::Path,
 ) -> bool {
-    use pg_sys::RelOptKind::{RELOPT_OTHER_JOINREL, RELOPT_OTHER_MEMBER_REL};
     // SAFETY: the planner's structures.
     unsafe {
         let relids = of_parents_too((*outer).parent);
         let Some(param_info) = (*scan).path.param_info.as_ref() else {
             return false;
         };
-        // A join of partitions has its paths translated, but not what this keeps of a scan.
-        let is_of_partitions = matches!(
-            (*(*outer).parent).reloptkind,
-            RELOPT_OTHER_MEMBER_REL | RELOPT_OTHER_JOINREL
-        );
         paths::is_ours((*scan).path.parent)
             && (*scan).fdw_private.is_null()
             && pg_sys::bms_overlap(param_info.ppi_req_outer, relids)
-            && (!is_of_partitions || pg_sys::bms_is_subset(param_info.ppi_req_outer, relids))
+            // A join of partitions has its paths translated, but not what this keeps of a scan.
+            && (!is_of_partitions(outer) || pg_sys::bms_is_subset(param_info.ppi_req_outer, relids))
             && takes_values(root, scan, relids)
     }
 }
 
 /// A path whose scans check clauses about parameters before they invoke. Other joins may share it, so it is copied.
-unsafe fn checking(path: *mut pg_sys::Path, clauses: *mut pg_sys::List) -> *mut pg_sys::Path {
+unsafe fn checking(
+    path: *mut pg_sys::Path,
+    outer: *mut pg_sys::Path,
+    clauses: &[*mut pg_sys::RestrictInfo],
+) -> *mut pg_sys::Path {
     // SAFETY: each cast follows the node's own tag.
     unsafe {
         match (*path.cast::<pg_sys::Node>()).type_ {
@@ -122,14 +122,15 @@ unsafe fn checking(path: *mut pg_sys::Path, clauses: *mut pg_sys::List) -> *mut 
                     return path;
                 }
                 let copy = copy_of(scan);
-                (*copy).fdw_private = plan::path_private(Mode::Plain, clauses);
+                (*copy).fdw_private =
+                    plan::path_private(Mode::Plain, checked_by(scan, outer, clauses));
                 copy.cast()
             }
             pg_sys::NodeTag::T_NestPath => {
                 let mut copy = PgBox::<pg_sys::NestPath>::alloc_node(pg_sys::NodeTag::T_NestPath);
                 *copy = *path.cast::<pg_sys::NestPath>();
                 let join = copy.into_pg().cast::<pg_sys::JoinPath>();
-                (*join).outerjoinpath = checking((*join).outerjoinpath, clauses);
+                (*join).outerjoinpath = checking((*join).outerjoinpath, outer, clauses);
                 join.cast()
             }
             pg_sys::NodeTag::T_AppendPath => {
@@ -137,7 +138,7 @@ unsafe fn checking(path: *mut pg_sys::Path, clauses: *mut pg_sys::List) -> *mut 
                     PgBox::<pg_sys::AppendPath>::alloc_node(pg_sys::NodeTag::T_AppendPath);
                 *copy = *path.cast::<pg_sys::AppendPath>();
                 let parts: Vec<_> = nodes::pointers::<pg_sys::Path>(copy.subpaths)
-                    .map(|part| checking(part, clauses))
+                    .map(|part| checking(part, outer, clauses))
                     .collect();
                 copy.subpaths = nodes::list(&parts);
                 copy.into_pg().cast()
@@ -175,29 +176,53 @@ unsafe fn in_place(
     below
 }
 
-/// The clauses of a join that are about its outer side alone, and perhaps parameters from further up: they belong to a join further up, which
-/// gives this one its rows as parameters. A row for which one is not true is in no join, so nothing is invoked for it.
-unsafe fn clauses_of_outer_side(join: &pg_sys::JoinPath) -> *mut pg_sys::List {
-    use pg_sys::JoinType::{JOIN_INNER, JOIN_SEMI};
+/// The clauses of a join that are about its outer side alone, and perhaps parameters from further up: some belong to a join further up, which
+/// gives this one its rows as parameters. Where one is not true there is no match, so nothing is invoked.
+unsafe fn clauses_of_outer_side(join: &pg_sys::JoinPath) -> Vec<*mut pg_sys::RestrictInfo> {
     // SAFETY: the planner's structures.
     unsafe {
         let inner = of_parents_too((*join.innerjoinpath).parent);
-        let is_outer = |info: &*mut pg_sys::RestrictInfo| {
-            !(**info).pseudoconstant
-                && !pg_sys::bms_overlap((**info).clause_relids, inner)
-                && !pg_sys::contain_volatile_functions((**info).clause.cast())
-                // A subquery would run here and in the join once more, and may itself invoke.
-                && !pg_sys::contain_subplans((**info).clause.cast())
-        };
-        let clauses: Vec<_> = match join.jointype {
-            JOIN_INNER | JOIN_SEMI => infos(join.joinrestrictinfo)
-                .filter(is_outer)
-                .map(|info| (*info).clause)
-                .collect(),
-            _ => Vec::new(),
-        };
+        // A join of partitions has its paths translated, but not what this keeps of a scan.
+        if is_of_partitions(join.outerjoinpath) || is_of_partitions(join.innerjoinpath) {
+            return Vec::new();
+        }
+        infos(join.joinrestrictinfo)
+            .filter(|info| {
+                !(**info).pseudoconstant
+                    && !pg_sys::bms_overlap((**info).clause_relids, inner)
+                    && !pg_sys::contain_volatile_functions((**info).clause.cast())
+                    // A subquery would run here and in the join once more, and may itself invoke.
+                    && !pg_sys::contain_subplans((**info).clause.cast())
+            })
+            .collect()
+    }
+}
+
+/// Of clauses, those that a scan can check: about the outer side, and what else it takes parameters from.
+unsafe fn checked_by(
+    scan: *mut pg_sys::ForeignPath,
+    outer: *mut pg_sys::Path,
+    clauses: &[*mut pg_sys::RestrictInfo],
+) -> *mut pg_sys::List {
+    // SAFETY: the planner's structures; the scan has parameters.
+    unsafe {
+        let known = pg_sys::bms_union(
+            (*(*outer).parent).relids,
+            (*(*scan).path.param_info).ppi_req_outer,
+        );
+        let clauses: Vec<_> = (clauses.iter())
+            .filter(|info| pg_sys::bms_is_subset((***info).clause_relids, known))
+            .map(|info| (**info).clause)
+            .collect();
         nodes::list(&clauses)
     }
+}
+
+unsafe fn is_of_partitions(path: *mut pg_sys::Path) -> bool {
+    use pg_sys::RelOptKind::{RELOPT_OTHER_JOINREL, RELOPT_OTHER_MEMBER_REL};
+    // SAFETY: a path has a relation.
+    let kind = unsafe { (*(*path).parent).reloptkind };
+    matches!(kind, RELOPT_OTHER_MEMBER_REL | RELOPT_OTHER_JOINREL)
 }
 
 /// Puts the node above the outer side of a join, for a scan on its inner side.

@@ -64,22 +64,30 @@ unsafe fn above(outer: *mut pg_sys::Plan, width: usize) -> *mut pg_sys::CustomSc
     }
 }
 
-/// Adds the scan's input columns behind the outer row's. What is checked before an invocation reads them there.
+/// Adds the scan's input columns behind the outer row's, which has columns that only the outer plan itself needs, too. What is checked before an
+/// invocation reads them there.
 unsafe fn add_inputs(relid: pg_sys::Index, layout: &Layout, plan: *mut pg_sys::CustomScan) {
     // SAFETY: the plan is a new one.
     unsafe {
-        for attribute in (layout.attributes.iter()).filter(|attribute| attribute.column.is_input())
-        {
-            let var = pg_sys::makeVar(
+        let outer = (*(*plan).scan.plan.lefttree).targetlist;
+        let width = nodes::length((*plan).custom_scan_tlist);
+        let rest = nodes::pointers::<pg_sys::TargetEntry>(outer).skip(width);
+        let rest = rest.map(|entry| pg_sys::copyObjectImpl((*entry).expr.cast()).cast());
+        let inputs = (layout.attributes.iter()).filter(|attribute| attribute.column.is_input());
+        let inputs = inputs.map(|attribute| {
+            pg_sys::makeVar(
                 relid as _,
                 attribute.number,
                 attribute.type_oid,
                 attribute.typmod,
                 pg_sys::get_typcollation(attribute.type_oid),
                 0,
-            );
+            )
+            .cast()
+        });
+        for expression in rest.chain(inputs) {
             let place = nodes::length((*plan).custom_scan_tlist) as i16 + 1;
-            let entry = pg_sys::makeTargetEntry(var.cast(), place, std::ptr::null_mut(), false);
+            let entry = pg_sys::makeTargetEntry(expression, place, std::ptr::null_mut(), false);
             (*plan).custom_scan_tlist = pg_sys::lappend((*plan).custom_scan_tlist, entry.cast());
         }
     }

@@ -384,13 +384,17 @@ impl Ahead {
             let node = &raw mut (*self.node).ss.ps;
             let mut expressions = self.expressions.iter().copied();
             let bindings = plan::decode(&self.numbers, &mut expressions, layout);
-            // The input columns are behind those of the outer row, see plans.rs.
-            let width = nodes::length((*(*node).plan).targetlist) as i16;
-            let inputs = (conditions::inputs(layout).into_iter().zip(1..))
-                .map(|((column, _), place)| (column, width + place))
-                .filter(|(_, number)| {
-                    i32::from(*number) <= (*(*self.reading).tts_tupleDescriptor).natts
-                });
+            // The input columns are the last ones, where there are any; see plans.rs.
+            let count = (*(*self.reading).tts_tupleDescriptor).natts as usize;
+            let mut inputs = conditions::inputs(layout);
+            match count > nodes::length((*(*node).plan).targetlist) {
+                true => {
+                    let first = count - inputs.len() + 1;
+                    (inputs.iter_mut().zip(first as i16..))
+                        .for_each(|(input, number)| input.1 = number);
+                }
+                false => inputs.clear(),
+            }
             let ready = Ready {
                 states: (bindings.iter())
                     .map(|binding| pg_sys::ExecInitExpr(binding.expression.cast(), node))
@@ -400,7 +404,7 @@ impl Ahead {
                     node,
                     self.reading,
                     pg_sys::INDEX_VAR as pg_sys::Index,
-                    inputs.collect(),
+                    inputs,
                 ),
                 bindings,
             };

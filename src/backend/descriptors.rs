@@ -11,8 +11,11 @@ const OF_RUNTIME: usize = 10;
 /// What one call after the other needs: two that connect, and a pipe or a file beside them.
 const FEWEST: usize = 8;
 
-/// The part of what PostgreSQL may open that is taken at most: a quarter. It gives a third away, to all extensions together.
+/// The part of what PostgreSQL may open that is taken at most: a quarter. It gives a third away, to all extensions together and to what
+/// waits for sockets, for which some are spared where there are few.
 const PART: usize = 4;
+const GIVEN_AWAY: usize = 3;
+const SPARED: usize = 6;
 
 /// What was taken.
 pub struct Descriptors {
@@ -25,7 +28,8 @@ impl Descriptors {
     /// Takes the fewest. `connections` tells how many connections there are.
     pub fn reserve(connections: impl Fn() -> usize + Send + Sync + 'static) -> Descriptors {
         // SAFETY: counts, and closes what can be opened again. Called in the backend's thread.
-        (0..OF_RUNTIME + FEWEST).for_each(|_| unsafe { pg_sys::ReserveExternalFD() });
+        (0..(OF_RUNTIME + FEWEST).min(most_of_all()))
+            .for_each(|_| unsafe { pg_sys::ReserveExternalFD() });
         let gate = Gate::new(connections);
         gate.set_most(FEWEST);
         Descriptors {
@@ -56,8 +60,13 @@ impl Descriptors {
     }
 }
 
-/// Most that may be taken.
+/// Most that may be taken for connections.
 fn most() -> usize {
+    most_of_all().saturating_sub(OF_RUNTIME).max(FEWEST)
+}
+
+fn most_of_all() -> usize {
     // SAFETY: a number that the postmaster found out when it started.
-    unsafe { pg_sys::max_safe_fds }.unsigned_abs() as usize / PART
+    let files = unsafe { pg_sys::max_safe_fds }.unsigned_abs() as usize;
+    (files / PART).min((files / GIVEN_AWAY).saturating_sub(SPARED))
 }

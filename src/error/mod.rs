@@ -37,6 +37,15 @@ pub enum Error {
         /// Where they are. The value is not told: it may be a secret.
         what: String,
     },
+    /// A value that is longer than any that has a meaning.
+    TooLong {
+        /// Whose value it is.
+        what: String,
+        /// Its bytes.
+        bytes: usize,
+        /// Most bytes.
+        most: usize,
+    },
     /// Options of one object of which each needs the other.
     OptionsTogether {
         /// The option that is missing.
@@ -292,6 +301,12 @@ impl Error {
                 format!("invalid byte sequence in {what}"),
             )
             .hint("It is text in the database's encoding, or in UTF-8 where that is SQL_ASCII."),
+            Error::TooLong { what, bytes, most } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("value of {what} is too long"),
+            )
+            .detail(format!("It has {bytes} bytes. {most} are the most."))
+            .hint("Give a shorter one."),
             Error::OptionsTogether { missing, given } => Row::new(
                 ERRCODE_FDW_OPTION_NAME_NOT_FOUND,
                 format!("option \"{missing}\" is missing"),
@@ -573,15 +588,17 @@ fn printable(text: &str) -> String {
     shown
 }
 
-/// Whether it is none of Unicode's control characters, marks of direction, or what has no width.
+/// Whether it is none of Unicode's control and format characters, marks of direction, what has no width, and what is nobody's or anybody's to
+/// define.
 pub fn is_seen(letter: char) -> bool {
     !letter.is_control()
         && !matches!(letter,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+            | '\u{fdd0}'..='\u{fdef}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' | '\u{e000}'..='\u{f8ff}'
+            | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1345f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]

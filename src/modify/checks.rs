@@ -11,8 +11,7 @@ use pgrx::{PgBox, pg_sys};
 pub struct Checks {
     /// As PostgreSQL's, but for its checks, which are those that are made before.
     relation: pg_sys::ResultRelInfo,
-    /// The kinds that the statement makes.
-    kinds: [pg_sys::WCOKind::Type; 2],
+    state: *mut pg_sys::ModifyTableState,
 }
 
 impl Checks {
@@ -64,7 +63,7 @@ impl Checks {
             set(relation, after);
             Some(Checks {
                 relation: own,
-                kinds: kinds(state),
+                state,
             })
         }
     }
@@ -77,7 +76,7 @@ impl Checks {
         // SAFETY: the relation is open as long as the query runs.
         unsafe {
             (*slot).tts_tableOid = (*self.relation.ri_RelationDesc).rd_id;
-            for kind in &self.kinds {
+            for kind in kinds(self.state) {
                 pg_sys::ExecWithCheckOptions(*kind, &mut self.relation, slot, estate);
             }
         }
@@ -100,14 +99,22 @@ unsafe fn reads_inputs_alone(clause: *mut pg_sys::Node, layout: &Layout) -> bool
     }
 }
 
-/// The kinds of checks that a statement makes of a row that it inserts. An UPDATE inserts what it moves to another partition; a MERGE
-/// can't have a foreign table.
-unsafe fn kinds(state: *mut pg_sys::ModifyTableState) -> [pg_sys::WCOKind::Type; 2] {
+/// The kinds of checks that a statement makes of a row that it inserts now. An UPDATE inserts what it moves to another partition, and so may a
+/// MERGE; where PostgreSQL does not tell which of its actions that is, both kinds are checked.
+unsafe fn kinds(state: *mut pg_sys::ModifyTableState) -> &'static [pg_sys::WCOKind::Type] {
     use pg_sys::WCOKind::*;
-    // SAFETY: the node has an operation.
-    let policies = match unsafe { (*state).operation } {
-        pg_sys::CmdType::CMD_UPDATE => WCO_RLS_UPDATE_CHECK,
-        _ => WCO_RLS_INSERT_CHECK,
-    };
-    [policies, WCO_VIEW_CHECK]
+    let inserts = &[WCO_RLS_INSERT_CHECK, WCO_VIEW_CHECK];
+    let updates = &[WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK];
+    // SAFETY: the node has an operation, and runs.
+    unsafe {
+        match (*state).operation {
+            pg_sys::CmdType::CMD_INSERT => inserts,
+            pg_sys::CmdType::CMD_UPDATE => updates,
+            _ => match compat::merge_action(state) {
+                Some(pg_sys::CmdType::CMD_INSERT) => inserts,
+                Some(pg_sys::CmdType::CMD_UPDATE) => updates,
+                _ => &[WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK],
+            },
+        }
+    }
 }

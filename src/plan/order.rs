@@ -267,38 +267,22 @@ unsafe fn is_input(entry: &pg_sys::RangeTblEntry, number: i32) -> bool {
     }
 }
 
-/// Whether a query is that of a view that is a security barrier, or inside of one.
+/// Whether a query may be that of a view that is a security barrier, or inside of one. A query does not know which part of the one around
+/// it is itself, so it is enough that there is such a view.
 ///
 /// # Safety
-/// All are the planner's.
-pub unsafe fn is_behind_barrier(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-) -> bool {
-    // SAFETY: the planner's structures. A query does not know which entry of the one around it is itself: one that holds the table is taken
-    // for it.
+/// `root` is the planner's.
+pub unsafe fn is_behind_barrier(root: *mut pg_sys::PlannerInfo) -> bool {
+    // SAFETY: see above.
     unsafe {
-        let entry = *(*root).simple_rte_array.add(place(baserel) as usize);
-        let table = (*entry).relid;
         let mut outer = (*root).parent_root;
         while !outer.is_null() {
             let mut entries = nodes::pointers::<pg_sys::RangeTblEntry>((*(*outer).parse).rtable);
-            if entries.any(|entry| (*entry).security_barrier && holds((*entry).subquery, table)) {
+            if entries.any(|entry| (*entry).security_barrier) {
                 return true;
             }
             outer = (*outer).parent_root;
         }
         false
-    }
-}
-
-unsafe fn holds(query: *mut pg_sys::Query, table: pg_sys::Oid) -> bool {
-    if query.is_null() {
-        return false;
-    }
-    // SAFETY: a query has a range table.
-    unsafe {
-        nodes::pointers::<pg_sys::RangeTblEntry>((*query).rtable)
-            .any(|entry| (*entry).relid == table || holds((*entry).subquery, table))
     }
 }

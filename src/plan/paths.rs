@@ -60,7 +60,7 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
             sets.push(lateral);
         }
         let others = Others::of(root, baserel);
-        let all_come_before = needs.is_empty() || order::is_behind_barrier(root, baserel);
+        let all_come_before = needs.is_empty() || order::is_behind_barrier(root);
         for giving in sets {
             let mut rank = Rank::Any;
             let before = pg_sys::bms_union(others.before(giving), giving);

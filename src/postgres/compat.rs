@@ -195,6 +195,33 @@ pub fn merge_actions(modify: &pg_sys::ModifyTable) -> Option<*mut pg_sys::List> 
     Some(modify.mergeActionLists)
 }
 
+/// What the action of a MERGE does that runs now; before 17 PostgreSQL does not tell.
+///
+/// # Safety
+/// `state` is that of a running statement.
+pub unsafe fn merge_action(state: *mut pg_sys::ModifyTableState) -> Option<pg_sys::CmdType::Type> {
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+    {
+        let _ = state;
+        None
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+    // SAFETY: see above; null where no action runs.
+    unsafe {
+        let action = (*state).mt_merge_action.as_ref()?;
+        Some((*action.mas_action).commandType)
+    }
+}
+
+/// Where a program of expressions that has no result of its own leaves that it is null. Since 18 it has to be nowhere.
+pub fn no_result(is_null: &mut bool) -> *mut bool {
+    if cfg!(any(feature = "pg18", feature = "pg19")) {
+        std::ptr::null_mut()
+    } else {
+        is_null
+    }
+}
+
 /// The clauses that a path has checked because of its parameters, of which the join above it checks none again. Before 16 it compares
 /// the clauses themselves.
 ///

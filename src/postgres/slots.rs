@@ -81,7 +81,8 @@ pub unsafe fn project(projection: *mut pg_sys::ProjectionInfo) -> *mut pg_sys::T
         clear(slot);
         if let Some(evaluate) = (*state).evalfunc {
             let mut is_null = false;
-            pg_guard_ffi_boundary(|| evaluate(state, (*projection).pi_exprContext, &mut is_null));
+            let is_null = compat::no_result(&mut is_null);
+            pg_guard_ffi_boundary(|| evaluate(state, (*projection).pi_exprContext, is_null));
         }
         pg_sys::ExecStoreVirtualTuple(slot)
     }

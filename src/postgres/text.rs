@@ -5,6 +5,10 @@
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char};
 
+/// Most bytes that options and settings may have: several times as many as a session token, the longest of them. What has more is not
+/// copied.
+pub const LONGEST: usize = 1 << 16;
+
 /// Text in Rust's encoding, and whether all of it was text.
 pub struct Text {
     text: String,

@@ -59,6 +59,8 @@ pub struct Batch {
     fixed: Inputs,
     /// The combinations of values that are invoked.
     choice: Choice,
+    /// Whether others may be chosen later.
+    may_choose_again: bool,
     /// What was started for other choices of the same values.
     known: HashMap<Digits, Rc<Flight>>,
     /// Why its one combination can't be invoked.
@@ -79,6 +81,7 @@ impl Batch {
             lists,
             fixed,
             choice,
+            may_choose_again: false,
             known: HashMap::new(),
             refused: None,
             started: 0,
@@ -138,7 +141,9 @@ impl Batch {
             // SAFETY: nothing was evaluated for another row meanwhile.
             unsafe { list.print_or_copy()? };
         }
-        Ok(Batch::of(fixed.clone(), lists, choice))
+        let mut batch = Batch::of(fixed.clone(), lists, choice);
+        batch.may_choose_again = conditions.may_change;
+        Ok(batch)
     }
 
     /// Chooses anew among the same values. What was started for them before is not started again.
@@ -220,7 +225,7 @@ impl Batch {
             None => self.start_new(table, dispatch)?,
         };
         self.started += 1;
-        if !self.can_start() {
+        if !self.can_start() && !self.may_choose_again {
             (self.lists.iter_mut()).for_each(|list| list.printed = None);
         }
         self.flights.push_back(flight);

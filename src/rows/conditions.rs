@@ -11,6 +11,8 @@ use pgrx::pg_sys;
 
 /// Conditions of a scan, ready to be checked.
 pub struct Conditions {
+    /// Whether they may be true of other values later, for the same lists.
+    pub may_change: bool,
     all: Vec<Condition>,
     /// Where they look for the input columns, by number.
     slot: *mut pg_sys::TupleTableSlot,
@@ -141,6 +143,7 @@ impl Conditions {
                 .collect()
         };
         Conditions {
+            may_change: false,
             all,
             slot,
             inputs,

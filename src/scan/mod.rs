@@ -84,13 +84,14 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
         for condition in &plan.conditions {
             of_conditions.add(*condition);
         }
-        let conditions = Conditions::new(
+        let mut conditions = Conditions::new(
             &plan.conditions,
             &raw mut (*node).ss.ps,
             pg_sys::ExecInitExtraTupleSlot(estate, (*relation).rd_att, &pg_sys::TTSOpsVirtual),
             (*(*node).ss.ps.plan.cast::<pg_sys::Scan>()).scanrelid,
             conditions::inputs(&layout),
         );
+        conditions.may_change = !of_conditions.is_empty();
         let writers: Vec<Writer> = layout
             .attributes
             .iter()

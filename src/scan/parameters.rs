@@ -27,6 +27,12 @@ impl Parameters {
         unsafe { visit(expression, (&raw mut *self).cast()) };
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: null is the empty set.
+        unsafe { pg_sys::bms_next_member(self.members, -1) < 0 }
+    }
+
     /// Whether one of them is in a set.
     ///
     /// # Safety

@@ -154,6 +154,24 @@ def test_a_policy_on_rows_that_move(parted, eve):
     sends(eve, statement.format("echo"), 1)
 
 
+def test_a_policy_on_rows_that_a_merge_moves(parted, eve):
+    """It updates, or inserts, a row of the partition that is not foreign; what comes of it goes to the other one."""
+    version = parted.info.server_version
+    if version < 150000:
+        pytest.skip("there is no MERGE")
+    parted.execute("INSERT INTO kept (function_name, payload) VALUES ('kept', '1')")
+    statement = """
+        MERGE INTO p USING (VALUES ('{}')) s (fn) ON p.function_name = 'kept'
+        WHEN MATCHED THEN UPDATE SET function_name = s.fn
+    """
+    refuses(eve, statement.format("evil"), POLICY)
+    refuses(eve, statement.format("lost"), POLICY)
+    if version >= 170000:
+        reset()
+        assert failure(eve.execute, statement.format("found")).sqlstate == "42883"
+    sends(eve, statement.format("echo"), 1)
+
+
 def test_a_policy_under_copy(parted, eve):
     """PostgreSQL does not check policies in COPY, and says so."""
     with pytest.raises(psycopg.errors.FeatureNotSupported), eve.cursor().copy("COPY p (function_name, payload) FROM STDIN"):
@@ -294,6 +312,12 @@ SHAPES = {
     " JOIN allowed a ON l.function_name = a.fn JOIN roles r ON r.role = a.role WHERE r.role = current_user",
     "a left join": "SELECT l.function_name, l.payload FROM allowed a JOIN {l} l ON l.function_name = a.fn"
     " LEFT JOIN rows t ON t.p = l.response::text WHERE a.role = current_user",
+    "a CTE": "WITH l AS (SELECT * FROM {l}) SELECT l.function_name, l.payload FROM rows t JOIN l ON l.payload = t.p"
+    " JOIN allowed a ON a.fn = l.function_name WHERE a.role = current_user",
+    "invocations beside": "SELECT t.fn AS function_name, t.p AS payload FROM rows t LEFT JOIN {l} l ON l.function_name = t.fn AND l.payload = t.p"
+    " JOIN allowed a ON a.fn = t.fn WHERE a.role = current_user",
+    "invocations in EXISTS": "SELECT t.fn AS function_name, t.p AS payload FROM rows t JOIN allowed a ON a.fn = t.fn WHERE a.role = current_user"
+    " AND EXISTS (SELECT FROM {l} l WHERE l.function_name = t.fn AND l.payload = t.p)",
     "a left join first": "SELECT l.function_name, l.payload FROM {l} l LEFT JOIN rows t ON t.p = l.response::text"
     " JOIN allowed a ON l.function_name = a.fn WHERE a.role = current_user",
 }  # fmt: skip
@@ -308,6 +332,7 @@ def permissions(administrator):
         CREATE TABLE roles AS SELECT rolname AS role FROM pg_roles WHERE rolname <> 'bob';
         CREATE TABLE rows (p text, fn text);
         INSERT INTO rows VALUES ('1', 'echo'), ('1', 'evil');
+        INSERT INTO rows SELECT '2', 'evil' FROM generate_series(1, 7);
         ANALYZE;
         CREATE TABLE parts (LIKE {TEXTS}) PARTITION BY LIST (function_name);
         CREATE FOREIGN TABLE part PARTITION OF parts DEFAULT SERVER aws_lambda;
@@ -339,7 +364,7 @@ def test_a_permission_table(permissions, eve, shape, table):
     """It is read before anything is invoked, whatever values the caller of the view gives, and whichever plan."""
     permissions.execute(f"CREATE VIEW v WITH (security_barrier) AS {SHAPES[shape].format(l=table)}; GRANT SELECT ON v TO eve")
     given = ["function_name = '{}'", "function_name = (SELECT '{}')", "function_name IN ('{}', 'evil')"]
-    payload = "payload IN ('1', '2')" if "rows t JOIN" in SHAPES[shape] else "payload = '1'"
+    payload = "payload IN ('1', '2')" if "rows t " in SHAPES[shape] and "first" not in shape else "payload = '1'"
     for setting in every_way(eve):
         eve.execute(f"PREPARE p AS SELECT function_name FROM v WHERE {payload} AND function_name = $1")
         queries = [f"SELECT function_name FROM v WHERE {payload} AND {clause}" for clause in given] + ["EXECUTE p ('{}')"]

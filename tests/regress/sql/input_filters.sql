@@ -4,6 +4,7 @@ CREATE SCHEMA input_filters;
 SET search_path = input_filters, public;
 CREATE FOREIGN TABLE f (function_name text, payload text, region text, response text) SERVER aws_lambda;
 CREATE FOREIGN TABLE j (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'echo');
+CREATE FOREIGN TABLE q (qualifier text, payload text, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
 CREATE TABLE t AS SELECT i AS id, 'v' || i AS p, CASE WHEN i % 2 = 0 THEN 'echo' ELSE 'evil' END AS fn, 'ec%' AS pattern FROM generate_series(1, 10) i;
 ANALYZE t;
 RESET client_min_messages;
@@ -48,6 +49,15 @@ SELECT t.id, f.response FROM t JOIN f ON f.function_name = t.fn AND f.payload = 
 SELECT endpoint.made();
 SELECT payload, response FROM f WHERE function_name = 'echo' AND payload IN ('1', '2', '3') AND (SELECT (response)::int FROM j WHERE j.payload = f.payload::jsonb) < 3;
 SELECT endpoint.made();
+-- With outer rows that have columns which only the outer plan needs
+CREATE TABLE junk AS SELECT 'x' || i % 3 AS s, 1073741824 AS n FROM generate_series(1, 9) i;
+CREATE FOREIGN TABLE g (status_code int, payload text, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
+ANALYZE junk;
+SET enable_hashagg = off;
+SELECT * FROM g WHERE payload LIKE 'x%' AND (status_code, payload) IN (SELECT n - 1073741624, s || 'x' FROM junk) ORDER BY payload;
+RESET enable_hashagg;
+SELECT endpoint.made();
+
 -- The same for partitions of both sides
 SET enable_partitionwise_join = on;
 CREATE TABLE parts (fn text, p text) PARTITION BY LIST (fn);
@@ -71,6 +81,9 @@ SELECT t.id, (SELECT string_agg(response, ',') FROM f WHERE function_name = 'ech
 SELECT endpoint.made();
 SELECT t.id, (SELECT response FROM f WHERE function_name = 'echo' AND payload IN ('1', '2', '3') AND payload::int >= t.id LIMIT 1) FROM t WHERE t.id < 5 ORDER BY 1;
 SELECT endpoint.made();
+
+SELECT v.p, l.response FROM (VALUES ('v1%'), ('v2%'), ('%')) v (p), LATERAL (SELECT response FROM q WHERE qualifier IN ('v1', 'v2') AND payload = '"hello"' AND qualifier LIKE v.p OFFSET 0) l;
+SELECT * FROM endpoint.arrived();
 
 -- With values that are not shown
 SELECT response FROM j WHERE payload = '{"tenant": "one"}' AND payload ->> 'tenant' = 'one';

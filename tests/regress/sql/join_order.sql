@@ -79,6 +79,24 @@ SELECT t.id, p.response FROM t JOIN ranges p ON p.function_name = t.fn AND p.pay
 SELECT t.id, p.response FROM t JOIN hashes p ON p.function_name = t.fn AND p.payload = t.s ORDER BY 1;
 SELECT endpoint.made();
 
+-- Join clauses that come with parameters are checked by those that have the parameters.
+CREATE TABLE u (id int, s text, n int);
+INSERT INTO u VALUES (0, 'b', 1);
+ANALYZE u;
+SELECT x2.id, x3.id FROM g x0 CROSS JOIN g x1 JOIN u x2 ON x0.response = x2.s JOIN u x3 ON x3.n = x2.n WHERE x0.payload = 'b' AND x1.payload = 'b';
+SET enable_partitionwise_join = on;
+CREATE TABLE us (id text, s text) PARTITION BY LIST (s);
+CREATE TABLE us_1 PARTITION OF us FOR VALUES IN ('b');
+CREATE TABLE us_2 PARTITION OF us DEFAULT;
+CREATE TABLE gs (payload text, response text) PARTITION BY LIST (payload);
+CREATE FOREIGN TABLE gs_1 PARTITION OF gs FOR VALUES IN ('b') SERVER aws_lambda OPTIONS (function_name 'echo');
+CREATE FOREIGN TABLE gs_2 PARTITION OF gs DEFAULT SERVER aws_lambda OPTIONS (function_name 'echo');
+INSERT INTO us VALUES ('3', 'a'), ('1', 'b'), ('6', 'c');
+ANALYZE us;
+SELECT x0.response, x1.id, x2.id FROM gs x0 JOIN us x1 ON x0.response = x1.s JOIN us x2 ON x2.id = x1.id AND x0.response = x2.s WHERE x0.payload = 'b' AND x0.response = x0.payload;
+RESET enable_partitionwise_join;
+SELECT endpoint.made();
+
 SET enable_nestloop = off;
 SELECT count(*) FROM f, none WHERE f.function_name = 'echo' AND f.payload = '1';
 SET join_collapse_limit = 1;
