@@ -15,7 +15,7 @@ const FEWEST: usize = 8;
 /// waits for sockets, for which some are spared where there are few.
 const PART: usize = 4;
 const GIVEN_AWAY: usize = 3;
-const SPARED: usize = 6;
+const SPARED: usize = 10;
 
 /// What was taken.
 pub struct Descriptors {

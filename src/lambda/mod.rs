@@ -370,7 +370,14 @@ impl Client {
         };
         match result {
             Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
-            Ok(Ok(output)) => Ok(output.into()),
+            Ok(Ok(output)) => {
+                let mut response = InvokeResponse::from(output);
+                // A header, which messages show.
+                if let Some(error) = &mut response.function_error {
+                    *error = self.secrets.and(watch.token()).hide(error);
+                }
+                Ok(response)
+            }
             Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
                 &error,
                 watch.reached(),

@@ -21,9 +21,13 @@ MOST_SOCKETS = MAX_FILES_PER_PROCESS // 4 + 10
 
 @pytest.fixture
 def server(start):
+    return prepared(start, MAX_FILES_PER_PROCESS)
+
+
+def prepared(start, files):
     """A server that may have few files open, with a role that may read a table of a function and write one of its own."""
     limits = [(resource.RLIMIT_NOFILE, OPEN_FILES)]
-    server = start(f"max_files_per_process = {MAX_FILES_PER_PROCESS}", limits=limits)
+    server = start(f"max_files_per_process = {files}", limits=limits)
     with connect(server) as session:
         for name, ms in (("slow", 200), ("fast", 20)):
             session.execute(f"CREATE FOREIGN TABLE {name} (payload text, response text, region text) "
@@ -93,6 +97,16 @@ def test_more_than_a_process_may_open(server, endpoint):
         assert MOST_SOCKETS / 2 < most < MOST_SOCKETS
         assert other.execute("SELECT 1").fetchone() == (1,)
     assert server.server.poll() is None
+
+
+@pytest.mark.parametrize("files", [64, 100, 200])
+def test_few_files(start, endpoint, files):
+    """What PostgreSQL waits with is left to it, also where it may open as few files as it can be told."""
+    server = prepared(start, files)
+    with caller(server) as session:
+        for statement, count in ((union(1, 1, "fast"), 1), (union(1, 50, "fast"), 50), (union(4, 50, "fast"), 200)):
+            assert len(session.execute(statement).fetchall()) == count
+    assert scripted.counter("invocations") == 251
 
 
 def test_none_left(server, endpoint):

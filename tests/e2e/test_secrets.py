@@ -150,6 +150,7 @@ ECHOES = {
     "code": lambda text: (403, [f"x-amzn-ErrorType: {text}"], "{}"),
     "request id": lambda text: (500, [f"x-amzn-RequestId: {text}", "x-amzn-ErrorType: ServiceException"], "{}"),
     "text": lambda text: (502, ["Content-Type: text/html"], text),
+    "function error": lambda text: (200, [f"X-Amz-Function-Error: {text}"], "{}"),
     "throttle": lambda text: (400, ["x-amzn-ErrorType: ThrottlingException"], json.dumps({"message": text})),
 }
 
@@ -170,7 +171,7 @@ def test_an_endpoint_that_tells(shown, endpoint, answer, secret):
         shown.session.execute(f"ALTER SERVER nowhere OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
         said = shown(ask("nowhere", "echo"))
         shown("SELECT * FROM as_row WHERE payload = '1'")
-        assert "invoke API failed" in said and len(accepted) == 2
+        assert "failed" in said and len(accepted) == 2
 
 
 def sent(head, name):
@@ -199,7 +200,7 @@ def test_an_endpoint_that_tells_the_request(shown, endpoint, answer, header, tab
 
     with listener(talk) as (port, _):
         shown.session.execute(f"ALTER SERVER {table} OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
-        assert "invoke API failed" in shown(ask(table, "echo"))
+        assert "failed" in shown(ask(table, "echo"))
     assert seen and all(secret for request in seen for secret in request.values())
     log = shown.log()
     for secret in {secret for request in seen for secret in request.values()}:
