@@ -268,3 +268,7 @@ RESET ROLE;
 DROP OWNED BY regress_lambda_owner, regress_lambda_user CASCADE;
 DROP ROLE regress_lambda_owner, regress_lambda_user;
 DROP SERVER s CASCADE;
+
+-- A value that is longer than anything that has a meaning
+\set SHOW_CONTEXT never
+DO $$ BEGIN EXECUTE format('CREATE SERVER long FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region %L)', repeat('x', 70000)); END $$;

@@ -102,6 +102,10 @@ SET aws_lambda.request_timeout_ms = 20000;
 SELECT payload ->> 'region' AS region FROM aws_lambda.invoke('describe', '{}'::jsonb);
 RESET ROLE;
 RESET aws_lambda.region;
+-- What is longer than anything that has a meaning is not even copied.
+SELECT set_config('aws_lambda.region', repeat('x', 70000), false) IS NULL AS set;
+SELECT payload FROM aws_lambda.invoke('echo', '1'::jsonb);
+RESET aws_lambda.region;
 
 -- Neither before the library is loaded, when PostgreSQL doesn't know yet whose setting it is
 
