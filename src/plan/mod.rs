@@ -271,15 +271,18 @@ pub unsafe fn conditions(
 ) -> Vec<*mut pg_sys::Node> {
     // SAFETY: see above.
     unsafe {
-        let of_joins =
-            (param_info.as_ref()).map(|info| paths::conditions(root, baserel, info.ppi_req_outer));
+        let of_joins = match param_info.as_ref() {
+            Some(info) => paths::conditions(root, baserel, info.ppi_req_outer),
+            None => Vec::new(),
+        };
+        let is_new = |clause: &*mut pg_sys::Node| {
+            !(of_joins.iter()).any(|known| pg_sys::equal(known.cast(), clause.cast()))
+        };
+        let joined: Vec<_> = nodes::pointers(joined).filter(is_new).collect();
         let own = (bound.checked.iter())
             .map(|info| (**info).clause.cast())
             .chain(bound.bounds.iter().copied());
-        (of_joins.into_iter().flatten())
-            .chain(nodes::pointers(joined))
-            .chain(own)
-            .collect()
+        of_joins.iter().copied().chain(joined).chain(own).collect()
     }
 }
 
