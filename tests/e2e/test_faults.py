@@ -296,7 +296,7 @@ def test_function_error(session, endpoint, answered, payload, code, message):
 
 
 @pytest.mark.parametrize(
-    "kind, shown", [("Odd", "Odd"), ("", ""), ("E" * 5000, "E" * 200 + "...")], ids=["odd", "empty", "long"]
+    "kind, shown", [("Odd", "Odd"), ("", ""), ("Z" * 5000, "Z" * 200 + "...")], ids=["odd", "empty", "long"]
 )
 def test_a_kind_of_function_error_that_nobody_knows(session, endpoint, answered, kind, shown):
     """It is one all the same."""
