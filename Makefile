@@ -49,7 +49,7 @@ EMULATOR = --emulator --functions examples/functions
 
 # Of the end-to-end tests those that meet the planner and the executor, and one that runs in 18 and later alone.
 E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_concurrent_updates.py \
-	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_update_scripts.py)
+	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_update_scripts.py test_guards.py)
 
 .PHONY: all build deps supported venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
 	package package-test upgrades clean
