@@ -30,8 +30,6 @@ mod error;
 mod explain;
 mod fdw;
 mod lambda;
-// A fuzzer watches memory by an allocator of its own.
-#[cfg(not(fuzzing))]
 mod memory;
 mod modify;
 mod options;

@@ -1,15 +1,18 @@
 //! Where Rust's memory comes from, and whether there is any. PostgreSQL's own is not touched by this.
 //!
 //! Rust ends the process where there is none, and with it the server. So what takes much of it, because of what a statement or an answer
-//! has, [asks](is_there) before.
+//! has, [asks](look_for) before.
 //!
 //! Small blocks are mimalloc's: an invocation has hundreds, and the backend and the network thread free each other's, for which glibc
 //! takes a lock. Big ones, payloads among them, are the system allocator's, which gives their pages back when they are freed.
 
+use crate::error::Error;
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout, System};
 
-#[global_allocator]
+// A fuzzer watches memory by an allocator of its own.
+#[cfg_attr(not(fuzzing), global_allocator)]
+#[cfg_attr(fuzzing, allow(dead_code))]
 static MEMORY: Memory = Memory;
 
 /// Bytes from which on a block is big.
@@ -24,6 +27,14 @@ const ARENA_RESERVE: libmimalloc_sys::mi_option_t = 23;
 
 /// What is left over for all that does not ask.
 const RESERVE: usize = 16 << 20;
+
+/// Errors with [`Error::OutOfMemory`] if there are not so many bytes, where they are many.
+pub fn look_for(bytes: usize, what: &'static str) -> Result<(), Error> {
+    match bytes < BIG || is_there(bytes) {
+        true => Ok(()),
+        false => Err(Error::OutOfMemory { what, bytes }),
+    }
+}
 
 /// Whether there are so many bytes, and some over. It takes them for a moment, and touches none.
 pub fn is_there(bytes: usize) -> bool {

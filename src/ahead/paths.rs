@@ -47,8 +47,16 @@ unsafe extern "C-unwind" fn set_join_pathlist(
                 previous(root, joinrel, outerrel, innerrel, jointype, extra)
             });
         }
-        semijoins::read_right_side_first(root, joinrel, outerrel, innerrel, jointype, extra);
-        order::wait_on(root, joinrel, outerrel, innerrel, jointype, extra);
+        let hook = compat::JoinHook {
+            root,
+            joinrel,
+            outerrel,
+            innerrel,
+            jointype,
+            extra,
+        };
+        semijoins::read_right_side_first(&hook);
+        order::wait_on(&hook);
         for path in nodes::pointers::<pg_sys::Path>((*joinrel).pathlist) {
             if is_a(path.cast(), pg_sys::NodeTag::T_NestPath) {
                 read_ahead(root, path.cast());

@@ -153,14 +153,7 @@ pub unsafe fn look_at_joins_with(
 ///
 /// # Safety
 /// All are the planner's, with which it calls the hook for the paths of a join.
-pub unsafe fn wait_on(
-    root: *mut pg_sys::PlannerInfo,
-    joinrel: *mut pg_sys::RelOptInfo,
-    outerrel: *mut pg_sys::RelOptInfo,
-    innerrel: *mut pg_sys::RelOptInfo,
-    jointype: pg_sys::JoinType::Type,
-    extra: *mut pg_sys::JoinPathExtraData,
-) {
+pub unsafe fn wait_on(hook: &compat::JoinHook) {
     use pg_sys::JoinType::{JOIN_ANTI, JOIN_INNER, JOIN_LEFT, JOIN_SEMI};
     // SAFETY: see above. A new path may remove others from its list, so what is walked is another one.
     unsafe {
@@ -168,9 +161,11 @@ pub unsafe fn wait_on(
         let all = |rel: *mut pg_sys::RelOptInfo| -> Vec<*mut pg_sys::Path> {
             nodes::pointers((*rel).pathlist).collect()
         };
-        let known = all(joinrel);
-        if !matches!(jointype, JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI)
-            || !known.iter().all(|path| is_avoided(*path))
+        let known = all(hook.joinrel);
+        if !matches!(
+            hook.jointype,
+            JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI
+        ) || !known.iter().all(|path| is_avoided(*path))
             || known
                 .iter()
                 .all(|path| (**path).total_cost >= IMPOSSIBLE_COST)
@@ -181,17 +176,17 @@ pub unsafe fn wait_on(
             ((*path).param_info.as_ref())
                 .is_none_or(|info| pg_sys::bms_is_subset(info.ppi_req_outer, relids))
         };
-        for outer in all(outerrel) {
-            let waits = ((*outer).param_info.as_ref())
-                .is_some_and(|info| !pg_sys::bms_overlap(info.ppi_req_outer, (*innerrel).relids));
+        for outer in all(hook.outerrel) {
+            let waits = ((*outer).param_info.as_ref()).is_some_and(|info| {
+                !pg_sys::bms_overlap(info.ppi_req_outer, (*hook.innerrel).relids)
+            });
             if !waits || is_avoided(outer) {
                 continue;
             }
-            for inner in all(innerrel) {
-                if needs_only(inner, (*outerrel).relids) && !is_avoided(inner) {
-                    let join =
-                        compat::create_nestloop_path(root, joinrel, jointype, extra, outer, inner);
-                    pg_sys::add_path(joinrel, join);
+            for inner in all(hook.innerrel) {
+                if needs_only(inner, (*hook.outerrel).relids) && !is_avoided(inner) {
+                    let join = compat::create_nestloop_path(hook, hook.jointype, outer, inner);
+                    pg_sys::add_path(hook.joinrel, join);
                 }
             }
         }

@@ -86,19 +86,13 @@ unsafe fn is_given(
 ///
 /// # Safety
 /// All are the planner's, with which it calls the hook for the paths of a join.
-pub unsafe fn read_right_side_first(
-    root: *mut pg_sys::PlannerInfo,
-    joinrel: *mut pg_sys::RelOptInfo,
-    outerrel: *mut pg_sys::RelOptInfo,
-    innerrel: *mut pg_sys::RelOptInfo,
-    jointype: pg_sys::JoinType::Type,
-    extra: *mut pg_sys::JoinPathExtraData,
-) {
+pub unsafe fn read_right_side_first(hook: &compat::JoinHook) {
     // SAFETY: see above.
     unsafe {
+        let (root, innerrel) = (hook.root, hook.innerrel);
         let right = (*innerrel).cheapest_total_path;
-        if jointype != pg_sys::JoinType::JOIN_SEMI
-            || !(*extra).restrictlist.is_null()
+        if hook.jointype != pg_sys::JoinType::JOIN_SEMI
+            || !(*hook.extra).restrictlist.is_null()
             || right.is_null()
             || !(*right).param_info.is_null()
         {
@@ -110,7 +104,7 @@ pub unsafe fn read_right_side_first(
                 .as_ref()
                 .is_some_and(|info| pg_sys::bms_overlap(info.ppi_req_outer, (*innerrel).relids))
         };
-        let waiting: Vec<_> = (nodes::pointers::<pg_sys::Path>((*outerrel).pathlist))
+        let waiting: Vec<_> = (nodes::pointers::<pg_sys::Path>((*hook.outerrel).pathlist))
             .filter(waits)
             .collect();
         for path in waiting {
@@ -124,15 +118,9 @@ pub unsafe fn read_right_side_first(
                 0,
                 1,
             );
-            let join = compat::create_nestloop_path(
-                root,
-                joinrel,
-                pg_sys::JoinType::JOIN_INNER,
-                extra,
-                one_row.cast(),
-                path,
-            );
-            pg_sys::add_path(joinrel, join);
+            let inner_join = pg_sys::JoinType::JOIN_INNER;
+            let join = compat::create_nestloop_path(hook, inner_join, one_row.cast(), path);
+            pg_sys::add_path(hook.joinrel, join);
         }
     }
 }

@@ -399,18 +399,38 @@ pub unsafe fn generate_join_implied_equalities(
     }
 }
 
+/// What PostgreSQL calls `set_join_pathlist_hook` with (paths.h): one way to make a join of two relations.
+pub struct JoinHook {
+    /// The query being planned.
+    pub root: *mut pg_sys::PlannerInfo,
+    /// The join.
+    pub joinrel: *mut pg_sys::RelOptInfo,
+    /// Its outer side.
+    pub outerrel: *mut pg_sys::RelOptInfo,
+    /// Its inner side.
+    pub innerrel: *mut pg_sys::RelOptInfo,
+    /// Its kind.
+    pub jointype: pg_sys::JoinType::Type,
+    /// Its clauses, among others.
+    pub extra: *mut pg_sys::JoinPathExtraData,
+}
+
 /// A nested loop with the clauses of a join.
 ///
 /// # Safety
 /// All are the planner's, with which it calls the hook for the paths of a join.
 pub unsafe fn create_nestloop_path(
-    root: *mut pg_sys::PlannerInfo,
-    joinrel: *mut pg_sys::RelOptInfo,
+    hook: &JoinHook,
     jointype: pg_sys::JoinType::Type,
-    extra: *mut pg_sys::JoinPathExtraData,
     outer: *mut pg_sys::Path,
     inner: *mut pg_sys::Path,
 ) -> *mut pg_sys::Path {
+    let JoinHook {
+        root,
+        joinrel,
+        extra,
+        ..
+    } = *hook;
     let nil = std::ptr::null_mut();
     let parameters = |path: *mut pg_sys::Path| {
         // SAFETY: see above.

@@ -260,13 +260,7 @@ unsafe fn elements(
             &mut nulls,
             &mut length,
         );
-        let bytes = length as usize * PER_VALUE;
-        if bytes >= memory::BIG && !memory::is_there(bytes) {
-            return Err(Error::OutOfMemory {
-                what: "list of values",
-                bytes,
-            });
-        }
+        memory::look_for(length as usize * PER_VALUE, "list of values")?;
         Ok((0..length as usize)
             .filter(|place| !*nulls.add(*place))
             .map(|place| {
@@ -368,11 +362,6 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Result<Option<Vec
 
 /// Rust would end the process, and with it the server, where there is no memory.
 fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    if bytes.len() >= memory::BIG && !memory::is_there(bytes.len()) {
-        return Err(Error::OutOfMemory {
-            what: "value",
-            bytes: bytes.len(),
-        });
-    }
+    memory::look_for(bytes.len(), "value")?;
     Ok(bytes.to_vec())
 }

@@ -134,12 +134,7 @@ impl Writer {
         }
         let server = ServerText::from_utf8(bytes);
         let text = server.bytes();
-        if text.len() >= memory::BIG && !memory::is_there(text.len()) {
-            return Err(Error::OutOfMemory {
-                what: "response",
-                bytes: text.len(),
-            });
-        }
+        memory::look_for(text.len(), "response")?;
         self.read(text)
             .map_err(|problem| self.unfit(problem, bytes))
     }

@@ -12,10 +12,17 @@ from scripted import wait_for_invocations
 @contextlib.contextmanager
 def running(session, invocations, call, *arguments):
     """Runs something in the background, and goes on once the endpoint has so many invocations."""
+    with running_until(session, lambda: wait_for_invocations(invocations), call, *arguments) as statement:
+        yield statement
+
+
+@contextlib.contextmanager
+def running_until(session, wait, call, *arguments):
+    """The same, going on once `wait` returns."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         statement = pool.submit(call, *arguments)
         try:
-            wait_for_invocations(invocations)
+            wait()
             yield statement
         finally:
             # For a test that failed before it ended the statement.

@@ -4,7 +4,6 @@ as soon as it is told to, whoever drives the connection. The backend's memory st
 Answers that end are in test_faults.py and test_http2.py.
 """
 
-import concurrent.futures
 import contextlib
 import pathlib
 import socket
@@ -16,7 +15,7 @@ import pytest
 import trustme
 
 import tables
-from background import is_running, pid_of
+from background import error_within_2_s, is_running, pid_of, running_until
 from listeners import listener
 from own_server import connect, own_server
 from scripted import wait_until
@@ -200,27 +199,15 @@ def test_error(place, eve, table, what, payloads):
     assert_goes_on(place, eve, table, payloads)
 
 
-@contextlib.contextmanager
 def flooded(place, session, table, what, payloads):
     """Runs a statement in the background, and goes on when buffers have grown, or nobody reads any more."""
+
+    def wait():
+        wait_until(lambda: place.flooding)
+        time.sleep(0.5)
+
     place.set(what)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        running = pool.submit(session.execute, query(table, payloads))
-        try:
-            wait_until(lambda: place.flooding)
-            time.sleep(0.5)
-            yield running
-        finally:
-            if not running.done():
-                session.cancel()
-
-
-def error_within_2_s(running, since):
-    error = running.exception(timeout=60)
-    took = time.monotonic() - since
-    print(f"ended after {took * 1000:.0f} ms")
-    assert took < 2
-    return error
+    return running_until(session, wait, session.execute, query(table, payloads))
 
 
 @every_driver
