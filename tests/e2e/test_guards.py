@@ -310,6 +310,8 @@ SHAPES = {
     " JOIN rows t ON t.p = l.response::text WHERE a.role = current_user",
     "the answer first": "SELECT l.function_name, l.payload FROM {l} l JOIN rows t ON t.p = l.response::text"
     " JOIN allowed a ON l.function_name = a.fn JOIN roles r ON r.role = a.role WHERE r.role = current_user",
+    "several answers first": "SELECT l.function_name, l.payload FROM {l} l JOIN rows t ON t.p = l.response::text JOIN rows u ON u.p = t.p"
+    " JOIN (allowed a JOIN roles r ON r.role = a.role) ON l.function_name = a.fn WHERE r.role = current_user",
     "a left join": "SELECT l.function_name, l.payload FROM allowed a JOIN {l} l ON l.function_name = a.fn"
     " LEFT JOIN rows t ON t.p = l.response::text WHERE a.role = current_user",
     "a CTE": "WITH l AS (SELECT * FROM {l}) SELECT l.function_name, l.payload FROM rows t JOIN l ON l.payload = t.p"
