@@ -3,6 +3,32 @@
 CREATE SCHEMA aws_lambda;
 COMMENT ON SCHEMA aws_lambda IS 'invoke AWS Lambda functions';
 
+-- Scripts written for RDS know no third extension. So the wrapper is made here, unless aws_lambda_fdw has made it; and that, made later,
+-- takes this one over.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'aws_lambda_fdw') THEN
+        RETURN;
+    END IF;
+
+    CREATE FUNCTION aws_lambda.aws_lambda_fdw_handler() RETURNS fdw_handler
+    LANGUAGE c STRICT VOLATILE PARALLEL SAFE
+    AS '$libdir/aws_lambda_fdw', 'lambda_fdw_handler_wrapper';
+    COMMENT ON FUNCTION aws_lambda.aws_lambda_fdw_handler() IS 'handler of the foreign-data wrapper aws_lambda_fdw';
+    REVOKE ALL ON FUNCTION aws_lambda.aws_lambda_fdw_handler() FROM PUBLIC;
+
+    CREATE FUNCTION aws_lambda.aws_lambda_fdw_validator(options text[], catalog oid) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL SAFE
+    AS '$libdir/aws_lambda_fdw', 'lambda_fdw_validator_wrapper';
+    COMMENT ON FUNCTION aws_lambda.aws_lambda_fdw_validator(text[], oid) IS 'validator of options of the foreign-data wrapper aws_lambda_fdw';
+    REVOKE ALL ON FUNCTION aws_lambda.aws_lambda_fdw_validator(text[], oid) FROM PUBLIC;
+
+    CREATE FOREIGN DATA WRAPPER aws_lambda_fdw
+        HANDLER aws_lambda.aws_lambda_fdw_handler
+        VALIDATOR aws_lambda.aws_lambda_fdw_validator;
+    COMMENT ON FOREIGN DATA WRAPPER aws_lambda_fdw IS 'AWS Lambda functions as tables of invocations';
+END $$;
+
 CREATE SERVER aws_lambda FOREIGN DATA WRAPPER aws_lambda_fdw;
 COMMENT ON SERVER aws_lambda IS 'AWS Lambda, with the credentials that the server process finds';
 

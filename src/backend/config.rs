@@ -5,19 +5,13 @@
 
 use super::release;
 use crate::error::Error;
-use crate::lambda::name;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Keys, Patience};
-use crate::options::{OnError, endpoint_url, parse_boolean};
+use crate::options::{OnError, parse_boolean};
 use crate::postgres::{nodes, text};
 use crate::settings;
 use pgrx::pg_sys;
 use std::time::Duration;
-
-/// Default of the option `max_retries`.
-const MAX_RETRIES: i32 = 10;
-/// Default of the option `retry_timeout_ms`.
-const RETRY_TIMEOUT_MS: i32 = 20_000;
 
 /// What holds for every invocation of one scan.
 pub struct Config {
@@ -115,7 +109,7 @@ fn number(options: &[Options; 2], name: &str, default: i32) -> u64 {
 impl Config {
     /// Reads options and settings for a foreign table as a role sees them.
     ///
-    /// Errors when a setting is malformed, when the role has no keys and may not use the machine's, and when the database has
+    /// Errors when the role has no keys and may not use the machine's, and when the database has
     /// the extension of another release.
     ///
     /// # Safety
@@ -176,11 +170,11 @@ impl Config {
                     server_options
                         .milliseconds("request_timeout_ms", settings::request_timeout_ms()),
                 ),
-                max_retries: number(&options, "max_retries", MAX_RETRIES) as _,
+                max_retries: number(&options, "max_retries", settings::max_retries()) as _,
                 retry_timeout: Duration::from_millis(number(
                     &options,
                     "retry_timeout_ms",
-                    RETRY_TIMEOUT_MS,
+                    settings::retry_timeout_ms(),
                 )),
             },
             deduplicate: table_options.boolean("deduplicate").unwrap_or_default(),
@@ -190,11 +184,11 @@ impl Config {
             client: ClientConfig {
                 region: match server_options.get("region") {
                     Some(region) => Some(region),
-                    None => checked_region(settings::region()?)?,
+                    None => settings::region(),
                 },
                 endpoint_url: match server_options.get("endpoint_url") {
                     Some(url) => Some(url),
-                    None => checked_endpoint(settings::endpoint_override()?)?,
+                    None => settings::endpoint_override(),
                 },
                 sts_endpoint_url: server_options.get("sts_endpoint_url"),
                 connect_timeout_ms: server_options
@@ -228,32 +222,6 @@ impl Config {
 pub unsafe fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
     // SAFETY: the look-up gives a palloc'd structure with a list of options, or raises an error.
     unsafe { Options::read((*pg_sys::GetForeignTable(table)).options) }.inputs()
-}
-
-fn checked_region(region: Option<String>) -> Result<Option<String>, Error> {
-    if let Some(region) = &region {
-        name::check_region(region).map_err(|error| match error {
-            Error::InvalidValue { value, allowed, .. } => Error::InvalidValue {
-                what: "aws_lambda.region",
-                value,
-                allowed,
-            },
-            error => error,
-        })?;
-    }
-    Ok(region)
-}
-
-fn checked_endpoint(url: Option<String>) -> Result<Option<String>, Error> {
-    if let Some(url) = &url {
-        endpoint_url(url).map_err(|allowed| Error::InvalidValue {
-            what: "aws_lambda.endpoint_override",
-            // Without what may be a password before the host.
-            value: url.rsplit('@').next().unwrap_or_default().to_owned(),
-            allowed,
-        })?;
-    }
-    Ok(url)
 }
 
 /// The role's own mapping or PUBLIC's, and none where `GetUserMapping` would raise an error.

@@ -109,6 +109,15 @@ pub enum Error {
         /// What is allowed, as a sentence.
         allowed: String,
     },
+    /// A setting that was given a value which it does not take, before there was anybody to say so.
+    InvalidSetting {
+        /// The setting's name.
+        name: String,
+        /// What was given.
+        value: String,
+        /// What is allowed, as a sentence.
+        allowed: String,
+    },
     /// A region or qualifier that differs from the one in the function's name.
     Contradiction {
         /// `region` or `qualifier`.
@@ -393,6 +402,16 @@ impl Error {
                 format!("invalid {what}: \"{}\"", quotable(value)),
             )
             .hint(allowed),
+            Error::InvalidSetting {
+                name,
+                value,
+                allowed,
+            } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("invalid value for parameter \"{name}\": \"{}\"", quotable(value)),
+            )
+            .detail("It was set before the library was loaded, when nothing could check it. No function was invoked.")
+            .hint(format!("{allowed} SET or RESET it. If it comes from ALTER DATABASE or ALTER ROLE, change it there.")),
             Error::Contradiction {
                 what,
                 argument,

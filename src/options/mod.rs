@@ -7,7 +7,8 @@ mod values;
 
 use crate::error::{Error, quotable};
 pub use values::{
-    CONCURRENCY_RANGE, INVOCATIONS_RANGE, OnError, TIMEOUT_RANGE_MS, endpoint_url, parse_boolean,
+    CONCURRENCY_RANGE, INVOCATIONS_RANGE, OnError, RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
+    parse_boolean,
 };
 
 /// A kind of catalog object that carries options.

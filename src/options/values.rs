@@ -13,8 +13,8 @@ pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
 /// Smallest and largest payload, in bytes, that an endpoint may be said to take. PostgreSQL has none that is larger.
 const PAYLOAD_RANGE: RangeInclusive<i32> = 1..=1 << 30;
-/// Fewest and most further attempts at one invocation.
-const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
+/// Fewest and most further attempts at one invocation, of the options and the setting.
+pub const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
 
 /// Reads a boolean as PostgreSQL spells them.
 pub fn parse_boolean(value: &str) -> Option<bool> {

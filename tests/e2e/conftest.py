@@ -6,6 +6,9 @@ own and the settings point to the scripted endpoint.
 
 import contextlib
 import os
+import pathlib
+import shutil
+import tempfile
 
 import psycopg
 import pytest
@@ -58,6 +61,26 @@ def start():
     """Starts servers of the test's own, as `own_server` does; they are stopped after the test."""
     with contextlib.ExitStack() as servers:
         yield lambda *settings, **options: servers.enter_context(own_server(*settings, **options))
+
+
+@pytest.fixture
+def scripts():
+    """Where a server of the test's own finds extensions: the scripts as they are now, and what a test adds.
+
+    PostgreSQL 18 has a setting for that, `extension_control_path`.
+    """
+    with psycopg.connect() as session:
+        if session.info.server_version < 180000:
+            pytest.skip("needs extension_control_path, of PostgreSQL 18")
+    root = pathlib.Path(__file__).resolve().parent.parent.parent
+    # In /tmp, as the server's user has to get there.
+    with tempfile.TemporaryDirectory(prefix="aws_lambda_fdw.", dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        scripts = pathlib.Path(directory, "extension")
+        scripts.mkdir()
+        for file in [*root.glob("*.control"), *root.glob("sql/*.sql")]:
+            shutil.copy(file, scripts)
+        yield scripts
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_shutdown_does_not_wait_for_lambda(start, endpoint, how):
 @pytest.mark.parametrize("setting", ["shared_preload_libraries", "session_preload_libraries"])
 def test_preloaded(start, setting):
     with connect(start(f"{setting} = 'aws_lambda_fdw'")) as session:
-        assert session.execute("SHOW aws_lambda.request_timeout_ms").fetchone() == ("3000",)
+        assert session.execute("SHOW aws_lambda.request_timeout_ms").fetchone() == ("3s",)
         assert invoke(session, "echo") == {}
 
 

@@ -8,12 +8,9 @@ that makes up for each. With one of its statements forgotten, the comparison has
 """
 
 import difflib
-import os
 import pathlib
 import re
-import shutil
 import subprocess
-import tempfile
 
 import psycopg
 import pytest
@@ -21,6 +18,8 @@ from psycopg import sql
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 EXTENSIONS = ["aws_commons", "aws_lambda_fdw", "aws_lambda"]
+# The wrapper belongs to aws_lambda or to an extension of its own.
+SETS = {"two": ["aws_commons", "aws_lambda"], "three": EXTENSIONS}
 OLDER = "0.9"
 
 # What the example's older version has in the place of what scripts have now, and what an update script does about it.
@@ -34,10 +33,10 @@ CHANGES = {
             AS $$ SELECT ROW($1, $2)::aws_commons._lambda_function_arn_1 $$;""",
     ),
     "rights": (
-        "aws_commons",
-        "REVOKE ALL ON FUNCTION aws_commons.create_lambda_function_arn(text, text) FROM PUBLIC;",
+        "aws_lambda",
+        "REVOKE ALL ON FUNCTION aws_lambda.invoke_support(internal) FROM PUBLIC;",
         "",
-        "REVOKE ALL ON FUNCTION aws_commons.create_lambda_function_arn(text, text) FROM PUBLIC;",
+        "REVOKE ALL ON FUNCTION aws_lambda.invoke_support(internal) FROM PUBLIC;",
     ),
     "type": (
         "aws_commons",
@@ -50,6 +49,16 @@ CHANGES = {
         "    VALIDATOR @extschema@.aws_lambda_fdw_validator;",
         "    ;",
         "ALTER FOREIGN DATA WRAPPER aws_lambda_fdw VALIDATOR @extschema@.aws_lambda_fdw_validator;",
+    ),
+    "wrapper's validator, where aws_lambda has the wrapper": (
+        "aws_lambda",
+        "        VALIDATOR aws_lambda.aws_lambda_fdw_validator;",
+        "        ;",
+        """DO $$ BEGIN
+            IF NOT EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'aws_lambda_fdw') THEN
+                ALTER FOREIGN DATA WRAPPER aws_lambda_fdw VALIDATOR aws_lambda.aws_lambda_fdw_validator;
+            END IF;
+        END $$;""",
     ),
     "property of a function": (
         "aws_lambda_fdw",
@@ -110,19 +119,6 @@ def last_release():
     return tag and tag.strip()
 
 
-@pytest.fixture
-def scripts():
-    """Where a server of the test's own finds extensions: the scripts as they are now, and what a test adds."""
-    # In /tmp, as the server's user has to get there.
-    with tempfile.TemporaryDirectory(prefix="aws_lambda_fdw.", dir="/tmp") as directory:
-        os.chmod(directory, 0o755)
-        scripts = pathlib.Path(directory, "extension")
-        scripts.mkdir()
-        for file in [*ROOT.glob("*.control"), *ROOT.glob("sql/*.sql")]:
-            shutil.copy(file, scripts)
-        yield scripts
-
-
 def connect_to(server, database="postgres"):
     return psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname=database, autocommit=True)
 
@@ -148,20 +144,25 @@ def objects(server, database):
 def differences(start, scripts, older):
     """Updates extensions from `older` versions, by name; returns how they differ from new ones."""
     server = start(f"extension_control_path = '{scripts.parent}:$system'")
-    with connect_to(server) as session:
-        for database in ("updated", "fresh"):
-            session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-    with connect_to(server, "updated") as session:
-        for extension in EXTENSIONS:
-            session.execute(
-                sql.SQL("CREATE EXTENSION {} VERSION {}").format(sql.Identifier(extension), sql.Literal(older[extension]))
-            )
-        for extension in EXTENSIONS:
-            session.execute(sql.SQL("ALTER EXTENSION {} UPDATE").format(sql.Identifier(extension)))
-    with connect_to(server, "fresh") as session:
-        session.execute("CREATE EXTENSION aws_lambda CASCADE")
-    compared = objects(server, "updated"), objects(server, "fresh")
-    return list(difflib.unified_diff(*compared, "updated", "fresh", n=0, lineterm=""))
+    found = []
+    for name, extensions in SETS.items():
+        updated, fresh = f"updated_{name}", f"fresh_{name}"
+        with connect_to(server) as session:
+            for database in (updated, fresh):
+                session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        for extension in extensions:
+            with connect_to(server, updated) as session:
+                session.execute(
+                    sql.SQL("CREATE EXTENSION {} VERSION {}").format(sql.Identifier(extension), sql.Literal(older[extension]))
+                )
+            with connect_to(server, fresh) as session:
+                session.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(extension)))
+        with connect_to(server, updated) as session:
+            for extension in extensions:
+                session.execute(sql.SQL("ALTER EXTENSION {} UPDATE").format(sql.Identifier(extension)))
+        compared = objects(server, updated), objects(server, fresh)
+        found += difflib.unified_diff(*compared, updated, fresh, n=0, lineterm="")
+    return found
 
 
 def write_example(scripts, forgotten=None):
@@ -176,13 +177,6 @@ def write_example(scripts, forgotten=None):
         (scripts / f"{extension}--{OLDER}.sql").write_text(script)
         (scripts / f"{extension}--{OLDER}--{version}.sql").write_text("\n".join(update) + "\n")
     return dict.fromkeys(EXTENSIONS, OLDER)
-
-
-@pytest.fixture(autouse=True)
-def needs_18(request):
-    with psycopg.connect() as session:
-        if session.info.server_version < 180000:
-            pytest.skip("needs extension_control_path, of PostgreSQL 18")
 
 
 def test_from_the_last_release(start, scripts):

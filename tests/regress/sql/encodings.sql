@@ -58,7 +58,7 @@ GROUP BY place, what ORDER BY place;
 -- What Lambda is sent is UTF-8 or an error, and then nothing is invoked
 
 SELECT endpoint.reset();
-SELECT a.what, bool_and(e.sqlstate = ANY (CASE WHEN odd THEN '{22021,22P05}'::text[] ELSE '{22023}' END)) AS code
+SELECT a.what, bool_and(e.sqlstate = ANY (CASE WHEN odd AND a.what <> 'aws_lambda.region' THEN '{22021,22P05}'::text[] ELSE '{22023}' END)) AS code
 FROM (VALUES (1, 'function_name', 'SELECT FROM t WHERE function_name = %L AND payload = ''1'''),
     (2, 'qualifier', 'SELECT FROM t WHERE function_name = ''echo'' AND qualifier = %L AND payload = ''1'''),
     (3, 'payload', 'SELECT FROM t WHERE function_name = ''no name'' AND payload = %L'),
@@ -93,8 +93,6 @@ SELECT response FROM t WHERE function_name = 'echo' AND payload = '"é"';
 SELECT response FROM t WHERE function_name = 'é' AND payload = '"é"';
 INSERT INTO t (function_name, payload, response) VALUES ('echo', '1', 'é');
 SET aws_lambda.region = 'é';
-SELECT response FROM t WHERE function_name = 'echo' AND payload = '"é"';
-RESET aws_lambda.region;
 CREATE FUNCTION explained(bytes bytea) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('CREATE FOREIGN TABLE %I (payload text) SERVER aws_lambda OPTIONS (function_name ''echo'')', text_of(bytes));

@@ -16,12 +16,12 @@ SELECT status_code, payload FROM aws_lambda.invoke('echo', '{}'::json);
 -- What the others need cannot be dropped from under them
 
 DROP EXTENSION aws_commons;
-DROP EXTENSION aws_lambda_fdw;
+DROP FOREIGN DATA WRAPPER aws_lambda_fdw;
 DROP SERVER aws_lambda;
 
 -- All gone
 
-DROP EXTENSION aws_lambda, aws_lambda_fdw, aws_commons;
+DROP EXTENSION aws_commons CASCADE;
 CREATE VIEW remains AS
     SELECT 'extension' AS kind, extname::text AS name FROM pg_extension WHERE extname LIKE 'aws%'
     UNION ALL SELECT 'schema', nspname FROM pg_namespace WHERE nspname LIKE 'aws%'
@@ -32,18 +32,95 @@ CREATE VIEW remains AS
     UNION ALL SELECT 'table', relname FROM pg_class WHERE relname LIKE '%lambda%';
 SELECT * FROM remains;
 
--- And again, one by one, the wrapper in a schema of its own
+-- As dumps and migrations for RDS have it: no third extension, schemas that do not matter, versions, either order
+
+CREATE EXTENSION aws_lambda;
+CREATE EXTENSION IF NOT EXISTS aws_commons WITH SCHEMA public;
+COMMENT ON EXTENSION aws_commons IS 'Common data types across AWS services';
+CREATE EXTENSION IF NOT EXISTS aws_lambda WITH SCHEMA public;
+COMMENT ON EXTENSION aws_lambda IS 'AWS Lambda integration';
+SELECT status_code, payload FROM aws_lambda.invoke('echo', '{}'::jsonb);
+\dx aws*
+DROP EXTENSION aws_commons CASCADE;
+CREATE EXTENSION aws_lambda WITH SCHEMA public CASCADE;
+CREATE EXTENSION IF NOT EXISTS aws_commons;
+DROP EXTENSION aws_lambda, aws_commons;
+CREATE EXTENSION aws_commons VERSION '1.2';
+ALTER EXTENSION aws_commons UPDATE TO '1.2';
+CREATE EXTENSION aws_lambda VERSION '1.0';
+ALTER EXTENSION aws_lambda UPDATE;
+
+-- What a dump of RDS has besides: a column of the type, and each grant with the whole list of arguments
+
+CREATE ROLE regress_lambda_user;
+CREATE TABLE public.targets (id integer NOT NULL, arn aws_commons._lambda_function_arn_1);
+COPY public.targets (id, arn) FROM stdin;
+1	(echo,us-west-2)
+\.
+GRANT USAGE ON SCHEMA aws_lambda TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_commons.create_lambda_function_arn(function_name text, region text) TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_commons.create_s3_uri(bucket text, file_path text, region text) TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_commons.create_aws_credentials(access_key text, secret_key text, session_token text) TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_lambda.invoke(function_name text, payload json, region text, invocation_type text, log_type text, context json, qualifier character varying, OUT status_code integer, OUT payload json, OUT executed_version text, OUT log_result text) TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_lambda.invoke(function_name aws_commons._lambda_function_arn_1, payload json, invocation_type text, log_type text, context json, qualifier character varying, OUT status_code integer, OUT payload json, OUT executed_version text, OUT log_result text) TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_lambda.invoke(function_name text, payload jsonb, region text, invocation_type text, log_type text, context jsonb, qualifier character varying, OUT status_code integer, OUT payload jsonb, OUT executed_version text, OUT log_result text) TO regress_lambda_user;
+GRANT ALL ON FUNCTION aws_lambda.invoke(function_name aws_commons._lambda_function_arn_1, payload jsonb, invocation_type text, log_type text, context jsonb, qualifier character varying, OUT status_code integer, OUT payload jsonb, OUT executed_version text, OUT log_result text) TO regress_lambda_user;
+GRANT SELECT ON targets TO regress_lambda_user;
+SET ROLE regress_lambda_user;
+SELECT i.* FROM targets, aws_lambda.invoke(arn, '{"n": 1}'::json) AS i;
+RESET ROLE;
+DROP TABLE targets;
+DROP OWNED BY regress_lambda_user;
+DROP ROLE regress_lambda_user;
+
+-- The wrapper as an extension of its own, made later: it takes over what is there, which then stays without the functions
 
 CREATE SCHEMA own;
-CREATE EXTENSION aws_lambda;
-CREATE EXTENSION aws_commons;
+CREATE SERVER mine FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region 'eu-west-1');
+CREATE FOREIGN TABLE mine (payload jsonb, response jsonb) SERVER mine OPTIONS (function_name 'describe');
+DROP EXTENSION aws_lambda;
+CREATE VIEW members AS
+    SELECT e.extname, pg_describe_object(d.classid, d.objid, 0) AS object FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+    WHERE d.deptype = 'e' AND d.refclassid = 'pg_extension'::regclass AND (d.classid = 'pg_foreign_data_wrapper'::regclass OR pg_describe_object(d.classid, d.objid, 0) LIKE '%aws_lambda_fdw_%');
+SELECT * FROM members ORDER BY object;
 CREATE EXTENSION aws_lambda_fdw SCHEMA own;
-CREATE EXTENSION aws_lambda;
-SELECT fdwhandler::regproc, fdwvalidator::regproc FROM pg_foreign_data_wrapper;
+SELECT * FROM members ORDER BY object;
+SELECT response ->> 'region' AS region FROM mine WHERE payload = '{}';
 SELECT status_code, payload FROM aws_lambda.invoke('echo', '{}'::jsonb);
+DROP EXTENSION aws_lambda_fdw;
+DROP EXTENSION aws_lambda;
+SELECT response ->> 'region' AS region FROM mine WHERE payload = '{}';
+
+-- And made first, or alone
+
+CREATE EXTENSION aws_lambda;
+SELECT * FROM members ORDER BY object;
+SELECT status_code, payload FROM aws_lambda.invoke('echo', '{}'::jsonb);
+DROP FOREIGN TABLE mine;
+DROP SERVER mine;
+DROP EXTENSION aws_lambda_fdw;
+DROP EXTENSION aws_commons, aws_lambda_fdw CASCADE;
+SELECT * FROM remains;
+CREATE EXTENSION aws_lambda_fdw;
+CREATE SERVER mine FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region 'eu-west-1');
+CREATE FOREIGN TABLE mine (payload jsonb, response jsonb) SERVER mine OPTIONS (function_name 'describe');
+SELECT response ->> 'region' AS region FROM mine WHERE payload = '{}';
 DROP EXTENSION aws_lambda_fdw CASCADE;
-DROP EXTENSION aws_commons;
 DROP SCHEMA own;
+SELECT * FROM remains;
+
+-- Its objects are the same either way
+
+CREATE EXTENSION aws_lambda_fdw;
+CREATE VIEW made AS SELECT regexp_replace(pg_get_functiondef(p.oid), 'FUNCTION \w+\.', '') AS function, obj_description(p.oid) AS comment, p.proacl AS rights
+    FROM pg_proc AS p WHERE p.proname LIKE 'aws\_lambda\_fdw\_%';
+CREATE TABLE alone AS SELECT * FROM made;
+DROP EXTENSION aws_lambda_fdw;
+CREATE EXTENSION aws_lambda CASCADE;
+SELECT count(*), count(*) FILTER (WHERE made = alone) AS same FROM made FULL JOIN alone USING (function);
+DROP VIEW made;
+DROP TABLE alone;
+DROP EXTENSION aws_commons CASCADE;
 SELECT * FROM remains;
 
 -- Names that are taken
@@ -53,6 +130,12 @@ CREATE SCHEMA aws_lambda;
 CREATE EXTENSION aws_lambda CASCADE;
 \set SHOW_CONTEXT errors
 DROP SCHEMA aws_lambda;
+-- What is in a schema that no extension made could be its owner's
+\set SHOW_CONTEXT never
+CREATE SCHEMA aws_commons;
+CREATE EXTENSION aws_commons;
+\set SHOW_CONTEXT errors
+DROP SCHEMA aws_commons;
 SELECT * FROM remains;
 
 -- Dumped and restored: extensions, a server, a table and a mapping of one's own, and what was granted

@@ -11,9 +11,9 @@ CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (regoin 'us-east-1')
 CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (request_timeout '100');
 CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (zzz 'x');
 CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (function_name 'echo');
-CREATE FOREIGN DATA WRAPPER w HANDLER aws_lambda_fdw_handler VALIDATOR aws_lambda_fdw_validator OPTIONS (region 'us-east-1');
-CREATE FOREIGN DATA WRAPPER w HANDLER aws_lambda_fdw_handler VALIDATOR aws_lambda_fdw_validator OPTIONS (zzz 'x');
-CREATE FOREIGN DATA WRAPPER w HANDLER aws_lambda_fdw_handler VALIDATOR aws_lambda_fdw_validator;
+CREATE FOREIGN DATA WRAPPER w HANDLER aws_lambda.aws_lambda_fdw_handler VALIDATOR aws_lambda.aws_lambda_fdw_validator OPTIONS (region 'us-east-1');
+CREATE FOREIGN DATA WRAPPER w HANDLER aws_lambda.aws_lambda_fdw_handler VALIDATOR aws_lambda.aws_lambda_fdw_validator OPTIONS (zzz 'x');
+CREATE FOREIGN DATA WRAPPER w HANDLER aws_lambda.aws_lambda_fdw_handler VALIDATOR aws_lambda.aws_lambda_fdw_validator;
 DROP FOREIGN DATA WRAPPER w;
 CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw;
 CREATE USER MAPPING FOR CURRENT_USER SERVER s OPTIONS (acces_key_id 'AKIDEXAMPLE');

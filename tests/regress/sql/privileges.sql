@@ -4,7 +4,7 @@ CREATE ROLE regress_lambda_user;
 CREATE SCHEMA regress_attack AUTHORIZATION regress_lambda_user;
 SELECT endpoint.reset();
 
--- Every object of the extensions: nothing is granted to PUBLIC, and it has a comment
+-- Every object of the extensions: what only puts values together is granted to PUBLIC and nothing else, and it has a comment
 
 CREATE VIEW objects AS
     SELECT e.extname, d.classid, d.objid, pg_describe_object(d.classid, d.objid, d.objsubid) AS object
@@ -45,7 +45,7 @@ SET ROLE regress_lambda_user;
 SELECT * FROM aws_lambda.invoke('echo', '{}'::json);
 SELECT aws_commons.create_lambda_function_arn('echo');
 SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '{}';
-SELECT aws_lambda_fdw_validator('{}', 0);
+SELECT aws_lambda.aws_lambda_fdw_validator('{}', 0);
 CREATE SERVER own FOREIGN DATA WRAPPER aws_lambda_fdw;
 CREATE FOREIGN TABLE regress_attack.own (payload jsonb) SERVER aws_lambda;
 CREATE USER MAPPING FOR CURRENT_USER SERVER aws_lambda OPTIONS (access_key_id 'x', secret_access_key 'y');
@@ -72,15 +72,20 @@ SELECT * FROM aws_lambda.invoke('(echo,us-west-2)', '{"n": 4}'::json, 'RequestRe
 -- The tables are another matter
 SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '{}';
 SELECT * FROM aws_lambda.lambda_invocations_json WHERE function_name = 'echo' AND payload = '{}';
--- The composite value is aws_commons'
-SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('echo'), '{"n": 5}'::json);
-RESET ROLE;
-GRANT USAGE ON SCHEMA aws_commons TO regress_lambda_user;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_commons TO regress_lambda_user;
-SET ROLE regress_lambda_user;
+-- The composite type is everybody's
 SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('echo'), '{"n": 5}'::json);
 SELECT aws_commons.create_lambda_function_arn('echo', 'us-west-2') AS arn \gset
 SELECT * FROM aws_lambda.invoke(:'arn', '{"n": 6}'::json);
+CREATE TEMPORARY TABLE targets (name text, arn aws_commons._lambda_function_arn_1);
+CREATE TABLE regress_attack.targets (arn aws_commons._lambda_function_arn_1, arns aws_commons._lambda_function_arn_1[]);
+INSERT INTO targets VALUES ('echo', aws_commons.create_lambda_function_arn('echo', 'us-west-2'));
+CREATE FUNCTION regress_attack.call(target aws_commons._lambda_function_arn_1, payload json) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE copy aws_commons._lambda_function_arn_1 := target;
+BEGIN RETURN (SELECT i.payload FROM aws_lambda.invoke(copy, call.payload) AS i); END $$;
+SELECT regress_attack.call(arn, '{"n": 7}') FROM targets;
+CREATE DOMAIN regress_attack.target AS aws_commons._lambda_function_arn_1;
+SELECT aws_commons.create_s3_uri('bucket', 'path/file', 'us-west-2'), aws_commons.create_aws_credentials('key', 'secret', NULL);
+DROP TABLE targets;
 RESET ROLE;
 SELECT payload, qualifier FROM endpoint.invocations();
 

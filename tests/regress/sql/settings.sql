@@ -7,10 +7,41 @@ SELECT endpoint.reset();
 
 \c -
 SHOW aws_lambda.region;
-SET aws_lambda.request_timeout_ms = '2500';
+SET aws_lambda.request_timeout_ms = '10s';
 SELECT payload FROM aws_lambda.invoke('echo', '{}'::json);
 SHOW aws_lambda.request_timeout_ms;
 RESET aws_lambda.request_timeout_ms;
+
+-- What is set then is checked when the library is loaded, and nothing is invoked with a default that nobody meant
+
+CREATE FUNCTION invocations_with(setting text, value text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE detail text; hint text;
+BEGIN
+    PERFORM set_config(setting, value, false), endpoint.reset();
+    PERFORM FROM aws_lambda.invoke('echo', '{}'::json);
+    RETURN 'invoked';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(' | ', endpoint.count(), SQLSTATE, SQLERRM, detail, hint);
+END $$;
+\c -
+SELECT invocations_with('aws_lambda.region', 'us east 1');
+SELECT invocations_with('aws_lambda.region', E'us\n\u001beast');
+SELECT invocations_with('aws_lambda.region', 'us-east-1.example.com');
+SELECT invocations_with('aws_lambda.region', '');
+\c -
+SELECT invocations_with('aws_lambda.endpoint_override', 'https://me:hunter2@example.com');
+SELECT length(invocations_with('aws_lambda.endpoint_override', repeat('x', 70000))) < 500 AS short;
+SELECT invocations_with('aws_lambda.max_invocations', 'none');
+SELECT invocations_with('aws_lambda.max_invocations', '-1');
+RESET aws_lambda.endpoint_override;
+RESET aws_lambda.max_invocations;
+SELECT invocations_with('aws_lambda.request_timeout_ms', '0');
+RESET aws_lambda.request_timeout_ms;
+SELECT invocations_with('aws_lambda.max_retries', 'many');
+SELECT invocations_with('aws_lambda.max_retries', '0');
+\c -
+EXPLAIN (COSTS OFF) SELECT payload FROM aws_lambda.invoke('echo', '{}'::json);
 SELECT name, context, vartype, min_val, max_val, boot_val, short_desc, extra_desc
 FROM pg_settings WHERE name LIKE 'aws\_lambda.%' ORDER BY name;
 SHOW aws_lambda.region;
@@ -30,6 +61,14 @@ SET aws_lambda.request_timeout_ms = 900001;
 SET aws_lambda.request_timeout_ms = 'soon';
 SET aws_lambda.request_timeout_ms = '10s';
 SHOW aws_lambda.request_timeout_ms;
+SET aws_lambda.connect_timeout_ms = '1.5s';
+SHOW aws_lambda.connect_timeout_ms;
+SET aws_lambda.retry_timeout_ms = '1min';
+SHOW aws_lambda.retry_timeout_ms;
+SET aws_lambda.retry_timeout_ms = 0;
+RESET aws_lambda.retry_timeout_ms;
+SET aws_lambda.max_retries = 101;
+SET aws_lambda.max_retries = -1;
 RESET aws_lambda.connect_timeout_ms;
 RESET aws_lambda.request_timeout_ms;
 SET aws_lambda.max_concurrency = 1;
@@ -56,23 +95,38 @@ RESET aws_lambda.progress_interval;
 
 -- There are no others, and what is an option is none. Before 15 PostgreSQL can't refuse them.
 SELECT sum((current_setting('server_version_num')::int < 150000 OR sqlstate = '42602')::int) AS refused
-FROM (VALUES ('request_timeout = 100'), ('max_retries = 1'), ('on_error = return')) AS v (setting), endpoint.error_of('SET aws_lambda.' || setting);
+FROM (VALUES ('request_timeout = 100'), ('use_fips = true'), ('on_error = return')) AS v (setting), endpoint.error_of('SET aws_lambda.' || setting);
 
--- Malformed: an error before anything is sent. The clause's or server's own value makes them irrelevant.
+-- Malformed: refused when it is set. Empty is what is not set.
+
+SET aws_lambda.region = 'here';
+SET aws_lambda.region = 'us-west-2.example.com';
+SET aws_lambda.region = ' us-west-2';
+SET aws_lambda.endpoint_override = 'somewhere';
+SET aws_lambda.endpoint_override = 'ftp://127.0.0.1';
+SELECT sqlstate FROM endpoint.error_of($$SELECT set_config('aws_lambda.region', repeat('x', 70000), false)$$);
+SELECT current_setting('aws_lambda.region') AS region, current_setting('aws_lambda.endpoint_override') LIKE 'http://127.0.0.1:%' AS endpoint;
+
+-- How often and how long an invocation that did not run is tried again: the server's option, or else the setting
 
 SELECT endpoint.reset();
-SET aws_lambda.region = 'here';
-SELECT * FROM aws_lambda.invoke('echo', '{}'::json);
-SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '{}';
-SET aws_lambda.region = 'us-west-2.example.com';
-SELECT * FROM aws_lambda.invoke('echo', '{}'::json);
-RESET aws_lambda.region;
-SET aws_lambda.endpoint_override = 'somewhere';
-SELECT * FROM aws_lambda.invoke('echo', '{}'::json);
-SET aws_lambda.endpoint_override = 'ftp://127.0.0.1';
-SELECT * FROM aws_lambda.invoke('echo', '{}'::json);
-RESET aws_lambda.endpoint_override;
-SELECT endpoint.counter('connections');
+SET aws_lambda.max_retries = 2;
+SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM aws_lambda.invoke('error-429-TooManyRequestsException', '1'::json)$$);
+SELECT endpoint.count();
+SET aws_lambda.max_retries = 0;
+SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM aws_lambda.invoke('error-429-TooManyRequestsException', '1'::jsonb)$$);
+SELECT sqlstate FROM endpoint.error_of($$SELECT FROM aws_lambda.lambda_invocations WHERE function_name = 'error-429-TooManyRequestsException' AND payload = '1'$$);
+SELECT endpoint.count();
+CREATE SERVER patient FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (max_retries '1');
+CREATE FOREIGN TABLE patient (payload jsonb, response jsonb) SERVER patient OPTIONS (function_name 'error-429-TooManyRequestsException');
+SELECT sqlstate FROM endpoint.error_of($$SELECT FROM patient WHERE payload = '1'$$);
+SELECT endpoint.count();
+DROP SERVER patient CASCADE;
+RESET aws_lambda.max_retries;
+SET aws_lambda.retry_timeout_ms = 1;
+SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM aws_lambda.invoke('error-429-TooManyRequestsException', '1'::json)$$);
+SELECT endpoint.count();
+RESET aws_lambda.retry_timeout_ms;
 
 -- The region of all calls that give none; empty leaves it to the machine, which has none here
 
@@ -102,10 +156,6 @@ SET aws_lambda.request_timeout_ms = 20000;
 SELECT payload ->> 'region' AS region FROM aws_lambda.invoke('describe', '{}'::jsonb);
 RESET ROLE;
 RESET aws_lambda.region;
--- What is longer than anything that has a meaning is not even copied.
-SELECT set_config('aws_lambda.region', repeat('x', 70000), false) IS NULL AS set;
-SELECT payload FROM aws_lambda.invoke('echo', '1'::jsonb);
-RESET aws_lambda.region;
 
 -- Neither before the library is loaded, when PostgreSQL doesn't know yet whose setting it is
 
@@ -115,5 +165,6 @@ SET aws_lambda.endpoint_override = 'http://127.0.0.1:1';
 SELECT payload FROM aws_lambda.invoke('echo', '"through"'::jsonb);
 SELECT current_setting('aws_lambda.endpoint_override') = 'http://127.0.0.1:1' AS set;
 RESET SESSION AUTHORIZATION;
+DROP FUNCTION invocations_with;
 DROP OWNED BY regress_lambda_user;
 DROP ROLE regress_lambda_user;
