@@ -1,9 +1,10 @@
 # Builds, installs and tests the extensions; try them with `make demo`.
 #
-# Needs Rust. What else is missing is installed by tests/harness/deps, on Debian and its relatives. PGXS is not
-# used: cargo builds the library, and the SQL is written by hand.
+# Needs Rust, a C compiler, libclang and PostgreSQL's headers, and says so if one is missing. What tests and the demo need besides, they
+# install, on Debian and its relatives. PGXS is not used: cargo builds the library, and the SQL is written by hand.
 #
 #   make                 build for the PostgreSQL of PG_CONFIG
+#   make deps            install what building and testing need, Rust excepted
 #   make install         install it there (sudo make install, after make)
 #   make installcheck    regression tests of what is installed, in a throwaway cluster
 #   make test            all of it: build, install, and every test
@@ -29,8 +30,9 @@ POSTGRESQL_VERSIONS_OF_EACH_CHANGE = 16 18
 
 # Found out when a recipe needs them, because `deps` may have to install pg_config first.
 PGVER = $(shell $(PG_CONFIG) --version 2> /dev/null | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
-PKGLIBDIR = $(shell $(PG_CONFIG) --pkglibdir)
-EXTENSIONDIR = $(shell $(PG_CONFIG) --sharedir)/extension
+PKGLIBDIR = $(shell $(PG_CONFIG) --pkglibdir 2> /dev/null)
+SHAREDIR = $(shell $(PG_CONFIG) --sharedir 2> /dev/null)
+EXTENSIONDIR = $(if $(SHAREDIR),$(SHAREDIR)/extension)
 
 # pgrx and supabase-wrappers declare a newer Rust than they need.
 CARGO_FLAGS = --ignore-rust-version --no-default-features --features pg$(PGVER)
@@ -51,60 +53,67 @@ EMULATOR = --emulator --functions examples/functions
 E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_concurrent_updates.py \
 	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_update_scripts.py test_guards.py)
 
-.PHONY: all build deps supported venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
+# Of goals and prerequisites, one after the other, as some bring what others need. cargo compiles many crates at a time by itself.
+.NOTPARALLEL:
+
+.PHONY: all build ready deps venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
 	package package-test upgrades clean
 
 all: build
 
+# Looks whether all that building needs is there, and installs nothing.
+ready:
+	@tests/harness/ready
+	@tests/harness/deps build
+	@tests/harness/supported $(POSTGRESQL_RELEASES)
+
+# The version is looked at before a server is installed, and again with the one that was. Alone it may be run with sudo.
 deps:
+	@tests/harness/ready $(if $(filter-out deps,$(MAKECMDGOALS)),,packages)
 	@tests/harness/supported $(POSTGRESQL_RELEASES)
 	@tests/harness/deps
-
-supported: deps
 	@tests/harness/supported $(POSTGRESQL_RELEASES)
 
 venv: deps
 	@tests/harness/venv
 
 # cargo knows best what is up to date. Tests and the demo have one profile, release, so that everything is compiled once.
-build: supported
-	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS)
-	@$(MAKE) -s $(LIBRARY)
-
-$(LIBRARY): target/$(PROFILE)/libaws_lambda_fdw.so
-	mkdir -p $(@D)
-	objcopy --only-keep-debug $< $@.debug
-	objcopy --strip-debug --add-gnu-debuglink=$@.debug $< $@
+build: ready
+	@tests/harness/compile $(LIBRARY) $(PROFILE) $(CARGO_FLAGS)
 
 # Under sudo nothing is built: cargo would run as root, and leave files of root's in target.
 install: $(if $(SUDO_USER),,build)
-	@test -f $(LIBRARY) || { echo "Not built yet for PostgreSQL $(PGVER): run make PG_CONFIG=$(PG_CONFIG) first, without sudo" >&2; exit 1; }
+	@tests/harness/installable '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)' '$(DESTDIR)'
 	install -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(EXTENSIONDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(PKGLIBDIR)/aws_lambda_fdw.so'
 	install -m 644 $(CONTROL) $(SQL) '$(DESTDIR)$(EXTENSIONDIR)'
 
 # Installs for the tests and the demo, with sudo where that is needed.
-installed: build
-	@tests/harness/install '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)'
+installed: deps build
+	@tests/harness/install '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)' $(PROFILE)
 
 # Compiled anew, as all crates are optimised as one, which takes some minutes.
-package: supported
+package: deps
 	@tests/harness/deps packages
 	@$(MAKE) --no-print-directory build PROFILE=packaged
 	packaging/package $(PGVER)
 
 installcheck: deps
+	@echo "==> regression tests: about two minutes"
 	tests/harness/run --endpoint -- tests/harness/installcheck
 
-unit: deps
+unit: ready
+	@echo "==> formatting, Clippy and the Rust tests: where only the library was compiled, about five minutes on two cores"
 	cargo fmt --all --check
 	$(CARGO) clippy --release $(CARGO_FLAGS) --all-targets -- -D warnings
 	$(CARGO) test --release $(CARGO_FLAGS) --lib
 
 e2e: venv
+	@echo "==> end-to-end tests: about ten minutes"
 	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(wildcard tests/e2e tests/endpoint)
 
 e2e-of-versions: venv
+	@echo "==> end-to-end tests of what depends on PostgreSQL's version: about two minutes"
 	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(E2E_OF_VERSIONS)
 
 # The library is built against the PostgreSQL of PG_CONFIG if that has the version, so that cargo compiles it once.
@@ -121,9 +130,11 @@ version-%: build-%
 	tests/harness/server $* $(MAKE) --no-print-directory installcheck e2e-of-versions
 
 matrix:
+	@echo "==> each of PostgreSQL $(POSTGRESQL_VERSIONS): about five minutes"
 	@tests/harness/test $(addprefix version-, $(POSTGRESQL_VERSIONS))
 
 upgrades: build-15 build-17 build-18
+	@echo "==> pg_upgrade and dumps: about two minutes"
 	tests/harness/server 15 tests/harness/server 17 tests/harness/server 18 tests/harness/run --endpoint --emulator --auth -- \
 		$(PYTEST) tests/e2e/test_pg_upgrade.py tests/e2e/test_update_scripts.py
 
@@ -142,6 +153,7 @@ assertions: assertions-15 assertions-18
 
 # Then with assertions, and then on a server that forgets each catalog entry at once, which takes its time.
 soak: venv installed build-19 build-18
+	@echo "==> the long forms of tests: about an hour"
 	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
 		tests/e2e/test_long_life.py tests/e2e/test_subtransactions.py tests/e2e/test_interrupts_by_state.py \
 		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
@@ -162,25 +174,31 @@ endif
 
 # What may ask for a password goes before the tests, which take their time.
 test: venv installed
+	@echo "==> all tests: about half an hour on two cores"
 	$(if $(filter assertions-%,$(OTHER_SERVERS)),@tests/harness/deps source)
 	@tests/harness/test unit installcheck e2e $(OTHER_SERVERS)
 
 # What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
 bench: PROFILE = packaged
 bench: installed
+	@echo "==> benchmarks: about three minutes once all is compiled"
 	@tests/harness/deps benches
 	@tests/harness/venv benches
-	cargo build --profile $(PROFILE) --package benches
+	cargo build --target-dir target --profile $(PROFILE) --package benches
 	LIBRARY=$(LIBRARY) PYTHONPATH=$$(target/venv-benches/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		tests/harness/run --endpoint -- target/venv-benches/bin/python benches/run.py --write
 
+# What `tests/harness/run` sets, and is not PostgreSQL's or this extension's default.
+STARTING = starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions, a few seconds. Their time-out, 	request_timeout_ms, is a minute there and not 3 seconds, as the emulator starts a process for each invocation in flight.
+
 demo: venv installed
-	@echo "==> starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions"
+	@echo "==> $(STARTING)"
 	@tests/harness/run $(EMULATOR) -- psql -X -a -v ON_ERROR_STOP=1 -P pager=off -f examples/quickstart.sql
 	@echo "==> all of it is stopped and removed again; make psql gives you a prompt in the same place"
 
 psql: venv installed
-	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -f examples/quickstart.sql > /dev/null 2>&1; exec psql'
+	@echo "==> $(STARTING)"
+	@tests/harness/run $(EMULATOR) -- sh -c 'said=$$(psql -X -q -v ON_ERROR_STOP=1 -f examples/quickstart.sql 2>&1) || echo "$$said"; exec psql'
 
 clean:
 	rm -rf target
