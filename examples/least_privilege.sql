@@ -19,17 +19,17 @@ CREATE USER MAPPING FOR greeter SERVER greeter_lambda
 
 -- A table need not have all columns. Without function_name it invokes the function of its options only. Without the
 -- option region the role could choose one, with aws_lambda.region.
-CREATE FOREIGN TABLE greetings (payload jsonb, response jsonb)
+CREATE FOREIGN TABLE greeter_hello (payload jsonb, response jsonb)
     SERVER greeter_lambda OPTIONS (function_name 'hello', region 'us-east-1');
-GRANT SELECT ON greetings TO greeter;
+GRANT SELECT ON greeter_hello TO greeter;
 
 SET ROLE greeter;
 
-SELECT response->>'greeting' AS greeting FROM greetings WHERE payload = '{"name": "Ada"}';
+SELECT response->>'greeting' AS greeting FROM greeter_hello WHERE payload = '{"name": "Ada"}';
 
 -- This changes nothing.
 SET aws_lambda.region = 'eu-west-1';
-SELECT response->>'greeting' AS greeting FROM greetings WHERE payload = '{"name": "Ada"}';
+SELECT response->>'greeting' AS greeting FROM greeter_hello WHERE payload = '{"name": "Ada"}';
 
 -- The role sees its mapping, but not the options in it.
 SELECT srvname, usename, umoptions FROM pg_user_mappings;
@@ -38,13 +38,14 @@ SELECT srvname, usename, umoptions FROM pg_user_mappings;
 \set ON_ERROR_STOP off
 SELECT * FROM aws_lambda.invoke('geocode', '{"city": "Lima"}'::jsonb);
 SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'geocode' AND payload = '{}';
-SELECT response FROM greetings WHERE function_name = 'geocode' AND payload = '{}';
+SELECT response FROM greeter_hello WHERE function_name = 'geocode' AND payload = '{}';
 CREATE FOREIGN TABLE pg_temp.geocode (payload jsonb, response jsonb)
     SERVER greeter_lambda OPTIONS (function_name 'geocode');
 \set ON_ERROR_STOP on
 
 RESET ROLE;
+RESET aws_lambda.region;
 
-DROP FOREIGN TABLE greetings;
+DROP FOREIGN TABLE greeter_hello;
 DROP SERVER greeter_lambda CASCADE;
 DROP ROLE greeter;

@@ -1,5 +1,5 @@
 -- AWS Lambda from SQL, in one page. `make demo` runs this file against a local emulator that has the three
--- functions of examples/functions: hello, geocode and score. It leaves the extension and the table cities.
+-- functions of examples/functions: hello, geocode and score. It leaves the extension and the table cities, and can be run again.
 
 CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;
 
@@ -17,8 +17,8 @@ FROM aws_lambda.lambda_invocations
 WHERE function_name = 'hello' AND payload IN ('{"name": "Ada"}', '{"name": "Grace"}');
 
 -- And a join makes one for each row.
-CREATE TABLE cities (name text, country text);
-INSERT INTO cities VALUES ('Berlin', 'DE'), ('Lima', 'PE'), ('Nairobi', 'KE'), ('Tokyo', 'JP');
+CREATE TABLE IF NOT EXISTS cities (name text PRIMARY KEY, country text);
+INSERT INTO cities VALUES ('Berlin', 'DE'), ('Lima', 'PE'), ('Nairobi', 'KE'), ('Tokyo', 'JP') ON CONFLICT DO NOTHING;
 
 SELECT c.name, l.response->'lat' AS lat, l.response->'lon' AS lon
 FROM cities c

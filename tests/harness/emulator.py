@@ -67,7 +67,7 @@ class Emulator:
             self.wait_active(name)
         return arn
 
-    def wait_active(self, name, seconds=20):
+    def wait_active(self, name, seconds=120):
         """Waits until a new or updated function can be called. The emulator takes half a second, as AWS does."""
         deadline = time.monotonic() + seconds
         while True:
@@ -150,7 +150,7 @@ class Emulator:
         """Sends one signed request; returns the body of a 2xx answer and raises EmulatorError for any other."""
         query_string = urllib.parse.urlencode(sorted((query or {}).items()), quote_via=urllib.parse.quote)
         headers = self._sign(service, method, path, query_string, body, {"content-type": content_type})
-        connection = http.client.HTTPConnection(self.host, timeout=60)
+        connection = http.client.HTTPConnection(self.host, timeout=120)
         try:
             connection.request(method, path + ("?" + query_string if query_string else ""), body, headers)
             response = connection.getresponse()

@@ -32,8 +32,8 @@ def start(command, log, **options):
         )
 
 
-def wait_until(ready, server, what, log, seconds=30):
-    """Waits until ready() is true. Shows the end of the server's log if it dies or takes too long."""
+def wait_until(ready, server, what, log, seconds=120):
+    """Waits until ready() is true, with patience for a busy machine. Shows the end of the server's log if it dies or takes too long."""
     deadline = time.monotonic() + seconds
     while not ready():
         if server.poll() is not None:
