@@ -51,7 +51,7 @@ EMULATOR = --emulator --functions examples/functions
 
 # Of the end-to-end tests those that meet the planner and the executor, and one that runs in 18 and later alone.
 E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_concurrent_updates.py \
-	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_update_scripts.py test_guards.py)
+	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_readme.py test_update_scripts.py test_guards.py)
 
 # Of goals and prerequisites, one after the other, as some bring what others need. cargo compiles many crates at a time by itself.
 .NOTPARALLEL:
@@ -109,7 +109,7 @@ unit: ready
 	$(CARGO) test --release $(CARGO_FLAGS) --lib
 
 e2e: venv
-	@echo "==> end-to-end tests: about ten minutes"
+	@echo "==> end-to-end tests: about a quarter of an hour"
 	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(wildcard tests/e2e tests/endpoint)
 
 e2e-of-versions: venv

@@ -4,6 +4,7 @@ A machine is a directory: a copy of what `make` reads, and a PATH on which cargo
 write down how they were called. Nothing is compiled, installed or fetched.
 """
 
+import glob
 import os
 import pathlib
 import re
@@ -36,6 +37,11 @@ CARGO = """case "$*" in
         mkdir -p "$directory" && echo "$*" > "$directory/libaws_lambda_fdw.so"
         echo '{{"reason":"compiler-artifact","filenames":["'"$directory"'/libaws_lambda_fdw.so","'"$directory"'/libaws_lambda_fdw.rlib"]}}' ;;
 esac"""
+
+# Elsewhere a file in /etc keeps Debian from making a cluster, while the packages are installed.
+WHERE_DEBIAN_HAS_A_SERVER = pytest.mark.skipif(
+    not glob.glob("/usr/lib/postgresql/*/bin/postgres"), reason="Debian's server would be installed as the first"
+)
 
 
 class Machine:
@@ -163,7 +169,8 @@ def test_a_machine_without_lists_of_packages(machine):
     machine.program("apt-cache", "exit 100")
     (machine.bin / "pg_config").unlink()
     said = machine.refused()
-    assert re.search(r"apt-get update && (sudo )?apt-get install --no-install-recommends libclang-dev postgresql-server-dev-(all|\d+)$", said)
+    packages = r"libclang-dev postgresql-server-dev-(all|\d+)"
+    assert re.search(rf"apt-get update && (sudo )?apt-get install --no-install-recommends {packages}$", said)
 
 
 def test_no_rust(machine):
@@ -206,6 +213,7 @@ def test_sudo_make(machine, target):
     assert machine.refused(target) == "Run make without sudo; only make install needs it.\n"
 
 
+@WHERE_DEBIAN_HAS_A_SERVER
 def test_sudo_make_deps_installs_and_needs_no_rust(machine):
     machine.under_sudo()
     (machine.bin / "cargo").unlink()
@@ -213,7 +221,9 @@ def test_sudo_make_deps_installs_and_needs_no_rust(machine):
     machine.program("apt-get")
     _, said = machine.make("deps")
     assert "Still missing" in said
-    assert re.search(r"^apt-get update\napt-get install -y .*postgresql-server-dev-\d*", machine.calls().replace("apt-cache depends postgresql\n", ""), re.MULTILINE)
+    calls = [call for call in machine.calls().splitlines() if call.startswith("apt-get ")]
+    assert calls[0] == "apt-get update"
+    assert re.match(r"apt-get install -y .*\bpostgresql-server-dev-\d+", calls[1])
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="root builds in containers")
@@ -270,6 +280,7 @@ esac
     assert machine.make()[0] == 0
 
 
+@WHERE_DEBIAN_HAS_A_SERVER
 def test_packages_without_a_network(machine):
     machine.program("sudo", 'exec "$@"')
     machine.program(
