@@ -3,13 +3,14 @@
 --
 -- Beware: a transaction can be rolled back, an event that was sent cannot. The second half of this file
 -- shows it, and what helps. A trigger also makes every INSERT wait for Lambda to take the event, and fail if
--- Lambda can't be reached. On a busy table, write to a queue table instead and let a worker invoke the function.
+-- Lambda can't be reached: here after one attempt, where there would be pauses and further ones for several seconds.
+-- On a busy table, write to a queue table instead and let a worker invoke the function.
 
 CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;
 
 CREATE TABLE trigger_orders (id int PRIMARY KEY, amount numeric, country text);
 
-CREATE FUNCTION send_order() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION send_order() RETURNS trigger LANGUAGE plpgsql SET aws_lambda.max_retries = 0 AS $$
 DECLARE
     status int;
 BEGIN
