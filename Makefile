@@ -196,9 +196,11 @@ demo: venv installed
 	@tests/harness/run $(EMULATOR) -- psql -X -a -v ON_ERROR_STOP=1 -P pager=off -f examples/quickstart.sql
 	@echo "==> all of it is stopped and removed again; make psql gives you a prompt in the same place"
 
+# In a database of the name that README uses.
 psql: venv installed
 	@echo "==> $(STARTING)"
-	@tests/harness/run $(EMULATOR) -- sh -c 'said=$$(psql -X -q -v ON_ERROR_STOP=1 -f examples/quickstart.sql 2>&1) || echo "$$said"; exec psql'
+	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -c "CREATE DATABASE mydb"; export PGDATABASE=mydb; \
+		said=$$(psql -X -q -v ON_ERROR_STOP=1 -f examples/quickstart.sql 2>&1) || echo "$$said"; exec psql'
 
 clean:
 	rm -rf target

@@ -1,11 +1,11 @@
 """The examples run to their end as their reader runs them, and print what they are about."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from of_make import ROOT, command_of
+
 SHOWN = {
     "quickstart": "Hello, Ada!",
     "lateral": "card from another country",
@@ -35,10 +35,7 @@ def test_the_demo_where_functions_start_slowly(tmp_path):
     """Longer than the 3 seconds of an invocation, as on a busy machine."""
     for source in (ROOT / "examples/functions").glob("*.py"):
         (tmp_path / source.name).write_text(source.read_text() + "\n\nimport time\n\ntime.sleep(3.1)\n")
-    would = subprocess.run(
-        ["make", "-n", "demo", f"EMULATOR=--emulator --functions {tmp_path}"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    (run,) = [line for line in would.splitlines() if line.startswith("tests/harness/run ")]
-    done = subprocess.run(["sh", "-c", run], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    demo = command_of("demo", f"EMULATOR=--emulator --functions {tmp_path}")
+    done = subprocess.run(demo, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
     assert "Tokyo   | 35.683" in done.stdout, done.stdout

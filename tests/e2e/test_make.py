@@ -13,7 +13,8 @@ import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from of_make import ROOT
+
 # Of the machine that runs the tests.
 TOOLS = """awk basename bash cat chmod comm cp cut date dirname env find grep head id install ls make mkdir mktemp paste printf readlink rm
     sed sh sort stat tail tee test touch tr uname wc""".split()

@@ -5,17 +5,19 @@ that shows no error ends without one. Left out of the comparison are ids, widths
 """
 
 import os
-import pathlib
 import re
 import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from of_make import ROOT, command_of
+
 README = (ROOT / "README.md").read_text()
 # What README says of a block, right before it.
 SINCE = re.compile(r"From PostgreSQL (\d+) on")
-RUN = ["tests/harness/run", "--emulator", "--functions", "examples/functions", "--"]
+RUN = ["tests/harness/run", "--emulator", "--functions", "examples/functions", "--", "sh", "-c"]
+# As after make install; the name is the one that README uses.
+NEW_DATABASE = [*RUN, 'psql -X -q -c "CREATE DATABASE mydb"; PGDATABASE=mydb exec psql']
 
 
 def blocks():
@@ -36,12 +38,13 @@ def sql_blocks(version):
             yield text, output, line
 
 
-def psql(script, *arguments, before):
-    """Runs psql with the script as its input, in a shell where `before` has been run."""
-    command = ["sh", "-c", f'{before}; exec psql -X -q -P pager=off "$@"', "psql", *arguments]
-    return subprocess.run(
-        [*RUN, *command], cwd=ROOT, input=script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+def output_of(command, script):
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PSQLRC": "/dev/null"}, input="\\set QUIET on\n\\pset pager off\n" + script,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def version():
@@ -64,12 +67,12 @@ def test_sql(where):
     assert len(shown) > 20
     # A line of its own before each block tells the outputs apart.
     script = "".join(f"\\echo @@@ {line}\n{text}" for text, _, line in shown) + "\\echo @@@ end\n"
-    if where == "make psql":
-        done = psql(script, before="psql -X -q -f examples/quickstart.sql > /dev/null 2>&1")
-    else:
-        done = psql(script, "another", before="psql -X -q -c 'CREATE DATABASE another'")
-    printed = dict(re.findall(r"^@@@ (\d+)\n(.*?)(?=^@@@ )", done.stdout, re.MULTILINE | re.DOTALL))
-    assert list(printed) == [str(line) for _, _, line in shown], done.stdout
+    if where == "make install":
+        # And the examples after that, which end without an error that they do not show on purpose.
+        script += "\\set ON_ERROR_STOP on\n" + "".join(f"\\i examples/{path.name}\n" for path in (ROOT / "examples").glob("*.sql"))
+    said = output_of(command_of("psql") if where == "make psql" else NEW_DATABASE, script)
+    printed = dict(re.findall(r"^@@@ (\d+)\n(.*?)(?=^@@@ )", said, re.MULTILINE | re.DOTALL))
+    assert list(printed) == [str(line) for _, _, line in shown], said
     for text, output, line in shown:
         if output is None:
             assert "ERROR: " not in printed[str(line)], f"README.md:{line}\n{text}{printed[str(line)]}"
@@ -119,14 +122,6 @@ SQL
         psql -X -A -t -d mydb -c "SELECT relispopulated FROM pg_class WHERE relname = 'greeted'"
         rm mydb.dump mydb.list
     """
-    done = subprocess.run([*RUN, "sh", "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run([*RUN, script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert done.stdout.strip() == "f"
-
-
-def test_the_examples_in_the_same_database():
-    files = [argument for path in sorted((ROOT / "examples").glob("*.sql")) for argument in ("-f", str(path))]
-    with_readme = ["-v", "ON_ERROR_STOP=1", "-f", "/dev/stdin", *files]
-    script = "\\set ON_ERROR_STOP off\n" + "".join(text for text, _, _ in sql_blocks(version())) + "\n\\set ON_ERROR_STOP on\n"
-    done = psql(script, *with_readme, before="true")
-    assert done.returncode == 0, done.stdout
