@@ -10,6 +10,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -18,6 +19,8 @@ from of_make import ROOT
 # Of the machine that runs the tests.
 TOOLS = """awk basename bash cat chmod comm cp cut date dirname env find grep head id install ls make mkdir mktemp paste printf readlink rm
     sed sh sort stat tail tee test touch tr uname wc""".split()
+
+NOBODY = 65534
 
 PG_CONFIG = """#!/bin/sh
 case $1 in
@@ -49,6 +52,7 @@ class Machine:
     def __init__(self, directory):
         self.directory = directory
         self.checkout, self.bin, self.log = directory / "checkout", directory / "bin", directory / "calls"
+        self.user = None
         self.environment = {"PATH": str(self.bin), "HOME": str(directory / "home"), "LIBCLANG_PATH": str(directory)}
         self.bin.mkdir()
         self.log.touch()
@@ -93,7 +97,7 @@ class Machine:
         """Runs make; returns its status and what it wrote, without make's own last words."""
         command = [str(self.bin / "make"), "--no-print-directory", *arguments]
         done = subprocess.run(
-            command, cwd=self.checkout, env={**self.environment, **environment},
+            command, cwd=self.checkout, env={**self.environment, **environment}, user=self.user,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         return done.returncode, re.sub(r"^make.*\n", "", done.stdout, flags=re.MULTILINE)
@@ -114,10 +118,17 @@ class Machine:
     def files(self):
         return {path for path in self.directory.rglob("*") if path != self.log}
 
+    def of_a_user(self):
+        """As if somebody who is not root had all of it."""
+        if os.getuid() == 0:
+            self.user = NOBODY
+            for path in (self.directory, *self.directory.rglob("*")):
+                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
     def under_sudo(self):
         """As if sudo had started make: root's rights, in a checkout of somebody else."""
         if os.getuid() == 0:
-            os.chown(self.checkout, 65534, 65534)
+            os.chown(self.checkout, NOBODY, NOBODY)
         else:
             (self.bin / "id").unlink()
             self.program("id", "echo 0")
@@ -345,14 +356,21 @@ class TestInstall:
         machine.under_sudo()
         assert "does not say where PostgreSQL 15 has its" in machine.refused("install")
 
-    def test_where_the_user_may_not_write(self, machine):
-        if os.getuid() == 0:
-            pytest.skip("root may write everywhere")
-        assert machine.make()[0] == 0
-        directory = machine.directory / "postgresql-15/lib"
-        directory.chmod(0o555)
-        said = machine.refused("install")
-        assert said == f"{directory} is not ours to write: sudo make install PG_CONFIG={machine.bin}/pg_config\n"
+    def test_where_the_user_may_not_write(self):
+        # Where others than the user of the tests get to.
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+            machine = Machine(pathlib.Path(directory))
+            machine.of_a_user()
+            assert machine.make()[0] == 0
+            share = machine.directory / "postgresql-15/share"
+            for path in (share, share / "extension"):
+                path.chmod(0o555)
+            status, said = machine.make("install")
+            assert status != 0
+            last = said.splitlines()[-1]
+            assert last == f"{share}/extension is not ours to write: sudo make install PG_CONFIG={machine.bin}/pg_config"
+            # The library comes first, and is not left there alone.
+            assert list((machine.directory / "postgresql-15/lib").iterdir()) == []
 
     def test_below_another_root(self, machine):
         status, said = machine.make("install", f"DESTDIR={machine.directory}/stage", "PKGLIBDIR=/lib", "EXTENSIONDIR=/extension")
