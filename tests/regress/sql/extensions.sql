@@ -40,7 +40,7 @@ COMMENT ON EXTENSION aws_commons IS 'Common data types across AWS services';
 CREATE EXTENSION IF NOT EXISTS aws_lambda WITH SCHEMA public;
 COMMENT ON EXTENSION aws_lambda IS 'AWS Lambda integration';
 SELECT status_code, payload FROM aws_lambda.invoke('echo', '{}'::jsonb);
-\dx aws*
+SELECT extname, extversion, obj_description(oid, 'pg_extension') AS description FROM pg_extension WHERE extname LIKE 'aws%' ORDER BY extname;
 DROP EXTENSION aws_commons CASCADE;
 CREATE EXTENSION aws_lambda WITH SCHEMA public CASCADE;
 CREATE EXTENSION IF NOT EXISTS aws_commons;
