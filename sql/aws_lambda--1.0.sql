@@ -51,6 +51,22 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
     error_message text
 ) SERVER aws_lambda;
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS 'invocations of AWS Lambda functions';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.function_name IS 'in, required: name, name:qualifier, partial ARN or ARN of the function';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.region IS 'in: where the function is, such as us-east-1';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.payload IS 'in, required: what the function is given; IS NULL sends none';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.invocation_type IS 'in: RequestResponse waits for the response, Event queues and returns, DryRun checks access only';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.log_type IS 'in: Tail returns the last 4 KB of the log, None does not';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.context IS 'in: client context, a JSON object with the fields custom and env';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.qualifier IS 'in: alias or version';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.status_code IS 'out: HTTP status: 200, 202 of an event, 204 of a dry run';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.response IS 'out: what the function returned; null if that was empty';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.executed_version IS 'out: the version that ran';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.log_result IS 'out: the log in base64';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.log IS 'out: the log as text';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.function_error IS 'out: Handled or Unhandled if the function failed';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.request_id IS 'out: AWS''s id of the request, which the log in CloudWatch has';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.error_code IS 'out: what went wrong, with the option on_error ''return''';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.error_message IS 'out: what is said of it, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations FROM PUBLIC;
 
 -- The same with exact texts: json has no equality to write a clause with, so payload and context are text.
@@ -73,6 +89,22 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
     error_message text
 ) SERVER aws_lambda;
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, payload and response being kept to the letter';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.function_name IS 'in, required: name, name:qualifier, partial ARN or ARN of the function';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.region IS 'in: where the function is, such as us-east-1';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.payload IS 'in, required: what the function is given, to the letter; IS NULL sends none';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.invocation_type IS 'in: RequestResponse waits for the response, Event queues and returns, DryRun checks access only';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log_type IS 'in: Tail returns the last 4 KB of the log, None does not';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.context IS 'in: client context, a JSON object with the fields custom and env';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.qualifier IS 'in: alias or version';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.status_code IS 'out: HTTP status: 200, 202 of an event, 204 of a dry run';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.response IS 'out: what the function returned, to the letter; null if that was empty';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.executed_version IS 'out: the version that ran';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log_result IS 'out: the log in base64';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log IS 'out: the log as text';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.function_error IS 'out: Handled or Unhandled if the function failed';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.request_id IS 'out: AWS''s id of the request, which the log in CloudWatch has';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_code IS 'out: what went wrong, with the option on_error ''return''';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_message IS 'out: what is said of it, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
 
 -- The planner asks it about each call. By then the library is loaded, and with it the settings of the session, which PostgreSQL would not
@@ -97,7 +129,7 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_structure_json';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128))
-    IS 'invokes an AWS Lambda function';
+    IS 'invokes an AWS Lambda function, with json: takes calls with what aws_commons.create_lambda_function_arn returns; the third argument is invocation_type';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128)) FROM PUBLIC;
 
 -- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
@@ -114,7 +146,7 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_name_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
-    IS 'invokes an AWS Lambda function';
+    IS 'invokes an AWS Lambda function, with json: takes calls with a name or ARN; the third argument is region';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128)) FROM PUBLIC;
 
 -- Without defaults, so that it takes calls with six arguments only: of a row literal, the signature with the
@@ -130,7 +162,7 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_either_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128))
-    IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
+    IS 'invokes an AWS Lambda function, with json: takes calls with six arguments without types; of what psql''s \gset keeps of create_lambda_function_arn, invocation_type, log_type, context and qualifier are the third to sixth, and of a name region, invocation_type, log_type and context';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128)) FROM PUBLIC;
 
 CREATE FUNCTION aws_lambda.invoke(
@@ -144,7 +176,7 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_structure_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128))
-    IS 'invokes an AWS Lambda function';
+    IS 'invokes an AWS Lambda function, with jsonb: takes calls with what aws_commons.create_lambda_function_arn returns; the third argument is invocation_type';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128)) FROM PUBLIC;
 
 -- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
@@ -161,7 +193,7 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_name_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))
-    IS 'invokes an AWS Lambda function';
+    IS 'invokes an AWS Lambda function, with jsonb: takes calls with a name or ARN; the third argument is region';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128)) FROM PUBLIC;
 
 -- Without defaults, so that it takes calls with six arguments only: of a row literal, the signature with the
@@ -177,5 +209,5 @@ CREATE FUNCTION aws_lambda.invoke(
 LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128))
-    IS 'invokes an AWS Lambda function; takes calls with six untyped arguments that could mean either of the others';
+    IS 'invokes an AWS Lambda function, with jsonb: takes calls with six arguments without types; of what psql''s \gset keeps of create_lambda_function_arn, invocation_type, log_type, context and qualifier are the third to sixth, and of a name region, invocation_type, log_type and context';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128)) FROM PUBLIC;
