@@ -6,16 +6,17 @@
 use crate::backend::config::Config;
 use crate::columns::{Attribute, Column};
 use crate::dispatch::Dispatch;
-use crate::error::{Error, OrReport};
+use crate::error::{By, Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::options::OnError;
 use crate::plan::memoize;
-use crate::postgres::compat;
+use crate::postgres::{compat, context};
 use crate::rows::output;
 use crate::rows::values::{self, Value};
 use crate::rows::writer::Writer;
 use pgrx::{is_a, pg_guard, pg_sys};
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::CStr;
 
 /// How the arguments are arranged.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,11 +138,7 @@ unsafe fn in_context(
 
 unsafe extern "C-unwind" fn tell(_arg: *mut std::ffi::c_void) {
     // SAFETY: called while an error is put together.
-    unsafe { errcontext_msg(c"SQL function \"invoke\" statement 1".as_ptr()) };
-}
-
-unsafe extern "C-unwind" {
-    fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    unsafe { context::errcontext_msg(c"SQL function \"invoke\" statement 1".as_ptr()) };
 }
 
 #[pg_guard]
@@ -150,8 +147,14 @@ unsafe extern "C-unwind" fn guarded(
     signature: Signature,
     kind: &'static Kind,
 ) -> pg_sys::Datum {
+    let by = match signature {
+        Signature::Structure => By::CallOfStructure,
+        Signature::Name | Signature::Either => By::Call,
+    };
     // SAFETY: the caller's.
-    unsafe { invoke(call, signature, kind).or_report() }
+    unsafe { invoke(call, signature, kind) }
+        .map_err(|error| error.of_call(by))
+        .or_report()
 }
 
 unsafe fn invoke(
@@ -174,7 +177,6 @@ unsafe fn invoke(
             return Ok(pg_sys::Datum::null());
         }
         let inputs = inputs.unfolded_unless_fixed(&config.fixed);
-        let on_error = config.on_error;
         let mut dispatch = Dispatch::alone(config);
         dispatch.announce(None)?;
         let flight = match InvokeRequest::new(inputs) {
@@ -190,7 +192,8 @@ unsafe fn invoke(
         let mut writers = RESULT.map(|(column, _)| writer(column, kind));
         let mut values = [pg_sys::Datum::null(); RESULT.len()];
         let mut nulls = [true; RESULT.len()];
-        output::write(&mut writers, &outcome, on_error, |writer, datum| {
+        // Whatever the table's option says: none of the four columns would tell of a failure.
+        output::write(&mut writers, &outcome, OnError::Raise, |writer, datum| {
             let place = writer.attribute.number as usize - 1;
             nulls[place] = datum.is_none();
             values[place] = datum.unwrap_or(pg_sys::Datum::null());
@@ -227,7 +230,8 @@ impl Arguments<'_> {
             inputs.too_large = (self.get(1))
                 .and_then(|payload| values::too_large(payload, self.kind.type_oid, most));
             if inputs.too_large.is_none() {
-                inputs.set(Column::Payload, json(1)?);
+                let payload = json(1).map_err(|error| self.of_unsent(error, signature))?;
+                inputs.set(Column::Payload, payload);
             }
             if signature == Signature::Structure {
                 let [name, region] = self.structure()?;
@@ -265,6 +269,21 @@ impl Arguments<'_> {
                 inputs.set(Column::Qualifier, text(6)?);
             }
             Ok(inputs)
+        }
+    }
+
+    /// An error with the function that is not invoked because of it, if that can be read.
+    unsafe fn of_unsent(&self, error: Error, signature: Signature) -> Error {
+        // SAFETY: as above.
+        let name = unsafe {
+            match signature {
+                Signature::Structure => self.structure().map(|[name, _]| name),
+                _ => self.print(0, pg_sys::TEXTOID),
+            }
+        };
+        match name {
+            Ok(Some(name)) => error.of_unsent(&Inputs::word(name)),
+            _ => error,
         }
     }
 

@@ -3,6 +3,7 @@
 //! What a clause binds to an input column is clause.rs's and values.rs's, how a value becomes a datum writer.rs's.
 
 use crate::error::Error;
+use crate::options::OnError;
 use crate::postgres::text::{self, Text};
 use pgrx::{PgTupleDesc, pg_sys};
 use std::ffi::CStr;
@@ -146,6 +147,29 @@ pub struct Attribute {
     pub typmod: i32,
 }
 
+impl Attribute {
+    /// A clause that gives it a value, as an error shows one.
+    pub fn example(&self) -> String {
+        let name = self.column.name();
+        let value = match self.column {
+            Column::FunctionName => "f",
+            Column::Region => "us-east-1",
+            Column::Qualifier => "prod",
+            Column::InvocationType => "Event",
+            Column::LogType => "Tail",
+            Column::Context => r#"{"custom": {"k": 1}}"#,
+            _ => r#"{"k": 1}"#,
+        };
+        // json has no equality.
+        let cast = if self.base_type == pg_sys::JSONOID {
+            "::text"
+        } else {
+            ""
+        };
+        format!("{name}{cast} = '{value}'")
+    }
+}
+
 /// The columns of one foreign table.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -221,6 +245,23 @@ impl Layout {
             });
         }
         Ok(Layout { attributes, table })
+    }
+
+    /// Errors with [`Error::FailuresUnseen`] where failures are rows, and no column would tell them from others.
+    pub fn tells_failures(&self, on_error: OnError) -> Result<(), Error> {
+        let tells = [
+            Column::ErrorCode,
+            Column::ErrorMessage,
+            Column::FunctionError,
+        ];
+        let seen =
+            on_error == OnError::Raise || tells.iter().any(|column| self.find(*column).is_some());
+        match seen {
+            true => Ok(()),
+            false => Err(Error::FailuresUnseen {
+                table: self.table.clone(),
+            }),
+        }
     }
 
     /// The attribute with a number.

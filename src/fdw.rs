@@ -147,10 +147,11 @@ fn set_callbacks(routine: &mut pg_sys::FdwRoutine) {
     routine.BeginForeignInsert = Some(modify::begin_foreign_insert);
     routine.EndForeignInsert = Some(modify::end_foreign_insert);
     routine.ExplainForeignModify = Some(explain::explain_foreign_modify);
+    routine.IsForeignRelUpdatable = Some(modify::refused::is_foreign_rel_updatable);
+    routine.ExecForeignUpdate = Some(modify::refused::exec_foreign_change);
+    routine.ExecForeignDelete = Some(modify::refused::exec_foreign_change);
     // Without these PostgreSQL itself refuses the statement and says so.
     routine.AddForeignUpdateTargets = None;
-    routine.ExecForeignUpdate = None;
-    routine.ExecForeignDelete = None;
     routine.ImportForeignSchema = None;
 }
 

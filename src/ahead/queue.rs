@@ -36,11 +36,13 @@ pub trait Invoker {
     /// Whether the outer rows are what it inserts.
     fn inserts(&self) -> bool;
 
-    /// Refuses an outer row that may not be inserted, with PostgreSQL's error.
+    /// Refuses an outer row that may not be inserted, with PostgreSQL's error or one of ours.
     ///
     /// # Safety
     /// Called while the statement runs, with a row that it inserts.
-    unsafe fn check(&mut self, _row: *mut pg_sys::TupleTableSlot) {}
+    unsafe fn check(&mut self, _row: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Whether its rows show what was sent.
     fn shows_payload(&self) -> bool;
@@ -350,7 +352,7 @@ impl Ahead {
         unsafe {
             if let Some(layout) = self.layout.as_ref().filter(|_| self.inserts) {
                 if let Some(invoker) = self.invoker {
-                    (*invoker).check(self.reading);
+                    (*invoker).check(self.reading)?;
                 }
                 return Ok(match inserted::inputs(layout, fixed, self.reading) {
                     Ok(inputs) => Batch::single(inputs),

@@ -197,22 +197,26 @@ impl Dispatch {
             }
             _ => (),
         }
-        let client = self.client(request.region.as_deref())?;
+        let name: Arc<str> = request.full_name().into();
+        let unsent = |error: Error| error.of_unsent(&name);
+        let client = (self.client(request.region.as_deref())).map_err(unsent)?;
         let pending = Pending::new(self.traffic.clone(), &self.statement);
         let (patience, keeps_payload) = (self.config.patience, self.keeps_payload);
+        let function_name = name.clone();
         let task = backend::spawn(async move {
             let result = client.invoke(&request, patience, &pending.traffic).await;
-            pending.ended(request, result, keeps_payload)
-        })?;
+            pending.ended(function_name, result, keeps_payload)
+        })
+        .map_err(unsent)?;
         self.statement.count();
         self.started += 1;
-        Ok(Flight::new(State::Flying(task)))
+        Ok(Flight::new(State::Flying(task, name)))
     }
 
     /// What stands in the place of an invocation that can't be made.
     pub fn refuse(&self, error: Error) -> Rc<Flight> {
         let pending = Pending::new(self.traffic.clone(), &self.statement);
-        let outcome = pending.failure(Err(error));
+        let outcome = pending.failure(None, Err(error));
         Flight::of(Rc::new(outcome))
     }
 
@@ -252,7 +256,8 @@ impl Dispatch {
 pub struct Flight(RefCell<State>);
 
 enum State {
-    Flying(Task<Outcome>),
+    /// With the function's name, which an outcome has too.
+    Flying(Task<Outcome>, Arc<str>),
     Landed(Rc<Outcome>),
 }
 
@@ -269,9 +274,9 @@ impl Flight {
     /// What became of it; `None` as long as it is on its way.
     pub fn landed(&self) -> Result<Option<Rc<Outcome>>, Error> {
         let mut state = self.0.borrow_mut();
-        let task = match &mut *state {
+        let (task, name) = match &mut *state {
             State::Landed(outcome) => return Ok(Some(outcome.clone())),
-            State::Flying(task) => task,
+            State::Flying(task, name) => (task, name),
         };
         match task.poll() {
             None => Ok(None),
@@ -283,7 +288,7 @@ impl Flight {
                 *state = State::Landed(outcome.clone());
                 Ok(Some(outcome))
             }
-            Some(Err(())) => Err(Error::Panicked),
+            Some(Err(())) => Err(Error::Panicked.of(name, None)),
         }
     }
 }
@@ -292,8 +297,8 @@ impl Flight {
 pub struct Outcome {
     /// What came back, or why nothing did.
     pub result: Result<InvokeResponse, Error>,
-    /// The function, where it reported an error.
-    pub function_name: String,
+    /// The function's name or ARN, with its qualifier; `None` where nothing could be invoked.
+    pub function_name: Option<Arc<str>>,
     bytes: u64,
     traffic: Arc<Traffic>,
 }
@@ -320,34 +325,36 @@ impl Pending {
 
     fn ended(
         self,
-        request: InvokeRequest,
+        name: Arc<str>,
         mut result: Result<InvokeResponse, Error>,
         keeps_payload: bool,
     ) -> Outcome {
         let Ok(response) = &mut result else {
-            return self.failure(result);
+            return self.failure(Some(name), result);
         };
         let payload = response.payload.as_ref();
         let bytes = payload.map_or(0, Vec::len) as u64;
         self.traffic.counters.bytes_in.fetch_add(bytes, Relaxed);
         if response.function_error.is_some() {
-            let mut outcome = self.failure(result);
-            outcome.function_name = request.full_name();
-            return outcome;
+            return self.failure(Some(name), result);
         }
         if !keeps_payload {
             response.payload = None;
         }
-        self.outcome(result)
+        self.outcome(Some(name), result)
     }
 
-    fn failure(&self, result: Result<InvokeResponse, Error>) -> Outcome {
+    fn failure(&self, name: Option<Arc<str>>, result: Result<InvokeResponse, Error>) -> Outcome {
         self.traffic.counters.failed.fetch_add(1, Relaxed);
         self.totals.failed.fetch_add(1, Relaxed);
-        self.outcome(result)
+        self.outcome(name, result)
     }
 
-    fn outcome(&self, result: Result<InvokeResponse, Error>) -> Outcome {
+    fn outcome(
+        &self,
+        function_name: Option<Arc<str>>,
+        result: Result<InvokeResponse, Error>,
+    ) -> Outcome {
         let payload = result
             .as_ref()
             .ok()
@@ -357,7 +364,7 @@ impl Pending {
         self.traffic.counters.bytes_kept.fetch_add(bytes, Relaxed);
         Outcome {
             result,
-            function_name: String::new(),
+            function_name,
             bytes,
             traffic: self.traffic.clone(),
         }

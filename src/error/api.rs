@@ -1,4 +1,4 @@
-//! Invocations without a result: why, and what is said for each cause.
+//! Invocations without a result: why, and what is said for each cause. Which function it was is told in invocation.rs.
 
 use super::Row;
 use pgrx::PgSqlErrorCode;
@@ -94,6 +94,32 @@ impl Cause {
     }
 }
 
+impl Cause {
+    /// What goes behind the function's name in a primary message.
+    pub(super) fn phrase(self) -> &'static str {
+        match self {
+            Cause::Connect => "no connection",
+            Cause::ConnectTimeout => "connection timed out",
+            Cause::Certificate => "certificate not accepted",
+            Cause::Descriptors => "no file descriptor for a connection",
+            Cause::RequestTimeout => "request timed out",
+            Cause::ConnectionLost => "connection lost",
+            Cause::OutOfMemory => "no memory for the answer",
+            Cause::BadAnswer => "unexpected answer",
+            Cause::Throttled => "throttled",
+            Cause::Denied => "access denied",
+            Cause::Credentials => "no usable credentials",
+            Cause::NotFound => "no such function or version",
+            Cause::TooLarge => "payload or response too large",
+            Cause::InvalidRequest => "request refused",
+            Cause::Configuration => "function cannot be started",
+            Cause::Service => "Lambda failed",
+            Cause::NoRegion => "no region",
+            Cause::Client => "request could not be built",
+        }
+    }
+}
+
 impl ApiFailure {
     /// A failure without an answer of Lambda's.
     pub fn new(cause: Cause, said: &str, facts: String) -> ApiFailure {
@@ -144,7 +170,7 @@ impl ApiFailure {
             ),
             Cause::RequestTimeout => (
                 ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
-                "The function may have run. If it needs longer, raise aws_lambda.request_timeout_ms or the server option request_timeout_ms.",
+                "The function may have run. A cold start can take longer than 3 s: SET aws_lambda.request_timeout_ms = '30s', or raise the server option request_timeout_ms where that is set.",
             ),
             Cause::ConnectionLost => (
                 ERRCODE_CONNECTION_FAILURE,
@@ -207,6 +233,7 @@ impl ApiFailure {
             detail.push(' ');
             detail.push_str(&self.facts);
         }
+        // RDS's words.
         Row::new(sqlstate, "invoke API failed")
             .detail(detail)
             .hint(hint)

@@ -4,9 +4,14 @@
 //! No value of a secret ever becomes part of an [`Error`]. PostgreSQL's own errors are not wrapped here.
 
 mod api;
+mod invocation;
+mod misplaced;
+mod not_bound;
 mod report;
 
 pub use api::{Answer, ApiFailure, Cause};
+pub use invocation::{By, Invocation};
+pub use not_bound::NotBound;
 pub use report::OrReport;
 
 use pgrx::PgSqlErrorCode;
@@ -89,12 +94,24 @@ pub enum Error {
     },
     /// The scan was asked for a row before an input column that it needs had a value.
     NotBound {
-        /// The column's name.
-        column: &'static str,
+        /// The names of the columns, at least one.
+        columns: Vec<&'static str>,
         /// The foreign table's name.
         table: String,
-        /// Whether a join condition on the column exists that the plan could not use.
-        in_join: bool,
+        /// Why it had none.
+        why: NotBound,
+    },
+    /// A table whose option makes rows of failures, and that has no column to tell them by.
+    FailuresUnseen {
+        /// The foreign table's name.
+        table: String,
+    },
+    /// A statement that changes or deletes rows of a foreign table.
+    NoSuchRows {
+        /// `update` or `delete from`.
+        verb: &'static str,
+        /// The foreign table's name.
+        table: String,
     },
     /// A cursor that was not declared to be rewound is.
     CursorRewound,
@@ -126,8 +143,6 @@ pub enum Error {
         argument: String,
         /// The value in the name.
         in_name: String,
-        /// The name.
-        function_name: String,
     },
     /// A client context over Lambda's limit.
     ContextTooLong {
@@ -138,8 +153,6 @@ pub enum Error {
     },
     /// A payload that is over the limit of its invocation.
     PayloadTooLarge {
-        /// Name or ARN.
-        function_name: String,
         /// Whether it is an event, or else waited for.
         is_event: bool,
         /// Its size, or how much of memory it takes.
@@ -210,6 +223,8 @@ pub enum Error {
     },
     /// The Invoke API did not give a result.
     Api(ApiFailure),
+    /// Any of the others, and the invocation that it is of.
+    Of(Box<Invocation>, Box<Error>),
     /// A response that its column cannot hold.
     Response {
         /// The column's name.
@@ -228,14 +243,19 @@ pub enum Error {
 }
 
 /// What makes a response unfit for a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseProblem {
     /// Not JSON, in a json or jsonb column.
     NotJson,
     /// JSON with `\u0000`, or with a character that the database's encoding lacks, in a jsonb column.
     NotJsonb,
-    /// Too long, too large or too deep for the column's type.
-    Unfit,
+    /// Too long, too large or too deep for the column's type, or with a character that the database's encoding lacks.
+    Unfit {
+        /// PostgreSQL's.
+        sqlstate: PgSqlErrorCode,
+        /// What PostgreSQL says.
+        message: String,
+    },
     /// Not UTF-8.
     NotUtf8,
     /// A zero byte, which PostgreSQL's text cannot hold.
@@ -334,7 +354,9 @@ impl Error {
                 ERRCODE_FDW_INVALID_COLUMN_NAME,
                 format!("column \"{column}\" of foreign table \"{table}\" is not known to aws_lambda_fdw"),
             )
-            .hint(format!("Known columns are {known}.")),
+            .hint(format!(
+                "Known columns are {known}. Fields of the payload go into payload; take the response apart in a view."
+            )),
             Error::ColumnType {
                 column,
                 table,
@@ -367,24 +389,22 @@ impl Error {
                 }
             }
             Error::NotBound {
-                column,
+                columns,
                 table,
-                in_join,
-            } => {
-                let row = Row::new(
-                    ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
-                    format!("no value for column \"{column}\" of foreign table \"{table}\""),
-                );
-                if *in_join {
-                    row.detail("The join condition on it can't be used in this plan, so no function was invoked.")
-                        .hint("Write the query as an inner, left or LATERAL join in which the other table comes first.")
-                } else {
-                    row.detail("Its value is needed before a function can be invoked, and none was.")
-                        .hint(format!(
-                            "Add a clause such as {column} = ..., {column} = ANY (...) or {column} IS NULL. Its right side can't be volatile or made of the table's own columns; a join condition counts in an inner, left or LATERAL join in which the other table comes first."
-                        ))
-                }
-            }
+                why,
+            } => why.row(columns, table),
+            Error::FailuresUnseen { table } => Row::new(
+                ERRCODE_FDW_INVALID_COLUMN_NAME,
+                format!("foreign table \"{table}\" has no column that tells of a failure"),
+            )
+            .detail("With its option on_error 'return' a failure would look like a response. No function was invoked.")
+            .hint("Use ALTER FOREIGN TABLE ... ADD error_code text, ADD error_message text, or set on_error 'raise'."),
+            Error::NoSuchRows { verb, table } => Row::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot {verb} foreign table \"{table}\""),
+            )
+            .detail("Its rows are invocations. No function was invoked.")
+            .hint("To store responses, UPDATE your own table FROM this one."),
             Error::CursorRewound => Row::new(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "cursor can only scan forward",
@@ -416,12 +436,10 @@ impl Error {
                 what,
                 argument,
                 in_name,
-                function_name,
             } => Row::new(
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("{what} \"{argument}\" conflicts with {what} \"{in_name}\" in the function name"),
             )
-            .detail(format!("The function name is \"{function_name}\"."))
             .hint(format!("Give the {what} once.")),
             Error::ContextTooLong { length, limit } => Row::new(
                 ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -432,13 +450,12 @@ impl Error {
             ))
             .hint("Put the data into the payload."),
             Error::PayloadTooLarge {
-                function_name,
                 is_event,
                 bytes,
                 limit,
             } => Row::new(ERRCODE_PROGRAM_LIMIT_EXCEEDED, "payload is too large")
                 .detail(format!(
-                    "It takes {bytes} bytes, and \"{function_name}\" is given at most {limit} {}. It was not sent.",
+                    "It takes {bytes} bytes, and {limit} are the most {}.",
                     match is_event {
                         true => "as an event",
                         false => "in a synchronous invocation",
@@ -512,6 +529,7 @@ impl Error {
                 "\"{function_name}\" returned error \"{function_error}\", details: \"{payload}\"."
             )),
             Error::Api(failure) => failure.row(),
+            Error::Of(invocation, error) => invocation.row(error),
             Error::Response {
                 column,
                 problem,
@@ -520,14 +538,18 @@ impl Error {
                 let (sqlstate, what) = match problem {
                     ResponseProblem::NotJson => (ERRCODE_INVALID_TEXT_REPRESENTATION, "not valid JSON"),
                     ResponseProblem::NotJsonb => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not valid jsonb: it escapes a character that text cannot hold"),
-                    ResponseProblem::Unfit => (ERRCODE_DATA_EXCEPTION, "not what its column can hold"),
+                    ResponseProblem::Unfit { sqlstate, .. } => (*sqlstate, "not what its column can hold"),
                     ResponseProblem::NotUtf8 => (ERRCODE_CHARACTER_NOT_IN_REPERTOIRE, "not valid UTF-8"),
                     ResponseProblem::ZeroByte => (ERRCODE_UNTRANSLATABLE_CHARACTER, "not text: it has a zero byte"),
                 };
-                let row = Row::new(sqlstate, format!("response of the function is {what}"))
+                let message = match problem {
+                    ResponseProblem::Unfit { message, .. } => message.clone(),
+                    _ => format!("response of the function is {what}"),
+                };
+                let row = Row::new(sqlstate, message)
                     .detail(format!("The function ran. Its response begins: {beginning}"));
                 match problem {
-                    ResponseProblem::NotJson | ResponseProblem::NotJsonb => {
+                    ResponseProblem::NotJson | ResponseProblem::NotJsonb | ResponseProblem::Unfit { .. } => {
                         row.hint(format!("To read it as it is, use a foreign table whose column \"{column}\" is text."))
                     }
                     _ => row,
@@ -558,6 +580,7 @@ impl Error {
     /// The error as a row of a foreign table has it: a name and a message.
     pub fn as_columns(&self) -> (&str, String) {
         let code = match self {
+            Error::Of(_, error) => return error.as_columns(),
             Error::Api(failure) => return (failure.code(), failure.message()),
             Error::Response { .. } => "InvalidResponse",
             Error::PayloadTooLarge { .. } => "RequestTooLargeException",
@@ -566,9 +589,19 @@ impl Error {
             _ => "InvalidParameterValue",
         };
         let row = self.row();
+        let message = match self {
+            Error::Response {
+                problem: ResponseProblem::Unfit { .. },
+                ..
+            } => format!(
+                "response of the function is not what its column can hold: {}",
+                row.message
+            ),
+            _ => row.message,
+        };
         let message = match row.detail {
-            Some(detail) => format!("{}. {detail}", row.message),
-            None => row.message,
+            Some(detail) => format!("{message}. {detail}"),
+            None => message,
         };
         (code, message)
     }
@@ -650,6 +683,42 @@ mod tests {
             row.detail.as_deref(),
             Some("AWS Lambda client returned 'Unable to connect to endpoint'.")
         );
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_invocation() {
+        let failure = ApiFailure::new(Cause::RequestTimeout, "Request timed out", String::new());
+        let error = Error::Api(failure).of("geocode", Some("1-2"));
+        let detail =
+            "AWS Lambda client returned 'Request timed out'. Function \"geocode\", request id 1-2.";
+        let row = error.row();
+        assert_eq!(
+            row.message,
+            "could not invoke \"geocode\": request timed out"
+        );
+        assert_eq!(row.detail.as_deref(), Some(detail));
+        let row = error.of("another", None).of_call(By::Call).row();
+        assert_eq!(row.message, "invoke API failed");
+        assert_eq!(row.detail.as_deref(), Some(detail));
+    }
+
+    #[test]
+    fn the_error_of_a_function_has_its_documented_text_in_a_call() {
+        let error = Error::Function {
+            function_name: "f".into(),
+            function_error: "Unhandled".into(),
+            payload: "x".into(),
+        }
+        .of("f", Some("1-2"));
+        let documented = "\"f\" returned error \"Unhandled\", details: \"x\".";
+        let row = error.clone().of_call(By::Call).row();
+        assert_eq!(row.detail.as_deref(), Some(documented));
+        assert_eq!(
+            row.hint.as_deref(),
+            Some("Its log in CloudWatch has request id 1-2.")
+        );
+        let told = format!("{documented} Request id 1-2.");
+        assert_eq!(error.row().detail.as_deref(), Some(&*told));
     }
 
     #[test]

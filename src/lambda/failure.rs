@@ -153,9 +153,6 @@ fn answered(status: u16, error: &InvokeError, secrets: &Secrets) -> ApiFailure {
     if meta.code().is_none() {
         facts.push_str(" without an error code");
     }
-    if let Some(id) = meta.request_id() {
-        facts.push_str(&format!(", request id {}", quotable(id)));
-    }
     facts.push('.');
     ApiFailure {
         cause: cause(status, meta.code().unwrap_or_default()),

@@ -372,9 +372,10 @@ impl Client {
             Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
             Ok(Ok(output)) => {
                 let mut response = InvokeResponse::from(output);
-                // A header, which messages show.
-                if let Some(error) = &mut response.function_error {
-                    *error = self.secrets.and(watch.token()).hide(error);
+                // Headers, which messages show.
+                let shown = [&mut response.function_error, &mut response.request_id];
+                for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
+                    *text = self.secrets.and(watch.token()).hide(text);
                 }
                 Ok(response)
             }
@@ -394,6 +395,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether it looks like AWS's ids of requests, and so like no secret.
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && (text.bytes()).all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// Whether all of the answer is there. One without a body by definition may promise what it likes.

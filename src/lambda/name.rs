@@ -68,11 +68,7 @@ impl FunctionName {
         let parts = NAME
             .as_ref()
             .and_then(|regex| regex.captures(given))
-            .ok_or_else(|| {
-                invalid(
-                    "Write a name, name:qualifier, a partial ARN such as 123456789012:function:name, or a full ARN.",
-                )
-            })?;
+            .ok_or_else(|| invalid(&what_to_write(given)))?;
         let part = |group: &str| parts.name(group).map(|found| found.as_str());
         let prefix = part("prefix").unwrap_or_default();
         let name = part("name").unwrap_or_default();
@@ -92,23 +88,71 @@ impl FunctionName {
     }
 }
 
+/// What to write in the place of what is no name.
+fn what_to_write(given: &str) -> String {
+    let bare = given.trim_matches([' ', '\t', '\r', '\n', '\'', '"']);
+    if bare != given && FunctionName::parse(bare).is_ok() {
+        return format!("Write {bare} without quotes and spaces.");
+    }
+    if let Some((name, qualifier)) = given.rsplit_once(':')
+        && qualifier.eq_ignore_ascii_case("$LATEST")
+        && FunctionName::parse(name).is_ok()
+    {
+        return "Write $LATEST in capitals.".to_owned();
+    }
+    let form = match given.split(':').next() {
+        Some("http" | "https") => "A URL is no name. Write the function's name, or",
+        Some("arn") => "Write the function's name, or",
+        _ => {
+            return "Write a name, name:qualifier, a partial ARN such as 123456789012:function:name, or a full ARN."
+                .to_owned();
+        }
+    };
+    format!("{form} an ARN that looks like arn:aws:lambda:us-east-1:123456789012:function:name.")
+}
+
+/// Whether it is `$LATEST`, in any case, or the number of a version.
+pub fn is_version(given: &str) -> bool {
+    given.eq_ignore_ascii_case("$LATEST")
+        || (!given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
 /// Checks a region's name, so that nothing else ever becomes part of a host name.
 pub fn check_region(given: &str) -> Result<(), Error> {
-    if is_common_region(given) {
+    if is_region(given) {
         return Ok(());
     }
-    match REGION_ONLY.as_ref() {
-        Some(regex) if regex.is_match(given) => Ok(()),
-        _ => Err(Error::InvalidValue {
-            what: "region",
-            value: given.to_owned(),
-            allowed: "A region looks like us-east-1 or us-gov-west-1.".to_owned(),
-        }),
+    Err(Error::InvalidValue {
+        what: "region",
+        value: given.to_owned(),
+        allowed: match meant_region(given) {
+            Some(region) => format!("Write {region}."),
+            None => "A region looks like us-east-1 or us-gov-west-1.".to_owned(),
+        },
+    })
+}
+
+fn is_region(given: &str) -> bool {
+    is_common_region(given) || (REGION_ONLY.as_ref()).is_some_and(|regex| regex.is_match(given))
+}
+
+/// The region that is meant: in capitals, with other marks or none before the number, or with the letter of a zone.
+pub fn meant_region(given: &str) -> Option<String> {
+    let plain =
+        (given.trim_matches([' ', '\'', '"']).to_ascii_lowercase()).replace(['_', ' '], "-");
+    let end = plain.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
+    let number = end.chars().last().filter(char::is_ascii_digit)?;
+    // One letter behind the number is that of a zone.
+    if plain.len() > end.len() + 1 {
+        return None;
     }
+    let name = end.strip_suffix(number)?.trim_end_matches('-');
+    let region = format!("{name}-{number}");
+    is_region(&region).then_some(region)
 }
 
 /// Whether it looks like us-east-1, as most do; each statement has one.
@@ -172,6 +216,40 @@ mod tests {
         assert_eq!(
             parts("us-west-2:123456789012:function:f").1,
             Some("us-west-2".into())
+        );
+    }
+
+    #[test]
+    fn what_is_meant() {
+        for given in [
+            "US-EAST-1",
+            "us_east_1",
+            "us-east1",
+            "us-east-1a",
+            " us-east-1",
+            "'us-east-1'",
+        ] {
+            assert_eq!(meant_region(given).as_deref(), Some("us-east-1"), "{given}");
+        }
+        for given in [
+            "",
+            "Frankfurt",
+            "prod",
+            "1",
+            "v1",
+            "us-east",
+            "us-east-1abc",
+            "$LATEST",
+            "é1",
+        ] {
+            assert_eq!(meant_region(given), None, "{given}");
+        }
+        assert_eq!(what_to_write(" f "), "Write f without quotes and spaces.");
+        assert_eq!(what_to_write("\"f\""), "Write f without quotes and spaces.");
+        assert_eq!(what_to_write("f:$latest"), "Write $LATEST in capitals.");
+        assert!(what_to_write("https://f.lambda-url.us-east-1.on.aws/").contains("no name"));
+        assert!(
+            what_to_write("arn:aws:lambda:::function:f").contains("looks like arn:aws:lambda:us")
         );
     }
 

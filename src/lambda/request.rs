@@ -75,13 +75,17 @@ fn one_of<T: Copy>(what: &'static str, given: &str, all: &[(&str, T)]) -> Result
         .map(|(_, value)| *value)
         .ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+            let is_meant = |name: &&&str| name.eq_ignore_ascii_case(given.trim());
             Error::InvalidValue {
                 what,
                 value: given.to_owned(),
-                allowed: format!(
-                    "Allowed are {}, in exactly this spelling.",
-                    names.join(", ")
-                ),
+                allowed: match names.iter().find(is_meant) {
+                    Some(name) => format!("Write {name}, in exactly this spelling."),
+                    None => format!(
+                        "Allowed are {}, in exactly this spelling.",
+                        names.join(", ")
+                    ),
+                },
             }
         })
 }
@@ -189,17 +193,21 @@ impl InvokeRequest {
     ///
     /// Errors when the function's name is missing, when a value is outside the API's grammar, and when
     /// `region` or `qualifier` contradicts the name.
-    pub fn new(inputs: Inputs) -> Result<InvokeRequest, Error> {
-        let given = inputs.function_name.ok_or(Error::NoFunctionName)?;
-        let name = FunctionName::parse(&given)?;
+    pub fn new(mut inputs: Inputs) -> Result<InvokeRequest, Error> {
+        let given = inputs.function_name.take().ok_or(Error::NoFunctionName)?;
+        InvokeRequest::of_function(&given, inputs).map_err(|error| error.of_unsent(&given))
+    }
+
+    fn of_function(given: &str, inputs: Inputs) -> Result<InvokeRequest, Error> {
+        let name = FunctionName::parse(given)?;
         if let Some(region) = &inputs.region {
             check_region(region)?;
         }
         if let Some(qualifier) = &inputs.qualifier {
             check_qualifier(qualifier)?;
         }
-        let region = agree("region", inputs.region, name.region, &given)?;
-        let qualifier = agree("qualifier", inputs.qualifier, name.qualifier, &given)?;
+        let region = agree("region", inputs.region, name.region)?;
+        let qualifier = agree("qualifier", inputs.qualifier, name.qualifier)?;
         let invocation_type = match &inputs.invocation_type {
             Some(given) => InvocationType::parse(given)?,
             None => InvocationType::default(),
@@ -225,7 +233,6 @@ impl InvokeRequest {
         let bytes = inputs.payload.as_ref().map(Bytes::len).or(inputs.too_large);
         if let Some(bytes) = bytes.filter(|bytes| *bytes > limit) {
             return Err(Error::PayloadTooLarge {
-                function_name: name.name,
                 is_event: invocation_type == InvocationType::Event,
                 bytes,
                 limit,
@@ -258,14 +265,12 @@ fn agree(
     what: &'static str,
     argument: Option<String>,
     in_name: Option<String>,
-    name: &str,
 ) -> Result<Option<String>, Error> {
     match (argument, in_name) {
         (Some(argument), Some(in_name)) if argument != in_name => Err(Error::Contradiction {
             what,
             argument,
             in_name,
-            function_name: name.to_owned(),
         }),
         (argument, in_name) => Ok(argument.or(in_name)),
     }
@@ -279,6 +284,15 @@ mod tests {
         Inputs {
             function_name: Some(function_name.to_owned()),
             ..Inputs::default()
+        }
+    }
+
+    /// Why no request can be made of the inputs.
+    fn refusal(inputs: Inputs) -> Error {
+        match InvokeRequest::new(inputs) {
+            Err(Error::Of(_, error)) => *error,
+            Err(error) => error,
+            Ok(_) => Error::Unexpected("a request could be made"),
         }
     }
 
@@ -321,19 +335,19 @@ mod tests {
             ..inputs(arn)
         };
         assert!(matches!(
-            InvokeRequest::new(other),
-            Err(Error::Contradiction { what: "region", .. })
+            refusal(other),
+            Error::Contradiction { what: "region", .. }
         ));
         let other = Inputs {
             qualifier: Some("v2".into()),
             ..inputs(arn)
         };
         assert!(matches!(
-            InvokeRequest::new(other),
-            Err(Error::Contradiction {
+            refusal(other),
+            Error::Contradiction {
                 what: "qualifier",
                 ..
-            })
+            }
         ));
     }
 
@@ -389,13 +403,14 @@ mod tests {
 
     #[test]
     fn a_payload_has_the_limit_of_its_type_or_of_its_table() {
-        let request = |bytes: usize, invocation_type: &str, max_payload| {
-            InvokeRequest::new(Inputs {
-                payload: Some(vec![b' '; bytes].into()),
-                invocation_type: Some(invocation_type.to_owned()),
-                max_payload,
-                ..inputs("f")
-            })
+        let given = |bytes: usize, invocation_type: &str, max_payload| Inputs {
+            payload: Some(vec![b' '; bytes].into()),
+            invocation_type: Some(invocation_type.to_owned()),
+            max_payload,
+            ..inputs("f")
+        };
+        let request = |bytes, invocation_type: &str, most| {
+            InvokeRequest::new(given(bytes, invocation_type, most))
         };
         for (invocation_type, most) in [
             ("RequestResponse", 6_291_456),
@@ -404,8 +419,8 @@ mod tests {
         ] {
             assert!(request(most, invocation_type, None).is_ok());
             assert!(matches!(
-                request(most + 1, invocation_type, None),
-                Err(Error::PayloadTooLarge { bytes, limit, .. }) if limit == most && bytes == most + 1
+                refusal(given(most + 1, invocation_type, None)),
+                Error::PayloadTooLarge { bytes, limit, .. } if limit == most && bytes == most + 1
             ));
             assert!(request(most + 1, invocation_type, Some(most + 1)).is_ok());
             assert!(request(11, invocation_type, Some(10)).is_err());
@@ -414,10 +429,7 @@ mod tests {
             too_large: Some(7 << 20),
             ..inputs("f")
         };
-        assert!(matches!(
-            InvokeRequest::new(not_here),
-            Err(Error::PayloadTooLarge { .. })
-        ));
+        assert!(matches!(refusal(not_here), Error::PayloadTooLarge { .. }));
     }
 
     #[test]
@@ -429,8 +441,8 @@ mod tests {
         // 2,685 bytes are 3,580 of base64; one group more is 3,584, over the limit of 3,583.
         assert!(InvokeRequest::new(context(2685)).is_ok());
         assert!(matches!(
-            InvokeRequest::new(context(2686)),
-            Err(Error::ContextTooLong { length: 3584, .. })
+            refusal(context(2686)),
+            Error::ContextTooLong { length: 3584, .. }
         ));
     }
 }

@@ -1,12 +1,16 @@
 //! INSERT and COPY into a foreign table: a row is an event that is sent.
 //!
 //! - [`plan`] has the rows read ahead where each is returned with what came back.
+//! - [`checks`] has what is checked of a row before it is sent, [`left_out`] whether the statement has a payload.
+//! - [`refused`] refuses UPDATE and DELETE.
 //!
 //! Many are in flight, and all are accepted before the statement ends: those that were sent last, when the executor ends
-//! it. UPDATE and DELETE are not here, and PostgreSQL refuses them.
+//! it.
 
 mod checks;
+mod left_out;
 pub mod plan;
+pub mod refused;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend;
@@ -39,6 +43,8 @@ pub struct Insert {
     checks: Option<Checks>,
     /// Whether a row is looked at after it was inserted.
     returns: Option<bool>,
+    /// The payload, if the statement leaves it out.
+    left_out: Option<i16>,
     /// Holds what is made of one row.
     row_context: pg_sys::MemoryContext,
     /// The node that reads rows ahead, null where there is none.
@@ -60,6 +66,8 @@ pub unsafe extern "C-unwind" fn begin_foreign_modify(
     _subplan_index: c_int,
     eflags: c_int,
 ) {
+    // SAFETY: the node is being initialised for the relation.
+    unsafe { refused::refuse(state, relation).or_report() };
     if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
         return;
     }
@@ -103,6 +111,7 @@ unsafe fn begin(
             .filter(|attribute| !attribute.column.is_input())
             .map(|attribute| Writer::new(*attribute, query_context))
             .collect();
+        let left_out = left_out::payload(relation, estate, &layout);
         let insert = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Insert {
             estate,
             relation,
@@ -113,6 +122,7 @@ unsafe fn begin(
             state,
             checks: None,
             returns: None,
+            left_out,
             row_context: new_context(query_context),
             ahead: std::ptr::null_mut(),
             dispatch: None,
@@ -179,7 +189,7 @@ impl Insert {
                 return self.put(slot, &outcome);
             }
             let returns = self.returns();
-            self.check(slot);
+            self.check(slot)?;
             self.make_room()?;
             let dispatch = (self.dispatch.as_mut())
                 .ok_or(Error::Unexpected("row was inserted before the beginning"))?;
@@ -306,6 +316,7 @@ impl Invoker for Insert {
                         // Nobody would see the row that tells of the failure.
                         config.on_error = OnError::Raise;
                     }
+                    self.layout.tells_failures(config.on_error)?;
                     Ok(none.insert(Dispatch::new(config, self.estate, node, returns)))
                 }
             }
@@ -320,12 +331,16 @@ impl Invoker for Insert {
         true
     }
 
-    unsafe fn check(&mut self, row: *mut pg_sys::TupleTableSlot) {
+    unsafe fn check(&mut self, row: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
         // SAFETY: the caller's.
         unsafe {
             self.returns();
             if let Some(checks) = &mut self.checks {
                 checks.make(row, self.estate);
+            }
+            match self.left_out {
+                Some(payload) => left_out::refuse(payload, row, self.state, &self.layout),
+                None => Ok(()),
             }
         }
     }

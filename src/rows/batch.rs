@@ -305,7 +305,12 @@ impl Batch {
             }
             inputs.too_large = inputs.too_large.or(value.too_large);
             // SAFETY: the values are of the list's type, and in the batch's memory context.
-            let printed = unsafe { values::print(value, list.value_type)? };
+            let printed = unsafe { values::print(value, list.value_type) };
+            // The payload is the last one, and it is what there may be no memory for.
+            let printed = printed.map_err(|error| match &inputs.function_name {
+                Some(name) => error.of_unsent(name),
+                None => error,
+            })?;
             inputs.set(list.column, printed);
         }
         Ok(inputs.unfolded_unless_fixed(&self.fixed))

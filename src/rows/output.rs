@@ -8,6 +8,7 @@ use crate::dispatch::Outcome;
 use crate::error::{Error, quotable, shortened};
 use crate::lambda::response::Thrown;
 use crate::options::OnError;
+use crate::postgres::context;
 use pgrx::pg_sys;
 
 /// Most bytes of a function's error payload that a message carries.
@@ -17,22 +18,54 @@ const MAX_ERROR_PAYLOAD: usize = 8192;
 pub fn error(outcome: &Outcome) -> Option<Error> {
     let response = match &outcome.result {
         Ok(response) => response,
-        Err(error) => return Some(error.clone()),
+        Err(error) => return Some(of_invocation(error.clone(), outcome)),
     };
     let function_error = response.function_error.as_deref()?;
     let payload = response.payload.as_deref().unwrap_or_default();
     let shown = &payload[..payload.len().min(MAX_ERROR_PAYLOAD)];
-    Some(Error::Function {
-        function_name: outcome.function_name.clone(),
+    let error = Error::Function {
+        function_name: outcome
+            .function_name
+            .as_deref()
+            .unwrap_or_default()
+            .to_owned(),
         function_error: quotable(function_error),
         payload: shortened(&String::from_utf8_lossy(shown), MAX_ERROR_PAYLOAD),
-    })
+    };
+    Some(of_invocation(error, outcome))
+}
+
+/// An error with the invocation that has come to this.
+fn of_invocation(error: Error, outcome: &Outcome) -> Error {
+    match &outcome.function_name {
+        Some(name) => error.of(name, request_id(outcome)),
+        None => error,
+    }
 }
 
 /// Gives each writer's datum, made in the current memory context, to `put`.
 ///
 /// Errors with what ends the statement.
 pub fn write(
+    writers: &mut [Writer],
+    outcome: &Outcome,
+    on_error: OnError,
+    put: impl FnMut(&Writer, Option<pg_sys::Datum>),
+) -> Result<(), Error> {
+    // PostgreSQL's own errors know nothing of an invocation: what a domain refuses, for one.
+    let line = || {
+        let name = (outcome.function_name.as_deref()).map(quotable);
+        let id = request_id(outcome).map(quotable);
+        match (name, id) {
+            (Some(name), Some(id)) => format!("answer of function \"{name}\", request id {id}"),
+            (Some(name), None) => format!("answer of function \"{name}\""),
+            (None, _) => "row of an invocation that was not made".to_owned(),
+        }
+    };
+    context::with(&line, || write_columns(writers, outcome, on_error, put))
+}
+
+fn write_columns(
     writers: &mut [Writer],
     outcome: &Outcome,
     on_error: OnError,
@@ -54,9 +87,9 @@ pub fn write(
         (writers.iter_mut()).partition(|writer| writer.attribute.column == Column::Response);
     for writer in first {
         let payload = response.and_then(|response| response.payload.as_deref());
-        let written = match (payload, on_error) {
-            (Some(payload), OnError::Return) => writer.try_write(payload),
-            _ => writer.write_or_null(payload),
+        let written = match payload {
+            Some(payload) => writer.try_write(payload),
+            None => Ok(writer.check(None)),
         };
         let datum = match written {
             Err(error) if on_error == OnError::Return => {
@@ -67,7 +100,7 @@ pub fn write(
                 });
                 writer.check(None)
             }
-            datum => datum?,
+            written => written.map_err(|error| of_invocation(error, outcome))?,
         };
         put(writer, datum);
     }

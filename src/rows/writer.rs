@@ -4,6 +4,7 @@ use crate::columns::{Attribute, Column};
 use crate::error::{Error, ResponseProblem, quotable};
 use crate::memory;
 use crate::postgres::text::for_server;
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
@@ -51,35 +52,31 @@ impl Writer {
         }
     }
 
-    /// Makes a datum of text; null is null.
-    pub fn write_or_null(&mut self, bytes: Option<&[u8]>) -> Result<Option<pg_sys::Datum>, Error> {
-        let datum = bytes.map(|bytes| self.make(bytes)).transpose()?;
-        Ok(self.check(datum))
-    }
-
-    /// Makes a datum as `write_or_null` does, and errors with [`Error::Response`] also for what the type refuses as too long, too
-    /// large or too deep. What a domain refuses is raised: its check may be anything, and have begun anything.
+    /// Makes a datum of a response, and errors with [`Error::Response`] also for what the type refuses as too long, too large or
+    /// too deep, or the database's encoding lacks. What a domain refuses is raised: its check may be anything, and have begun anything.
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<Option<pg_sys::Datum>, Error> {
         let column = self.attribute.column.name();
-        let unfit = || {
+        let unfit = |error: CaughtError| {
+            let (CaughtError::PostgresError(report)
+            | CaughtError::ErrorReport(report)
+            | CaughtError::RustPanic {
+                ereport: report, ..
+            }) = error;
             Err(Error::Response {
                 column,
-                problem: ResponseProblem::Unfit,
+                problem: ResponseProblem::Unfit {
+                    sqlstate: report.sql_error_code(),
+                    message: report.message().to_owned(),
+                },
                 beginning: beginning(bytes),
             })
         };
         let datum = PgTryBuilder::new(AssertUnwindSafe(|| self.make(bytes)))
-            .catch_when(PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION, |_| {
-                unfit()
-            })
-            .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, |_| {
-                unfit()
-            })
-            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
-                unfit()
-            })
-            .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, |_| unfit())
-            .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, |_| unfit())
+            .catch_when(PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION, unfit)
+            .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, unfit)
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, unfit)
+            .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, unfit)
+            .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, unfit)
             .execute()?;
         Ok(self.check(Some(datum)))
     }
@@ -88,7 +85,7 @@ impl Writer {
     /// lacks are replaced, and what tells of a failure is shortened to a varchar's length: such a row is not to fail.
     pub fn write_about(&mut self, text: Option<&str>) -> Result<Option<pg_sys::Datum>, Error> {
         let Some(text) = text else {
-            return self.write_or_null(None);
+            return Ok(self.check(None));
         };
         // A varchar's modifier is its length and the size of a header (varchar.c).
         let longest = self.typmod - pg_sys::VARHDRSZ as i32;

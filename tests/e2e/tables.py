@@ -1,6 +1,7 @@
 """Foreign tables over servers of their own, for tests that need their own credentials or their own Lambda."""
 
 import os
+import re
 
 import psycopg
 import pytest
@@ -62,3 +63,8 @@ def failure(call, *arguments):
     with pytest.raises(psycopg.Error) as raised:
         call(*arguments)
     return raised.value
+
+
+def primary(error):
+    """The primary message. A table's, that an invocation failed, becomes what a call says of it."""
+    return re.sub(r'^could not invoke ".+": [\w\' ]+$', "invoke API failed", error.diag.message_primary)

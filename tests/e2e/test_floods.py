@@ -19,7 +19,7 @@ from background import error_within_2_s, is_running, pid_of, running_until
 from listeners import listener
 from own_server import connect, own_server
 from scripted import wait_until
-from tables import failure
+from tables import failure, primary
 from test_http2 import DATA, END_HEADERS, HEADERS, OK, SETTINGS, Endpoint, answer, frame, header
 
 HEAD = "HTTP/1.1 200 OK\r\n"
@@ -191,7 +191,7 @@ def test_error(place, eve, table, what, payloads):
     with bounded_memory(eve):
         error = failure(eve.execute, query(table, payloads))
     sqlstate, word = what[2]
-    assert error.sqlstate.startswith(sqlstate) and error.diag.message_primary == "invoke API failed"
+    assert error.sqlstate.startswith(sqlstate) and primary(error) == "invoke API failed"
     assert "may have run" in error.diag.message_hint
     # With others on its connection it is luck what each of them is told first.
     if table == "by_1" or payloads == "'[1]'":

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from scripted import wait_until
-from tables import create_emulator_table, failure, invoke, keys
+from tables import create_emulator_table, failure, invoke, keys, primary
 
 ECHO = "def handler(event, context):\n    return event\n"
 VERSION = "def handler(event, context):\n    return context.function_version\n"
@@ -130,11 +130,11 @@ def test_exception_in_the_function(session, table):
 @pytest.mark.parametrize("name", ["nothing", "version:nothing", "version:77"])
 def test_unknown_function_alias_or_version(session, table, name):
     error = failure(invoke, session, table, name)
-    assert (error.sqlstate, error.diag.message_primary) == ("42883", "invoke API failed")
+    assert (error.sqlstate, primary(error)) == ("42883", "invoke API failed")
     assert "ResourceNotFoundException" in error.diag.message_detail
 
 
 def test_throttled_function(session, table):
     error = failure(invoke, session, table, "busy")
-    assert (error.sqlstate, error.diag.message_primary) == ("53400", "invoke API failed")
+    assert (error.sqlstate, primary(error)) == ("53400", "invoke API failed")
     assert "TooManyRequestsException" in error.diag.message_detail

@@ -174,15 +174,17 @@ BEGIN
     RETURN coalesce(answer, '(,,)');
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-    RETURN regexp_replace(concat_ws(': ', SQLERRM, detail), 'request id [0-9a-f-]+', 'request id');
+    -- A table's own words of a failure are others.
+    RETURN regexp_replace(concat_ws(': ', regexp_replace(SQLERRM, '^could not invoke .*', 'invoke API failed'), detail), 'request id [0-9a-f-]+', 'request id');
 END $$;
 SELECT o.option, w.call, left(w.by_call, 20) AS by_call, w.calls
 FROM (VALUES (1, 'max_retries ''0'''), (2, 'qualifier ''v1'''), (3, 'invocation_type ''DryRun'''), (4, 'region ''eu-west-1'''), (5, 'on_error ''return''')) AS o (place, option),
     both_ways(o.option) AS w
+    -- A call has no column for a failure, which ends it whatever on_error says.
 WHERE w.calls > 0
 ORDER BY o.place, w.call;
 SELECT o.option, count(*), count(*) FILTER (WHERE (w.by_call, w.calls) = (w.by_select, w.selects)) AS same
-FROM (VALUES (1, 'max_retries ''0'''), (2, 'qualifier ''v1'''), (3, 'invocation_type ''DryRun'''), (4, 'region ''eu-west-1'''), (5, 'on_error ''return''')) AS o (place, option),
+FROM (VALUES (1, 'max_retries ''0'''), (2, 'qualifier ''v1'''), (3, 'invocation_type ''DryRun'''), (4, 'region ''eu-west-1''')) AS o (place, option),
     both_ways(o.option) AS w
 GROUP BY o.place, o.option ORDER BY o.place;
 DROP FUNCTION both_ways, by_select, endpoint.said;

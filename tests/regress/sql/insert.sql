@@ -35,7 +35,7 @@ SELECT * FROM endpoint.arrived();
 INSERT INTO every (function_name, region, payload, invocation_type, log_type, context, qualifier)
     VALUES ('describe', 'eu-west-1', '{"b": 1, "a": 2}', 'RequestResponse', 'Tail', '{"custom": {"k": "v"}}', 'v1')
     RETURNING status_code, response - 'access_key' AS response, executed_version, log, error_code, error_message;
-INSERT INTO every (function_name, invocation_type) VALUES ('describe', 'RequestResponse')
+INSERT INTO every (function_name, payload, invocation_type) VALUES ('describe', NULL, 'RequestResponse')
     RETURNING status_code, response - 'access_key' AS response, executed_version;
 INSERT INTO every (function_name, payload, invocation_type) VALUES ('arn:aws:lambda:ap-south-1:123456789012:function:describe:v2', '[]', 'RequestResponse')
     RETURNING response -> 'region' AS region, executed_version;
@@ -48,7 +48,7 @@ SELECT * FROM endpoint.arrived();
 CREATE FOREIGN TABLE fixed (function_name text, region text, qualifier text, invocation_type text, log_type text, payload text, response jsonb)
     SERVER aws_lambda OPTIONS (function_name 'describe', region 'us-east-2', qualifier 'v1', invocation_type 'RequestResponse', log_type 'Tail');
 INSERT INTO fixed (payload) VALUES ('1') RETURNING *, response - 'access_key' AS response;
-INSERT INTO fixed (function_name, region, qualifier, invocation_type, log_type) VALUES ('describe', 'us-east-2', 'v1', 'RequestResponse', 'Tail')
+INSERT INTO fixed (function_name, region, qualifier, invocation_type, log_type, payload) VALUES ('describe', 'us-east-2', 'v1', 'RequestResponse', 'Tail', NULL)
     RETURNING response - 'access_key' AS response;
 SELECT endpoint.made();
 
@@ -59,10 +59,10 @@ SELECT c.name, e.* FROM unnest('{status_code,response,executed_version,log_resul
         CASE c.name WHEN 'status_code' THEN '200' ELSE '"x"' END)) AS e ORDER BY c.place;
 SELECT c.name, e.* FROM (VALUES (1, 'function_name', 'echo'), (2, 'region', 'us-east-1'), (3, 'qualifier', 'v2'), (4, 'invocation_type', 'Event'), (5, 'log_type', 'None'))
         AS c (place, name, value),
-    LATERAL endpoint.error_of(format('INSERT INTO fixed (%I) VALUES (%L)', c.name, c.value)) AS e ORDER BY c.place;
+    LATERAL endpoint.error_of(format('INSERT INTO fixed (%I, payload) VALUES (%L, NULL)', c.name, c.value)) AS e ORDER BY c.place;
 INSERT INTO every (payload) VALUES ('1');
 INSERT INTO every (function_name, payload) VALUES ('no function!', '1');
-INSERT INTO every (function_name, qualifier) VALUES ('echo:v1', 'v2');
+INSERT INTO every (function_name, qualifier, payload) VALUES ('echo:v1', 'v2', '1');
 SELECT endpoint.made();
 -- Rows before such a row are sent, those after it are not.
 SET aws_lambda.max_concurrency = 1;
@@ -72,12 +72,46 @@ INSERT INTO every (function_name, payload, region) VALUES ('echo', '1', NULL), (
 SELECT * FROM endpoint.arrived();
 RESET aws_lambda.max_concurrency;
 
+-- A statement that has no payload is refused where the table has the column, by way of a view, a partitioned table and COPY too; one that
+-- says NULL sends none.
+INSERT INTO every (function_name) VALUES ('echo');
+INSERT INTO every (function_name) VALUES ('echo'), ('describe') RETURNING status_code;
+INSERT INTO f DEFAULT VALUES;
+INSERT INTO f VALUES (DEFAULT);
+INSERT INTO f (invocation_type) SELECT 'Event' FROM t;
+COPY every (function_name) FROM stdin;
+echo
+\.
+CREATE VIEW names AS SELECT function_name, region FROM every;
+INSERT INTO names VALUES ('echo');
+DROP VIEW names;
+CREATE TABLE split (payload text, function_name text) PARTITION BY LIST (function_name);
+CREATE FOREIGN TABLE split_echo PARTITION OF split FOR VALUES IN ('echo') SERVER aws_lambda;
+INSERT INTO split (function_name) VALUES ('echo');
+SELECT endpoint.made();
+INSERT INTO split (function_name, payload) VALUES ('echo', NULL);
+COPY every (function_name, payload) FROM stdin;
+echo	\N
+\.
+SELECT * FROM endpoint.arrived();
+-- What a trigger gives it counts, and a table without the column has no payload to name.
+CREATE FUNCTION give_payload() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.payload := '"given"'; RETURN NEW; END $$;
+CREATE TRIGGER give BEFORE INSERT ON f FOR EACH ROW EXECUTE FUNCTION give_payload();
+INSERT INTO f DEFAULT VALUES;
+DROP TRIGGER give ON f;
+DROP FUNCTION give_payload();
+CREATE FOREIGN TABLE bare (function_name text, status_code int) SERVER aws_lambda;
+INSERT INTO bare (function_name) VALUES ('echo') RETURNING status_code;
+DROP FOREIGN TABLE bare;
+DROP TABLE split;
+SELECT * FROM endpoint.arrived();
+
 -- No rows, no values, defaults
 INSERT INTO f (payload) SELECT s FROM t WHERE id > 5;
 \echo :ROW_COUNT
 INSERT INTO f (payload) SELECT s FROM t WHERE id > 5 RETURNING *;
 SELECT endpoint.made();
-INSERT INTO f DEFAULT VALUES RETURNING payload, invocation_type, status_code;
+INSERT INTO f (payload) VALUES (NULL) RETURNING payload, invocation_type, status_code;
 SELECT * FROM endpoint.arrived();
 ALTER FOREIGN TABLE f ALTER payload SET DEFAULT '"default"', ALTER invocation_type SET DEFAULT 'RequestResponse';
 INSERT INTO f DEFAULT VALUES RETURNING payload, invocation_type, status_code;
@@ -125,8 +159,8 @@ INSERT INTO f (payload) VALUES ('1') RETURNING payload;
 INSERT INTO f (payload) VALUES ('2') RETURNING 1 AS one;
 SELECT endpoint.made();
 -- A response that its column can't hold
-INSERT INTO every (function_name, invocation_type) VALUES ('html', 'RequestResponse') RETURNING status_code;
-INSERT INTO every (function_name, invocation_type) VALUES ('html', 'RequestResponse');
+INSERT INTO every (function_name, payload, invocation_type) VALUES ('html', NULL, 'RequestResponse') RETURNING status_code;
+INSERT INTO every (function_name, payload, invocation_type) VALUES ('html', NULL, 'RequestResponse');
 SELECT endpoint.made();
 -- A failure behind rows that were to be returned
 SET aws_lambda.max_concurrency = 1;

@@ -90,7 +90,19 @@ SELECT count(*), count(error_code) FROM told WHERE payload IN ('1', '{"as": "han
 SELECT payload FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
 SELECT error_code FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
 CREATE FOREIGN TABLE narrow (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return', max_retries '0');
+SELECT endpoint.made();
+
+-- A table without a column that tells of a failure would show it as a response: it is refused, unless failures end the statement anyway
+
 SELECT * FROM narrow WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
+SELECT count(*) FROM t JOIN narrow USING (payload);
+INSERT INTO narrow (payload) VALUES ('1') RETURNING response;
+SELECT endpoint.made();
+INSERT INTO narrow (payload) VALUES ('1');
+ALTER FOREIGN TABLE narrow ADD function_error text;
+SELECT * FROM narrow WHERE payload IN ('1', '{"as": "handled"}');
+ALTER FOREIGN TABLE narrow RENAME function_error TO error_message;
+SELECT * FROM narrow WHERE payload IN ('2', '{"as": "handled"}');
 SELECT endpoint.made();
 
 -- A filter comes after the invocation

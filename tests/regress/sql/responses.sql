@@ -102,10 +102,9 @@ CREATE FUNCTION number_of(jsonb) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN
 CREATE DOMAIN numbered AS jsonb CHECK (number_of(VALUE) > 0);
 CREATE DOMAIN good AS int NOT NULL CHECK (VALUE = 200);
 ALTER FOREIGN TABLE typed ALTER response TYPE numbered;
-ALTER FOREIGN TABLE typed OPTIONS (on_error 'return');
+ALTER FOREIGN TABLE typed OPTIONS (on_error 'return'), ADD error_code text;
 SELECT response FROM typed WHERE function_name = 'echo' AND payload = '{"n": 1}';
 SELECT response FROM typed WHERE function_name = 'echo' AND payload = '{"n": "abc"}';
-ALTER FOREIGN TABLE typed ADD error_code text;
 SELECT response, error_code FROM typed WHERE function_name = 'html' AND payload = '1';
 ALTER FOREIGN TABLE typed ADD status_code good;
 SELECT status_code FROM typed WHERE function_name = 'echo' AND payload = '{"n": 1}';

@@ -1,0 +1,83 @@
+//! What to write where a value is another argument's or column's: an invocation type in the place of the region.
+
+use super::invocation::By;
+use crate::lambda::name::{check_region, is_version, meant_region};
+
+/// The words of the API, each with what it is a value of.
+const WORDS: [(&str, &str); 5] = [
+    ("RequestResponse", "invocation_type"),
+    ("Event", "invocation_type"),
+    ("DryRun", "invocation_type"),
+    ("None", "log_type"),
+    ("Tail", "log_type"),
+];
+
+/// What to write in the place of a value that `what` can't have, where it is known to be another's.
+pub fn hint(what: &str, value: &str, by: By) -> Option<String> {
+    // In a call, an argument that was left out shifts those behind it.
+    let place = match (what, by) {
+        ("region", By::Call) => "The third argument is the region. ",
+        _ => "",
+    };
+    let write = |of: &str, value: &str| match (of, by) {
+        (of, _) if of == what => None,
+        ("region", By::CallOfStructure) => Some(format!(
+            "Write aws_commons.create_lambda_function_arn('...', '{value}')."
+        )),
+        (_, By::Clause) => Some(format!("Write {of} = '{value}'.")),
+        _ => Some(format!("{place}Write {of} => '{value}'.")),
+    };
+    let word = WORDS
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(value.trim()));
+    if let Some((word, of)) = word {
+        return write(of, word);
+    }
+    if check_region(value).is_ok() {
+        return write("region", value);
+    }
+    if is_version(value) {
+        return write("qualifier", value);
+    }
+    if value.trim_start().starts_with('{') {
+        return write("context", "...");
+    }
+    (what == "region" && by == By::Call && meant_region(value).is_none()).then(|| {
+        format!("{place}It looks like us-east-1 or us-gov-west-1. An alias or version is qualifier => '...'.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_others() {
+        let called = |what, value| hint(what, value, By::Call).unwrap_or_default();
+        for (value, write) in [
+            ("Event", "invocation_type => 'Event'"),
+            ("tail", "log_type => 'Tail'"),
+            ("$LATEST", "qualifier => '$LATEST'"),
+            ("7", "qualifier => '7'"),
+            ("{}", "context => '...'"),
+        ] {
+            let told = format!("The third argument is the region. Write {write}.");
+            assert_eq!(called("region", value), told);
+        }
+        assert!(called("region", "prod").contains("qualifier => '...'"));
+        assert_eq!(
+            called("invocation_type", "Tail"),
+            "Write log_type => 'Tail'."
+        );
+        assert_eq!(called("invocation_type", "event"), "");
+        assert_eq!(
+            hint("invocation_type", "us-east-1", By::CallOfStructure).as_deref(),
+            Some("Write aws_commons.create_lambda_function_arn('...', 'us-east-1').")
+        );
+        assert_eq!(hint("region", "here", By::Clause), None);
+        assert_eq!(
+            hint("region", "DryRun", By::Clause).as_deref(),
+            Some("Write invocation_type = 'DryRun'.")
+        );
+    }
+}

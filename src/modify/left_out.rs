@@ -1,0 +1,59 @@
+//! A row that is inserted without a payload because the statement has none: no less a mistake than a SELECT without one.
+//!
+//! A NULL in it means that none is to be sent, so what counts is whether the statement names the column.
+
+use crate::columns::{Column, Layout};
+use crate::error::{Error, NotBound};
+use crate::postgres::{compat, slots};
+use pgrx::pg_sys;
+
+/// The payload's number, if a statement that inserts leaves the column out, and the table has no default for it.
+///
+/// # Safety
+/// `relation` is initialised for a statement of `estate`, and has the columns of `layout`.
+pub unsafe fn payload(
+    relation: *mut pg_sys::ResultRelInfo,
+    estate: *mut pg_sys::EState,
+    layout: &Layout,
+) -> Option<i16> {
+    let number = layout.find(Column::Payload)?.number;
+    // SAFETY: COPY, and a table that hands rows on to this one, have a list of columns as INSERT has.
+    unsafe {
+        let named = pg_sys::ExecGetInsertedCols(relation, estate);
+        let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        let descriptor =
+            pgrx::PgTupleDesc::from_pg_unchecked((*(*relation).ri_RelationDesc).rd_att);
+        let has_default = (descriptor.get(number as usize - 1)).is_some_and(|it| it.atthasdef);
+        (!has_default && !pg_sys::bms_is_member(member, named)).then_some(number)
+    }
+}
+
+/// Refuses a row without a payload that the statement leaves out. A trigger may have given it one.
+///
+/// # Safety
+/// The slot has a row of the table, and `state` is the statement's node.
+pub unsafe fn refuse(
+    payload: i16,
+    slot: *mut pg_sys::TupleTableSlot,
+    state: *mut pg_sys::ModifyTableState,
+    layout: &Layout,
+) -> Result<(), Error> {
+    // SAFETY: see above.
+    let is_null = unsafe {
+        // What an UPDATE moves to another partition was a row before.
+        let inserts = match (*state).operation {
+            pg_sys::CmdType::CMD_INSERT => true,
+            _ => compat::merge_action(state) == Some(pg_sys::CmdType::CMD_INSERT),
+        };
+        slots::deform(slot);
+        inserts && *(*slot).tts_isnull.add(payload as usize - 1)
+    };
+    match is_null {
+        true => Err(Error::NotBound {
+            columns: vec![Column::Payload.name()],
+            table: layout.table.clone(),
+            why: NotBound::LeftOut,
+        }),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,62 @@
+//! UPDATE and DELETE, which are refused: with words of our own, for which PostgreSQL has to let them begin.
+
+use crate::error::{Error, OrReport};
+use crate::postgres::text;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::c_int;
+
+/// Callback: tells what can be done with a foreign table's rows.
+///
+/// A statement that is about to change them has a lock for it, and is refused when it begins. Who only asks, as the views of
+/// information_schema do, is told that they can't be changed.
+///
+/// # Safety
+/// Called by PostgreSQL with an open relation.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn is_foreign_rel_updatable(relation: pg_sys::Relation) -> c_int {
+    // SAFETY: looks at this backend's own locks.
+    let is_locked =
+        unsafe { pg_sys::CheckRelationLockedByMe(relation, pg_sys::RowExclusiveLock as _, true) };
+    let inserts = 1 << pg_sys::CmdType::CMD_INSERT;
+    match is_locked {
+        true => inserts | 1 << pg_sys::CmdType::CMD_UPDATE | 1 << pg_sys::CmdType::CMD_DELETE,
+        false => inserts,
+    }
+}
+
+/// Refuses a statement that is no INSERT, before it reads a row.
+///
+/// # Safety
+/// The node is being initialised for the relation.
+pub unsafe fn refuse(
+    state: *mut pg_sys::ModifyTableState,
+    relation: *mut pg_sys::ResultRelInfo,
+) -> Result<(), Error> {
+    // SAFETY: the relation is open.
+    unsafe {
+        let verb = match (*state).operation {
+            pg_sys::CmdType::CMD_UPDATE => "update",
+            pg_sys::CmdType::CMD_DELETE => "delete from",
+            _ => return Ok(()),
+        };
+        let open = (*relation).ri_RelationDesc;
+        Err(Error::NoSuchRows {
+            verb,
+            table: text::shown((*(*open).rd_rel).relname.data.as_ptr()),
+        })
+    }
+}
+
+/// Callback: would change or delete a row, had the statement not been refused.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn exec_foreign_change(
+    _estate: *mut pg_sys::EState,
+    _relation: *mut pg_sys::ResultRelInfo,
+    _slot: *mut pg_sys::TupleTableSlot,
+    _plan_slot: *mut pg_sys::TupleTableSlot,
+) -> *mut pg_sys::TupleTableSlot {
+    Err(Error::Unexpected("row of a foreign table is changed")).or_report()
+}
