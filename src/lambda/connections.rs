@@ -12,12 +12,17 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::coop;
 
 /// How often a connection may read or write in one turn, of the 128 times that Tokio allows a task.
 const MOST: usize = 4;
 const OF_TOKIO: usize = 128;
+
+/// How long nothing is sent until TCP asks whether the other end is there. A function may run for half an hour, and what stands in
+/// between forgets a connection of which it hears nothing: a NAT gateway of AWS's after 350 s, others sooner.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Makes it, for the runtime that this runs in. `None` if the SDK finds that it can't be, and then has one of its own.
 pub fn client() -> Option<SharedHttpClient> {
@@ -29,6 +34,7 @@ pub fn client() -> Option<SharedHttpClient> {
         .proxy_config(ProxyConfig::from_env())
         .partitions([Partition::new(all, spawner)])
         .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+        .tcp_keepalive(KEEPALIVE)
         .build_https()
         .ok()?;
     let client = pool::Client::from_partition(&pool, all).ok()?;

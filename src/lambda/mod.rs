@@ -57,7 +57,7 @@ const REGION_SOURCES: &str =
     "None is given, and it was looked for in environment, profile and instance.";
 
 /// Longer than any time-out of an attempt.
-const LONGEST_WAIT: Duration = Duration::from_secs(1000);
+const LONGEST_WAIT: Duration = Duration::from_secs(4000);
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -6,7 +6,7 @@ use crate::lambda::request::{InvocationType, LogType};
 use std::ops::RangeInclusive;
 
 /// Shortest and longest time-out, in milliseconds, of the options and the settings.
-pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=900_000;
+pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=3_600_000;
 /// Fewest and most invocations in flight, of the options and the setting. Each takes a file descriptor, see lambda/gate.rs.
 pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
 /// Fewest and most invocations of one statement, of the options and the setting; 0 stands for no limit.
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn of_a_server() {
         let ok = |name, value| check(Object::Server, name, Some(value)).is_ok();
-        assert!(ok("connect_timeout_ms", "1") && ok("connect_timeout_ms", "900000"));
-        assert!(!ok("connect_timeout_ms", "0") && !ok("connect_timeout_ms", "900001"));
+        assert!(ok("connect_timeout_ms", "1") && ok("connect_timeout_ms", "3600000"));
+        assert!(!ok("connect_timeout_ms", "0") && !ok("connect_timeout_ms", "3600001"));
         assert!(!ok("connect_timeout_ms", "1s"));
         assert!(ok("endpoint_url", "http://127.0.0.1:4566"));
         assert!(ok(

@@ -32,10 +32,10 @@ FROM (VALUES
     (1, 'region', ''), (2, 'region', 'us-east-1.example.com'),
     (3, 'endpoint_url', ''), (4, 'endpoint_url', '127.0.0.1:80'), (5, 'endpoint_url', 'ftp://host'), (6, 'endpoint_url', 'http://user:password@host'),
     (7, 'endpoint_url', 'http://host?x=y'), (8, 'endpoint_url', E'http://host\nX: y'), (9, 'sts_endpoint_url', 'sts'),
-    (10, 'connect_timeout_ms', '0'), (11, 'connect_timeout_ms', '900001'), (12, 'connect_timeout_ms', '1s'), (13, 'request_timeout_ms', '-1'), (14, 'request_timeout_ms', ''),
+    (10, 'connect_timeout_ms', '0'), (11, 'connect_timeout_ms', '3600001'), (12, 'connect_timeout_ms', '1s'), (13, 'request_timeout_ms', '-1'), (14, 'request_timeout_ms', ''),
     (15, 'profile', ''), (16, 'role_arn', 'lambda-role'), (17, 'external_id', 'a b'), (18, 'use_fips', 'perhaps'), (19, 'use_dualstack', ''),
     (20, 'max_concurrency', '0'), (21, 'max_concurrency', '1001'), (22, 'max_invocations', '-1'), (23, 'max_invocations', '2147483648'), (24, 'max_invocations', 'none'),
-    (25, 'max_retries', '-1'), (26, 'max_retries', '101'), (27, 'max_retries', '2.5'), (28, 'retry_timeout_ms', '0'), (29, 'retry_timeout_ms', '900001'), (30, 'retry_timeout_ms', '20s'),
+    (25, 'max_retries', '-1'), (26, 'max_retries', '101'), (27, 'max_retries', '2.5'), (28, 'retry_timeout_ms', '0'), (29, 'retry_timeout_ms', '3600001'), (30, 'retry_timeout_ms', '20s'),
     (31, 'async_capable', 'perhaps'), (32, 'deduplicate', 'true'), (33, 'on_error', 'return'), (34, 'progress_interval', '1')
 ) AS o (place, name, value), endpoint.error_of(format('ALTER SERVER s OPTIONS (ADD %I %L)', name, value)) AS e ORDER BY place;
 SELECT o.name, o.value, e.sqlstate, e.message, e.detail, e.hint
@@ -56,13 +56,13 @@ CREATE FOREIGN TABLE t (function_name text) SERVER s OPTIONS (secret_access_key 
 -- Every option with a good value
 
 CREATE SERVER full_server FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (
-    region 'us-gov-west-1', endpoint_url 'https://vpce-1.lambda.us-gov-west-1.vpce.amazonaws.com', sts_endpoint_url 'http://127.0.0.1:1/', connect_timeout_ms '1', request_timeout_ms '900000',
+    region 'us-gov-west-1', endpoint_url 'https://vpce-1.lambda.us-gov-west-1.vpce.amazonaws.com', sts_endpoint_url 'http://127.0.0.1:1/', connect_timeout_ms '1', request_timeout_ms '3600000',
     profile 'default', role_arn 'arn:aws-us-gov:iam::123456789012:role/path/name', external_id 'xy', use_fips 'true', use_dualstack 'off',
     max_concurrency '1', max_invocations '0', max_retries '0', retry_timeout_ms '1', async_capable 'false');
 CREATE USER MAPPING FOR CURRENT_USER SERVER full_server OPTIONS (access_key_id 'AKIDEXAMPLE', secret_access_key 'x', session_token 'y');
 CREATE FOREIGN TABLE full_table (payload jsonb) SERVER full_server OPTIONS (
     function_name 'arn:aws:lambda:us-east-1:123456789012:function:f', region 'us-east-1', qualifier '$LATEST', invocation_type 'DryRun', log_type 'Tail',
-    max_concurrency '1000', max_invocations '2147483647', max_retries '100', retry_timeout_ms '900000', async_capable 'on', deduplicate 'yes', on_error 'return');
+    max_concurrency '1000', max_invocations '2147483647', max_retries '100', retry_timeout_ms '3600000', async_capable 'on', deduplicate 'yes', on_error 'return');
 ALTER FOREIGN TABLE full_table OPTIONS (SET deduplicate '0', SET on_error 'raise');
 DROP SERVER full_server CASCADE;
 

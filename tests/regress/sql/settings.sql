@@ -51,13 +51,13 @@ SHOW aws_lambda.request_timeout_ms;
 -- Ranges
 
 SET aws_lambda.connect_timeout_ms = 1;
-SET aws_lambda.connect_timeout_ms = 900000;
+SET aws_lambda.connect_timeout_ms = 3600000;
 SELECT sqlstate FROM endpoint.error_of('SET aws_lambda.connect_timeout_ms = 0');
-SELECT sqlstate FROM endpoint.error_of('SET aws_lambda.connect_timeout_ms = 900001');
+SELECT sqlstate FROM endpoint.error_of('SET aws_lambda.connect_timeout_ms = 3600001');
 SET aws_lambda.request_timeout_ms = 1;
-SET aws_lambda.request_timeout_ms = 900000;
+SET aws_lambda.request_timeout_ms = 3600000;
 SELECT sqlstate FROM endpoint.error_of('SET aws_lambda.request_timeout_ms = 0');
-SELECT sqlstate FROM endpoint.error_of('SET aws_lambda.request_timeout_ms = 900001');
+SELECT sqlstate FROM endpoint.error_of('SET aws_lambda.request_timeout_ms = 3600001');
 SET aws_lambda.request_timeout_ms = 'soon';
 SET aws_lambda.request_timeout_ms = '10s';
 SHOW aws_lambda.request_timeout_ms;
