@@ -40,6 +40,8 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
     log_type text,
     context jsonb,
     qualifier text,
+    tenant_id text,
+    durable_execution_name text,
     status_code integer,
     response jsonb,
     executed_version text,
@@ -47,6 +49,7 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
     log text,
     function_error text,
     request_id text,
+    durable_execution_arn text,
     error_code text,
     error_message text
 ) SERVER aws_lambda;
@@ -78,6 +81,8 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
     log_type text,
     context text,
     qualifier text,
+    tenant_id text,
+    durable_execution_name text,
     status_code integer,
     response json,
     executed_version text,
@@ -85,6 +90,7 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
     log text,
     function_error text,
     request_id text,
+    durable_execution_arn text,
     error_code text,
     error_message text
 ) SERVER aws_lambda;

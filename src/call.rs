@@ -166,7 +166,11 @@ unsafe fn invoke(
     unsafe {
         let table = own_table(kind);
         let config = Config::read(table, pg_sys::GetUserId())?;
-        let inputs = Arguments { call, kind }.inputs(signature, config.fixed.max_payload)?;
+        let inputs = Inputs {
+            // No argument is for this one.
+            tenant_id: config.fixed.tenant_id.clone(),
+            ..Arguments { call, kind }.inputs(signature, config.fixed.max_payload)?
+        };
         // A clause that contradicts an option selects nothing.
         let contradicts = |column: &Column| {
             let fixed = config.fixed.get(*column);

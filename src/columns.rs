@@ -24,6 +24,10 @@ pub enum Column {
     LogType,
     /// Input: client context.
     Context,
+    /// Input: the tenant that the function runs for.
+    TenantId,
+    /// Input: the name of a durable execution.
+    DurableExecutionName,
     /// Input: what the function is given. Last of the inputs, so that in a product of lists it varies fastest.
     Payload,
     /// Output: HTTP status.
@@ -40,6 +44,8 @@ pub enum Column {
     FunctionError,
     /// Output: AWS's id of the request.
     RequestId,
+    /// Output: the durable execution that was started, or found.
+    DurableExecutionArn,
     /// Output, null unless the invocation failed: the name of the error.
     ErrorCode,
     /// Output, null unless the invocation failed: what it says.
@@ -48,16 +54,18 @@ pub enum Column {
 
 impl Column {
     /// Every input column, in the order in which lists are multiplied.
-    pub const INPUTS: [Column; 7] = [
+    pub const INPUTS: [Column; 9] = [
         Column::FunctionName,
         Column::Region,
         Column::Qualifier,
         Column::InvocationType,
         Column::LogType,
         Column::Context,
+        Column::TenantId,
+        Column::DurableExecutionName,
         Column::Payload,
     ];
-    const OUTPUTS: [Column; 9] = [
+    const OUTPUTS: [Column; 10] = [
         Column::StatusCode,
         Column::Response,
         Column::ExecutedVersion,
@@ -65,6 +73,7 @@ impl Column {
         Column::Log,
         Column::FunctionError,
         Column::RequestId,
+        Column::DurableExecutionArn,
         Column::ErrorCode,
         Column::ErrorMessage,
     ];
@@ -78,6 +87,8 @@ impl Column {
             Column::InvocationType => "invocation_type",
             Column::LogType => "log_type",
             Column::Context => "context",
+            Column::TenantId => "tenant_id",
+            Column::DurableExecutionName => "durable_execution_name",
             Column::Payload => "payload",
             Column::StatusCode => "status_code",
             Column::Response => "response",
@@ -86,6 +97,7 @@ impl Column {
             Column::Log => "log",
             Column::FunctionError => "function_error",
             Column::RequestId => "request_id",
+            Column::DurableExecutionArn => "durable_execution_arn",
             Column::ErrorCode => "error_code",
             Column::ErrorMessage => "error_message",
         }

@@ -276,6 +276,7 @@ impl Options {
             function_name: self.get("function_name"),
             region: self.get("region"),
             qualifier: self.get("qualifier"),
+            tenant_id: self.get("tenant_id"),
             invocation_type: self.get("invocation_type"),
             log_type: self.get("log_type"),
             ..Inputs::default()

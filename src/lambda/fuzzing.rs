@@ -20,8 +20,8 @@ use aws_smithy_types::body::SdkBody;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Takes any bytes as function name, region and qualifier, in three lines. What is accepted is safe in a URL and a host name,
-/// and the same when it is read again.
+/// Takes any bytes as function name, region, qualifier, tenant and name of an execution, in five lines. What is accepted is safe in a
+/// URL, a host name and a header, and the same when it is read again.
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
@@ -30,6 +30,8 @@ pub fn names(data: &[u8]) {
         function_name: next(),
         region: next(),
         qualifier: next(),
+        tenant_id: next(),
+        durable_execution_name: next(),
         ..Inputs::default()
     };
     let given = inputs.function_name.clone().unwrap_or_default();
@@ -48,6 +50,13 @@ pub fn names(data: &[u8]) {
         safe(qualifier, b"-_$.") && !qualifier.is_empty() && qualifier.len() <= name::MAX_NAME
     }));
     assert!((request.region.as_deref()).is_none_or(|region| safe(region, b"-")));
+    assert!((request.tenant_id.as_deref()).is_none_or(|tenant| {
+        safe(tenant, b"._:/=+-@ ") && tenant.trim() == tenant && !tenant.is_empty()
+    }));
+    assert!(
+        (request.durable_execution_name.as_deref())
+            .is_none_or(|name| safe(name, b"_-") && !name.is_empty() && name.len() <= 64)
+    );
     if let Ok(again) = FunctionName::parse(&request.full_name()) {
         assert_eq!(again.name, request.function_name);
         assert_eq!(again.qualifier, request.qualifier);
@@ -76,7 +85,10 @@ pub fn option(data: &[u8]) {
             assert_eq!(definition.name, name);
             assert!(definition.objects.contains(&object));
             let value = value.unwrap_or_default();
-            assert!(!value.chars().any(|c| c.is_control() || c.is_whitespace()));
+            let may_have_spaces = name == "tenant_id";
+            assert!(!value.chars().any(|c| {
+                c.is_control() || (c.is_whitespace() && !(may_have_spaces && c == ' '))
+            }));
             assert!(value.is_ascii() || name.ends_with("endpoint_url"));
         }
         Err(error) => {

@@ -349,6 +349,8 @@ impl Client {
             .invocation_type(invocation_type(request.invocation_type))
             .set_log_type(log_type(request.log_type))
             .set_client_context(request.client_context.clone())
+            .set_tenant_id(request.tenant_id.clone())
+            .set_durable_execution_name(request.durable_execution_name.clone())
             .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
             .send();
         // The SDK's state takes kilobytes, which would be moved with each future around it.

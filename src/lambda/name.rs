@@ -1,6 +1,6 @@
-//! Names of functions, regions and qualifiers: Lambda's own grammar, checked before anything is sent.
+//! Names of functions, regions, qualifiers, tenants and durable executions: Lambda's own grammar, checked before anything is sent.
 //!
-//! The grammar is that of `FunctionName` and `Qualifier` in the Invoke API reference
+//! The grammar is that of the Invoke API's reference
 //! (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). Whether a function exists is not
 //! asked here, and nothing of PostgreSQL or of the SDK is known here.
 
@@ -14,6 +14,10 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_BARE_NAME: usize = 64;
 /// Most characters in a qualifier.
 pub const MAX_QUALIFIER: usize = 128;
+/// Most characters in a tenant's id.
+const MAX_TENANT: usize = 256;
+/// Most characters in the name of a durable execution.
+const MAX_EXECUTION: usize = 64;
 
 const REGION: &str = r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d";
 
@@ -166,6 +170,39 @@ fn is_common_region(given: &str) -> bool {
             && number.len() == 1 && number.as_bytes()[0].is_ascii_digit())
 }
 
+/// Checks a tenant's id. Lambda would take a space at either end, but HTTP does not keep it: the function would run for another tenant.
+pub fn check_tenant_id(given: &str) -> Result<(), Error> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(&byte);
+    if (1..=MAX_TENANT).contains(&given.len())
+        && given.bytes().all(is_allowed)
+        && given.trim_matches(' ') == given
+    {
+        return Ok(());
+    }
+    Err(Error::InvalidValue {
+        what: "tenant_id",
+        value: given.to_owned(),
+        allowed: format!(
+            "A tenant id has 1 to {MAX_TENANT} letters, digits and ._:/=+-@, and spaces between them."
+        ),
+    })
+}
+
+/// Checks the name of a durable execution.
+pub fn check_durable_execution_name(given: &str) -> Result<(), Error> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if (1..=MAX_EXECUTION).contains(&given.len()) && given.bytes().all(is_allowed) {
+        return Ok(());
+    }
+    Err(Error::InvalidValue {
+        what: "durable_execution_name",
+        value: given.to_owned(),
+        allowed: format!(
+            "The name of a durable execution has 1 to {MAX_EXECUTION} letters, digits, _ and -."
+        ),
+    })
+}
+
 /// Checks the name of an alias or version.
 pub fn check_qualifier(given: &str) -> Result<(), Error> {
     match QUALIFIER.as_ref() {
@@ -263,6 +300,41 @@ mod tests {
         );
         assert!(check_qualifier(&"q".repeat(128)).is_ok());
         assert!(check_qualifier(&"q".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn tenants_and_executions() {
+        for tenant in ["blue", "a b", "a  b", "a._:/=+-@", &"t".repeat(256)] {
+            assert!(check_tenant_id(tenant).is_ok(), "{tenant:?}");
+        }
+        for tenant in [
+            "",
+            " ",
+            " a",
+            "a ",
+            "a\tb",
+            "a\r\nb",
+            "a,b",
+            "\u{e9}",
+            &"t".repeat(257),
+        ] {
+            assert!(check_tenant_id(tenant).is_err(), "{tenant:?}");
+        }
+        for name in ["order-1", "_", "A9", &"n".repeat(64)] {
+            assert!(check_durable_execution_name(name).is_ok(), "{name:?}");
+        }
+        for name in [
+            "",
+            " a",
+            "a b",
+            "a.b",
+            "a:b",
+            "a\n",
+            "\u{e9}",
+            &"n".repeat(65),
+        ] {
+            assert!(check_durable_execution_name(name).is_err(), "{name:?}");
+        }
     }
 
     #[test]

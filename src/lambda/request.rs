@@ -3,7 +3,9 @@
 //! Knows the Invoke API's rules and nothing of PostgreSQL or the SDK. Which function exists is left to Lambda.
 
 use crate::error::Error;
-use crate::lambda::name::{FunctionName, check_qualifier, check_region};
+use crate::lambda::name::{
+    FunctionName, check_durable_execution_name, check_qualifier, check_region, check_tenant_id,
+};
 use base64::Engine;
 use bytes::Bytes;
 
@@ -107,6 +109,10 @@ pub struct Inputs {
     pub context: Option<String>,
     /// Alias or version.
     pub qualifier: Option<String>,
+    /// Whom the function runs for.
+    pub tenant_id: Option<String>,
+    /// What Lambda knows equal requests by.
+    pub durable_execution_name: Option<String>,
     /// Most bytes of a payload, where it is another number than Lambda's.
     pub max_payload: Option<usize>,
     /// Bytes of a payload that is not here, being too large for any invocation.
@@ -122,6 +128,10 @@ pub struct InvokeRequest {
     pub region: Option<String>,
     /// From the row or from the name.
     pub qualifier: Option<String>,
+    /// Whom the function runs for.
+    pub tenant_id: Option<String>,
+    /// With it, Lambda makes equal requests one.
+    pub durable_execution_name: Option<String>,
     /// See [`InvocationType`].
     pub invocation_type: InvocationType,
     /// See [`LogType`].
@@ -206,6 +216,12 @@ impl InvokeRequest {
         if let Some(qualifier) = &inputs.qualifier {
             check_qualifier(qualifier)?;
         }
+        if let Some(tenant) = &inputs.tenant_id {
+            check_tenant_id(tenant)?;
+        }
+        if let Some(name) = &inputs.durable_execution_name {
+            check_durable_execution_name(name)?;
+        }
         let region = agree("region", inputs.region, name.region)?;
         let qualifier = agree("qualifier", inputs.qualifier, name.qualifier)?;
         let invocation_type = match &inputs.invocation_type {
@@ -243,6 +259,8 @@ impl InvokeRequest {
             function_name: name.name,
             region,
             qualifier,
+            tenant_id: inputs.tenant_id,
+            durable_execution_name: inputs.durable_execution_name,
             invocation_type,
             log_type,
             client_context,

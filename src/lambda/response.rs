@@ -25,6 +25,8 @@ pub struct InvokeResponse {
     pub log_result: Option<String>,
     /// AWS's id of the request.
     pub request_id: Option<String>,
+    /// The durable execution that was started, or that was there under the name.
+    pub durable_execution_arn: Option<String>,
 }
 
 /// What a function that failed says of it.
@@ -94,6 +96,7 @@ impl From<InvokeOutput> for InvokeResponse {
             payload: (output.payload.map(Blob::into_inner)).filter(|payload| !payload.is_empty()),
             executed_version: output.executed_version,
             log_result: output.log_result,
+            durable_execution_arn: output.durable_execution_arn,
         }
     }
 }

@@ -107,6 +107,7 @@ pub static OPTIONS: &[Definition] = &[
     secret("session_token"),
     option("function_name", &[Object::Table], values::function_name),
     option("qualifier", &[Object::Table], values::qualifier),
+    option("tenant_id", &[Object::Table], values::tenant_id),
     option("invocation_type", &[Object::Table], values::invocation_type),
     option("log_type", &[Object::Table], values::log_type),
     option("max_concurrency", SCANS, values::max_concurrency),

@@ -1,7 +1,7 @@
 //! Which values each option takes, and why not another, as a sentence for HINT.
 
 use crate::error::Error;
-use crate::lambda::name::{FunctionName, check_qualifier, check_region};
+use crate::lambda::name::{FunctionName, check_qualifier, check_region, check_tenant_id};
 use crate::lambda::request::{InvocationType, LogType};
 use std::ops::RangeInclusive;
 
@@ -172,6 +172,10 @@ pub(super) fn function_name(value: &str) -> Result<(), String> {
 
 pub(super) fn qualifier(value: &str) -> Result<(), String> {
     check_qualifier(value).map_err(allowed)
+}
+
+pub(super) fn tenant_id(value: &str) -> Result<(), String> {
+    check_tenant_id(value).map_err(allowed)
 }
 
 pub(super) fn invocation_type(value: &str) -> Result<(), String> {

@@ -327,6 +327,8 @@ impl Inputs {
             Column::InvocationType => self.invocation_type.as_deref(),
             Column::LogType => self.log_type.as_deref(),
             Column::Context => self.context.as_deref(),
+            Column::TenantId => self.tenant_id.as_deref(),
+            Column::DurableExecutionName => self.durable_execution_name.as_deref(),
             _ => None,
         }
     }
@@ -351,6 +353,8 @@ impl Inputs {
             Column::Qualifier => self.qualifier = text,
             Column::InvocationType => self.invocation_type = text,
             Column::LogType => self.log_type = text,
+            Column::TenantId => self.tenant_id = text,
+            Column::DurableExecutionName => self.durable_execution_name = text,
             _ => (),
         }
     }

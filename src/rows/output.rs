@@ -124,6 +124,9 @@ fn write_columns(
             (Column::ExecutedVersion, Some(response)) => response.executed_version.as_deref(),
             (Column::LogResult, Some(response)) => response.log_result.as_deref(),
             (Column::FunctionError, Some(response)) => response.function_error.as_deref(),
+            (Column::DurableExecutionArn, Some(response)) => {
+                response.durable_execution_arn.as_deref()
+            }
             _ => None,
         };
         let datum = writer.write_about(text)?;

@@ -865,8 +865,8 @@ def test_a_bound_table_stays_bound(shared, as_role):
     shared.execute(
         """
         CREATE FOREIGN TABLE private.bound (function_name text, qualifier text, region text, invocation_type text,
-            payload text, response text, status_code int)
-            SERVER shared OPTIONS (function_name 'echo', qualifier 'v1', region 'eu-west-1', invocation_type 'DryRun');
+            tenant_id text, payload text, response text, status_code int)
+            SERVER shared OPTIONS (function_name 'echo', qualifier 'v1', region 'eu-west-1', invocation_type 'DryRun', tenant_id 'blue');
         GRANT SELECT, INSERT ON private.bound TO alice;
         """
     )
@@ -876,6 +876,7 @@ def test_a_bound_table_stays_bound(shared, as_role):
         "qualifier": ("v2", "$LATEST"),
         "region": ("us-east-1",),
         "invocation_type": ("RequestResponse", "Event"),
+        "tenant_id": ("green", "Blue"),
     }
     select = "SELECT * FROM private.bound WHERE payload = '1'"
     for column, values in given.items():

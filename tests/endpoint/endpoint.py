@@ -8,6 +8,7 @@ the API, and running any code.
 /_control/reset                         POST, forgets calls, counters and ordinals
 /_control/counters                      GET, name and value
 /_control/invocations                   GET, the log in COPY's text format
+/_control/executions                    GET, likewise: of invocations with a durable execution name that, tenant and payload
 /_control/assume-roles                  GET, likewise: role ARN, session name, external ID
 /_control/refuse-connections?on=1|0     POST, resets every request that is not control
 """
@@ -42,6 +43,8 @@ class Record:
         self.invocations = []
         self.assume_roles = []
         self.ordinals = collections.Counter()
+        # Payloads, by the names of durable executions.
+        self.executions = {}
         self.working = collections.Counter()
         self.connections = 0
         self.refused = 0
@@ -143,6 +146,8 @@ class Endpoint:
             invocation_type=request.headers.get("x-amz-invocation-type", "RequestResponse"),
             log_type=request.headers.get("x-amz-log-type"),
             client_context=decode_context(request.headers.get("x-amz-client-context")),
+            tenant_id=request.headers.get("x-amz-tenant-id"),
+            execution=request.headers.get("x-amz-durable-execution-name"),
             payload=body,
             region=caller.region,
             access_key=caller.access_key,
@@ -156,6 +161,8 @@ class Endpoint:
         record.most_in_flight = max(record.most_in_flight, record.in_flight)
         try:
             script, arguments = scripts.find(name)
+            if call.execution and record.executions.setdefault(call.execution, body) != body:
+                script, arguments = scripts.already_started, ()
             answer = await script(call, connection, *arguments)
             if answer is not None:
                 version = call.qualifier or own_qualifier or "$LATEST"
@@ -200,6 +207,12 @@ class Endpoint:
                 ]
                 for call in self.record.invocations
             )
+        if operation == ("GET", "executions"):
+            return copy_rows(
+                [call.execution, call.tenant_id, scripts.payload_text(call.payload)]
+                for call in self.record.invocations
+                if call.execution
+            )
         if operation == ("GET", "assume-roles"):
             return copy_rows(self.record.assume_roles)
         return Answer(404, b"no such control\n")
@@ -209,10 +222,15 @@ def for_type(answer, call, version):
     """A function's answer as the caller of this invocation type gets it."""
     if answer.status != 200:
         return answer
+    started = ()
+    if call.execution:
+        name, _ = scripts.split_name(call.function)
+        arn = f"arn:aws:lambda:{call.region}:{scripts.ACCOUNT}:function:{name}:{version}"
+        started = (("X-Amz-Durable-Execution-Arn", f"{arn}/durable-execution/{call.execution}/1"),)
     # An Event is only queued, so no version has executed yet.
     if call.invocation_type == "Event":
-        return answer._replace(status=202, body=b"", headers=())
-    answer = with_headers(answer, ("X-Amz-Executed-Version", version))
+        return answer._replace(status=202, body=b"", headers=started)
+    answer = with_headers(answer, ("X-Amz-Executed-Version", version), *started)
     if call.invocation_type == "DryRun":
         return answer._replace(status=204, body=b"")
     return answer

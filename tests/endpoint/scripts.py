@@ -43,6 +43,8 @@ class Call(NamedTuple):
     invocation_type: str
     log_type: Optional[str]
     client_context: Optional[str]
+    tenant_id: Optional[str]
+    execution: Optional[str]  # the name of a durable execution
     payload: bytes
     region: str
     access_key: str
@@ -119,6 +121,11 @@ async def describe(call, connection):
         "access_key": call.access_key,
         "session_token": call.session_token,
     }
+    # Most tests have neither.
+    if call.tenant_id is not None:
+        fields["tenant_id"] = call.tenant_id
+    if call.execution is not None:
+        fields["durable_execution_name"] = call.execution
     return Answer(200, json.dumps(fields, ensure_ascii=False).encode())
 
 
@@ -222,6 +229,11 @@ async def service_error(call, connection, status, code):
     return error(int(status), code, {"Type": "User", key: f"scripted {code}"})
 
 
+async def already_started(call, connection):
+    fields = {"Type": "User", "Message": f"Durable execution {call.execution} already exists"}
+    return error(409, "DurableExecutionAlreadyStartedException", fields)
+
+
 @script(r"plain-([2-5]\d\d)")
 async def plain(call, connection, status):
     page = f"<html><body>{status} from a proxy</body></html>".encode()
@@ -323,6 +335,24 @@ async def verbatim(call, connection, close):
 @script("huge-headers")
 async def huge_headers(call, connection):
     return Answer(200, call.payload, (("X-Huge", "x" * (1 << 20)),))
+
+
+# More than one answer
+
+
+@script(r"first-(\d+)-(.+)")
+async def first(call, connection, times, name):
+    """The first so many calls as another script, and then as `describe`."""
+    if call.ordinal > int(times):
+        return await describe(call, connection)
+    function, arguments = find(name)
+    return await function(call, connection, *arguments)
+
+
+@script(r"reset-then-(.+)")
+async def reset_then(call, connection, name):
+    function, arguments = (reset_after, ()) if call.ordinal == 1 else find(name)
+    return await function(call, connection, *arguments)
 
 
 # Whatever the payload says

@@ -424,6 +424,30 @@ def test_throttle(client):
     }
 
 
+def test_first(client):
+    found = [client.invoke("first-2-error-502-ENINotReady")[0].status for _ in range(3)]
+    assert found == [502, 502, 200]
+    assert client.invoke("first-1-throttle-1")[0].status == 429
+
+
+def test_a_durable_execution(port, client):
+    """The same payload under its name is the same execution, and another is refused."""
+    headers = {"x-amz-durable-execution-name": "order-1", "x-amz-tenant-id": "a  b"}
+    for _ in range(2):
+        response, body = client.invoke("describe", b"1", headers=headers)
+        described = json.loads(body)
+        assert (described["durable_execution_name"], described["tenant_id"]) == ("order-1", "a  b")
+        arn = f"{ARN}describe:$LATEST/durable-execution/order-1/1"
+        assert response.headers["X-Amz-Durable-Execution-Arn"] == arn
+    response, _ = client.invoke("describe", b"2", headers=headers)
+    assert (response.status, response.headers["x-amzn-ErrorType"]) == (
+        409,
+        "DurableExecutionAlreadyStartedException",
+    )
+    assert logged(port, "executions") == [["order-1", "a  b", payload] for payload in "112"]
+    assert client.invoke("echo", b"2")[0].headers["X-Amz-Durable-Execution-Arn"] is None
+
+
 def test_throttle_at_first(port, client):
     assert [client.invoke("throttle-2")[0].status for _ in range(4)] == [429, 429, 200, 200]
     assert client.invoke("throttle-1")[0].status == 429

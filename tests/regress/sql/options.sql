@@ -43,7 +43,7 @@ FROM (VALUES
     (1, 'function_name', ''), (2, 'function_name', 'a b'), (3, 'function_name', repeat('f', 65)), (4, 'region', 'here'),
     (5, 'qualifier', 'a.b'), (6, 'invocation_type', 'event'), (7, 'log_type', 'tail'),
     (8, 'max_concurrency', ''), (9, 'max_invocations', '-1'), (10, 'max_retries', '101'), (11, 'retry_timeout_ms', '0'), (12, 'async_capable', ''),
-    (13, 'deduplicate', 'perhaps'), (14, 'deduplicate', ''), (15, 'on_error', 'Return'), (16, 'on_error', 'ignore'), (17, 'on_error', ''), (18, 'connect_timeout_ms', '1000')
+    (13, 'deduplicate', 'perhaps'), (14, 'deduplicate', ''), (15, 'on_error', 'Return'), (16, 'on_error', 'ignore'), (17, 'on_error', ''), (18, 'connect_timeout_ms', '1000'), (19, 'tenant_id', 'a ')
 ) AS o (place, name, value), endpoint.error_of(format('CREATE FOREIGN TABLE t () SERVER s OPTIONS (%I %L)', name, value)) AS e ORDER BY place;
 SELECT o.name, e.*
 FROM (VALUES (1, 'access_key_id', ''), (2, 'secret_access_key', 'hunter 2'), (3, 'session_token', E'hunter2\r\nX: y'), (4, 'secret_access_key', 'hünter2')
@@ -61,7 +61,7 @@ CREATE SERVER full_server FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (
     max_concurrency '1', max_invocations '0', max_retries '0', retry_timeout_ms '1', async_capable 'false');
 CREATE USER MAPPING FOR CURRENT_USER SERVER full_server OPTIONS (access_key_id 'AKIDEXAMPLE', secret_access_key 'x', session_token 'y');
 CREATE FOREIGN TABLE full_table (payload jsonb) SERVER full_server OPTIONS (
-    function_name 'arn:aws:lambda:us-east-1:123456789012:function:f', region 'us-east-1', qualifier '$LATEST', invocation_type 'DryRun', log_type 'Tail',
+    function_name 'arn:aws:lambda:us-east-1:123456789012:function:f', region 'us-east-1', qualifier '$LATEST', tenant_id 'a b', invocation_type 'DryRun', log_type 'Tail',
     max_concurrency '1000', max_invocations '2147483647', max_retries '100', retry_timeout_ms '3600000', async_capable 'on', deduplicate 'yes', on_error 'return');
 ALTER FOREIGN TABLE full_table OPTIONS (SET deduplicate '0', SET on_error 'raise');
 DROP SERVER full_server CASCADE;
