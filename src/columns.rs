@@ -170,6 +170,8 @@ impl Attribute {
             Column::InvocationType => "Event",
             Column::LogType => "Tail",
             Column::Context => r#"{"custom": {"k": 1}}"#,
+            Column::TenantId => "t1",
+            Column::DurableExecutionName => "order-1",
             _ => r#"{"k": 1}"#,
         };
         // json has no equality.

@@ -112,7 +112,7 @@ fn all() -> [Setting; 9] {
             RETRIES_RANGE,
             GucFlags::empty(),
             [
-                c"Sets the most further attempts at an invocation that did not run.",
+                c"Sets the most further attempts at an invocation that failed.",
                 c"",
             ],
         ),

@@ -14,6 +14,8 @@ pub struct ApiFailure {
     pub facts: String,
     /// What Lambda answered, where it was Lambda.
     pub answer: Option<Answer>,
+    /// Whether Lambda knows the same invocation by its durable execution name, so that it may be made again.
+    pub is_repeatable: bool,
 }
 
 /// Lambda's own account of a failure.
@@ -48,6 +50,10 @@ pub enum Cause {
     BadAnswer,
     /// HTTP 429.
     Throttled,
+    /// Lambda is still preparing the function, which did not run.
+    NotReady,
+    /// The name of the durable execution is that of one with another payload: with this one the function did not run.
+    AlreadyStarted,
     /// Lambda knows the caller and refuses.
     Denied,
     /// No usable credentials, or Lambda does not accept them.
@@ -81,6 +87,8 @@ impl Cause {
             Cause::OutOfMemory => "OutOfMemory",
             Cause::BadAnswer => "UnexpectedAnswer",
             Cause::Throttled => "TooManyRequestsException",
+            Cause::NotReady => "FunctionNotReady",
+            Cause::AlreadyStarted => "DurableExecutionAlreadyStartedException",
             Cause::Denied => "AccessDeniedException",
             Cause::Credentials => "NoUsableCredentials",
             Cause::NotFound => "ResourceNotFoundException",
@@ -92,9 +100,19 @@ impl Cause {
             Cause::Client => "RequestNotBuilt",
         }
     }
-}
 
-impl Cause {
+    /// Whether the function may have run.
+    pub fn may_have_run(self) -> bool {
+        matches!(
+            self,
+            Cause::RequestTimeout
+                | Cause::ConnectionLost
+                | Cause::OutOfMemory
+                | Cause::BadAnswer
+                | Cause::Service
+        )
+    }
+
     /// What goes behind the function's name in a primary message.
     pub(super) fn phrase(self) -> &'static str {
         match self {
@@ -107,6 +125,8 @@ impl Cause {
             Cause::OutOfMemory => "no memory for the answer",
             Cause::BadAnswer => "unexpected answer",
             Cause::Throttled => "throttled",
+            Cause::NotReady => "function not ready",
+            Cause::AlreadyStarted => "durable execution already started",
             Cause::Denied => "access denied",
             Cause::Credentials => "no usable credentials",
             Cause::NotFound => "no such function or version",
@@ -128,6 +148,7 @@ impl ApiFailure {
             said: said.to_owned(),
             facts,
             answer: None,
+            is_repeatable: false,
         }
     }
 
@@ -151,6 +172,10 @@ impl ApiFailure {
 
     pub(super) fn row(&self) -> Row {
         use PgSqlErrorCode::*;
+        let not_again = match self.is_repeatable {
+            true => "The function may have run.",
+            false => "The function may have run. It was not invoked again.",
+        };
         let (sqlstate, hint) = match self.cause {
             Cause::Connect => (
                 ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
@@ -172,10 +197,7 @@ impl ApiFailure {
                 ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
                 "The function may have run. A cold start can take longer than 3 s: SET aws_lambda.request_timeout_ms = '30s', or raise the server option request_timeout_ms where that is set.",
             ),
-            Cause::ConnectionLost => (
-                ERRCODE_CONNECTION_FAILURE,
-                "The function may have run. It was not invoked again.",
-            ),
+            Cause::ConnectionLost => (ERRCODE_CONNECTION_FAILURE, not_again),
             Cause::OutOfMemory => (
                 ERRCODE_OUT_OF_MEMORY,
                 "The function may have run. Lower aws_lambda.max_concurrency, or give the server more memory.",
@@ -187,6 +209,14 @@ impl ApiFailure {
             Cause::Throttled => (
                 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "The function did not run. Try again later, or raise its concurrency in Lambda.",
+            ),
+            Cause::NotReady => (
+                ERRCODE_OBJECT_IN_USE,
+                "The function did not run. Lambda is still preparing it: try again later, or raise aws_lambda.retry_timeout_ms or the server or table option retry_timeout_ms.",
+            ),
+            Cause::AlreadyStarted => (
+                ERRCODE_DUPLICATE_OBJECT,
+                "The function did not run with this payload. Use another durable execution name, or the payload that this one was first used with.",
             ),
             Cause::Denied => (
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -212,10 +242,7 @@ impl ApiFailure {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "Check the function's configuration in Lambda.",
             ),
-            Cause::Service => (
-                ERRCODE_SYSTEM_ERROR,
-                "The function may have run. It was not invoked again.",
-            ),
+            Cause::Service => (ERRCODE_SYSTEM_ERROR, not_again),
             Cause::NoRegion => (
                 ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
                 "Name the region in the call, in the server option region, or in aws_lambda.region.",
@@ -232,6 +259,10 @@ impl ApiFailure {
         if !self.facts.is_empty() {
             detail.push(' ');
             detail.push_str(&self.facts);
+        }
+        let mut hint = hint.to_owned();
+        if self.is_repeatable && self.cause.may_have_run() {
+            hint.push_str(" Invoked again with the same durable execution name and payload, it does not run twice.");
         }
         // RDS's words.
         Row::new(sqlstate, "invoke API failed")

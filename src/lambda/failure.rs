@@ -14,6 +14,16 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+/// Codes of errors that end by themselves, as Lambda is still preparing the function, with or without the ending `Exception`. The
+/// function did not run.
+const NOT_READY: [&str; 5] = [
+    "CodeArtifactUserPending",
+    "EC2Throttled",
+    "ENINotReady",
+    "ResourceNotReady",
+    "SnapStartNotReady",
+];
+
 /// Codes, or how they begin, of errors that the function's configuration causes, whatever their HTTP status.
 const CONFIGURATION: [&str; 16] = [
     "CodeArtifact",
@@ -163,6 +173,7 @@ fn answered(status: u16, error: &InvokeError, secrets: &Secrets) -> ApiFailure {
             code: meta.code().map(quotable),
             request_id: meta.request_id().map(quotable),
         }),
+        is_repeatable: false,
     }
 }
 
@@ -189,8 +200,10 @@ fn cause(status: u16, code: &str) -> Cause {
             | "OptInRequired",
         ) => Cause::Credentials,
         (404, _) => Cause::NotFound,
-        (_, "DurableExecutionAlreadyStartedException" | "ModeNotSupportedException") => {
-            Cause::InvalidRequest
+        (_, "ModeNotSupportedException") => Cause::InvalidRequest,
+        (_, "DurableExecutionAlreadyStartedException") => Cause::AlreadyStarted,
+        (_, code) if NOT_READY.contains(&code.strip_suffix("Exception").unwrap_or(code)) => {
+            Cause::NotReady
         }
         (_, code) if CONFIGURATION.iter().any(|start| code.starts_with(start)) => {
             Cause::Configuration
@@ -283,7 +296,16 @@ mod tests {
         assert_eq!(cause(403, "EFSMountFailureException"), Cause::Configuration);
         assert_eq!(cause(410, "EFSIOException"), Cause::Configuration);
         assert_eq!(cause(502, "KMSAccessDeniedException"), Cause::Configuration);
-        assert_eq!(cause(502, "EC2ThrottledException"), Cause::Configuration);
+        assert_eq!(cause(502, "EC2AccessDeniedException"), Cause::Configuration);
+        for code in NOT_READY {
+            assert_eq!(cause(502, code), Cause::NotReady);
+            assert_eq!(cause(409, &format!("{code}Exception")), Cause::NotReady);
+            assert_eq!(cause(409, &format!("{code}Not")), Cause::Configuration);
+        }
+        assert_eq!(
+            cause(409, "DurableExecutionAlreadyStartedException"),
+            Cause::AlreadyStarted
+        );
         assert_eq!(cause(404, "ResourceNotFoundException"), Cause::NotFound);
         assert_eq!(
             cause(409, "ResourceConflictException"),

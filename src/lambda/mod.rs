@@ -3,6 +3,7 @@
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer; [`connections`] has what serves the
 //!   connections.
+//! - [`retry`] decides whether an attempt that failed is followed by another, and when.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
 //!   may not show.
@@ -18,6 +19,7 @@ pub mod gate;
 pub mod name;
 pub mod request;
 pub mod response;
+mod retry;
 mod secrets;
 pub mod traffic;
 mod watch;
@@ -39,18 +41,10 @@ use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
-use bytes::Bytes;
-use gate::Gate;
+pub use retry::invoke;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-use traffic::Traffic;
+use std::time::Duration;
 use watch::{Reached, Watch, Watcher};
-
-/// Longest wait before a second attempt; it doubles with each further one, and a random part of it is taken.
-const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// Longest wait before any attempt.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// Where a region is looked for that nothing names.
 const REGION_SOURCES: &str =
@@ -281,57 +275,6 @@ async fn base_config(config: &ClientConfig) -> SdkConfig {
         loader = loader.use_dual_stack(use_dualstack);
     }
     loader.load().await
-}
-
-/// Invokes once, and again only while Lambda surely did not run the function: it was throttled, or a
-/// connection was refused. (One that took too long was given its time.)
-pub async fn invoke(
-    source: &impl Source,
-    request: &InvokeRequest,
-    patience: Patience,
-    traffic: &Arc<Traffic>,
-    gate: &Arc<Gate>,
-) -> Result<InvokeResponse, Error> {
-    let mut retries = 0;
-    let mut spent = Duration::ZERO;
-    loop {
-        let mut attempt = traffic.admit().await;
-        let watch = Watch::new(request.max_response);
-        let pass = gate.admit(&watch, || source.drop_others()).await;
-        let client = source.client(patience).await?;
-        attempt.begin();
-        let start = Instant::now();
-        let sent = request.payload.as_ref().map_or(0, Bytes::len);
-        (traffic.counters.bytes_out).fetch_add(sent as u64, Ordering::Relaxed);
-        let result = client
-            .attempt(request, patience.request_timeout, watch)
-            .await;
-        // Others wait for these. What became free finds its way back first, or each would make a connection of its own.
-        drop(client);
-        tokio::task::yield_now().await;
-        drop(pass);
-        let failure = match result {
-            Err(Error::Api(failure)) => failure,
-            result => {
-                attempt.succeeded();
-                return result;
-            }
-        };
-        match failure.cause {
-            Cause::Throttled => attempt.throttled(),
-            _ => drop(attempt),
-        }
-        let did_not_run = matches!(failure.cause, Cause::Throttled | Cause::Connect);
-        let longest = FIRST_BACKOFF.saturating_mul(1 << retries.min(16));
-        let pause = longest.min(LONGEST_BACKOFF).mul_f64(fastrand::f64());
-        spent += start.elapsed() + pause;
-        if !did_not_run || retries == patience.max_retries || spent > patience.retry_timeout {
-            return Err(Error::Api(failure));
-        }
-        tokio::time::sleep(pause).await;
-        retries += 1;
-        traffic.counters.retries.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 impl Client {

@@ -110,6 +110,11 @@ impl Attempt {
         counters.most_in_flight.fetch_max(now, Relaxed);
     }
 
+    /// What is counted of the scan.
+    pub fn counters(&self) -> &Counters {
+        &self.traffic.counters
+    }
+
     /// Lambda had no capacity. Of attempts that were out together only the first to say so counts.
     pub fn throttled(self) {
         self.traffic.counters.throttles.fetch_add(1, Relaxed);

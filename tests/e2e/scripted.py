@@ -28,6 +28,11 @@ def functions():
     return [line.split("\t")[0] for line in control("invocations").splitlines()]
 
 
+def executions():
+    """Of the invocations with a durable execution name: that, the tenant, and the payload, in order."""
+    return [tuple(line.split("\t")) for line in control("executions").splitlines()]
+
+
 def wait_for_invocations(number):
     wait_until(lambda: counter("invocations") >= number)
 

@@ -1,7 +1,7 @@
 -- Invocations without a result: for each cause SQLSTATE, message, DETAIL and HINT, and how many requests it took.
 
 \a
-ALTER SERVER aws_lambda OPTIONS (ADD max_retries '2');
+ALTER SERVER aws_lambda OPTIONS (ADD max_retries '2', ADD retry_timeout_ms '3000');
 CREATE FUNCTION failure(function_name text, sent OUT int, sqlstate OUT text, message OUT text, detail OUT text, hint OUT text)
 LANGUAGE plpgsql AS $$
 BEGIN
