@@ -61,6 +61,8 @@ COMMENT ON COLUMN aws_lambda.lambda_invocations.invocation_type IS 'in: RequestR
 COMMENT ON COLUMN aws_lambda.lambda_invocations.log_type IS 'in: Tail returns the last 4 KB of the log, None does not';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.context IS 'in: client context, a JSON object with the fields custom and env';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.qualifier IS 'in: alias or version';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.tenant_id IS 'in: tenant of a function with tenant isolation';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.durable_execution_name IS 'in: name of a durable execution, with which equal invocations are one';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.status_code IS 'out: HTTP status: 200, 202 of an event, 204 of a dry run';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.response IS 'out: what the function returned; null if that was empty';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.executed_version IS 'out: the version that ran';
@@ -68,6 +70,7 @@ COMMENT ON COLUMN aws_lambda.lambda_invocations.log_result IS 'out: the log in b
 COMMENT ON COLUMN aws_lambda.lambda_invocations.log IS 'out: the log as text';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.function_error IS 'out: Handled or Unhandled if the function failed';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.request_id IS 'out: AWS''s id of the request, which the log in CloudWatch has';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.durable_execution_arn IS 'out: the durable execution that was started, or found';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.error_code IS 'out: what went wrong, with the option on_error ''return''';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.error_message IS 'out: what is said of it, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations FROM PUBLIC;
@@ -102,6 +105,8 @@ COMMENT ON COLUMN aws_lambda.lambda_invocations_json.invocation_type IS 'in: Req
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log_type IS 'in: Tail returns the last 4 KB of the log, None does not';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.context IS 'in: client context, a JSON object with the fields custom and env';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.qualifier IS 'in: alias or version';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.tenant_id IS 'in: tenant of a function with tenant isolation';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.durable_execution_name IS 'in: name of a durable execution, with which equal invocations are one';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.status_code IS 'out: HTTP status: 200, 202 of an event, 204 of a dry run';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.response IS 'out: what the function returned, to the letter; null if that was empty';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.executed_version IS 'out: the version that ran';
@@ -109,6 +114,7 @@ COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log_result IS 'out: the log
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log IS 'out: the log as text';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.function_error IS 'out: Handled or Unhandled if the function failed';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.request_id IS 'out: AWS''s id of the request, which the log in CloudWatch has';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.durable_execution_arn IS 'out: the durable execution that was started, or found';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_code IS 'out: what went wrong, with the option on_error ''return''';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_message IS 'out: what is said of it, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
