@@ -1,7 +1,8 @@
 """PostgreSQL servers of a test's own, with settings and an environment of theirs, and on wish a resolver that fails.
 
 With `resolver`, names are looked up by `resolver.c`: what ends in `.fails.test` does not exist, `.again.test` has no
-answer now, `.hangs.test` has none for 30 s. `looked_up` tells which names a server has asked for.
+answer now, `.hangs.test` has none for 30 s. `looked_up` tells which names a server has asked for. With `home` it is the
+server's user's home in the password database, and with `clock` the machine's clock is so many seconds ahead (`machine.c`).
 """
 
 import contextlib
@@ -22,10 +23,13 @@ KEYS = {
 }
 WHERE = [f"aws_lambda.endpoint_override = '{scripted.URL}'", "aws_lambda.region = 'us-west-2'"]
 RESOLVER = pathlib.Path(__file__).with_name("resolver.c")
+MACHINE = pathlib.Path(__file__).with_name("machine.c")
 
 
 @contextlib.contextmanager
-def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, pg_config=None, limits=(), **environment):
+def own_server(
+    *settings, keys=KEYS, where=WHERE, resolver=False, home=None, clock=0, pg_config=None, limits=(), **environment
+):
     """Starts a server that has `settings` in postgresql.conf and `environment` around it, and stops it afterwards.
 
     Its machine has `keys`, and `where` points it to the scripted endpoint. `pg_config` tells of which PostgreSQL it is,
@@ -38,6 +42,9 @@ def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, pg_config=None
         os.chmod(directory, 0o711)
         if resolver:
             environment = {**environment, "LD_PRELOAD": build_resolver(directory), "RESOLVER_LOG": log_of(directory)}
+        if home or clock:
+            machine = {"MACHINE_HOME": str(home or ""), "MACHINE_CLOCK": str(clock)}
+            environment = {**environment, "LD_PRELOAD": build(MACHINE, directory), **machine}
         server = Cluster(directory, [*where, *settings], {**keys, **environment}, pg_config, limits)
         yield server
     finally:
@@ -46,10 +53,26 @@ def own_server(*settings, keys=KEYS, where=WHERE, resolver=False, pg_config=None
         shutil.rmtree(directory)
 
 
+@contextlib.contextmanager
+def open_directory():
+    """A directory where the user of a server may read and write, whoever that is."""
+    # In /tmp too, as pytest's own are nobody else's.
+    directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
+    try:
+        os.chmod(directory, 0o777)
+        yield pathlib.Path(directory)
+    finally:
+        shutil.rmtree(directory)
+
+
 def build_resolver(directory):
     """Compiles the resolver into the directory; returns the library's path."""
-    library = os.path.join(directory, "resolver.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O", "-o", library, str(RESOLVER), "-ldl"], check=True)
+    return build(RESOLVER, directory)
+
+
+def build(source, directory):
+    library = os.path.join(directory, source.stem + ".so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O", "-o", library, str(source), "-ldl"], check=True)
     os.chmod(library, 0o755)
     return library
 

@@ -11,6 +11,7 @@ the API, and running any code.
 /_control/executions                    GET, likewise: of invocations with a durable execution name that, tenant and payload
 /_control/assume-roles                  GET, likewise: role ARN, session name, external ID
 /_control/refuse-connections?on=1|0     POST, resets every request that is not control
+/_control/revoke?key=KEY&code=CODE      POST, refuses a key with that error until the next reset
 """
 
 import argparse
@@ -48,6 +49,8 @@ class Record:
         self.working = collections.Counter()
         self.connections = 0
         self.refused = 0
+        # By key, the error that it is refused with.
+        self.revoked = {}
         self.throttled = 0
         self.aborted = 0
         # Of all functions together, each from its arrival until its answer is sent, a 429 too.
@@ -129,7 +132,7 @@ class Endpoint:
         # That of a function's name, as messages show it, and what a test prints is the same each time.
         request_id = ("x-amzn-RequestId", uuid.uuid5(uuid.NAMESPACE_URL, function))
         try:
-            caller = sigv4.verify(request, body, "lambda")
+            caller = self.verify(request, body, "lambda")
         except sigv4.Refused as reason:
             self.record.refused += 1
             answer = scripts.error(403, reason.code, {"message": reason.message})
@@ -173,9 +176,16 @@ class Endpoint:
         finally:
             record.in_flight -= 1
 
+    def verify(self, request, body, service):
+        caller = sigv4.verify(request, body, service)
+        if caller.access_key in self.record.revoked:
+            code = self.record.revoked[caller.access_key]
+            raise sigv4.Refused(code, "The security token included in the request is expired")
+        return caller
+
     async def assume_role(self, request, body, connection):
         try:
-            sigv4.verify(request, body, "sts")
+            self.verify(request, body, "sts")
         except sigv4.Refused as reason:
             self.record.refused += 1
             return sts.refused(reason)
@@ -192,6 +202,10 @@ class Endpoint:
             return Answer(204)
         if operation == ("POST", "refuse-connections"):
             self.refuse_connections = parse_qs(request.query).get("on") == ["1"]
+            return Answer(204)
+        if operation == ("POST", "revoke"):
+            query = parse_qs(request.query)
+            self.record.revoked[query["key"][0]] = query["code"][0]
             return Answer(204)
         if operation == ("GET", "counters"):
             return copy_rows(self.record.counters().items())

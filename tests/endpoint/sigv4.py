@@ -21,6 +21,7 @@ class Key(NamedTuple):
 KEYS = {
     "AKIDEXAMPLE": Key("wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY", None),
     "ASIAEXAMPLE": Key("sessionsecret", "example-session-token"),
+    "ASIAOTHER": Key("othersessionsecret", "other-session-token"),
     "AKIDOTHER": Key("othersecret", None),
 }
 

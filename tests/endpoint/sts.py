@@ -86,7 +86,7 @@ def assumed(call):
 
 
 def refused(reason):
-    return error(403, CODES[reason.code], reason.message)
+    return error(403, CODES.get(reason.code, reason.code), reason.message)
 
 
 def invalid_action():

@@ -839,6 +839,17 @@ def test_refuse_connections(port, client):
     assert (counters(port)["invocations"], counters(port)["aborted"]) == (2, 2)
 
 
+def test_revoke(port, client):
+    assert client.invoke("echo")[0].headers["Date"]
+    control(port, "revoke-AKIDEXAMPLE-ExpiredTokenException")
+    refused, _ = client.invoke("echo")
+    assert (refused.status, refused.headers["x-amzn-ErrorType"]) == (403, "ExpiredTokenException")
+    assert client.invoke("echo", access_key="AKIDOTHER")[0].status == 200
+    assert (counters(port)["invocations"], counters(port)["refused"]) == (2, 1)
+    control(port, "reset")
+    assert client.invoke("echo")[0].status == 200
+
+
 def test_control_usage(port):
     for arguments in ([str(port), "nonsense"], [str(port)], ["1", "reset"]):
         done = subprocess.run(

@@ -6,6 +6,7 @@ check of a request beyond what is needed to find its end.
 """
 
 import asyncio
+import email.utils
 import http
 import socket
 import struct
@@ -159,6 +160,8 @@ REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 def format_head(answer, content_length):
     status_line = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Unknown')}\r\n"
     headers = answer.headers
+    if not any(name.lower() == "date" for name, _ in headers):
+        headers = (("Date", email.utils.formatdate(usegmt=True)), *headers)
     if answer.status not in (204, 304):
         headers += (("Content-Length", content_length),)
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])

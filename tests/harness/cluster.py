@@ -81,7 +81,7 @@ class Cluster:
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "PG")) and not name.lower().endswith("_proxy")
         }
-        return {
+        environment = {
             **kept,
             "HOME": self.socket_dir,
             # Files that do not exist, and no request to the metadata address of a cloud machine.
@@ -90,6 +90,8 @@ class Cluster:
             "AWS_EC2_METADATA_DISABLED": "true",
             **aws_environment,
         }
+        # One that is None is taken away.
+        return {name: value for name, value in environment.items() if value is not None}
 
     def is_ready(self):
         """The server writes its state into the last line of this file; pg_ctl waits for the same word."""
