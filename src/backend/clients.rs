@@ -4,9 +4,11 @@
 //! makes another.
 
 use crate::error::Error;
-use crate::lambda::{self, Client, ClientConfig, Identity, Patience, Source};
+use crate::lambda::credentials::{Identity, NoKeys};
+use crate::lambda::{self, Client, ClientConfig, Patience, Source};
 use pgrx::pg_sys;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
 /// Most clients kept, and most identities; the one unused for longest goes first.
@@ -18,8 +20,37 @@ pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
 /// A client or an identity, or why there is none: all that wait for it are told, and none tries again.
 type Cell<T> = OnceCell<Result<Arc<T>, Error>>;
 
+/// When it was made: in which run of a query, if that is known.
+#[derive(Clone, Copy)]
+struct Made {
+    run: Option<u64>,
+    at: Instant,
+}
+
+/// How long what failed counts for a run at least: a function's, or a worker's, may go on for as long as the session.
+const AGAIN_IN_RUN: Duration = Duration::from_secs(10);
+
+impl Made {
+    fn now(run: Option<u64>) -> Made {
+        let at = Instant::now();
+        Made { run, at }
+    }
+
+    /// Whether what failed may be tried again: once for each statement, or a role's statement could have a process started or a role
+    /// assumed with each of its scans.
+    fn is_over(&self, now: &Made) -> bool {
+        self.run.is_none() || self.run != now.run || now.at - self.at >= AGAIN_IN_RUN
+    }
+}
+
+struct Entry<T> {
+    key: Key,
+    cell: Arc<Cell<T>>,
+    made: Made,
+}
+
 /// Most recently used last.
-struct Recent<T>(Vec<(Key, Arc<Cell<T>>)>);
+struct Recent<T>(Vec<Entry<T>>);
 
 impl<T> Default for Recent<T> {
     fn default() -> Recent<T> {
@@ -28,12 +59,16 @@ impl<T> Default for Recent<T> {
 }
 
 impl<T> Recent<T> {
-    fn get(&mut self, key: &Key) -> Arc<Cell<T>> {
-        let entry = match self.0.iter().position(|(known, _)| known == key) {
+    fn get(&mut self, key: &Key, made: Made) -> Arc<Cell<T>> {
+        let entry = match self.0.iter().position(|entry| entry.key == *key) {
             Some(position) => self.0.remove(position),
-            None => (key.clone(), Arc::default()),
+            None => Entry {
+                key: key.clone(),
+                cell: Arc::default(),
+                made,
+            },
         };
-        let cell = entry.1.clone();
+        let cell = entry.cell.clone();
         self.0.push(entry);
         if self.0.len() > MOST_KEPT {
             self.0.remove(0);
@@ -41,9 +76,16 @@ impl<T> Recent<T> {
         cell
     }
 
-    /// Forgets those that could not be made: what failed for one scan is tried again for another.
-    fn forget_failures(&mut self) {
-        (self.0).retain(|(_, cell)| !matches!(cell.get(), Some(Err(_))));
+    /// Forgets those that could not be made, or whose credentials are in doubt: what failed for one statement is tried again for another.
+    fn forget_failures(&mut self, now: &Made, is_in_doubt: impl Fn(&T) -> bool) {
+        self.0.retain(|entry| {
+            let has_failed = match entry.cell.get() {
+                Some(Ok(known)) => is_in_doubt(known),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            !has_failed || !entry.made.is_over(now)
+        });
     }
 
     /// Takes those that nobody uses, but for one.
@@ -53,7 +95,8 @@ impl<T> Recent<T> {
                 || matches!(cell.get(), Some(Ok(known)) if Arc::strong_count(known) > 1)
         };
         let all = std::mem::take(&mut self.0);
-        let (kept, unused) = (all.into_iter()).partition(|(key, cell)| key == but || is_used(cell));
+        let (kept, unused) =
+            (all.into_iter()).partition(|entry| entry.key == *but || is_used(&entry.cell));
         self.0 = kept;
         Recent(unused)
     }
@@ -79,20 +122,30 @@ impl Clients {
 pub struct Kept {
     clients: Arc<Clients>,
     key: Key,
+    no_keys: Option<NoKeys>,
+    made: Made,
     cell: Mutex<Weak<Cell<Client>>>,
 }
 
 impl Kept {
-    /// The one for a scan.
-    pub fn new(clients: &Arc<Clients>, key: Key) -> Arc<Kept> {
+    /// The one for a scan in a run of a query.
+    pub fn new(
+        clients: &Arc<Clients>,
+        key: Key,
+        no_keys: Option<NoKeys>,
+        run: Option<u64>,
+    ) -> Arc<Kept> {
+        let made = Made::now(run);
         let mut all = clients.lock();
-        all.clients.forget_failures();
-        all.identities.forget_failures();
-        let cell = Mutex::new(Arc::downgrade(&all.clients.get(&key)));
+        all.clients.forget_failures(&made, Client::is_in_doubt);
+        (all.identities).forget_failures(&made, Identity::is_in_doubt);
+        let cell = Mutex::new(Arc::downgrade(&all.clients.get(&key, made)));
         drop(all);
         Arc::new(Kept {
             clients: clients.clone(),
             key,
+            no_keys,
+            made,
             cell,
         })
     }
@@ -100,7 +153,7 @@ impl Kept {
     fn cell(&self) -> Arc<Cell<Client>> {
         let mut known = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
         known.upgrade().unwrap_or_else(|| {
-            let cell = self.clients.lock().clients.get(&self.key);
+            let cell = self.clients.lock().clients.get(&self.key, self.made);
             *known = Arc::downgrade(&cell);
             cell
         })
@@ -113,12 +166,8 @@ impl Kept {
 
     async fn connect(&self, patience: Patience) -> Result<Arc<Client>, Error> {
         let key = self.key_of_identity();
-        let cell = self.clients.lock().identities.get(&key);
-        let identifying = async || {
-            lambda::identify(key.2.clone(), patience)
-                .await
-                .map(Arc::new)
-        };
+        let cell = self.clients.lock().identities.get(&key, self.made);
+        let identifying = async || Identity::find(&key.2, patience).await.map(Arc::new);
         let identity = cell.get_or_init(identifying).await.clone()?;
         Ok(Arc::new(lambda::connect(self.key.2.clone(), identity)))
     }
@@ -137,6 +186,10 @@ impl Source for Kept {
         let mut all = self.clients.lock();
         _clients = all.clients.take_unused(&self.key);
         _identities = all.identities.take_unused(&own);
-        all.clients.0.iter().all(|(key, _)| *key == self.key)
+        all.clients.0.iter().all(|entry| entry.key == self.key)
+    }
+
+    fn no_keys(&self) -> Option<&NoKeys> {
+        self.no_keys.as_ref()
     }
 }

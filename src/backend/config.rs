@@ -3,8 +3,10 @@
 //! The clause's or call's own values come before all of this, in scan/. What the AWS SDK finds on the
 //! machine comes last, in lambda/.
 
+use super::keys::{Mapping, no_keys};
 use super::release;
 use crate::error::Error;
+use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Keys, Patience};
 use crate::options::{OnError, parse_boolean};
@@ -29,6 +31,8 @@ pub struct Config {
     pub deduplicate: bool,
     /// What becomes of an invocation that fails.
     pub on_error: OnError,
+    /// Why the role has no keys in the database.
+    pub no_keys: Option<NoKeys>,
     client: ClientConfig,
 }
 
@@ -127,14 +131,14 @@ impl Config {
             (table, &*pg_sys::GetForeignServer(table.serverid))
         };
         // SAFETY: the lists are those of the structures above.
-        let (options, mapping_options) = unsafe {
+        let (options, mapping) = unsafe {
             (
                 [Options::read(table.options), Options::read(server.options)],
-                mapping(user, server.serverid)
-                    .map(|mapping| Options::read((*mapping).options))
-                    .unwrap_or_default(),
+                Mapping::read(user, server.serverid),
             )
         };
+        let is_publics = mapping.as_ref().map(|mapping| mapping.is_publics);
+        let mapping_options = mapping.map(|mapping| mapping.options).unwrap_or_default();
         let [table_options, server_options] = &options;
         let keys = match (
             mapping_options.get("access_key_id"),
@@ -149,11 +153,16 @@ impl Config {
         };
         // SAFETY: a catalog look-up.
         let use_machine = unsafe { pg_sys::superuser_arg(server.owner) };
-        if keys.is_none() && !use_machine {
+        let no_keys = (keys.is_none())
+            // SAFETY: the structures are those above.
+            .then(|| unsafe { no_keys(user, server, is_publics, use_machine) });
+        if let Some(no_keys) = &no_keys
+            && !use_machine
+        {
             return Err(Error::NoCredentials {
-                // SAFETY: both are names in the catalog or palloc'd copies of them.
+                // SAFETY: a name in the catalog.
                 server: unsafe { text::shown(server.servername) },
-                role: unsafe { text::shown(pg_sys::GetUserNameFromId(user, true)) },
+                no_keys: no_keys.clone(),
             });
         }
         Ok(Config {
@@ -181,6 +190,7 @@ impl Config {
             on_error: (table_options.get("on_error"))
                 .and_then(|value| OnError::parse(&value))
                 .unwrap_or_default(),
+            no_keys,
             client: ClientConfig {
                 region: match server_options.get("region") {
                     Some(region) => Some(region),
@@ -224,31 +234,16 @@ pub unsafe fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
     unsafe { Options::read((*pg_sys::GetForeignTable(table)).options) }.inputs()
 }
 
-/// The role's own mapping or PUBLIC's, and none where `GetUserMapping` would raise an error.
-unsafe fn mapping(user: pg_sys::Oid, server: pg_sys::Oid) -> Option<*mut pg_sys::UserMapping> {
-    [user, pg_sys::InvalidOid].into_iter().find_map(|role| {
-        // SAFETY: a look-up by the cache's two keys; the tuple is released before anything else happens.
-        unsafe {
-            let tuple = pg_sys::SearchSysCache2(
-                pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as _,
-                role.into(),
-                server.into(),
-            );
-            if tuple.is_null() {
-                return None;
-            }
-            pg_sys::ReleaseSysCache(tuple);
-            Some(pg_sys::GetUserMapping(user, server))
-        }
-    })
-}
-
 /// The options of one object, which its validator has checked.
 #[derive(Default)]
-struct Options(Vec<(String, String)>);
+pub struct Options(Vec<(String, String)>);
 
 impl Options {
-    unsafe fn read(list: *mut pg_sys::List) -> Options {
+    /// Reads them.
+    ///
+    /// # Safety
+    /// The list is one of options.
+    pub unsafe fn read(list: *mut pg_sys::List) -> Options {
         // SAFETY: an option list holds DefElems, and defGetString gives a string for each.
         unsafe {
             Options(

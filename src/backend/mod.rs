@@ -1,8 +1,8 @@
 //! What a backend keeps between statements: its runtime and its clients; and, while they last, the tasks that statements
 //! have started.
 //!
-//! - [`config`] is what catalogs and settings say about a foreign table and a role; [`release`] whether they are of the library's
-//!   release.
+//! - [`config`] is what catalogs and settings say about a foreign table and a role, [`keys`] the role's user mapping; [`release`]
+//!   tells whether they are of the library's release.
 //! - [`runtime`] runs futures, in the network thread or in the backend's while it waits ([`wait`]); [`task`] is one of them,
 //!   [`inbox`] those that nobody has taken yet.
 //! - [`bell`] wakes the backend, [`signals`] blocks signals and hears of them.
@@ -17,6 +17,7 @@ mod clients;
 pub mod config;
 mod descriptors;
 mod inbox;
+mod keys;
 mod release;
 mod runtime;
 mod signals;
@@ -75,11 +76,16 @@ impl SharedClient {
     }
 }
 
-/// The client for invocations of a scan in a region; `None` leaves the region to the configuration.
-pub fn client(config: &Config, region: Option<&str>) -> Result<SharedClient, Error> {
+/// The client for invocations of a scan in a region; `None` leaves the region to the configuration. `run` tells which run of a query
+/// the scan is in.
+pub fn client(
+    config: &Config,
+    region: Option<&str>,
+    run: Option<u64>,
+) -> Result<SharedClient, Error> {
     let key = (config.server, config.user, config.client(region));
     with(|backend| SharedClient {
-        kept: Kept::new(&backend.clients, key),
+        kept: Kept::new(&backend.clients, key, config.no_keys.clone(), run),
         gate: backend.descriptors.gate.clone(),
     })
 }

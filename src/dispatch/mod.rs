@@ -226,7 +226,8 @@ impl Dispatch {
         {
             return Ok(client.clone());
         }
-        let client = backend::client(&self.config, region)?;
+        let run = runs::innermost().map(|run| run.number);
+        let client = backend::client(&self.config, region, run)?;
         self.client = Some((region.map(str::to_owned), client.clone()));
         Ok(client)
     }

@@ -1,6 +1,7 @@
 //! Invocations without a result: why, and what is said for each cause. Which function it was is told in invocation.rs.
 
 use super::Row;
+use crate::lambda::credentials::NoKeys;
 use pgrx::PgSqlErrorCode;
 
 /// An invocation without a result.
@@ -13,9 +14,13 @@ pub struct ApiFailure {
     /// Further facts as sentences; empty when there are none.
     pub facts: String,
     /// What Lambda answered, where it was Lambda.
-    pub answer: Option<Answer>,
+    pub answer: Option<Box<Answer>>,
     /// Whether Lambda knows the same invocation by its durable execution name, so that it may be made again.
     pub is_repeatable: bool,
+    /// What to do, where more is known than the cause.
+    pub hint: Option<Box<str>>,
+    /// Whether it was signed with another time than the endpoint's, and refused.
+    pub clock_is_off: bool,
 }
 
 /// Lambda's own account of a failure.
@@ -58,6 +63,8 @@ pub enum Cause {
     Denied,
     /// No usable credentials, or Lambda does not accept them.
     Credentials,
+    /// The endpoint does not accept the time that the request was signed with: the function did not run.
+    Clock,
     /// No such function, alias or version.
     NotFound,
     /// Payload or response over Lambda's limits.
@@ -91,6 +98,7 @@ impl Cause {
             Cause::AlreadyStarted => "DurableExecutionAlreadyStartedException",
             Cause::Denied => "AccessDeniedException",
             Cause::Credentials => "NoUsableCredentials",
+            Cause::Clock => "RequestTimeTooSkewed",
             Cause::NotFound => "ResourceNotFoundException",
             Cause::TooLarge => "RequestTooLargeException",
             Cause::InvalidRequest => "InvalidRequest",
@@ -129,6 +137,7 @@ impl Cause {
             Cause::AlreadyStarted => "durable execution already started",
             Cause::Denied => "access denied",
             Cause::Credentials => "no usable credentials",
+            Cause::Clock => "the clock is off",
             Cause::NotFound => "no such function or version",
             Cause::TooLarge => "payload or response too large",
             Cause::InvalidRequest => "request refused",
@@ -149,6 +158,22 @@ impl ApiFailure {
             facts,
             answer: None,
             is_repeatable: false,
+            hint: None,
+            clock_is_off: false,
+        }
+    }
+
+    /// Says of a role that nothing could be signed for that it has no keys in the database.
+    pub fn lacks_keys(&mut self, no_keys: Option<&NoKeys>) {
+        if let Some(no_keys) = no_keys
+            && self.cause == Cause::Credentials
+            && self.answer.is_none()
+        {
+            self.facts = format!("{} {}", no_keys.why, self.facts);
+            self.hint = Some(match self.hint.take() {
+                Some(advice) => format!("{advice} {}", no_keys.remedy).into(),
+                None => no_keys.remedy.as_str().into(),
+            });
         }
     }
 
@@ -224,7 +249,11 @@ impl ApiFailure {
             ),
             Cause::Credentials => (
                 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-                "Check the user mapping's keys, the role to assume, or the credentials that the server process finds on its machine, and the machine's clock.",
+                "Check the user mapping's keys, the role to assume, or the credentials that the server process finds on its machine. The next statement looks for those anew.",
+            ),
+            Cause::Clock => (
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "The function did not run. Set the clock of the server's machine.",
             ),
             Cause::NotFound => (
                 ERRCODE_UNDEFINED_FUNCTION,
@@ -260,7 +289,7 @@ impl ApiFailure {
             detail.push(' ');
             detail.push_str(&self.facts);
         }
-        let mut hint = hint.to_owned();
+        let mut hint = self.hint.as_deref().unwrap_or(hint).to_owned();
         if self.is_repeatable && self.cause.may_have_run() {
             hint.push_str(" Invoked again with the same durable execution name and payload, it does not run twice.");
         }

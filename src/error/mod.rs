@@ -14,6 +14,7 @@ pub use invocation::{By, Invocation};
 pub use not_bound::NotBound;
 pub use report::OrReport;
 
+use crate::lambda::credentials::NoKeys;
 use pgrx::PgSqlErrorCode;
 
 /// An error of this extension.
@@ -196,8 +197,8 @@ pub enum Error {
     NoCredentials {
         /// The foreign server's name.
         server: String,
-        /// The role whose mapping was looked for.
-        role: String,
+        /// Whose mapping was looked for.
+        no_keys: NoKeys,
     },
     /// Library and scripts are of two releases.
     OtherRelease {
@@ -490,14 +491,15 @@ impl Error {
             )
             .detail(format!("The table option is \"{fixed}\". The function was not invoked."))
             .hint("Leave the column out, or insert into a foreign table without the option."),
-            Error::NoCredentials { server, role } => Row::new(
+            Error::NoCredentials { server, no_keys } => Row::new(
                 ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
                 format!("no AWS credentials for server \"{server}\""),
             )
             .detail(format!(
-                "Role \"{role}\" has no user mapping with access_key_id and secret_access_key, and credentials found on the machine are used only through servers owned by a superuser."
+                "{} Credentials found on the machine are used only through servers owned by a superuser.",
+                no_keys.why
             ))
-            .hint("Use CREATE USER MAPPING with access_key_id and secret_access_key."),
+            .hint(&no_keys.remedy),
             Error::OtherRelease {
                 extension,
                 version,

@@ -1,15 +1,14 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
 use super::body::Refused;
+use super::machine::Explained;
+use super::refusal::{Refusal, is_off};
 use super::secrets::Secrets;
 use super::watch::Reached;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_lambda::operation::RequestId;
+use aws_sdk_lambda::error::SdkError;
 use aws_sdk_lambda::operation::invoke::InvokeError;
-use aws_sdk_sts::operation::assume_role::AssumeRoleError;
-use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -45,23 +44,24 @@ const CONFIGURATION: [&str; 16] = [
 ];
 
 /// Finds the row of the table of errors for what the SDK reports. `reached` tells how far the request got, `place` where the HTTP client
-/// connects to, and `source` where credentials come from. What came from outside may have the `secrets` in it.
+/// connects to, and `signed_at` the time that was signed. What came from outside may have the `secrets` in it.
 pub fn from_sdk(
     error: &SdkError<InvokeError, HttpResponse>,
     reached: Reached,
-    [place, source]: [&str; 2],
+    place: &str,
+    signed_at: Option<&str>,
     secrets: &Secrets,
 ) -> ApiFailure {
     if let SdkError::ServiceError(service) = error {
-        let status = service.raw().status().as_u16();
-        return answered(status, service.err(), secrets);
+        let refusal = Refusal::new(service.raw(), service.err());
+        return answered(&refusal, signed_at, secrets);
     }
     let failure = |cause, said: &str| ApiFailure::new(cause, said, root(error, secrets));
-    if let Some(problem) = find::<CredentialsError>(error) {
-        return ApiFailure {
-            facts: format!("{source}: {}", credentials_problem(problem, secrets)),
-            ..failure(Cause::Credentials, "No usable credentials")
-        };
+    if let Some(explained) = find::<Explained>(error) {
+        return no_credentials(explained, secrets);
+    }
+    if find::<CredentialsError>(error).is_some() {
+        return failure(Cause::Credentials, "No usable credentials");
     }
     if reached == Reached::Nothing {
         return failure(Cause::Client, "Request could not be built");
@@ -98,20 +98,31 @@ pub fn from_sdk(
 }
 
 /// The time-out of an attempt.
-pub fn timed_out(limit: Duration, sent: bool, source: &str) -> ApiFailure {
-    let limit = limit.as_millis();
-    if sent {
-        ApiFailure::new(
-            Cause::RequestTimeout,
-            "Request timed out",
-            format!("No complete answer came within {limit} ms."),
-        )
-    } else {
-        ApiFailure::new(
-            Cause::Credentials,
-            "No usable credentials",
-            format!("{source}: none came within {limit} ms, so nothing was sent."),
-        )
+pub fn timed_out(limit: Duration) -> ApiFailure {
+    ApiFailure::new(
+        Cause::RequestTimeout,
+        "Request timed out",
+        format!("No complete answer came within {} ms.", limit.as_millis()),
+    )
+}
+
+/// The same before there were credentials.
+pub fn no_credentials_within(limit: Duration, explained: Explained) -> ApiFailure {
+    ApiFailure {
+        facts: format!(
+            "{} None came within {} ms, so nothing was sent.",
+            explained.facts,
+            limit.as_millis()
+        ),
+        ..no_credentials(&explained, &Secrets::default())
+    }
+}
+
+fn no_credentials(explained: &Explained, secrets: &Secrets) -> ApiFailure {
+    let facts = shortened(&secrets.hide(&explained.facts), 1500);
+    ApiFailure {
+        hint: explained.advice.as_deref().map(Into::into),
+        ..ApiFailure::new(Cause::Credentials, "No usable credentials", facts)
     }
 }
 
@@ -148,32 +159,44 @@ pub fn no_region_within(limit: Duration, sources: &str) -> ApiFailure {
 }
 
 /// Lambda's own refusal, or a proxy's.
-fn answered(status: u16, error: &InvokeError, secrets: &Secrets) -> ApiFailure {
-    let meta = error.meta();
+fn answered(refusal: &Refusal, signed_at: Option<&str>, secrets: &Secrets) -> ApiFailure {
     // Shortened only then: half a secret is one too.
     let quotable = |text: &str| quotable(&secrets.hide(text));
-    let mut said = match meta.code() {
+    let status = refusal.status;
+    let mut said = match &refusal.code {
         Some(code) => quotable(code),
         None => "Unexpected answer".to_owned(),
     };
-    if let Some(message) = meta.message() {
+    if let Some(message) = &refusal.message {
         said = format!("{said}: {}", quotable(first_line(message)));
     }
     let mut facts = format!("HTTP status {status}");
-    if meta.code().is_none() {
+    if refusal.code.is_none() {
         facts.push_str(" without an error code");
     }
     facts.push('.');
+    let code = refusal.code.as_deref().unwrap_or_default();
+    let difference = refusal.difference(signed_at);
+    let mut cause = cause(status, code);
+    let clock_is_off = is_off(difference) && refusal.may_be_of_time();
+    if clock_is_off && cause == Cause::Credentials || refusal.is_of_time() {
+        cause = Cause::Clock;
+    }
+    if cause == Cause::Clock {
+        facts.push_str(&refusal.of_time(difference));
+    }
     ApiFailure {
-        cause: cause(status, meta.code().unwrap_or_default()),
+        cause,
         said,
         facts,
-        answer: Some(Answer {
+        answer: Some(Box::new(Answer {
             status,
-            code: meta.code().map(quotable),
-            request_id: meta.request_id().map(quotable),
-        }),
+            code: refusal.code.as_deref().map(quotable),
+            request_id: refusal.request_id.as_deref().map(quotable),
+        })),
         is_repeatable: false,
+        hint: None,
+        clock_is_off,
     }
 }
 
@@ -197,8 +220,12 @@ fn cause(status: u16, code: &str) -> Cause {
             | "SignatureDoesNotMatch"
             | "IncompleteSignature"
             | "MissingAuthenticationToken"
+            | "ExpiredToken"
+            | "InvalidToken"
+            | "AuthFailure"
             | "OptInRequired",
         ) => Cause::Credentials,
+        (_, "AccessDeniedException" | "AccessDenied") => Cause::Denied,
         (404, _) => Cause::NotFound,
         (_, "ModeNotSupportedException") => Cause::InvalidRequest,
         (_, "DurableExecutionAlreadyStartedException") => Cause::AlreadyStarted,
@@ -223,7 +250,8 @@ fn chain<'a>(
     })
 }
 
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+/// The first error of a type among an error and its sources.
+pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     chain(error).find_map(|error| error.downcast_ref::<T>())
 }
 
@@ -233,41 +261,18 @@ fn lacks_descriptor(error: &(dyn StdError + 'static)) -> bool {
     matches!(number, Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// The innermost error, as a sentence.
+/// The innermost error's words, as a sentence.
 fn root(error: &(dyn StdError + 'static), secrets: &Secrets) -> String {
     sentence(&secrets.hide(&innermost(error)))
 }
 
-fn innermost(error: &(dyn StdError + 'static)) -> String {
+/// The same as they are.
+pub fn innermost(error: &(dyn StdError + 'static)) -> String {
     (chain(error).last()).map_or_else(String::new, |error| error.to_string())
 }
 
-/// What STS or a provider says.
-fn credentials_problem(error: &(dyn StdError + 'static), secrets: &Secrets) -> String {
-    // Its message may have the token in it, which is not ours to know.
-    if let Some(refused) = find::<AssumeRoleWithWebIdentityError>(error) {
-        let code = refused.code().unwrap_or("no error code");
-        return sentence(&secrets.hide(&format!("AssumeRoleWithWebIdentity returned '{code}'")));
-    }
-    match find::<AssumeRoleError>(error) {
-        Some(refused) => sentence(&secrets.hide(&format!(
-            "AssumeRole returned '{}: {}'",
-            refused.code().unwrap_or("no error code"),
-            first_line(refused.message().unwrap_or("no message"))
-        ))),
-        // What a credential_process writes to its standard error is not ours to show. A chain of providers tells of each
-        // in a line.
-        None => {
-            let said = secrets.hide(&innermost(error));
-            let said = said.split(" Stderr:").next().unwrap_or_default();
-            let lines: Vec<&str> = said.lines().map(str::trim).collect();
-            capitalized(&shortened(lines.join("; ").trim_end_matches('.'), 1000))
-        }
-    }
-}
-
 /// AWS explains a wrong signature with the whole request behind an empty line, session token included.
-fn first_line(message: &str) -> &str {
+pub fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or_default()
 }
 
@@ -319,6 +324,8 @@ mod tests {
         assert_eq!(cause(500, "ServiceException"), Cause::Service);
         assert_eq!(cause(503, "ServiceUnavailableException"), Cause::Service);
         assert_eq!(cause(502, ""), Cause::BadAnswer);
+        assert_eq!(cause(400, "AccessDeniedException"), Cause::Denied);
+        assert_eq!(cause(400, "AccessDenied"), Cause::Denied);
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //!
 //! Compiled for `fuzz/` and for the test below, which runs what fuzzing has found worth keeping.
 
+use super::credentials::{Identity, NoKeys};
 use super::gate::Gate;
 use super::name::{self, FunctionName};
 use super::request::{Inputs, InvokeRequest};
 use super::traffic::{Limit, Traffic};
-use super::{Client, Identity, Patience, Source, invoke};
+use super::{Client, Patience, Source, invoke};
 use crate::error::{Cause, Error};
 use crate::options::{self, Object};
 use crate::postgres::text::Text;
-use aws_sdk_lambda::config::{BehaviorVersion, Credentials, IdentityCache, Region};
+use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
@@ -191,16 +192,10 @@ fn client(answer: Answer) -> Client {
         .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .build();
-    let identity = Identity {
-        base: aws_config::SdkConfig::builder().build(),
-        region: Region::from_static("us-east-1"),
-        cache: IdentityCache::no_cache(),
-    };
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(config),
-        _identity: Arc::new(identity),
+        identity: Arc::new(Identity::none(Region::from_static("us-east-1"))),
         place: String::new(),
-        source: String::new(),
         secrets: Default::default(),
     }
 }
@@ -215,6 +210,10 @@ impl Source for Alone {
 
     fn drop_others(&self) -> bool {
         true
+    }
+
+    fn no_keys(&self) -> Option<&NoKeys> {
+        None
     }
 }
 

@@ -1,22 +1,29 @@
 //! Lambda: a client for a configuration, and one invocation through it.
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
+//! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
+//!   said of each place, and [`profiles`] where a profile has them from.
 //! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer; [`connections`] has what serves the
 //!   connections.
 //! - [`retry`] decides whether an attempt that failed is followed by another, and when.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
-//! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`secrets`] is what that
-//!   may not show.
+//! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`refusal`] is an answer that is no
+//!   response, and [`secrets`] what may not be shown.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
 mod body;
 mod connections;
+pub mod credentials;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gate;
+mod machine;
 pub mod name;
+mod places;
+mod profiles;
+mod refusal;
 pub mod request;
 pub mod response;
 mod retry;
@@ -24,34 +31,19 @@ mod secrets;
 pub mod traffic;
 mod watch;
 
-use crate::error::{ApiFailure, Cause, Error};
-use crate::lambda::name::check_region;
+use crate::error::{Cause, Error};
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::secrets::Secrets;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
-use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_lambda::config::{
-    AppName, IdentityCache, SharedIdentityCache, StalledStreamProtectionConfig,
-};
+use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
-use aws_smithy_async::rt::sleep::default_async_sleep;
-use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
+use credentials::{Identity, NoKeys};
 pub use retry::invoke;
 use std::sync::Arc;
 use std::time::Duration;
 use watch::{Reached, Watch, Watcher};
-
-/// Where a region is looked for that nothing names.
-const REGION_SOURCES: &str =
-    "None is given, and it was looked for in environment, profile and instance.";
-
-/// Longer than any time-out of an attempt.
-const LONGEST_WAIT: Duration = Duration::from_secs(4000);
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -94,12 +86,9 @@ pub struct Keys {
 /// A client with its connections and credentials.
 pub struct Client {
     sdk: aws_sdk_lambda::Client,
-    /// In use as long as this is.
-    _identity: Arc<Identity>,
+    identity: Arc<Identity>,
     /// Where it connects to, for messages.
     place: String,
-    /// Where its credentials come from, likewise.
-    source: String,
     /// What messages may not show.
     secrets: Secrets,
 }
@@ -112,6 +101,9 @@ pub trait Source {
 
     /// Drops the clients that nobody uses, but for this one, and tells whether this is then the only one.
     fn drop_others(&self) -> bool;
+
+    /// Why the role has no keys in the database, if it has none.
+    fn no_keys(&self) -> Option<&NoKeys>;
 }
 
 /// How long an invocation is waited for, and how often it is tried.
@@ -125,15 +117,6 @@ pub struct Patience {
     pub retry_timeout: Duration,
 }
 
-/// Credentials, once they are found, and what finds them; with a region and connections. Shared by clients that differ in what changes
-/// none of these.
-pub struct Identity {
-    base: SdkConfig,
-    region: Region,
-    /// Without it each client would have the credentials found anew.
-    cache: SharedIdentityCache,
-}
-
 impl ClientConfig {
     /// What decides about the identity. An ordinary role may set a time-out, and is not to have a process started or a role assumed
     /// by that.
@@ -144,46 +127,6 @@ impl ClientConfig {
             ..self.clone()
         }
     }
-}
-
-/// Makes an identity. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
-pub async fn identify(config: ClientConfig, patience: Patience) -> Result<Identity, Error> {
-    let limit = patience.request_timeout;
-    let base = (tokio::time::timeout(limit, base_config(&config)).await)
-        .map_err(|_| Error::Api(failure::no_region_within(limit, REGION_SOURCES)))?;
-    let region = base.region().cloned().ok_or_else(|| {
-        Error::Api(ApiFailure::new(
-            Cause::NoRegion,
-            "No region",
-            format!("{REGION_SOURCES} Nothing was sent."),
-        ))
-    })?;
-    // What the machine says is checked like any other region before it becomes part of a host name.
-    check_region(region.as_ref())?;
-    let mut identity = Identity {
-        base,
-        region,
-        // The request's time-out bounds the wait for credentials too; the SDK's own would be another error.
-        cache: IdentityCache::lazy().load_timeout(LONGEST_WAIT).build(),
-    };
-    if let Some(role_arn) = &config.role_arn {
-        let mut sts = identity.base.to_builder();
-        if let Some(url) = &config.sts_endpoint_url {
-            sts = sts.endpoint_url(url);
-        }
-        let mut role = AssumeRoleProvider::builder(role_arn)
-            .session_name("aws_lambda_fdw")
-            .region(identity.region.clone())
-            .configure(&sts.build());
-        if let Some(external_id) = &config.external_id {
-            role = role.external_id(external_id);
-        }
-        let role = SharedCredentialsProvider::new(role.build().await);
-        identity.base = (identity.base.to_builder())
-            .credentials_provider(role)
-            .build();
-    }
-    Ok(identity)
 }
 
 /// Makes a client.
@@ -210,71 +153,10 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
     }
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
-        _identity: identity,
+        identity,
         place,
-        source: match &config.role_arn {
-            Some(role_arn) => format!("Assuming {role_arn}"),
-            None => "Looking at environment, profile, container and instance".to_owned(),
-        },
-        secrets: Secrets::new(
-            (config.keys.into_iter())
-                .flat_map(|keys| [Some(keys.secret_access_key), keys.session_token])
-                .flatten()
-                .chain(Secrets::of_machine()),
-        ),
+        secrets: Identity::secrets(config.keys),
     }
-}
-
-async fn base_config(config: &ClientConfig) -> SdkConfig {
-    let keys = config.keys.as_ref().map(|keys| {
-        SharedCredentialsProvider::new(aws_credential_types::Credentials::new(
-            &keys.access_key_id,
-            &keys.secret_access_key,
-            keys.session_token.clone(),
-            None,
-            "user mapping",
-        ))
-    });
-    let region = config.region.clone().map(Region::new);
-    if !config.use_machine {
-        let mut builder = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            // What else the loader below would bring: assuming a role panics without a clock.
-            .time_source(SystemTimeSource::new())
-            .region(region);
-        builder.set_http_client(connections::client());
-        builder.set_sleep_impl(default_async_sleep());
-        builder.set_credentials_provider(keys);
-        builder.set_use_fips(config.use_fips);
-        builder.set_use_dual_stack(config.use_dualstack);
-        return builder.build();
-    }
-    let mut loader = aws_config::defaults(BehaviorVersion::latest());
-    if let Some(http) = connections::client() {
-        loader = loader.http_client(http);
-    }
-    if let Some(profile) = &config.profile {
-        // A profile that was named comes before the environment, which the SDK would otherwise ask first.
-        let credentials = ProfileFileCredentialsProvider::builder().profile_name(profile);
-        let region = ProfileFileRegionProvider::builder().profile_name(profile);
-        loader = loader
-            .profile_name(profile)
-            .credentials_provider(credentials.build())
-            .region(RegionProviderChain::first_try(region.build()).or_default_provider());
-    }
-    if let Some(region) = region {
-        loader = loader.region(region);
-    }
-    if let Some(keys) = keys {
-        loader = loader.credentials_provider(keys);
-    }
-    if let Some(use_fips) = config.use_fips {
-        loader = loader.use_fips(use_fips);
-    }
-    if let Some(use_dualstack) = config.use_dualstack {
-        loader = loader.use_dual_stack(use_dualstack);
-    }
-    loader.load().await
 }
 
 impl Client {
@@ -324,21 +206,35 @@ impl Client {
                 }
                 Ok(response)
             }
-            Ok(Err(error)) => Err(Error::Api(failure::from_sdk(
-                &error,
-                watch.reached(),
-                [&self.place, &self.source],
-                &self.secrets.and(watch.token()),
-            ))),
+            Ok(Err(error)) => {
+                let failure = failure::from_sdk(
+                    &error,
+                    watch.reached(),
+                    &self.place,
+                    watch.signed_at(),
+                    &self.secrets.and(watch.token()),
+                );
+                if failure.cause == Cause::Credentials {
+                    self.identity.doubt();
+                }
+                Err(Error::Api(failure))
+            }
             Err(_) => {
                 watch.give_up_connection();
-                Err(Error::Api(failure::timed_out(
-                    request_timeout,
-                    watch.reached() != Reached::Nothing,
-                    &self.source,
-                )))
+                Err(Error::Api(match watch.reached() {
+                    Reached::Nothing => {
+                        self.identity.doubt();
+                        failure::no_credentials_within(request_timeout, self.identity.explain())
+                    }
+                    _ => failure::timed_out(request_timeout),
+                }))
             }
         }
+    }
+
+    /// Whether its credentials were refused, or there are none: then another is made for the next statement.
+    pub fn is_in_doubt(&self) -> bool {
+        self.identity.is_in_doubt()
     }
 }
 

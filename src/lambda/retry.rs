@@ -5,6 +5,7 @@
 //! did not run: throttled, or never connected | yes | a random part of 0.1 s, of twice as much each time, of 2 s at most
 //! did not run, as Lambda is still preparing it | yes | half of 1 s and a random part of the other half, twice as much each time, 10 s at most
 //! may have run: no answer in time, no whole one, or 5xx | with a durable execution name, as Lambda makes equal requests one by it | as the first
+//! did not run, refused for the time that it was signed with | once, beside the bounds | none: it is signed with the endpoint's time
 //! any other failure | no |
 //!
 //! `max_retries` bounds the further attempts of one invocation, and `retry_timeout_ms` the time in attempts and pauses before one.
@@ -37,6 +38,7 @@ pub async fn invoke(
     gate: &Arc<Gate>,
 ) -> Result<InvokeResponse, Error> {
     let mut retries = Retries::new(patience, request.durable_execution_name.as_deref());
+    let mut corrected = false;
     loop {
         let mut attempt = traffic.admit().await;
         let (result, took) = once(source, request, patience, &mut attempt, gate).await;
@@ -51,8 +53,14 @@ pub async fn invoke(
             Cause::Throttled => attempt.throttled(),
             _ => drop(attempt),
         }
-        let pause = retries.after(failure, took).map_err(Error::Api)?;
-        tokio::time::sleep(pause).await;
+        // The client has learned the time by now.
+        if !failure.clock_is_off || std::mem::replace(&mut corrected, true) {
+            let pause = retries.after(failure, took).map_err(|mut failure| {
+                failure.lacks_keys(source.no_keys());
+                Error::Api(failure)
+            })?;
+            tokio::time::sleep(pause).await;
+        }
         traffic.counters.retries.fetch_add(1, Relaxed);
     }
 }

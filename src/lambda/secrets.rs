@@ -65,6 +65,7 @@ mod tests {
     static_assertions::assert_not_impl_any!(Keys: std::fmt::Debug);
     static_assertions::assert_not_impl_any!(ClientConfig: std::fmt::Debug);
     static_assertions::assert_not_impl_any!(Client: std::fmt::Debug);
+    static_assertions::assert_not_impl_any!(crate::lambda::machine::Machine: std::fmt::Debug);
 
     #[test]
     fn they_are_hidden_wherever_they_are() {

@@ -23,7 +23,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use http::HeaderMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, Semaphore};
 
@@ -109,6 +109,7 @@ impl Claims for Watch {
 
 struct Request {
     token: Option<String>,
+    signed_at: Option<String>,
     connection: Option<CaptureSmithyConnection>,
 }
 
@@ -163,6 +164,11 @@ impl Watch {
         self.0.request.get()?.token.as_deref()
     }
 
+    /// The time that it was signed with.
+    pub fn signed_at(&self) -> Option<&str> {
+        self.0.request.get()?.signed_at.as_deref()
+    }
+
     /// Whether an answer with so many bytes is whole. HTTP/1 sees to that itself; a stream of HTTP/2 that is reset without an
     /// error looks like one that has ended.
     pub fn is_whole(&self, bytes: usize) -> bool {
@@ -214,6 +220,10 @@ pub fn while_wanted<F: Future<Output = ()>>(work: F) -> impl Future<Output = ()>
 pub struct Watcher {
     /// What the SDK said that it is, in the client's first request.
     user_agent: OnceLock<[Option<String>; 2]>,
+    /// The SDK's correction of a clock that is off. Only an answer that may be a refusal for that is measured, and from then on all are:
+    /// the SDK would do so with each.
+    clock: ServiceClockSkewInterceptor,
+    corrects_clock: AtomicBool,
 }
 
 #[dyn_dispatch_hint]
@@ -233,12 +243,26 @@ impl Intercept for Watcher {
         let cause = "without retries it says nothing";
         state.store_put(disable_interceptor::<InvocationIdInterceptor>(cause));
         state.store_put(disable_interceptor::<RequestInfoInterceptor>(cause));
-        state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>(cause));
+        state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>(
+            "the watcher has one",
+        ));
         if self.user_agent.get().is_some() {
             state.store_put(disable_interceptor::<UserAgentInterceptor>("it is known"));
             state.store_put(IsKnown);
         }
         Ok(())
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match self.corrects_clock.load(Ordering::Relaxed) {
+            true => (self.clock).modify_before_retry_loop(context, components, config),
+            false => Ok(()),
+        }
     }
 
     fn modify_before_signing(
@@ -266,15 +290,17 @@ impl Intercept for Watcher {
     fn read_before_transmit(
         &self,
         context: &BeforeTransmitInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
+        components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        (self.clock).read_before_transmit(context, components, config)?;
         let headers = context.request().headers();
         // Without an attempt that would know of it, nothing is sent.
         ATTEMPT.try_with(|attempt| {
             let token = headers.get("x-amz-security-token");
             let _ = attempt.0.request.set(Request {
                 token: token.map(str::to_owned),
+                signed_at: headers.get("x-amz-date").map(str::to_owned),
                 connection: config.load::<CaptureSmithyConnection>().cloned(),
             });
         })?;
@@ -286,9 +312,15 @@ impl Intercept for Watcher {
     fn modify_before_deserialization(
         &self,
         context: &mut BeforeDeserializationInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
+        components: &RuntimeComponents,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        if matches!(context.response().status().as_u16(), 400 | 401 | 403) {
+            self.corrects_clock.store(true, Ordering::Relaxed);
+        }
+        if self.corrects_clock.load(Ordering::Relaxed) {
+            (self.clock).modify_before_deserialization(context, components, config)?;
+        }
         let headers = context.response().headers();
         // What comes in chunks has its end in them, whatever the header says.
         let length =

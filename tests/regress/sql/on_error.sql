@@ -36,7 +36,7 @@ SELECT count(*), count(DISTINCT function) FROM endpoint.invocations();
 -- Not Lambda's answer, or none: each of them once
 
 SELECT endpoint.reset();
-SELECT function_name, status_code, error_code, error_message <> '' AS says_why, coalesce(function_error, response, executed_version, request_id) AS others
+SELECT function_name, status_code, error_code, error_message <> '' AS says_why, request_id IS NOT NULL AS request_id, coalesce(function_error, response, executed_version) AS others
 FROM f WHERE payload = '{}' AND function_name = ANY ('{plain-403,plain-429,plain-502,plain-302,reset-before,reset-after,close-after,cut-body,garbage,huge-headers}');
 SELECT endpoint.counter('invocations') + endpoint.counter('aborted') AS arrived, count(DISTINCT function) AS functions FROM endpoint.invocations();
 SET aws_lambda.request_timeout_ms = 300;

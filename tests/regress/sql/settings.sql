@@ -28,7 +28,7 @@ END $$;
 SELECT invocations_with('aws_lambda.region', 'us east 1');
 SELECT invocations_with('aws_lambda.region', E'us\n\u001beast');
 SELECT invocations_with('aws_lambda.region', 'us-east-1.example.com');
-SELECT invocations_with('aws_lambda.region', '');
+SELECT endpoint.redact(invocations_with('aws_lambda.region', ''));
 \c -
 SELECT invocations_with('aws_lambda.endpoint_override', 'https://me:hunter2@example.com');
 SELECT length(invocations_with('aws_lambda.endpoint_override', repeat('x', 70000))) < 500 AS short;
@@ -139,7 +139,7 @@ COMMIT;
 SELECT payload ->> 'region' AS region FROM aws_lambda.invoke('describe', '{}'::jsonb);
 SET aws_lambda.region = '';
 SELECT endpoint.reset();
-SELECT * FROM aws_lambda.invoke('describe', '{}'::jsonb);
+SELECT * FROM endpoint.error_of($$SELECT * FROM aws_lambda.invoke('describe', '{}'::jsonb)$$);
 SELECT endpoint.count();
 SELECT payload ->> 'region' AS region FROM aws_lambda.invoke('describe', '{}'::jsonb, 'af-south-1');
 RESET aws_lambda.region;

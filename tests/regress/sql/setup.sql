@@ -95,7 +95,9 @@ CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint te
 CREATE FUNCTION endpoint.redact(given text) RETURNS text
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT NULLIF(replace(
-        regexp_replace(given, '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'REQUEST-ID', 'g'),
+        regexp_replace(
+            regexp_replace(given, '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'REQUEST-ID', 'g'),
+            '/tmp/aws_lambda_fdw[.][^/]+', 'DIRECTORY', 'g'),
         '127.0.0.1:' || port, '127.0.0.1:PORT'), '')
     FROM endpoint.location
 $$;

@@ -1,0 +1,100 @@
+//! The user mapping of a role, and what is said of a role that has no keys in it.
+
+use super::config::Options;
+use crate::lambda::credentials::NoKeys;
+use crate::postgres::text;
+use pgrx::pg_sys;
+
+/// A user mapping.
+pub struct Mapping {
+    /// Its options.
+    pub options: Options,
+    /// Whether it is PUBLIC's.
+    pub is_publics: bool,
+}
+
+impl Mapping {
+    /// The role's own mapping or PUBLIC's, and none where `GetUserMapping` would raise an error.
+    ///
+    /// # Safety
+    /// Called in a transaction, in the backend's thread.
+    pub unsafe fn read(user: pg_sys::Oid, server: pg_sys::Oid) -> Option<Mapping> {
+        [user, pg_sys::InvalidOid].into_iter().find_map(|role| {
+            // SAFETY: a look-up by the cache's two keys; the tuple is released before anything else happens.
+            unsafe {
+                let tuple = pg_sys::SearchSysCache2(
+                    pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as _,
+                    role.into(),
+                    server.into(),
+                );
+                if tuple.is_null() {
+                    return None;
+                }
+                pg_sys::ReleaseSysCache(tuple);
+                Some(Mapping {
+                    options: Options::read((*pg_sys::GetUserMapping(user, server)).options),
+                    is_publics: role == pg_sys::InvalidOid,
+                })
+            }
+        })
+    }
+}
+
+/// Why a role has no keys for a server, and the statement that gives it some. `is_publics` tells of a mapping without keys whether it is
+/// PUBLIC's.
+///
+/// # Safety
+/// Called in a transaction, in the backend's thread, with a server of the catalog.
+pub unsafe fn no_keys(
+    user: pg_sys::Oid,
+    server: &pg_sys::ForeignServer,
+    is_publics: Option<bool>,
+    use_machine: bool,
+) -> NoKeys {
+    // SAFETY: names are those of the catalog, or palloc'd copies of them; a role may be gone.
+    let name = |role: pg_sys::Oid| unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        (!name.is_null()).then_some(name)
+    };
+    // SAFETY: as above.
+    let shown =
+        |role| name(role).map_or_else(|| role.to_string(), |name| unsafe { text::shown(name) });
+    // SAFETY: as above.
+    let quoted = |name: *const _| unsafe { text::shown(pg_sys::quote_identifier(name)) };
+    // SAFETY: reads who runs the statement.
+    let caller = unsafe { pg_sys::GetOuterUserId() };
+    // SAFETY: as above.
+    let server_shown = unsafe { text::shown(server.servername) };
+    let (role, server) = (shown(user), quoted(server.servername));
+    let mut why = match is_publics {
+        None => format!("Role \"{role}\" has no user mapping for server \"{server_shown}\"."),
+        Some(true) => format!(
+            "Role \"{role}\" has no user mapping for server \"{server_shown}\" but PUBLIC's, which has no access_key_id and secret_access_key."
+        ),
+        Some(false) => format!(
+            "The user mapping of role \"{role}\" for server \"{server_shown}\" has no access_key_id and secret_access_key."
+        ),
+    };
+    if caller != user {
+        why.push_str(&format!(
+            " It owns the function or view that invokes, so its user mapping counts, and not that of \"{}\".",
+            shown(caller)
+        ));
+    }
+    let role = name(user).map_or(role, |name| quoted(name));
+    let mut remedy = match is_publics {
+        Some(false) => format!(
+            "Use ALTER USER MAPPING FOR {role} SERVER {server} OPTIONS (ADD access_key_id '...', ADD secret_access_key '...')"
+        ),
+        _ => format!(
+            "Use CREATE USER MAPPING FOR {role} SERVER {server} OPTIONS (access_key_id '...', secret_access_key '...')"
+        ),
+    };
+    if use_machine {
+        remedy.push_str(
+            ", or give the server process credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in its environment, or a profile in ~/.aws of its user",
+        );
+    }
+    remedy.push('.');
+    NoKeys { why, remedy }
+}

@@ -1,0 +1,182 @@
+//! What each place that may have credentials says, in the words of AWS's tools: variables, tokens, container, instance.
+
+use super::failure::{find, first_line, innermost};
+use aws_config::imds::client::error::ImdsError;
+use aws_sdk_lambda::error::ProvideErrorMetadata;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
+use std::env::VarError;
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
+
+/// Key.
+pub const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// Its secret.
+pub const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+/// The profile.
+pub const PROFILE: &str = "AWS_PROFILE";
+/// The region, in this order.
+pub const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+/// A file with a web identity token.
+pub const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
+/// The role that it is for.
+pub const ROLE: &str = "AWS_ROLE_ARN";
+/// Where a container is given credentials.
+pub const CONTAINER: [&str; 2] = [
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+/// A file with what they are asked for with.
+pub const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+/// Whether an instance is not asked.
+pub const NO_METADATA: &str = "AWS_EC2_METADATA_DISABLED";
+
+/// A file that is not there, which is no fault.
+pub const NO_FILE: &str = "no such file";
+
+/// Why a file could not be read.
+pub fn problem_of_file(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => NO_FILE.to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// What is said of variables.
+pub fn of_environment() -> String {
+    let state = |name: &str| match std::env::var(name) {
+        Ok(value) if value.trim().is_empty() => Some("empty"),
+        Ok(_) => None,
+        Err(VarError::NotPresent) => Some("not set"),
+        Err(_) => Some("not UTF-8"),
+    };
+    let why = match (state(KEY_ID), state(SECRET)) {
+        (Some(one), Some(other)) if one == other => format!("{KEY_ID} and {SECRET} are {one}"),
+        (Some(one), Some(other)) => format!("{KEY_ID} is {one}, and {SECRET} is {other}"),
+        (Some(one), None) => format!("{KEY_ID} is {one}, though {SECRET} is set"),
+        (None, Some(other)) => format!("{SECRET} is {other}, though {KEY_ID} is set"),
+        (None, None) => "not usable".to_owned(),
+    };
+    format!("Environment variables: {why}.")
+}
+
+/// What is said of a web identity token.
+pub fn of_web_identity(error: Option<&(dyn StdError + 'static)>) -> String {
+    let why = match (variable_of(TOKEN_FILE), variable_of(ROLE)) {
+        (None, _) => format!("{TOKEN_FILE} is not set"),
+        (_, None) => format!("{TOKEN_FILE} is set, and {ROLE} is not"),
+        (Some(path), _) => match std::fs::metadata(&path) {
+            Err(problem) => format!("{path}: {}", problem_of_file(&problem)),
+            Ok(_) => in_words(error),
+        },
+    };
+    format!("Web identity token: {why}.")
+}
+
+/// What is wrong with the token that a container's credentials are asked for with.
+pub fn container_token_problem() -> Option<String> {
+    let path = variable_of(CONTAINER_TOKEN_FILE)?;
+    match std::fs::read(&path) {
+        Err(problem) => Some(format!("{path}: {}", problem_of_file(&problem))),
+        Ok(token) if token.iter().any(u8::is_ascii_control) => Some(format!(
+            "{path}: has a line end, or another character that a header can't have"
+        )),
+        Ok(_) => None,
+    }
+}
+
+/// What is said of a container's credentials.
+pub fn of_container(error: Option<&(dyn StdError + 'static)>) -> String {
+    let [relative, full] = CONTAINER;
+    let why = if let Some(problem) = container_token_problem() {
+        problem
+    } else if let Some(name) = CONTAINER
+        .into_iter()
+        .find(|name| variable_of(name).is_some())
+    {
+        format!("what {name} names: {}", in_words(error))
+    } else {
+        format!("neither {relative} nor {full} is set")
+    };
+    format!("Container credentials: {why}.")
+}
+
+/// What is said of an instance's metadata.
+pub fn of_instance(error: Option<&(dyn StdError + 'static)>) -> String {
+    let why = if is_true(NO_METADATA) {
+        format!("disabled by {NO_METADATA}")
+    } else {
+        match error.and_then(find::<ImdsError>) {
+            Some(ImdsError::ErrorResponse(answer)) => {
+                format!("HTTP status {}", answer.response().status().as_u16())
+            }
+            _ => match error.map(innermost) {
+                Some(text) if text.contains("404") => "the instance has no role".to_owned(),
+                Some(text) => format!("not reachable ({})", without_stop(&text)),
+                None => "no answer".to_owned(),
+            },
+        }
+    };
+    format!("Instance metadata: {why}.")
+}
+
+/// What STS or another source says.
+pub fn in_words(error: Option<&(dyn StdError + 'static)>) -> String {
+    let Some(error) = error else {
+        return "no answer".to_owned();
+    };
+    // Its message may have the token in it, which is not ours to know.
+    if let Some(refused) = find::<AssumeRoleWithWebIdentityError>(error) {
+        let code = refused.code().unwrap_or("no error code");
+        return format!("AssumeRoleWithWebIdentity returned '{code}'");
+    }
+    if let Some(refused) = find::<AssumeRoleError>(error) {
+        return format!(
+            "AssumeRole returned '{}: {}'",
+            refused.code().unwrap_or("no error code"),
+            first_line(refused.message().unwrap_or("no message"))
+        );
+    }
+    let said = innermost(error);
+    // What a credential_process writes to its standard error is not ours to show.
+    let said = said.split(" Stderr:").next().unwrap_or_default();
+    let of_process = (said.strip_prefix("Error retrieving credentials: external process"))
+        .or_else(|| said.strip_prefix("Error retrieving credentials from external process"));
+    let said = match of_process {
+        Some(rest) => format!(
+            "credential_process {}",
+            rest.trim_start_matches([',', ':', ' '])
+                .replace("exited with code exit status:", "exited with")
+        ),
+        None => said.replace(
+            "Non-success status from HTTP credential provider: ",
+            "HTTP status ",
+        ),
+    };
+    let words: Vec<&str> = said.split_whitespace().collect();
+    without_stop(&words.join(" ").replace('`', "\"")).to_owned()
+}
+
+fn without_stop(text: &str) -> &str {
+    text.trim_end_matches('.')
+}
+
+/// A variable of the process.
+pub fn variable_of(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether a variable says so.
+pub fn is_true(name: &str) -> bool {
+    variable_of(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// The text as it begins a sentence.
+pub fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    (letters.next()).map_or_else(String::new, |first| {
+        format!("{}{}", first.to_uppercase(), letters.as_str())
+    })
+}
