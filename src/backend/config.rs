@@ -8,7 +8,7 @@ use super::release;
 use crate::error::Error;
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
-use crate::lambda::{ClientConfig, Keys, Patience};
+use crate::lambda::{ClientConfig, Endpoint, Keys, Patience};
 use crate::options::{OnError, parse_boolean};
 use crate::postgres::{nodes, text};
 use crate::settings;
@@ -196,9 +196,15 @@ impl Config {
                     Some(region) => Some(region),
                     None => settings::region(),
                 },
-                endpoint_url: match server_options.get("endpoint_url") {
-                    Some(url) => Some(url),
-                    None => settings::endpoint_override(),
+                endpoint: match server_options.get("endpoint_url") {
+                    Some(url) => Some(Endpoint {
+                        url,
+                        named_by: "the server option endpoint_url",
+                    }),
+                    None => settings::endpoint_override().map(|url| Endpoint {
+                        url,
+                        named_by: "aws_lambda.endpoint_override",
+                    }),
                 },
                 sts_endpoint_url: server_options.get("sts_endpoint_url"),
                 connect_timeout_ms: server_options

@@ -43,6 +43,12 @@ pub enum Cause {
     ConnectTimeout,
     /// What is at the endpoint has no certificate that is trusted: nothing was sent.
     Certificate,
+    /// What is at the endpoint speaks no TLS: nothing was sent.
+    NotTls,
+    /// There is no authority that could be trusted: nothing was sent.
+    NoAuthority,
+    /// A proxy refuses, or what names it is wrong: the function did not run.
+    Proxy,
     /// There is no file descriptor for a connection: the function did not run.
     Descriptors,
     /// Nothing, or not all, came back in time: the function may have run.
@@ -88,6 +94,9 @@ impl Cause {
             Cause::Connect => "ConnectionRefused",
             Cause::ConnectTimeout => "ConnectTimeout",
             Cause::Certificate => "CertificateNotAccepted",
+            Cause::NotTls => "NoTls",
+            Cause::NoAuthority => "NoTrustedAuthority",
+            Cause::Proxy => "ProxyRefused",
             Cause::Descriptors => "NoFileDescriptor",
             Cause::RequestTimeout => "RequestTimeout",
             Cause::ConnectionLost => "ConnectionLost",
@@ -127,6 +136,9 @@ impl Cause {
             Cause::Connect => "no connection",
             Cause::ConnectTimeout => "connection timed out",
             Cause::Certificate => "certificate not accepted",
+            Cause::NoAuthority => "no trusted authority",
+            Cause::NotTls => "no TLS at the endpoint",
+            Cause::Proxy => "refused by the proxy",
             Cause::Descriptors => "no file descriptor for a connection",
             Cause::RequestTimeout => "request timed out",
             Cause::ConnectionLost => "connection lost",
@@ -213,6 +225,18 @@ impl ApiFailure {
             Cause::Certificate => (
                 ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
                 "The function did not run. Check that the endpoint is Lambda's, and which authorities the server process trusts.",
+            ),
+            Cause::NotTls => (
+                ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "The function did not run. Check scheme and port of the endpoint's URL.",
+            ),
+            Cause::NoAuthority => (
+                ERRCODE_CONFIG_FILE_ERROR,
+                "The function did not run. Check AWS_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR of the server process and ca_bundle of its AWS profile, or install the system's certificates (on Debian, the package ca-certificates).",
+            ),
+            Cause::Proxy => (
+                ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+                "The function did not run. Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the server process, and what the proxy allows.",
             ),
             Cause::Descriptors => (
                 ERRCODE_INSUFFICIENT_RESOURCES,

@@ -4,11 +4,13 @@
 //! What is found is kept as long as its [`Identity`]. One whose credentials were refused, or did not come, is in doubt, and who keeps it
 //! makes another for the next statement.
 
+use super::connections::Connections;
+use super::failure::Network;
 use super::machine::{Explained, Machine};
 use super::name::check_region;
 use super::places::in_words;
 use super::secrets::Secrets;
-use super::{ClientConfig, Keys, Patience, connections, failure};
+use super::{ClientConfig, Keys, Patience, failure};
 use crate::error::{ApiFailure, Cause, Error};
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
@@ -23,6 +25,7 @@ use aws_credential_types::provider::{
 use aws_sdk_lambda::config::{IdentityCache, SharedIdentityCache};
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
+use aws_smithy_runtime_api::shared::IntoShared;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -47,6 +50,8 @@ pub struct Identity {
     pub region: Region,
     /// Without it each client would have the credentials found anew.
     pub cache: SharedIdentityCache,
+    /// What all of it is asked through.
+    pub connections: Connections,
     origin: Arc<Origin>,
     /// Whether they can change, other than by a statement of SQL.
     may_change: bool,
@@ -74,20 +79,19 @@ impl Identity {
     /// Makes one. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
     pub async fn find(config: &ClientConfig, patience: Patience) -> Result<Identity, Error> {
         let limit = patience.request_timeout;
-        let machine = match config.use_machine {
-            true => {
-                let reading = Machine::read(config.profile.clone());
-                let machine = tokio::time::timeout(limit, reading).await;
-                Some(Arc::new(machine.map_err(|_| Error::Api(not_read(limit)))?))
-            }
-            false => None,
-        };
+        let reading = Machine::read(config.profile.clone());
+        let machine = tokio::time::timeout(limit, reading).await;
+        let machine = Arc::new(machine.map_err(|_| Error::Api(not_read(limit)))?);
+        let connections = Connections::of_machine(&machine);
+        let machine = config.use_machine.then_some(machine);
         let no_region = || match &machine {
             Some(machine) => machine.explain_region(),
             None => "None is given.".to_owned(),
         };
-        let base = (tokio::time::timeout(limit, base_config(config, machine.as_ref())).await)
-            .map_err(|_| Error::Api(failure::no_region_within(limit, &no_region())))?;
+        let base =
+            (tokio::time::timeout(limit, base_config(config, machine.as_ref(), &connections))
+                .await)
+                .map_err(|_| Error::Api(failure::no_region_within(limit, &no_region())))?;
         let region = base.region().cloned().ok_or_else(|| {
             Error::Api(ApiFailure::new(
                 Cause::NoRegion,
@@ -107,6 +111,7 @@ impl Identity {
             region,
             // The request's time-out bounds the wait for credentials too; the SDK's own would be another error.
             cache: IdentityCache::lazy().load_timeout(LONGEST_WAIT).build(),
+            connections,
             origin: Arc::new(origin),
             may_change,
             in_doubt: AtomicBool::new(false),
@@ -125,6 +130,7 @@ impl Identity {
             base: SdkConfig::builder().build(),
             region,
             cache: IdentityCache::no_cache(),
+            connections: Connections::nowhere(),
             origin: Arc::new(Origin::Mapping),
             may_change: false,
             in_doubt: AtomicBool::new(false),
@@ -167,9 +173,9 @@ impl Identity {
         self.in_doubt.store(self.may_change, Relaxed);
     }
 
-    /// Whether another is to be made in its place.
+    /// Whether another is to be made in its place, as its credentials or its way to the network may be others by now.
     pub fn is_in_doubt(&self) -> bool {
-        self.in_doubt.load(Relaxed)
+        self.in_doubt.load(Relaxed) || self.connections.is_given_up()
     }
 
     /// What messages may not show.
@@ -188,22 +194,42 @@ impl Origin {
         if let Some(known) = error.and_then(|error| failure::find::<Explained>(error)) {
             return match self {
                 Origin::Role(role_arn) => Explained {
-                    facts: format!("Assuming {role_arn} needs credentials. {}", known.facts),
+                    facts: match known.network {
+                        Some(_) => known.facts.clone(),
+                        None => format!("Assuming {role_arn} needs credentials. {}", known.facts),
+                    },
                     advice: known.advice.clone(),
+                    network: known.network.clone(),
                 },
                 _ => known.clone(),
             };
         }
         let error = error.map(|error| error as &(dyn std::error::Error + 'static));
+        if let Some(network) = error.and_then(Network::of) {
+            let source = match self {
+                Origin::Role(role_arn) => format!("Assuming {role_arn}"),
+                _ => "Looking at environment, profile, container and instance".to_owned(),
+            };
+            return Explained {
+                facts: match &network.proxy {
+                    Some(proxy) => format!("{source}, through {proxy}"),
+                    None => source,
+                },
+                advice: None,
+                network: Some(network),
+            };
+        }
         match self {
             Origin::Machine(machine) => machine.explain(error),
             Origin::Mapping => Explained {
                 facts: format!("The user mapping's keys: {}.", in_words(error)),
                 advice: None,
+                network: None,
             },
             Origin::Role(role_arn) => Explained {
                 facts: format!("Assuming {role_arn}: {}.", in_words(error)),
                 advice: None,
+                network: None,
             },
         }
     }
@@ -282,11 +308,16 @@ fn not_read(limit: Duration) -> ApiFailure {
     let explained = Explained {
         facts: facts.to_owned(),
         advice: None,
+        network: None,
     };
     failure::no_credentials_within(limit, explained)
 }
 
-async fn base_config(config: &ClientConfig, machine: Option<&Arc<Machine>>) -> SdkConfig {
+async fn base_config(
+    config: &ClientConfig,
+    machine: Option<&Arc<Machine>>,
+    connections: &Connections,
+) -> SdkConfig {
     let keys = config.keys.as_ref().map(|keys| {
         SharedCredentialsProvider::new(Credentials::new(
             &keys.access_key_id,
@@ -303,18 +334,16 @@ async fn base_config(config: &ClientConfig, machine: Option<&Arc<Machine>>) -> S
             // What else the loader below would bring: assuming a role panics without a clock.
             .time_source(SystemTimeSource::new())
             .region(region);
-        builder.set_http_client(connections::client());
+        builder.set_http_client(Some(connections.clone().into_shared()));
         builder.set_sleep_impl(default_async_sleep());
         builder.set_credentials_provider(keys);
         builder.set_use_fips(config.use_fips);
         builder.set_use_dual_stack(config.use_dualstack);
         return builder.build();
     };
-    let http = connections::client();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).profile_files(machine.files());
-    if let Some(http) = http.clone() {
-        loader = loader.http_client(http);
-    }
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .profile_files(machine.files())
+        .http_client(connections.clone());
     let is_mapped = keys.is_some();
     if let Some(keys) = keys {
         loader = loader.credentials_provider(keys);
@@ -343,13 +372,11 @@ async fn base_config(config: &ClientConfig, machine: Option<&Arc<Machine>>) -> S
         return base;
     };
     // With a region and connections, as a profile may assume a role.
-    let mut around = ProviderConfig::without_region()
+    let around = ProviderConfig::without_region()
         .with_region(base.region().cloned())
         .with_use_fips(base.use_fips())
-        .with_use_dual_stack(base.use_dual_stack());
-    if let Some(http) = http {
-        around = around.with_http_client(http);
-    }
+        .with_use_dual_stack(base.use_dual_stack())
+        .with_http_client(connections.clone());
     let of_profile = ProfileFileCredentialsProvider::builder()
         .configure(&around)
         .profile_name(profile)

@@ -1,10 +1,14 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
+use super::authorities::NoAuthority;
 use super::body::Refused;
+use super::connections::NoProxy;
 use super::machine::Explained;
 use super::refusal::{Refusal, is_off};
 use super::secrets::Secrets;
+use super::tunnel::{ProxyFailure, ThroughProxy};
 use super::watch::Reached;
+use super::way::Way;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_lambda::error::SdkError;
@@ -43,22 +47,39 @@ const CONFIGURATION: [&str; 16] = [
     "SubnetIP",
 ];
 
-/// Finds the row of the table of errors for what the SDK reports. `reached` tells how far the request got, `place` where the HTTP client
-/// connects to, and `signed_at` the time that was signed. What came from outside may have the `secrets` in it.
+/// Finds the row of the table of errors for what the SDK reports. `reached` tells how far the request got, `way` where it was to go,
+/// and `signed_at` the time that was signed. What came from outside may have the `secrets` in it.
 pub fn from_sdk(
     error: &SdkError<InvokeError, HttpResponse>,
     reached: Reached,
-    place: &str,
+    way: Option<&Way>,
     signed_at: Option<&str>,
     secrets: &Secrets,
 ) -> ApiFailure {
     if let SdkError::ServiceError(service) = error {
         let refusal = Refusal::new(service.raw(), service.err());
-        return answered(&refusal, signed_at, secrets);
+        return answered(&refusal, signed_at, way, secrets);
     }
-    let failure = |cause, said: &str| ApiFailure::new(cause, said, root(error, secrets));
     if let Some(explained) = find::<Explained>(error) {
-        return no_credentials(explained, secrets);
+        return match &explained.network {
+            Some(network) => of_network(network, &explained.facts, secrets),
+            None => no_credentials(explained, secrets),
+        };
+    }
+    let facts = match way {
+        // What was sent went somewhere.
+        Some(way) if reached == Reached::Connection => {
+            format!("{} It was sent to {}.", root(error, secrets), shown(way))
+        }
+        _ => root(error, secrets),
+    };
+    let failure = |cause, said: &str| ApiFailure::new(cause, said, facts.clone());
+    if let Some(network) = Network::of(error) {
+        let place = match way {
+            Some(way) => format!("Connecting to {}", way.place()),
+            None => "Connecting".to_owned(),
+        };
+        return of_network(&network, &place, secrets);
     }
     if find::<CredentialsError>(error).is_some() {
         return failure(Cause::Credentials, "No usable credentials");
@@ -68,17 +89,16 @@ pub fn from_sdk(
     }
     let timed_out = matches!(error, SdkError::DispatchFailure(dispatch) if dispatch.is_timeout());
     if reached == Reached::Client && matches!(error, SdkError::DispatchFailure(_)) {
-        let (cause, said) = if chain(error).any(lacks_descriptor) {
-            (Cause::Descriptors, "No file descriptor for a connection")
-        } else if timed_out {
-            (Cause::ConnectTimeout, "Connection timed out")
-        } else if chain(error).any(|error| error.to_string().contains("invalid peer certificate")) {
-            (Cause::Certificate, "Certificate not accepted")
-        } else {
-            (Cause::Connect, "Unable to connect to endpoint")
+        let (cause, said) = not_connected(error, timed_out);
+        let mut facts = match way {
+            Some(way) => format!("Connecting to {}: {}", way.place(), root(error, secrets)),
+            None => root(error, secrets),
         };
+        if cause == Cause::NotTls {
+            facts.push_str(" The endpoint may speak http, not https.");
+        }
         return ApiFailure {
-            facts: format!("Connecting to {place}: {}", root(error, secrets)),
+            facts,
             ..failure(cause, said)
         };
     }
@@ -88,21 +108,109 @@ pub fn from_sdk(
     if let Some(Refused::NoMemory(_)) = find::<Refused>(error) {
         return failure(Cause::OutOfMemory, "Out of memory");
     }
-    match find::<hyper::Error>(error) {
+    let is_unanswered = matches!(error, SdkError::DispatchFailure(_));
+    let problem = find::<hyper::Error>(error);
+    let mut failure = match problem {
         Some(http) if !http.is_parse() => failure(Cause::ConnectionLost, "Connection lost"),
-        None if matches!(error, SdkError::DispatchFailure(_)) => {
-            failure(Cause::ConnectionLost, "Connection lost")
-        }
+        None if is_unanswered => failure(Cause::ConnectionLost, "Connection lost"),
         _ => failure(Cause::BadAnswer, "Answer could not be read"),
+    };
+    let is_large = problem.is_some_and(|problem| problem.to_string().ends_with("too large"));
+    let is_clear = way.is_some_and(|way| !way.is_secure() && way.proxy.is_none());
+    if is_unanswered && !is_large && is_clear {
+        // A request in the clear is broken off there, or answered with what is no HTTP.
+        (failure.facts).push_str(" The endpoint may speak https, not http.");
+    }
+    failure
+}
+
+/// Longest reason of the network's that is shown. Paths are in it.
+const LONGEST_WHY: usize = 600;
+
+/// What a proxy, or the trust in authorities, has to do with a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    cause: Cause,
+    said: &'static str,
+    why: String,
+    /// The proxy, in words for a message.
+    pub proxy: Option<String>,
+}
+
+impl Network {
+    /// Finds it in an error.
+    pub fn of(error: &(dyn StdError + 'static)) -> Option<Network> {
+        let proxy = find::<ThroughProxy>(error).map(|through| through.proxy.clone());
+        let network = |cause, said, why| Network {
+            cause,
+            said,
+            why,
+            proxy: proxy.clone(),
+        };
+        if let Some(NoAuthority(why)) = find(error) {
+            let said = "No trusted authority";
+            return Some(network(Cause::NoAuthority, said, why.clone()));
+        }
+        if let Some(problem) = find::<NoProxy>(error) {
+            let why = problem.to_string();
+            return Some(network(Cause::Proxy, "Unusable proxy", why));
+        }
+        let problem = find::<ProxyFailure>(error)?;
+        let (cause, said) = match problem {
+            ProxyFailure::Certificate(_) => (Cause::Certificate, "Certificate not accepted"),
+            _ if problem.is_final() => (Cause::Proxy, "Refused by the proxy"),
+            _ => (Cause::Connect, "Unable to connect to endpoint"),
+        };
+        Some(network(cause, said, problem.to_string()))
     }
 }
 
+fn of_network(network: &Network, place: &str, secrets: &Secrets) -> ApiFailure {
+    let why = shortened(&secrets.hide(&network.why), LONGEST_WHY);
+    ApiFailure::new(network.cause, network.said, format!("{place}: {why}."))
+}
+
+/// Why there is no connection.
+fn not_connected(error: &(dyn StdError + 'static), timed_out: bool) -> (Cause, &'static str) {
+    if chain(error).any(lacks_descriptor) {
+        return (Cause::Descriptors, "No file descriptor for a connection");
+    }
+    if timed_out {
+        return (Cause::ConnectTimeout, "Connection timed out");
+    }
+    match find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            (Cause::Certificate, "Certificate not accepted")
+        }
+        // What is no TLS begins with another number.
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            (Cause::NotTls, "No TLS at the endpoint")
+        }
+        _ => (Cause::Connect, "Unable to connect to endpoint"),
+    }
+}
+
+/// The way, without an end that is too long.
+fn shown(way: &Way) -> String {
+    shortened(&way.to_string(), LONGEST_WHY)
+}
+
 /// The time-out of an attempt.
-pub fn timed_out(limit: Duration) -> ApiFailure {
+pub fn timed_out(limit: Duration, way: Option<&Way>) -> ApiFailure {
+    let limit = limit.as_millis();
     ApiFailure::new(
         Cause::RequestTimeout,
         "Request timed out",
-        format!("No complete answer came within {} ms.", limit.as_millis()),
+        // A function that is slow is what it mostly is.
+        match way {
+            Some(way) if way.proxy.is_some() => {
+                format!(
+                    "No complete answer came within {limit} ms from {}.",
+                    shown(way)
+                )
+            }
+            _ => format!("No complete answer came within {limit} ms."),
+        },
     )
 }
 
@@ -127,21 +235,30 @@ fn no_credentials(explained: &Explained, secrets: &Secrets) -> ApiFailure {
 }
 
 /// An answer with fewer bytes than it promises.
-pub fn cut_short() -> ApiFailure {
+pub fn cut_short(way: Option<&Way>) -> ApiFailure {
     ApiFailure::new(
         Cause::ConnectionLost,
         "Connection lost",
-        "The answer is shorter than it says.".to_owned(),
+        format!("The answer is shorter than it says.{}", came_from(way)),
     )
 }
 
+/// One more sentence about an answer.
+fn came_from(way: Option<&Way>) -> String {
+    match way {
+        Some(way) => format!(" It came from {}.", shown(way)),
+        None => String::new(),
+    }
+}
+
 /// An answer that never begins.
-pub fn no_end_of_heads(most: usize) -> ApiFailure {
+pub fn no_end_of_heads(most: usize, way: Option<&Way>) -> ApiFailure {
     ApiFailure::new(
         Cause::BadAnswer,
         "No answer",
         format!(
-            "The endpoint sent more than {most} heads of the kind that comes before an answer (1xx), or large ones, and no answer."
+            "The endpoint sent more than {most} heads of the kind that comes before an answer (1xx), or large ones, and no answer.{}",
+            came_from(way)
         ),
     )
 }
@@ -159,7 +276,12 @@ pub fn no_region_within(limit: Duration, sources: &str) -> ApiFailure {
 }
 
 /// Lambda's own refusal, or a proxy's.
-fn answered(refusal: &Refusal, signed_at: Option<&str>, secrets: &Secrets) -> ApiFailure {
+fn answered(
+    refusal: &Refusal,
+    signed_at: Option<&str>,
+    way: Option<&Way>,
+    secrets: &Secrets,
+) -> ApiFailure {
     // Shortened only then: half a secret is one too.
     let quotable = |text: &str| quotable(&secrets.hide(text));
     let status = refusal.status;
@@ -185,6 +307,9 @@ fn answered(refusal: &Refusal, signed_at: Option<&str>, secrets: &Secrets) -> Ap
     if cause == Cause::Clock {
         facts.push_str(&refusal.of_time(difference));
     }
+    if cause == Cause::BadAnswer {
+        facts.push_str(&came_from(way));
+    }
     ApiFailure {
         cause,
         said,
@@ -207,8 +332,8 @@ fn cause(status: u16, code: &str) -> Cause {
             Cause::Throttled
         }
         (413, _) | (_, "RequestTooLargeException") => Cause::TooLarge,
-        // Lambda names its errors; what has no name is a proxy's.
-        (_, "") => Cause::BadAnswer,
+        // Lambda names its errors; what has no name is a proxy's. This one is of a path that Lambda has not.
+        (_, "" | "UnknownOperationException") => Cause::BadAnswer,
         (
             _,
             "UnrecognizedClientException"
@@ -242,12 +367,17 @@ fn cause(status: u16, code: &str) -> Cause {
     }
 }
 
-fn chain<'a>(
+/// The error and what is in it. Of one that a system's error was made of, the system's error would tell the source alone.
+pub fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
-        (*error).source()
-    })
+    std::iter::successors(
+        Some(error),
+        |error: &&'a (dyn StdError + 'static)| match error.downcast_ref::<std::io::Error>() {
+            Some(of_system) => of_system.get_ref().map(|inner| inner as _),
+            None => (*error).source(),
+        },
+    )
 }
 
 /// The first error of a type among an error and its sources.
@@ -326,6 +456,7 @@ mod tests {
         assert_eq!(cause(502, ""), Cause::BadAnswer);
         assert_eq!(cause(400, "AccessDeniedException"), Cause::Denied);
         assert_eq!(cause(400, "AccessDenied"), Cause::Denied);
+        assert_eq!(cause(404, "UnknownOperationException"), Cause::BadAnswer);
     }
 
     #[test]

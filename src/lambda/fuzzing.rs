@@ -195,7 +195,7 @@ fn client(answer: Answer) -> Client {
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(config),
         identity: Arc::new(Identity::none(Region::from_static("us-east-1"))),
-        place: String::new(),
+        endpoint_named_by: String::new(),
         secrets: Default::default(),
     }
 }

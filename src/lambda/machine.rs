@@ -3,7 +3,7 @@
 //! The SDK looks; what is here tells what it has seen. Only the two shared files are read here: the SDK takes one that it can't read
 //! for an empty one, and knows no home but `$HOME`, which a server that Debian starts has not.
 
-use super::failure::{find, innermost};
+use super::failure::{Network, find, innermost};
 use super::places::{
     self, CONTAINER, KEY_ID, NO_FILE, NO_METADATA, PROFILE, REGIONS, ROLE, SECRET, TOKEN_FILE,
     capital, in_words, problem_of_file, variable_of,
@@ -43,6 +43,8 @@ pub struct Explained {
     pub facts: String,
     /// What to do, where that is known.
     pub advice: Option<String>,
+    /// What a proxy or trust has to do with it. Then the facts say what was being done.
+    pub network: Option<Network>,
 }
 
 impl StdError for Explained {}
@@ -145,6 +147,11 @@ impl Machine {
         contents(&self.files)
     }
 
+    /// What the profile in use says.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.profiles.as_ref().ok()?.get(name)
+    }
+
     /// Why there are no credentials. `error` is the SDK's, and `None` if it has not come to an end.
     pub fn explain(&self, error: Option<&(dyn StdError + 'static)>) -> Explained {
         let tried = error.and_then(find::<ProviderChainError<CredentialsError>>);
@@ -177,6 +184,7 @@ impl Machine {
         Explained {
             facts: facts.join(" "),
             advice,
+            network: None,
         }
     }
 
@@ -240,7 +248,8 @@ impl Machine {
         }
     }
 
-    fn selected(&self) -> Cow<'_, str> {
+    /// The name of the profile in use.
+    pub fn selected(&self) -> Cow<'_, str> {
         match (&self.option, &self.profiles) {
             (Some(option), _) => option.into(),
             (None, Ok(profiles)) => profiles.selected_profile().into(),

@@ -3,8 +3,9 @@
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
 //!   said of each place, and [`profiles`] where a profile has them from.
-//! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer; [`connections`] has what serves the
-//!   connections.
+//! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer.
+//! - [`connections`] has what serves the connections; [`authorities`] are trusted, [`proxies`] are gone through in a [`tunnel`], and [`way`]
+//!   says so.
 //! - [`retry`] decides whether an attempt that failed is followed by another, and when.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`refusal`] is an answer that is no
@@ -12,6 +13,7 @@
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
+mod authorities;
 mod body;
 mod connections;
 pub mod credentials;
@@ -23,13 +25,16 @@ mod machine;
 pub mod name;
 mod places;
 mod profiles;
+mod proxies;
 mod refusal;
 pub mod request;
 pub mod response;
 mod retry;
 mod secrets;
 pub mod traffic;
+mod tunnel;
 mod watch;
+mod way;
 
 use crate::error::{Cause, Error};
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
@@ -44,6 +49,7 @@ pub use retry::invoke;
 use std::sync::Arc;
 use std::time::Duration;
 use watch::{Reached, Watch, Watcher};
+use way::Way;
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -51,7 +57,7 @@ pub struct ClientConfig {
     /// `None` leaves it to what the SDK finds on the machine.
     pub region: Option<String>,
     /// Where Lambda is, if not at its public endpoint.
-    pub endpoint_url: Option<String>,
+    pub endpoint: Option<Endpoint>,
     /// Where STS is, if not at its public endpoint.
     pub sts_endpoint_url: Option<String>,
     /// Milliseconds.
@@ -72,6 +78,15 @@ pub struct ClientConfig {
     pub use_machine: bool,
 }
 
+/// A URL of Lambda's.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The URL.
+    pub url: String,
+    /// Where it was found, in words for a message.
+    pub named_by: &'static str,
+}
+
 /// Long-lived or temporary keys. Without `Debug`, so that none ends up in a message.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Keys {
@@ -87,8 +102,8 @@ pub struct Keys {
 pub struct Client {
     sdk: aws_sdk_lambda::Client,
     identity: Arc<Identity>,
-    /// Where it connects to, for messages.
-    place: String,
+    /// What says where Lambda is, for messages.
+    endpoint_named_by: String,
     /// What messages may not show.
     secrets: Secrets,
 }
@@ -122,7 +137,7 @@ impl ClientConfig {
     /// by that.
     pub fn of_identity(&self) -> ClientConfig {
         ClientConfig {
-            endpoint_url: None,
+            endpoint: None,
             connect_timeout_ms: 0,
             ..self.clone()
         }
@@ -131,7 +146,6 @@ impl ClientConfig {
 
 /// Makes a client.
 pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
-    let region = identity.region.clone();
     let mut builder = aws_sdk_lambda::config::Builder::from(&identity.base)
         .retry_config(RetryConfig::disabled())
         .identity_cache(identity.cache.clone())
@@ -146,20 +160,32 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
     if let Ok(name) = AppName::new("aws_lambda_fdw") {
         builder = builder.app_name(name);
     }
-    let mut place = format!("AWS Lambda in {region}");
-    if let Some(url) = &config.endpoint_url {
-        builder = builder.endpoint_url(url);
-        place = url.clone();
-    }
+    let endpoint_named_by = match &config.endpoint {
+        Some(endpoint) => {
+            builder = builder.endpoint_url(&endpoint.url);
+            endpoint.named_by.to_owned()
+        }
+        None => way::named_by(&identity.base, &identity.region),
+    };
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
         identity,
-        place,
-        secrets: Identity::secrets(config.keys),
+        endpoint_named_by,
+        secrets: Identity::secrets(config.keys).and_of_proxies(),
     }
 }
 
 impl Client {
+    /// The way that a request took, or would have.
+    fn way(&self, watch: &Watch) -> Option<Way> {
+        let url = watch.url()?;
+        Some(Way {
+            proxy: self.identity.connections.proxy_of(&url),
+            named_by: self.endpoint_named_by.clone(),
+            url,
+        })
+    }
+
     async fn attempt(
         &self,
         request: &InvokeRequest,
@@ -191,12 +217,17 @@ impl Client {
             Ok(Some(result)) => Ok(result),
             Ok(None) => {
                 watch.give_up_connection();
-                return Err(Error::Api(failure::no_end_of_heads(watch::MOST_HEADS)));
+                return Err(Error::Api(failure::no_end_of_heads(
+                    watch::MOST_HEADS,
+                    self.way(&watch).as_ref(),
+                )));
             }
             Err(late) => Err(late),
         };
         match result {
-            Ok(Ok(output)) if !is_whole(&watch, &output) => Err(Error::Api(failure::cut_short())),
+            Ok(Ok(output)) if !is_whole(&watch, &output) => {
+                Err(Error::Api(failure::cut_short(self.way(&watch).as_ref())))
+            }
             Ok(Ok(output)) => {
                 let mut response = InvokeResponse::from(output);
                 // Headers, which messages show.
@@ -210,12 +241,15 @@ impl Client {
                 let failure = failure::from_sdk(
                     &error,
                     watch.reached(),
-                    &self.place,
+                    self.way(&watch).as_ref(),
                     watch.signed_at(),
                     &self.secrets.and(watch.token()),
                 );
-                if failure.cause == Cause::Credentials {
-                    self.identity.doubt();
+                match failure.cause {
+                    Cause::Credentials => self.identity.doubt(),
+                    // Its files may be put right meanwhile.
+                    Cause::Certificate => self.identity.connections.give_up(),
+                    _ => (),
                 }
                 Err(Error::Api(failure))
             }
@@ -226,13 +260,13 @@ impl Client {
                         self.identity.doubt();
                         failure::no_credentials_within(request_timeout, self.identity.explain())
                     }
-                    _ => failure::timed_out(request_timeout),
+                    _ => failure::timed_out(request_timeout, self.way(&watch).as_ref()),
                 }))
             }
         }
     }
 
-    /// Whether its credentials were refused, or there are none: then another is made for the next statement.
+    /// Whether its credentials were refused, or there are none, or the way is refused: then another is made for the next statement.
     pub fn is_in_doubt(&self) -> bool {
         self.identity.is_in_doubt()
     }

@@ -1,5 +1,6 @@
 //! What a message may not have in it, though an endpoint, or something in its place, sends it back to us.
 
+use super::proxies::Proxies;
 use regex_lite::Regex;
 use std::sync::LazyLock;
 
@@ -7,6 +8,8 @@ static SIGNATURE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("[0-9a-f
 
 /// Fewest bytes of a secret.
 const SHORTEST: usize = 16;
+/// Fewest bytes of a proxy's password: people choose these.
+const SHORTEST_OF_PEOPLE: usize = 4;
 
 /// Secrets of one attempt. Without `Debug`, so that none ends up in a message.
 #[derive(Clone, Default)]
@@ -41,7 +44,24 @@ impl Secrets {
 
     /// The same and one more.
     pub fn and(&self, secret: Option<&str>) -> Secrets {
-        Secrets::new(self.0.iter().cloned().chain(secret.map(str::to_owned)))
+        let mut secrets = self.clone();
+        secrets.0.extend(Secrets::new(secret.map(str::to_owned)).0);
+        secrets
+    }
+
+    /// The same and what the machine's proxies are told.
+    pub fn and_of_proxies(self) -> Secrets {
+        self.and_of_people(Proxies::secrets())
+    }
+
+    fn and_of_people(mut self, secrets: Vec<String>) -> Secrets {
+        let mut secrets: Vec<String> = (secrets.into_iter())
+            .filter(|secret| secret.len() >= SHORTEST_OF_PEOPLE)
+            .collect();
+        // One may be a part of another, of which nothing is to be left.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        self.0.extend(secrets);
+        self
     }
 
     /// The text with stars in their place, and in that of what can be a signature: who has one can send the request again.
@@ -76,6 +96,11 @@ mod tests {
             "***, ***=******."
         );
         assert_eq!(secrets.and(None).hide("a test"), "a test");
+        let told = vec!["pass".to_owned(), "password".to_owned(), "abc".to_owned()];
+        assert_eq!(
+            (secrets.clone().and_of_people(told)).hide(&format!("password, pass, {other}, abc")),
+            "***, ***, ***, abc"
+        );
         let signature = format!("Signature={}, and", "0f".repeat(32));
         assert_eq!(secrets.hide(&signature), "Signature=***, and");
     }

@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, Semaphore};
@@ -108,6 +108,7 @@ impl Claims for Watch {
 }
 
 struct Request {
+    url: String,
     token: Option<String>,
     signed_at: Option<String>,
     connection: Option<CaptureSmithyConnection>,
@@ -157,6 +158,11 @@ impl Watch {
         (self.0.request.get())
             .and_then(|request| request.connection.as_ref())
             .is_some_and(|connection| connection.get().is_some())
+    }
+
+    /// The URL that is called, once the request is made.
+    pub fn url(&self) -> Option<Uri> {
+        self.0.request.get()?.url.parse().ok()
     }
 
     /// The session token that it was sent with.
@@ -299,6 +305,7 @@ impl Intercept for Watcher {
         ATTEMPT.try_with(|attempt| {
             let token = headers.get("x-amz-security-token");
             let _ = attempt.0.request.set(Request {
+                url: context.request().uri().to_owned(),
                 token: token.map(str::to_owned),
                 signed_at: headers.get("x-amz-date").map(str::to_owned),
                 connection: config.load::<CaptureSmithyConnection>().cloned(),

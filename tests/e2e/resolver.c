@@ -1,6 +1,9 @@
 /*
  * A getaddrinfo that fails or hangs for some names and is the system's for all others, to be preloaded into a server.
  * Each name below .test that it is asked for becomes a line of the file that RESOLVER_LOG names.
+ *
+ * And a connect that leads to LINK_LOCAL_PORT of 127.0.0.1 instead of to 169.254.0.0/16, where an instance or a container has its
+ * credentials. That too becomes a line.
  */
 
 #define _GNU_SOURCE
@@ -8,13 +11,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 typedef int resolve(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+typedef int connect_to(int, const struct sockaddr *, socklen_t);
 
 static int is_below(const char *name, const char *domain)
 {
@@ -55,6 +61,32 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
                 ;
             return EAI_AGAIN;
         }
+        if (is_below(name, ".local.test"))
+            name = "127.0.0.1";
     }
     return ((resolve *) dlsym(RTLD_NEXT, "getaddrinfo"))(name, service, hints, found);
+}
+
+int connect(int descriptor, const struct sockaddr *address, socklen_t length)
+{
+    const char *port = getenv("LINK_LOCAL_PORT");
+    struct sockaddr_in other;
+
+    if (port && address && address->sa_family == AF_INET && length >= sizeof other)
+    {
+        const unsigned char *bytes;
+        char name[16];
+
+        memcpy(&other, address, sizeof other);
+        bytes = (const unsigned char *) &other.sin_addr;
+        if (bytes[0] == 169 && bytes[1] == 254)
+        {
+            snprintf(name, sizeof name, "%d.%d.%d.%d", bytes[0], bytes[1], bytes[2], bytes[3]);
+            log_name(name);
+            other.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            other.sin_port = htons(atoi(port));
+            address = (const struct sockaddr *) &other;
+        }
+    }
+    return ((connect_to *) dlsym(RTLD_NEXT, "connect"))(descriptor, address, length);
 }

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 import scripted
-from own_server import connect
+from networks import proxy
+from own_server import WHERE, connect
 
 # As many shells have, and what PostgreSQL takes of them by default.
 OPEN_FILES, MAX_FILES_PER_PROCESS = 1024, 1000
@@ -24,10 +25,10 @@ def server(start):
     return prepared(start, MAX_FILES_PER_PROCESS)
 
 
-def prepared(start, files):
+def prepared(start, files, **environment):
     """A server that may have few files open, with a role that may read a table of a function and write one of its own."""
     limits = [(resource.RLIMIT_NOFILE, OPEN_FILES)]
-    server = start(f"max_files_per_process = {files}", limits=limits)
+    server = start(f"max_files_per_process = {files}", limits=limits, **environment)
     with connect(server) as session:
         for name, ms in (("slow", 200), ("fast", 20)):
             session.execute(f"CREATE FOREIGN TABLE {name} (payload text, response text, region text) "
@@ -107,6 +108,19 @@ def test_few_files(start, endpoint, files):
         for statement, count in ((union(1, 1, "fast"), 1), (union(1, 50, "fast"), 50), (union(4, 50, "fast"), 200)):
             assert len(session.execute(statement).fetchall()) == count
     assert scripted.counter("invocations") == 251
+
+
+def test_behind_a_proxy(start, endpoint):
+    """A connection to a proxy counts as any other."""
+    with proxy() as company:
+        company.to = int(scripted.URL.rsplit(":")[-1])
+        where = ["aws_lambda.endpoint_override = 'http://lambda.company.test'", *WHERE[1:]]
+        server = prepared(start, 200, where=where, HTTP_PROXY=f"127.0.0.1:{company.port}")
+        with caller(server) as session:
+            result, most = watch(session, f"INSERT INTO kept {union(1, 300, 'fast')}")
+            assert result.command_tuples == 300 == len(company.heads)
+            assert 10 < most < 200 // 4 + 10
+    assert scripted.counter("invocations") == 300
 
 
 def test_none_left(server, endpoint):

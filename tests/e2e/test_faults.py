@@ -472,8 +472,8 @@ def test_no_authority_that_is_trusted(start, endpoint):
         with listener(over_tls(trustme.CA().issue_cert("localhost"), requests)) as (port, accepted):
             session.execute(sql.SQL("SET aws_lambda.endpoint_override = {}").format(f"https://localhost:{port}"))
             error = failure(invoke, session, "echo")
-        assert facts(error)[:2] == ("08001", "invoke API failed") and "UnknownIssuer" in error.diag.message_detail
-        assert (len(requests), len(accepted)) == (0, 1)
+        assert facts(error)[:2] == ("F0000", "invoke API failed") and "/nowhere" in error.diag.message_detail
+        assert (len(requests), len(accepted)) == (0, 0)
         session.execute("RESET aws_lambda.endpoint_override")
         assert_goes_on(session, [])
 
@@ -520,11 +520,11 @@ def test_certificate_that_is_wanted_of_us(faulty, trusted, version, outcome):
 
 
 def test_no_tls_at_an_https_url(faulty):
-    """Our hello is no HTTP request, so nothing was invoked."""
-    with listener(answer_once) as (port, _):
+    """Our hello is no HTTP request, so nothing was invoked, and nothing will be."""
+    with listener(answer_once) as (port, accepted):
         error = failure(faulty, f"https://localhost:{port}")
     assert facts(error)[:2] == ("08001", "invoke API failed") and "did not run" in error.diag.message_hint
-    assert "InvalidContentType" in error.diag.message_detail
+    assert "The endpoint may speak http, not https." in error.diag.message_detail and len(accepted) == 1
 
 
 def test_tls_at_an_http_url(faulty, trusted):
@@ -533,6 +533,7 @@ def test_tls_at_an_http_url(faulty, trusted):
     with listener(over_tls(trusted.issue_cert("localhost"), requests)) as (port, accepted):
         error = failure(faulty, f"http://localhost:{port}")
     assert error.sqlstate in ("08006", "08P01") and "may have run" in error.diag.message_hint
+    assert "The endpoint may speak https, not http." in error.diag.message_detail
     assert (len(requests), len(accepted)) == (0, 1)
 
 

@@ -1,0 +1,670 @@
+//! Connections through a proxy, and what it says instead: CONNECT and TLS to the endpoint where that speaks https, requests in the proxy's own
+//! form where it speaks http. The proxy itself may speak TLS.
+//!
+//! The SDK's HTTP client can do this too, but does not tell what the proxy answered, so that nobody knows whether to try again. Both
+//! use hyper-util.
+
+use super::authorities::{NoAuthority, Trust};
+use super::connections::{InTurns, KEEPALIVE};
+use super::failure::chain;
+use super::proxies::{Proxy, host_of, port_of};
+use super::watch::while_wanted;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use http::header::PROXY_AUTHORIZATION;
+use http::{StatusCode, Uri};
+use hyper::rt::{Executor, ReadBufCursor};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{
+    CaptureConnection, Connected, Connection, HttpConnector, capture_connection,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::Handle;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+/// Most bytes of what a proxy answers before the tunnel is there, and most headers.
+const MOST_OF_ANSWER: usize = 16 << 10;
+const MOST_HEADERS: usize = 100;
+
+tokio::task_local! {
+    /// How long the request that is on its way may take to connect. Other clients share the connections and have another time.
+    static TO_CONNECT: Option<Duration>;
+}
+
+/// Why there is no connection through a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyFailure {
+    /// It answered so. Its words, and which kinds of authentication it wants.
+    Answered {
+        status: u16,
+        reason: String,
+        wants: String,
+        /// Whether it was told a user and a password.
+        was_told: bool,
+    },
+    /// What it answered is not HTTP.
+    NotHttp,
+    /// It answered without an end.
+    TooLong,
+    /// It speaks no TLS.
+    NotTls,
+    /// Its certificate is not accepted.
+    Certificate(String),
+    /// It went away without an answer.
+    Ended,
+}
+
+impl ProxyFailure {
+    /// Whether it will be the same a moment later.
+    pub fn is_final(&self) -> bool {
+        match self {
+            // What a proxy can't reach now it may reach then.
+            ProxyFailure::Answered { status, .. } => *status < 500 && *status != 429,
+            ProxyFailure::Ended => false,
+            _ => true,
+        }
+    }
+}
+
+/// A sentence for DETAIL.
+impl fmt::Display for ProxyFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyFailure::Answered {
+                status,
+                reason,
+                wants,
+                was_told,
+            } => {
+                write!(f, "the proxy answered {status}")?;
+                if !reason.is_empty() {
+                    write!(f, " {reason}")?;
+                }
+                if *status == 407 {
+                    f.write_str(match was_told {
+                        true => "; it was told the user and password of its URL",
+                        false => "; its URL has no user and password",
+                    })?;
+                }
+                match wants.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ", and it asks for {wants}"),
+                }
+            }
+            ProxyFailure::NotHttp => f.write_str(
+                "what the proxy answered is no HTTP; if it speaks TLS, its URL begins with https://",
+            ),
+            ProxyFailure::TooLong => write!(
+                f,
+                "the proxy's answer does not end within {} kB",
+                MOST_OF_ANSWER >> 10
+            ),
+            ProxyFailure::NotTls => {
+                f.write_str("the proxy speaks no TLS; its URL may have to begin with http://")
+            }
+            ProxyFailure::Certificate(problem) => {
+                write!(f, "the proxy's certificate is not accepted: {problem}")
+            }
+            ProxyFailure::Ended => f.write_str("the proxy closed the connection without an answer"),
+        }
+    }
+}
+
+impl StdError for ProxyFailure {}
+
+/// What went wrong on the way through a proxy.
+#[derive(Debug)]
+pub struct ThroughProxy {
+    /// The proxy, in words for a message.
+    pub proxy: String,
+    source: BoxError,
+}
+
+impl fmt::Display for ThroughProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "through {}", self.proxy)
+    }
+}
+
+impl StdError for ThroughProxy {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// No connection was made in time.
+#[derive(Debug)]
+struct TimedOut(Duration);
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection within {} ms", self.0.as_millis())
+    }
+}
+
+impl StdError for TimedOut {}
+
+/// The way through one proxy. Clones share its connections.
+#[derive(Clone)]
+pub struct Through {
+    /// In words for a message.
+    named: String,
+    proxy: Arc<Proxy>,
+    trial: Arc<Trial>,
+    client: Client<Connector, SdkBody>,
+}
+
+impl Through {
+    /// Whose connections `runtime` drives.
+    pub fn new(named: String, proxy: Proxy, trust: Arc<Trust>, runtime: Handle) -> Through {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        let (proxy, trial) = (Arc::new(proxy), Arc::new(Trial::default()));
+        let connector = Connector {
+            proxy: proxy.clone(),
+            trial: trial.clone(),
+            trust,
+            tcp,
+        };
+        let mut builder = Client::builder(Driver(runtime));
+        builder.pool_timer(TokioTimer::new());
+        Through {
+            named,
+            client: builder.build(connector),
+            proxy,
+            trial,
+        }
+    }
+
+    /// Whether it refused for good.
+    pub fn is_refused(&self) -> bool {
+        self.trial.refused.get().is_some()
+    }
+
+    /// What the SDK makes of it: its words are not asked for, but whether the connection took too long is.
+    fn error(&self, error: BoxError) -> ConnectorError {
+        let is_late = chain(&*error).any(|error| error.is::<TimedOut>());
+        let is_told =
+            chain(&*error).any(|error| error.is::<ProxyFailure>() || error.is::<NoAuthority>());
+        let error = Box::new(ThroughProxy {
+            proxy: self.named.clone(),
+            source: error,
+        });
+        match (is_late, is_told) {
+            (true, _) => ConnectorError::timeout(error),
+            (_, true) => ConnectorError::other(error, None),
+            _ => ConnectorError::io(error),
+        }
+    }
+
+    /// Sends a request.
+    pub async fn send(
+        self,
+        request: HttpRequest,
+        to_connect: Option<Duration>,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let mut request =
+            (request.try_into_http1x()).map_err(|error| ConnectorError::user(error.into()))?;
+        let is_forwarded = request.uri().scheme_str() != Some("https");
+        if is_forwarded {
+            // A connection that is kept is used no more either.
+            self.trial.check().map_err(|error| self.error(error))?;
+            if let Some(authorization) = &self.proxy.authorization {
+                let headers = request.headers_mut();
+                headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+            }
+        }
+        let capture = capture_connection(&mut request);
+        if let Some(wanted) = request.extensions().get::<CaptureSmithyConnection>() {
+            wanted.set_connection_retriever(move || metadata(&capture));
+        }
+        let sending = self.client.request(request);
+        let response = TO_CONNECT.scope(to_connect, sending).await;
+        let response = response.map_err(|error| self.error(error.into()))?;
+        // No other server than a proxy has this to say, and it has sent nothing on.
+        if is_forwarded && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            let wants = (response
+                .headers()
+                .get_all(http::header::PROXY_AUTHENTICATE)
+                .iter())
+            .map(|value| value.as_bytes());
+            let failure = ProxyFailure::Answered {
+                status: 407,
+                reason: "Proxy Authentication Required".to_owned(),
+                wants: schemes(wants),
+                was_told: self.proxy.authorization.is_some(),
+            };
+            return Err(self.error(self.trial.failed(failure.into())));
+        }
+        HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
+            .map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
+
+fn metadata(capture: &CaptureConnection) -> Option<ConnectionMetadata> {
+    capture.connection_metadata().as_ref()?;
+    let capture = capture.clone();
+    let poison = move || {
+        if let Some(connection) = capture.connection_metadata().as_ref() {
+            connection.poison();
+        }
+    };
+    let metadata = ConnectionMetadata::builder().proxied(true);
+    Some(metadata.poison_fn(poison).build())
+}
+
+/// Runs what drives connections.
+#[derive(Clone)]
+struct Driver(Handle);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Driver {
+    fn execute(&self, work: F) {
+        drop(self.0.spawn(while_wanted(InTurns::new(work))));
+    }
+}
+
+/// Whether the proxy lets us through. Until that is known one connection is made after the other, so that a wrong password is told
+/// once, and not as often as there are rows.
+#[derive(Default)]
+struct Trial {
+    is_over: AtomicBool,
+    turn: tokio::sync::Mutex<()>,
+    refused: OnceLock<ProxyFailure>,
+}
+
+impl Trial {
+    fn check(&self) -> Result<(), BoxError> {
+        match self.refused.get() {
+            Some(refused) => Err(refused.clone().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes what will be the same a moment later.
+    fn failed(&self, error: BoxError) -> BoxError {
+        if let Some(failure) = error.downcast_ref::<ProxyFailure>()
+            && failure.is_final()
+        {
+            let _ = self.refused.set(failure.clone());
+        }
+        error
+    }
+
+    async fn connect<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        let is_over = || self.is_over.load(Ordering::Relaxed);
+        let turn = match is_over() {
+            true => None,
+            false => Some(self.turn.lock().await).filter(|_| !is_over()),
+        };
+        self.check()?;
+        let made = attempt.await.map_err(|error| self.failed(error));
+        self.is_over.store(true, Ordering::Relaxed);
+        drop(turn);
+        made
+    }
+}
+
+/// Makes the connections.
+#[derive(Clone)]
+struct Connector {
+    proxy: Arc<Proxy>,
+    trial: Arc<Trial>,
+    trust: Arc<Trust>,
+    tcp: HttpConnector,
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let longest = TO_CONNECT.try_with(|longest| *longest).ok().flatten();
+        let connector = self.clone();
+        Box::pin(async move {
+            let trial = connector.trial.clone();
+            let connecting = trial.connect(connector.connect(&to));
+            match longest {
+                None => connecting.await,
+                Some(longest) => match tokio::time::timeout(longest, connecting).await {
+                    Ok(made) => made,
+                    Err(_) => Err(TimedOut(longest).into()),
+                },
+            }
+        })
+    }
+}
+
+impl Connector {
+    /// TCP, CONNECT and TLS.
+    async fn connect(mut self, to: &Uri) -> Result<Stream, BoxError> {
+        let tcp = self.tcp.call(self.proxy.uri.clone()).await?;
+        let mut io: Box<dyn Bytes> = Box::new(tcp.into_inner());
+        if self.proxy.uri.scheme_str() == Some("https") {
+            let tls = self.trust.tls()?;
+            io = Box::new((tls.connect(name_of(&self.proxy.uri)?, io).await).map_err(of_proxy)?);
+        }
+        let is_forwarded = to.scheme_str() != Some("https");
+        if !is_forwarded {
+            // What is wrong with the trust would be known too late else.
+            let tls = self.trust.tls()?;
+            ask_for_tunnel(&mut io, to, &self.proxy).await?;
+            io = Box::new(tls.connect(name_of(to)?, io).await?);
+        }
+        Ok(Stream {
+            io: TokioIo::new(io),
+            is_forwarded,
+        })
+    }
+}
+
+impl Trust {
+    fn tls(&self) -> Result<TlsConnector, BoxError> {
+        let roots = self.authorities()?.roots.clone();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // The only HTTP that a proxy can be asked for a tunnel in here, and that a request can be forwarded in.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+fn name_of(url: &Uri) -> Result<ServerName<'static>, BoxError> {
+    Ok(ServerName::try_from(host_of(url).to_owned())?)
+}
+
+/// The error of a handshake with the proxy.
+fn of_proxy(error: io::Error) -> BoxError {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidMessage(_)) => ProxyFailure::NotTls.into(),
+        Some(problem @ rustls::Error::InvalidCertificate(_)) => {
+            ProxyFailure::Certificate(problem.to_string()).into()
+        }
+        _ => error.into(),
+    }
+}
+
+/// Asks for a tunnel, and reads the answer as far as its empty line.
+async fn ask_for_tunnel(
+    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    to: &Uri,
+    proxy: &Proxy,
+) -> Result<(), BoxError> {
+    let place = format!("{}:{}", to.host().unwrap_or_default(), port_of(to));
+    let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
+    if let Some(authorization) = &proxy.authorization {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(authorization.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    io.write_all(&request).await?;
+    io.flush().await?;
+    let mut answer = vec![0; MOST_OF_ANSWER];
+    let mut length = 0;
+    loop {
+        match io.read(&mut answer[length..]).await? {
+            0 if length == MOST_OF_ANSWER => return Err(ProxyFailure::TooLong.into()),
+            0 => return Err(ProxyFailure::Ended.into()),
+            more => length += more,
+        }
+        if let Some(answered) = read_answer(&answer[..length], proxy)? {
+            return answered.map_err(Into::into);
+        }
+        if length == MOST_OF_ANSWER {
+            return Err(ProxyFailure::TooLong.into());
+        }
+    }
+}
+
+/// The answer, once it is there: a tunnel, or what else it is.
+fn read_answer(
+    mut answer: &[u8],
+    proxy: &Proxy,
+) -> Result<Option<Result<(), ProxyFailure>>, ProxyFailure> {
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut headers);
+        let length = match response.parse(answer) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err(ProxyFailure::TooLong),
+            Err(_) => return Err(ProxyFailure::NotHttp),
+        };
+        answer = &answer[length..];
+        return match response.code.unwrap_or_default() {
+            // One that precedes the answer.
+            100..=199 => continue,
+            // A server in TLS waits for us to speak, so what follows is not its.
+            200..=299 if answer.is_empty() => Ok(Some(Ok(()))),
+            200..=299 => Err(ProxyFailure::NotHttp),
+            status => {
+                let wants = (response.headers.iter())
+                    .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"))
+                    .map(|header| header.value);
+                Ok(Some(Err(ProxyFailure::Answered {
+                    status,
+                    reason: response.reason.unwrap_or_default().trim().to_owned(),
+                    wants: schemes(wants),
+                    was_told: proxy.authorization.is_some(),
+                })))
+            }
+        };
+    }
+}
+
+/// The names of kinds of authentication, of which Basic is the one that is spoken here.
+fn schemes<'a>(values: impl Iterator<Item = &'a [u8]>) -> String {
+    let names = values.filter_map(|value| {
+        let name = value.split(|byte| *byte == b' ').next()?;
+        let is_name = (1..=20).contains(&name.len()) && name.iter().all(u8::is_ascii_alphanumeric);
+        is_name.then(|| String::from_utf8_lossy(name).into_owned())
+    });
+    let names: Vec<String> = names.take(4).collect();
+    names.join(" or ")
+}
+
+/// TCP, or TLS in it.
+trait Bytes: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Bytes for T {}
+
+/// A connection to the endpoint, or to the proxy that requests are sent to.
+struct Stream {
+    io: TokioIo<Box<dyn Bytes>>,
+    is_forwarded: bool,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new().proxy(self.is_forwarded)
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Option<Result<(), ProxyFailure>> {
+        let proxy = Proxy {
+            uri: Uri::from_static("http://proxy:3128"),
+            authorization: None,
+        };
+        match read_answer(text.as_bytes(), &proxy) {
+            Ok(answer) => answer,
+            Err(failure) => Some(Err(failure)),
+        }
+    }
+
+    #[test]
+    fn answers() {
+        assert_eq!(answer("HTTP/1.1 200 Connection established\r\n"), None);
+        for tunnel in [
+            "HTTP/1.1 200 Connection established\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nVia: one\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204\r\n\r\n",
+        ] {
+            assert_eq!(answer(tunnel), Some(Ok(())), "{tunnel}");
+        }
+        let many = "A: b\r\n".repeat(MOST_HEADERS + 1);
+        for (text, failure) in [
+            (
+                "\x15\x03\x01\0\x02\x02\x46".to_owned(),
+                ProxyFailure::NotHttp,
+            ),
+            ("SSH-2.0-OpenSSH\r\n".to_owned(), ProxyFailure::NotHttp),
+            ("HTTP/1.1 2000 OK\r\n\r\n".to_owned(), ProxyFailure::NotHttp),
+            (
+                "HTTP/1.1 200 OK\r\n\r\nHello".to_owned(),
+                ProxyFailure::NotHttp,
+            ),
+            (
+                format!("HTTP/1.1 200 OK\r\n{many}\r\n"),
+                ProxyFailure::TooLong,
+            ),
+        ] {
+            assert_eq!(answer(&text), Some(Err(failure)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_it_says() {
+        let said = |text| answer(text).unwrap().unwrap_err().to_string();
+        assert_eq!(
+            said(
+                "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nproxy-authenticate: NTLM x\r\nX: y\r\n\r\n"
+            ),
+            "the proxy answered 407 No; its URL has no user and password, and it asks for Negotiate or NTLM"
+        );
+        assert_eq!(
+            said("HTTP/1.1 403 Forbidden\r\n\r\n<html>"),
+            "the proxy answered 403 Forbidden"
+        );
+        assert_eq!(said("HTTP/1.1 503\r\n\r\n"), "the proxy answered 503");
+    }
+
+    #[test]
+    fn what_may_change() {
+        let is_final = |status: u16| {
+            let text = format!("HTTP/1.1 {status} x\r\n\r\n");
+            answer(&text).unwrap().unwrap_err().is_final()
+        };
+        for status in [301, 400, 403, 404, 405, 407, 451] {
+            assert!(is_final(status), "{status}");
+        }
+        for status in [429, 500, 502, 503, 504] {
+            assert!(!is_final(status), "{status}");
+        }
+        assert!(!ProxyFailure::Ended.is_final() && ProxyFailure::NotHttp.is_final());
+    }
+
+    /// One after the other goes until one got through, or was refused for good.
+    #[test]
+    fn one_is_tried_before_the_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            for (failure, most, tried) in [
+                (Some(ProxyFailure::NotHttp), 1, 1),
+                (Some(ProxyFailure::Ended), 7, 8),
+                (None, 7, 8),
+            ] {
+                let trial = Arc::new(Trial::default());
+                let seen = Arc::new(std::sync::Mutex::new((0, 0, 0)));
+                let tasks: Vec<_> = (0..8)
+                    .map(|_| {
+                        let (trial, seen, failure) = (trial.clone(), seen.clone(), failure.clone());
+                        tokio::spawn(async move {
+                            let attempt = async {
+                                {
+                                    let mut seen = seen.lock().unwrap();
+                                    seen.0 += 1;
+                                    seen.1 += 1;
+                                    seen.2 = seen.2.max(seen.1);
+                                }
+                                tokio::time::sleep(Duration::from_millis(20)).await;
+                                seen.lock().unwrap().1 -= 1;
+                                failure.map_or(Ok(()), |failure| Err(BoxError::from(failure)))
+                            };
+                            trial.connect(attempt).await.is_ok()
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    assert_eq!(task.await.unwrap(), failure.is_none());
+                }
+                let (all, _, at_once) = *seen.lock().unwrap();
+                assert_eq!((all, at_once), (tried, most));
+            }
+        });
+    }
+}
