@@ -12,7 +12,7 @@ import tables
 from networks import https_endpoint
 from own_server import connect, own_server
 from scripted import EXAMPLE_KEYS
-from tables import failure
+from tables import failure, primary
 
 ROLE = "arn:aws:iam::123456789012:role/r"
 # What STS answers.
@@ -80,7 +80,7 @@ def trusted(session, endpoints, server=None, **options):
             assert tables.invoke(session, name, "f", "[1]") == "[1]"
             found.add(name)
         except Exception as error:
-            assert (error.sqlstate, error.diag.message_primary) == ("08001", "invoke API failed")
+            assert (error.sqlstate, primary(error)) == ("08001", "invoke API failed")
             assert "certificate" in error.diag.message_detail and "did not run" in error.diag.message_hint
             assert len(requests) == before
         tables.execute(session, "DROP SERVER {} CASCADE", name)
@@ -157,7 +157,7 @@ def test_bundle_that_is_none(directory, endpoints):
 
             def fails(table, why):
                 error = failure(tables.invoke, session, table, "f")
-                assert (error.sqlstate, error.diag.message_primary) == ("F0000", "invoke API failed")
+                assert (error.sqlstate, primary(error)) == ("F0000", "invoke API failed")
                 detail = error.diag.message_detail
                 assert "AWS_CA_BUNDLE" in detail and str(file) in detail and why in detail
                 assert "did not run" in error.diag.message_hint

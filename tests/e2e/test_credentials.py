@@ -114,7 +114,7 @@ def test_nothing_anywhere(at_home, home):
         f" Shared credentials file {home}/.aws/credentials: no such file."
         " Web identity token: AWS_WEB_IDENTITY_TOKEN_FILE is not set."
         " Container credentials: neither AWS_CONTAINER_CREDENTIALS_RELATIVE_URI nor AWS_CONTAINER_CREDENTIALS_FULL_URI is set."
-        " Instance metadata: disabled by AWS_EC2_METADATA_DISABLED."
+        ' Instance metadata: disabled by AWS_EC2_METADATA_DISABLED. Function "echo".'
     ), detail
     assert "returned 'No usable credentials'" in detail and scripted.counter("connections") == 0
 

@@ -18,7 +18,7 @@ from background import running_until
 from listeners import listener
 from networks import TUNNEL, answer_all, header, https_endpoint, proxy
 from own_server import connect, looked_up, own_server
-from tables import failure
+from tables import failure, primary
 
 NAME = "lambda.company.test"
 PASSWORD = "p@ss/w0rd"
@@ -87,7 +87,7 @@ def at(session, url, payload="[1]", function="echo"):
 
 
 def facts(error):
-    return error.sqlstate, error.diag.message_primary, error.diag.message_detail
+    return error.sqlstate, primary(error), error.diag.message_detail
 
 
 # What goes through
@@ -143,8 +143,8 @@ def test_rule_of_another_port(machine, session):
 
 def test_certificate_behind_a_proxy(machine, session, lambda_):
     """That of the endpoint is looked at as ever."""
-    sqlstate, primary, detail = facts(failure(at, session, "https://another.company.test"))
-    assert (sqlstate, primary) == ("08001", "invoke API failed")
+    sqlstate, said_first, detail = facts(failure(at, session, "https://another.company.test"))
+    assert (sqlstate, said_first) == ("08001", "invoke API failed")
     assert "certificate" in detail and "not valid for name" in detail
     assert "https://another.company.test (the server option endpoint_url)" in detail
     assert f"through the proxy http://127.0.0.1:{machine.https.port} (HTTPS_PROXY)" in detail
@@ -174,8 +174,8 @@ def test_refusal(machine, session, lambda_, answer, said):
     """It will be the same a moment later, so a statement asks once, whatever it wants."""
     machine.https.reset(answer)
     error = failure(at, session, f"https://{NAME}")
-    sqlstate, primary, detail = facts(error)
-    assert (sqlstate, primary) == ("08001", "invoke API failed") and said in detail
+    sqlstate, said_first, detail = facts(error)
+    assert (sqlstate, said_first) == ("08001", "invoke API failed") and said in detail
     assert f"https://{NAME} (the server option endpoint_url) through the proxy http://127.0.0.1:{machine.https.port}" in detail
     assert "did not run" in error.diag.message_hint and "HTTPS_PROXY" in error.diag.message_hint
     assert_no_secret(machine, detail)
@@ -273,8 +273,8 @@ def test_refusal_in_the_clear(machine, session):
     """For http an answer is the proxy's own only if it wants a password."""
     machine.http.reset(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 3\r\n\r\nNo!")
     error = failure(at, session, f"http://{NAME}")
-    sqlstate, primary, detail = facts(error)
-    assert (sqlstate, primary) == ("08001", "invoke API failed")
+    sqlstate, said_first, detail = facts(error)
+    assert (sqlstate, said_first) == ("08001", "invoke API failed")
     assert "407 Proxy Authentication Required; its URL has no user and password, and it asks for Basic" in detail
     assert f"through the proxy http://127.0.0.1:{machine.http.port} (http_proxy)" in detail
     assert "did not run" in error.diag.message_hint and len(machine.http.heads) == 1
