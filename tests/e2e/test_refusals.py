@@ -22,7 +22,7 @@ HTML = "Content-Type: text/html"
 ID = "x-amzn-RequestId: 11111111-2222"
 # An answer, its SQLSTATE, and what DETAIL says of it.
 WITHOUT_A_CODE = {
-    "a gateway's": (("403 Forbidden", '{"message":"Forbidden"}', ID), "08P01", "'Unexpected answer: Forbidden'. HTTP status 403 without an error code. Function \"verbatim\", request id 11111111-2222."),
+    "a gateway's": (("403 Forbidden", '{"message":"Forbidden"}', ID), "08P01", "'Unexpected answer: Forbidden'. HTTP status 403 without an error code. It came from http://127.0.0.1"),
     "a large payload": (("413 Too Large", '{"message":"Request Too Long"}', ID), "54000", "'Unexpected answer: Request Too Long'. HTTP status 413 without an error code. Function \"verbatim\", request id 11111111-2222."),
     "Message": (("400 Bad", '{"Message":"no"}'), "08P01", "'Unexpected answer: no'"),
     "a page": (

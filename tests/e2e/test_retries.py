@@ -145,7 +145,7 @@ def test_a_name_that_is_taken(session, endpoint, table):
     assert invoke(session, payload="1") == [("1",)]
     assert invoke(session, payload="1") == [("1",)]
     error = failure(invoke, session, "order-1", "2")
-    assert (error.sqlstate, error.diag.message_primary) == ("42710", "invoke API failed")
+    assert (error.sqlstate, error.diag.message_primary) == ("42710", 'could not invoke "echo": durable execution already started')
     assert "DurableExecutionAlreadyStartedException" in error.diag.message_detail
     assert error.diag.message_hint.startswith("The function did not run with this payload. Use another durable execution name")
     assert executions() == [("order-1", r"\N", payload) for payload in "112"]
