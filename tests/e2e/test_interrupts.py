@@ -163,7 +163,7 @@ def sets(patient):
         ("echoing", "echo", ""),
     ]:
         patient.execute(
-            f"CREATE FOREIGN TABLE IF NOT EXISTS {name} (payload text, response text) SERVER aws_lambda"
+            f"CREATE FOREIGN TABLE IF NOT EXISTS {name} (payload text, response text, error_code text) SERVER aws_lambda"
             f" OPTIONS (function_name '{function}'{others})"
         )
     return patient
