@@ -3,10 +3,11 @@
 use super::authorities::NoAuthority;
 use super::body::Refused;
 use super::connections::NoProxy;
+use super::http_connect::ProxyFailure;
 use super::machine::Explained;
 use super::refusal::{Refusal, is_off};
 use super::secrets::Secrets;
-use super::tunnel::{ProxyFailure, ThroughProxy};
+use super::tunnel::ThroughProxy;
 use super::watch::Reached;
 use super::way::Way;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};

@@ -4,8 +4,8 @@
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
 //!   said of each place, and [`profiles`] where a profile has them from.
 //! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer.
-//! - [`connections`] has what serves the connections; [`authorities`] are trusted, [`proxies`] are gone through in a [`tunnel`], and [`way`]
-//!   says so.
+//! - [`connections`] has what serves the connections; [`authorities`] are trusted, [`proxies`] are gone through in a [`tunnel`], for which
+//!   [`http_connect`] asks them, and [`way`] says so.
 //! - [`retry`] decides whether an attempt that failed is followed by another, and when.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`refusal`] is an answer that is no
@@ -21,6 +21,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gate;
+mod http_connect;
 mod machine;
 pub mod name;
 mod places;
