@@ -229,11 +229,11 @@ mod tests {
     fn answered(cause: Cause, status: u16) -> ApiFailure {
         let code = None;
         ApiFailure {
-            answer: Some(Answer {
+            answer: Some(Box::new(Answer {
                 status,
                 code,
                 request_id: None,
-            }),
+            })),
             ..failure(cause)
         }
     }
