@@ -1,12 +1,13 @@
 \echo Use "CREATE EXTENSION aws_commons" to load this file. \quit
 
 -- The open extension aws_s3 makes the schema too, and its types and functions for S3. What it has made stays its own. A schema that
--- is nobody's is refused, as its owner could put anything beside what is made here.
+-- is nobody's is refused, as its owner could put anything beside what is made here. Each operator here has operands of one type that
+-- pg_catalog has it for: PostgreSQL takes another from the schema that the extension is created in, where any role may have made it.
 DO $$
 BEGIN
     IF EXISTS (
         SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_namespace AS n ON n.oid = d.objid
-        WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'e' AND n.nspname = 'aws_commons'
+        WHERE d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid AND d.deptype = 'e' AND n.nspname = 'aws_commons'
     ) THEN
         RETURN;
     END IF;

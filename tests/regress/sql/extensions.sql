@@ -123,6 +123,32 @@ DROP TABLE alone;
 DROP EXTENSION aws_commons CASCADE;
 SELECT * FROM remains;
 
+-- What a role made in the schema of the extensions is not run as the superuser who creates them: operators that pg_catalog lacks
+
+CREATE SCHEMA anybody;
+DO $$
+DECLARE
+    pair record;
+BEGIN
+    FOR pair IN SELECT a.t AS l, b.t AS r
+        FROM unnest('{oid,regclass,regnamespace,regtype,name,text,"\"char\"",bool,oidvector}'::text[]) AS a (t), unnest('{oid,regclass,regnamespace,regtype,name,text,"\"char\"",bool,oidvector}'::text[]) AS b (t)
+        WHERE to_regoperator(format('pg_catalog.=(%s,%s)', a.t, b.t)) IS NULL
+    LOOP
+        EXECUTE format('CREATE FUNCTION anybody.equal(%s, %s) RETURNS bool LANGUAGE plpgsql AS ''BEGIN RAISE ''''run by the superuser''''; END''', pair.l, pair.r);
+        EXECUTE format('CREATE OPERATOR anybody.= (leftarg = %s, rightarg = %s, function = anybody.equal, restrict = eqsel, join = eqjoinsel)', pair.l, pair.r);
+    END LOOP;
+END $$;
+-- The planner may run them too, for its estimates.
+ANALYZE pg_catalog.pg_depend;
+CREATE EXTENSION aws_commons SCHEMA anybody;
+CREATE EXTENSION aws_lambda SCHEMA anybody;
+CREATE EXTENSION aws_lambda_fdw SCHEMA anybody;
+DROP EXTENSION aws_commons, aws_lambda_fdw CASCADE;
+SET client_min_messages = warning;
+DROP SCHEMA anybody CASCADE;
+RESET client_min_messages;
+SELECT * FROM remains;
+
 -- Names that are taken
 
 CREATE SCHEMA aws_lambda;
