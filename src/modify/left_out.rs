@@ -6,8 +6,9 @@ use crate::columns::{Column, Layout};
 use crate::error::{Error, NotBound};
 use crate::postgres::{compat, slots};
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
-/// The payload's number, if a statement that inserts leaves the column out, and the table has no default for it.
+/// The payload's number, if a statement that inserts leaves the column out, and the table that it names has no default for it.
 ///
 /// # Safety
 /// `relation` is initialised for a statement of `estate`, and has the columns of `layout`.
@@ -17,15 +18,43 @@ pub unsafe fn payload(
     layout: &Layout,
 ) -> Option<i16> {
     let number = layout.find(Column::Payload)?.number;
-    // SAFETY: COPY, and a table that hands rows on to this one, have a list of columns as INSERT has.
+    // SAFETY: COPY, and a table that hands rows on to this one, have a list of columns as INSERT has. The relations are open.
     unsafe {
         let named = pg_sys::ExecGetInsertedCols(relation, estate);
         let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-        let descriptor =
-            pgrx::PgTupleDesc::from_pg_unchecked((*(*relation).ri_RelationDesc).rd_att);
-        let has_default = (descriptor.get(number as usize - 1)).is_some_and(|it| it.atthasdef);
+        let root = (*relation).ri_RootResultRelInfo;
+        let has_default = match root.is_null() {
+            true => has_default(relation),
+            // Of a partition what is computed counts, but no default.
+            false => has_default(root) || is_computed(relation),
+        };
         (!has_default && !pg_sys::bms_is_member(member, named)).then_some(number)
     }
+}
+
+/// Whether the payload has a default, or is computed.
+unsafe fn has_default(relation: *mut pg_sys::ResultRelInfo) -> bool {
+    // SAFETY: the caller's.
+    unsafe { attribute(relation).is_some_and(|it| it.atthasdef) }
+}
+
+unsafe fn is_computed(relation: *mut pg_sys::ResultRelInfo) -> bool {
+    // SAFETY: the caller's.
+    unsafe { attribute(relation).is_some_and(|it| it.attgenerated != 0) }
+}
+
+/// The column of the payload, which has the same name in a partition and in the table above.
+unsafe fn attribute(relation: *mut pg_sys::ResultRelInfo) -> Option<pg_sys::FormData_pg_attribute> {
+    // SAFETY: the relation is open.
+    let descriptor =
+        unsafe { pgrx::PgTupleDesc::from_pg_unchecked((*(*relation).ri_RelationDesc).rd_att) };
+    (descriptor.iter())
+        .find(|it| {
+            // SAFETY: a NameData always ends in a zero byte.
+            let name = unsafe { CStr::from_ptr(it.attname.data.as_ptr()) };
+            !it.attisdropped && name.to_bytes() == Column::Payload.name().as_bytes()
+        })
+        .copied()
 }
 
 /// Refuses a row without a payload that the statement leaves out. A trigger may have given it one.

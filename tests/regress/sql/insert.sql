@@ -316,6 +316,20 @@ SELECT * FROM endpoint.arrived();
 UPDATE p SET payload = 'x' WHERE function_name = 'echo' AND payload = '1';
 SELECT endpoint.made();
 
+-- Defaults are those of the table that the statement names: what PostgreSQL does not fill in is left out.
+ALTER FOREIGN TABLE p_lambda ALTER payload SET DEFAULT '"of the partition"';
+INSERT INTO p (function_name) VALUES ('accept-50');
+COPY p (function_name) FROM stdin;
+accept-50
+\.
+SELECT endpoint.made();
+ALTER TABLE p ALTER payload SET DEFAULT '"of the table"';
+INSERT INTO p (function_name) VALUES ('accept-50') RETURNING payload;
+INSERT INTO p_lambda (function_name) VALUES ('accept-50') RETURNING payload;
+ALTER TABLE p ALTER payload DROP DEFAULT;
+ALTER FOREIGN TABLE p_lambda ALTER payload DROP DEFAULT;
+SELECT * FROM endpoint.arrived();
+
 -- From other invocations, from its own table, from branches
 INSERT INTO slow (payload) SELECT f.response || '0' FROM t JOIN f ON f.payload = t.s;
 SELECT endpoint.made();
