@@ -291,8 +291,17 @@ impl Setting {
                     let no_hint = std::ptr::null_mut();
                     pg_sys::parse_int(value.as_ptr(), &mut number, flags.bits(), no_hint)
                 };
-                (!is_number || !range.contains(&number))
-                    .then(|| format!("It is from {} to {}.", range.start(), range.end()))
+                let unit = [(GucFlags::UNIT_MS, " ms"), (GucFlags::UNIT_S, " s")]
+                    .iter()
+                    .find(|(flag, _)| flags.contains(*flag))
+                    .map_or("", |(_, unit)| unit);
+                (!is_number || !range.contains(&number)).then(|| {
+                    format!(
+                        "It is from {}{unit} to {}{unit}.",
+                        range.start(),
+                        range.end()
+                    )
+                })
             }
             Kind::Text { check, .. } => {
                 (!check.takes(value)).then(|| check.allowed.to_string_lossy().into_owned())

@@ -423,7 +423,7 @@ impl Error {
             .hint(allowed),
             Error::InvalidSetting { message, allowed } => Row::new(ERRCODE_INVALID_PARAMETER_VALUE, message)
             .detail("It was set before the library was loaded, when nothing could check it. No function was invoked.")
-            .hint(format!("{allowed} SET or RESET it. If it comes from ALTER DATABASE or ALTER ROLE, change it there.")),
+            .hint(format!("{allowed} SET or RESET it. If it comes from ALTER DATABASE, ALTER ROLE or ALTER FUNCTION, change it there.")),
             Error::Contradiction {
                 what,
                 argument,
