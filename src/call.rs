@@ -147,14 +147,23 @@ unsafe extern "C-unwind" fn guarded(
     signature: Signature,
     kind: &'static Kind,
 ) -> pg_sys::Datum {
-    let by = match signature {
-        Signature::Structure => By::CallOfStructure,
-        Signature::Name | Signature::Either => By::Call,
-    };
     // SAFETY: the caller's.
-    unsafe { invoke(call, signature, kind) }
-        .map_err(|error| error.of_call(by))
-        .or_report()
+    unsafe {
+        invoke(call, signature, kind).map_err(|error| error.of_call(by(call, signature, kind)))
+    }
+    .or_report()
+}
+
+/// By what it is called. What psql's \gset keeps of a structure is one, though it comes as text.
+unsafe fn by(call: pg_sys::FunctionCallInfo, signature: Signature, kind: &Kind) -> By {
+    if signature == Signature::Structure {
+        return By::CallOfStructure;
+    }
+    // SAFETY: the first argument of the other signatures is a text.
+    match unsafe { Arguments { call, kind }.print(0, pg_sys::TEXTOID) } {
+        Ok(Some(name)) if name.starts_with(b"(") => By::CallOfStructure,
+        _ => By::Call,
+    }
 }
 
 unsafe fn invoke(

@@ -44,6 +44,8 @@ SELECT told_all(
     $$SELECT * FROM aws_lambda.invoke('echo', '{}'::json, 'us-east-1', 'Event', 'v1')$$,
     $$SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('echo'), '{}'::json, 'us-east-1')$$,
     $$SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('echo', 'Event'), '{}'::json)$$,
+    $$SELECT * FROM aws_lambda.invoke('(echo,)', '{}'::json, 'us-east-1')$$,
+    $$SELECT * FROM aws_lambda.invoke('(echo,us-west-2)', '{}'::json, 'Event', 'us-east-1', NULL, NULL)$$,
     $$SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('echo'), '{}'::json, 'RequestResponse', 'Event')$$,
     $$SELECT * FROM aws_lambda.invoke('echo', '{}'::json, qualifier => 'us-east-1.prod')$$,
     $$SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '{}' AND region = 'Event'$$,
