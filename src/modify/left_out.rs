@@ -4,7 +4,7 @@
 
 use crate::columns::{Column, Layout};
 use crate::error::{Error, NotBound};
-use crate::postgres::{compat, slots};
+use crate::postgres::{compat, nodes, slots};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -57,6 +57,46 @@ unsafe fn attribute(relation: *mut pg_sys::ResultRelInfo) -> Option<pg_sys::Form
         .copied()
 }
 
+/// Refuses an INSERT all of whose rows are going to lack the payload that it leaves out: before its source is read, which may invoke.
+///
+/// A view may have a default for it, and a trigger may give it one.
+///
+/// # Safety
+/// `relation` and `state` are initialised, but for what is below `state`.
+pub unsafe fn refuse_all(
+    payload: i16,
+    relation: *mut pg_sys::ResultRelInfo,
+    state: *mut pg_sys::ModifyTableState,
+    layout: &Layout,
+) -> Result<(), Error> {
+    // SAFETY: the plan below an INSERT has a column for each of the table's. A null that the planner has put there is one in each node above.
+    let lacks = unsafe {
+        let triggers = (*relation).ri_TrigDesc.as_ref();
+        let column = (*(*state).ps.plan).lefttree.as_ref().and_then(|plan| {
+            nodes::nth::<pg_sys::TargetEntry>(plan.targetlist, payload as usize - 1)
+        });
+        let value = column.map(|column| (*column).expr);
+        (*state).operation == pg_sys::CmdType::CMD_INSERT
+            && !triggers.is_some_and(|triggers| triggers.trig_insert_before_row)
+            && value.is_some_and(|value| {
+                pgrx::is_a(value.cast(), pg_sys::NodeTag::T_Const)
+                    && (*value.cast::<pg_sys::Const>()).constisnull
+            })
+    };
+    match lacks {
+        true => Err(is_left_out(layout)),
+        false => Ok(()),
+    }
+}
+
+fn is_left_out(layout: &Layout) -> Error {
+    Error::NotBound {
+        columns: vec![Column::Payload.name()],
+        table: layout.table.clone(),
+        why: NotBound::LeftOut,
+    }
+}
+
 /// Refuses a row without a payload that the statement leaves out. A trigger may have given it one.
 ///
 /// # Safety
@@ -78,11 +118,7 @@ pub unsafe fn refuse(
         inserts && *(*slot).tts_isnull.add(payload as usize - 1)
     };
     match is_null {
-        true => Err(Error::NotBound {
-            columns: vec![Column::Payload.name()],
-            table: layout.table.clone(),
-            why: NotBound::LeftOut,
-        }),
+        true => Err(is_left_out(layout)),
         false => Ok(()),
     }
 }

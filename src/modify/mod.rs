@@ -75,6 +75,9 @@ pub unsafe extern "C-unwind" fn begin_foreign_modify(
     unsafe {
         let estate = (*state).ps.state;
         let insert = begin(state, relation);
+        if let Some(payload) = (*insert).left_out {
+            left_out::refuse_all(payload, relation, state, &(*insert).layout).or_report();
+        }
         if let Some(parameter) = nodes::integers(private).next()
             && let Some(ahead) = Ahead::of(estate, parameter).as_mut()
         {

@@ -316,6 +316,12 @@ SELECT * FROM endpoint.arrived();
 UPDATE p SET payload = 'x' WHERE function_name = 'echo' AND payload = '1';
 SELECT endpoint.made();
 
+-- What is left out is known before what the source invokes.
+INSERT INTO slow (status_code) SELECT f.status_code FROM f WHERE payload IN ('1', '2');
+SELECT endpoint.made();
+INSERT INTO slow (response) SELECT f.response FROM f WHERE payload IN ('1', '2') ORDER BY f.response LIMIT 1 RETURNING status_code;
+SELECT endpoint.made();
+
 -- Defaults are those of the table that the statement names: what PostgreSQL does not fill in is left out.
 ALTER FOREIGN TABLE p_lambda ALTER payload SET DEFAULT '"of the partition"';
 INSERT INTO p (function_name) VALUES ('accept-50');
