@@ -1,7 +1,6 @@
 //! Has the rows of an INSERT with RETURNING read ahead.
 //!
 //! PostgreSQL wants a row's returned columns before it reads the next row, so one invocation would be in flight at a time.
-//! Version 13 keeps the plan below in another place; there, one is.
 
 use crate::ahead;
 use crate::postgres::nodes;
