@@ -3,18 +3,17 @@
 //!
 //! Files are read once for each HTTP client, when it first wants TLS: they are large, and may have changed since the last.
 
+use super::files::{self, LARGEST, Unreadable};
 use aws_smithy_http_client::tls::TrustStore;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls_native_certs::{load_certs_from_paths, load_native_certs};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-
-/// Most bytes of a file of authorities. All that the world knows have 0.2 MB.
-const LARGEST: u64 = 16 << 20;
 
 /// A file that stands for the system's authorities.
 pub struct Bundle {
@@ -127,25 +126,25 @@ fn named_for_the_system() -> Vec<(&'static str, PathBuf)> {
     file.into_iter().chain(directories).collect()
 }
 
-/// The certificates of a file or a directory. What is no file, or has no end, is not read.
+/// The certificates of a file or a directory.
 fn read_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unreadable = |error: std::io::Error| format!("which can't be read: {error}");
-    let about = std::fs::metadata(path).map_err(unreadable)?;
-    let found = if about.is_dir() {
-        load_certs_from_paths(None, Some(path))
-    } else if !about.is_file() {
-        return Err("which is no file".to_owned());
-    } else if about.len() > LARGEST {
-        return Err(format!("which is larger than {} MB", LARGEST >> 20));
+    let found = if path.is_dir() {
+        load_certs_from_paths(None, Some(path)).certs
     } else {
-        std::fs::File::open(path).map_err(unreadable)?;
-        load_certs_from_paths(Some(path), None)
+        let bytes = files::read(path).map_err(|why| match why {
+            Unreadable::System(error) => format!("which can't be read: {error}"),
+            Unreadable::NoFile => "which is no file".to_owned(),
+            Unreadable::TooLarge => format!("which is larger than {} MB", LARGEST >> 20),
+        })?;
+        (CertificateDer::pem_slice_iter(&bytes))
+            .filter_map(Result::ok)
+            .collect()
     };
     let is_one = |certificate: &CertificateDer<'static>| {
         RootCertStore::empty().add(certificate.clone()).is_ok()
     };
-    match found.certs.iter().any(is_one) {
-        true => Ok(found.certs),
+    match found.iter().any(is_one) {
+        true => Ok(found),
         false => Err("in which there is no certificate in the format PEM".to_owned()),
     }
 }

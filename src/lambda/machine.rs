@@ -6,7 +6,7 @@
 use super::failure::{Network, find, innermost};
 use super::places::{
     self, CONTAINER, KEY_ID, NO_FILE, NO_METADATA, PROFILE, REGIONS, ROLE, SECRET, TOKEN_FILE,
-    capital, in_words, problem_of_file, variable_of,
+    capital, in_words, variable_of,
 };
 use super::profiles::problem_of;
 use aws_config::meta::ProviderChainError;
@@ -109,8 +109,7 @@ impl File {
             (Ok(rest), Some(home)) => home.join(rest),
             _ => path,
         };
-        let text = std::fs::read(&path)
-            .map_err(|error| problem_of_file(&error))
+        let text = places::read_file(&path)
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned()));
         File {
             what,

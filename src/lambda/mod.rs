@@ -2,7 +2,7 @@
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
-//!   said of each place, and [`profiles`] where a profile has them from.
+//!   said of each place, and [`profiles`] where a profile has them from; [`files`] reads what is read of the machine.
 //! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer.
 //! - [`connections`] has what serves the connections; [`authorities`] are trusted, [`proxies`] are gone through in a [`tunnel`], for which
 //!   [`http_connect`] asks them, and [`way`] says so.
@@ -18,6 +18,7 @@ mod body;
 mod connections;
 pub mod credentials;
 mod failure;
+mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gate;

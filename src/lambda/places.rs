@@ -1,6 +1,7 @@
 //! What each place that may have credentials says, in the words of AWS's tools: variables, tokens, container, instance.
 
 use super::failure::{find, first_line, innermost};
+use super::files::{self, LARGEST, Unreadable};
 use aws_config::imds::client::error::ImdsError;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
@@ -8,6 +9,7 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 use std::env::VarError;
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
 /// Key.
 pub const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
@@ -35,13 +37,22 @@ pub const NO_METADATA: &str = "AWS_EC2_METADATA_DISABLED";
 pub const NO_FILE: &str = "no such file";
 
 /// Why a file could not be read.
-pub fn problem_of_file(error: &io::Error) -> String {
+fn problem_of_file(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => NO_FILE.to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         ErrorKind::IsADirectory => "is a directory".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Reads a file.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    files::read(path).map_err(|why| match why {
+        Unreadable::System(error) => problem_of_file(&error),
+        Unreadable::NoFile => "is no file".to_owned(),
+        Unreadable::TooLarge => format!("is larger than {} MB", LARGEST >> 20),
+    })
 }
 
 /// What is said of variables.
@@ -78,8 +89,8 @@ pub fn of_web_identity(error: Option<&(dyn StdError + 'static)>) -> String {
 /// What is wrong with the token that a container's credentials are asked for with.
 pub fn container_token_problem() -> Option<String> {
     let path = variable_of(CONTAINER_TOKEN_FILE)?;
-    match std::fs::read(&path) {
-        Err(problem) => Some(format!("{path}: {}", problem_of_file(&problem))),
+    match read_file(path.as_ref()) {
+        Err(problem) => Some(format!("{path}: {problem}")),
         Ok(token) if token.iter().any(u8::is_ascii_control) => Some(format!(
             "{path}: has a line end, or another character that a header can't have"
         )),

@@ -1,5 +1,6 @@
 //! What a message may not have in it, though an endpoint, or something in its place, sends it back to us.
 
+use super::files;
 use super::proxies::Proxies;
 use regex_lite::Regex;
 use std::sync::LazyLock;
@@ -29,7 +30,8 @@ impl Secrets {
     pub fn of_machine() -> Vec<String> {
         let named = |name: &str| std::env::var(name).ok();
         let file = named("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-            .and_then(|path| std::fs::read_to_string(path).ok());
+            .and_then(|path| files::read(path.as_ref()).ok())
+            .and_then(|token| String::from_utf8(token).ok());
         ([
             "AWS_SECRET_ACCESS_KEY",
             "AWS_SESSION_TOKEN",

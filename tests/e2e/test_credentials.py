@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import re
+import threading
 
 import psycopg
 import pytest
@@ -151,6 +153,43 @@ PROFILES = {
         r"Profile \[default\]: AssumeRole returned 'AccessDenied: User: ",
     ),
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def fifo(path):
+    """One that nobody writes to. Who reads it nonetheless is let go after a while, which `waited` then tells."""
+    waited = threading.Event()
+
+    def let_go():
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+            waited.set()
+
+    os.mkfifo(path)
+    os.chmod(path, 0o666)
+    timer = threading.Timer(5, let_go)
+    timer.start()
+    try:
+        yield waited
+    finally:
+        timer.cancel()
+        os.unlink(path)
+
+
+def test_shared_file_without_an_end(at_home, home):
+    """A backend that reads one hears of no cancel."""
+    session = at_home()
+    (home / ".aws/config").unlink()
+    with fifo(home / ".aws/config") as waited:
+        assert f"Shared config file {home}/.aws/config: is no file." in failure(invoke, session, "echo").diag.message_detail
+        assert not waited.is_set()
+
+
+def test_token_without_an_end(start, home, endpoint):
+    with fifo(home / "token") as waited:
+        server = start(AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(home / "token"))
+        with contextlib.closing(connect(server)) as session:
+            assert invoke(session, "echo") == {} and not waited.is_set()
 
 
 @pytest.mark.parametrize("config, said", PROFILES.values(), ids=PROFILES)
