@@ -17,9 +17,15 @@ pub struct Way {
 impl Way {
     /// Where a connection goes.
     pub fn place(&self) -> String {
+        self.tell(&self.origin())
+    }
+
+    /// Without the user and password that a variable's URL may have.
+    fn origin(&self) -> String {
         let scheme = self.url.scheme_str().unwrap_or_default();
         let authority = self.url.authority().map_or("", |whole| whole.as_str());
-        self.tell(&format!("{scheme}://{authority}"))
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}://{host}")
     }
 
     /// Whether TLS is spoken at the endpoint.
@@ -36,10 +42,11 @@ impl Way {
     }
 }
 
-/// All of the URL.
+/// All of the URL but who asks.
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.tell(&self.url.to_string()))
+        let path = (self.url.path_and_query()).map_or("", |path| path.as_str());
+        f.write_str(&self.tell(&format!("{}{path}", self.origin())))
     }
 }
 
@@ -64,5 +71,25 @@ pub fn named_by(found: &SdkConfig, region: &Region) -> String {
     match of_service("none of this name") == Some(url) {
         true => "endpoint_url of the AWS profile".to_owned(),
         false => "services of the AWS profile".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobodys_password_is_shown() {
+        let way = Way {
+            url: Uri::from_static("https://user:password@lambda.test:4566/functions/f?Qualifier=1"),
+            named_by: "AWS_ENDPOINT_URL of the server process".to_owned(),
+            proxy: None,
+        };
+        let named = "(AWS_ENDPOINT_URL of the server process)";
+        assert_eq!(way.place(), format!("https://lambda.test:4566 {named}"));
+        assert_eq!(
+            way.to_string(),
+            format!("https://lambda.test:4566/functions/f?Qualifier=1 {named}")
+        );
     }
 }

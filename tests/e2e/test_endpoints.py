@@ -85,6 +85,14 @@ def test_environment(name):
         assert f"Connecting to {NOWHERE} ({name} of the server process): " in detail(server)
 
 
+def test_password_in_a_variable():
+    """Where it is no secret of a proxy's."""
+    url = NOWHERE.replace("://", "://reporting:s3cr3t@")
+    with own_server(where=["aws_lambda.region = 'us-west-2'"], AWS_ENDPOINT_URL=url) as server:
+        assert f"Connecting to {NOWHERE} (AWS_ENDPOINT_URL of the server process): " in detail(server)
+        assert "s3cr3t" not in pathlib.Path(server.log).read_text()
+
+
 def test_wrong_path(server):
     """What answers there is not Lambda, and which URL was called is what one needs to know."""
     setting = f"SET aws_lambda.endpoint_override = '{scripted.URL}/wrong'"
