@@ -63,6 +63,15 @@ pub fn from_sdk(
     }
     if let Some(explained) = find::<Explained>(error) {
         return match &explained.network {
+            // The SDK has asked for credentials again, which an attempt at the invocation would not.
+            Some(network) if network.cause == Cause::Connect => {
+                let refused = Network {
+                    cause: Cause::Proxy,
+                    said: REFUSED_BY_PROXY,
+                    ..network.clone()
+                };
+                of_network(&refused, &explained.facts, secrets)
+            }
             Some(network) => of_network(network, &explained.facts, secrets),
             None => no_credentials(explained, secrets),
         };
@@ -125,6 +134,8 @@ pub fn from_sdk(
     failure
 }
 
+const REFUSED_BY_PROXY: &str = "Refused by the proxy";
+
 /// Longest reason of the network's that is shown. Paths are in it.
 const LONGEST_WHY: usize = 600;
 
@@ -159,7 +170,7 @@ impl Network {
         let problem = find::<ProxyFailure>(error)?;
         let (cause, said) = match problem {
             ProxyFailure::Certificate(_) => (Cause::Certificate, "Certificate not accepted"),
-            _ if problem.is_final() => (Cause::Proxy, "Refused by the proxy"),
+            _ if problem.is_final() => (Cause::Proxy, REFUSED_BY_PROXY),
             _ => (Cause::Connect, "Unable to connect to endpoint"),
         };
         Some(network(cause, said, problem.to_string()))

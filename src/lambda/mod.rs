@@ -248,7 +248,8 @@ impl Client {
                     &self.secrets.and(watch.token()),
                 );
                 match failure.cause {
-                    Cause::Credentials => self.identity.doubt(),
+                    // Credentials are looked for through one, too.
+                    Cause::Credentials | Cause::Proxy => self.identity.doubt(),
                     // Its files may be put right meanwhile.
                     Cause::Certificate => self.identity.connections.give_up(),
                     _ => (),

@@ -223,9 +223,8 @@ fn secrets_of(value: &str) -> Vec<String> {
     let Some((user, _)) = rest.rsplit_once('@') else {
         return Vec::new();
     };
-    let Some((_, password)) = user.split_once(':') else {
-        return Vec::new();
-    };
+    // A token may stand alone.
+    let password = user.split_once(':').map_or(user, |(_, password)| password);
     let mut secrets = vec![password.to_owned(), decoded(password)];
     if let Ok(Proxy {
         authorization: Some(sent),
@@ -377,6 +376,10 @@ mod tests {
         assert_eq!(
             secrets_of("http://us%3Aer:p%40ss%25@proxy"),
             ["p%40ss%25", "p@ss%", "dXM6ZXI6cEBzcyU="]
+        );
+        assert_eq!(
+            secrets_of("http://token@proxy"),
+            ["token", "token", "dG9rZW46"]
         );
         assert_eq!(secrets_of("http://proxy:3128"), [""; 0]);
         assert_eq!(decoded("%4"), "%4");

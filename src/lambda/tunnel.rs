@@ -34,6 +34,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -116,8 +117,10 @@ impl Through {
     /// What the SDK makes of it: its words are not asked for, but whether the connection took too long is.
     fn error(&self, error: BoxError) -> ConnectorError {
         let is_late = chain(&*error).any(|error| error.is::<TimedOut>());
-        let is_told =
-            chain(&*error).any(|error| error.is::<ProxyFailure>() || error.is::<NoAuthority>());
+        let is_told = chain(&*error).any(|error| {
+            let answered = error.downcast_ref::<ProxyFailure>();
+            answered.is_some_and(ProxyFailure::is_final) || error.is::<NoAuthority>()
+        });
         let error = Box::new(ThroughProxy {
             proxy: self.named.clone(),
             source: error,
@@ -200,7 +203,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Driver {
 #[derive(Default)]
 struct Trial {
     is_over: AtomicBool,
-    turn: tokio::sync::Mutex<()>,
+    turn: Mutex<()>,
     refused: OnceLock<ProxyFailure>,
 }
 
@@ -222,20 +225,47 @@ impl Trial {
         error
     }
 
+    /// Waits for a turn, if there is need of one.
+    async fn turn(&self) -> Option<Turn<'_>> {
+        let is_over = || self.is_over.load(Ordering::Relaxed);
+        if is_over() {
+            return None;
+        }
+        let lock = self.turn.lock().await;
+        (!is_over()).then_some(Turn {
+            trial: self,
+            _lock: lock,
+        })
+    }
+
+    /// Makes a connection in so much time. What another's trial takes is no part of that: those that wait for it would have too little left.
     async fn connect<T>(
         &self,
+        longest: Option<Duration>,
         attempt: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
-        let is_over = || self.is_over.load(Ordering::Relaxed);
-        let turn = match is_over() {
-            true => None,
-            false => Some(self.turn.lock().await).filter(|_| !is_over()),
-        };
+        let _turn = self.turn().await;
         self.check()?;
-        let made = attempt.await.map_err(|error| self.failed(error));
-        self.is_over.store(true, Ordering::Relaxed);
-        drop(turn);
-        made
+        let made = match longest {
+            None => attempt.await,
+            Some(longest) => match tokio::time::timeout(longest, attempt).await {
+                Ok(made) => made,
+                Err(_) => Err(TimedOut(longest).into()),
+            },
+        };
+        made.map_err(|error| self.failed(error))
+    }
+}
+
+/// The turn of a connection on trial. However it ends, no other waits for one: it would wait for each that is before it.
+struct Turn<'a> {
+    trial: &'a Trial,
+    _lock: MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.trial.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -262,14 +292,7 @@ impl Service<Uri> for Connector {
         let connector = self.clone();
         Box::pin(async move {
             let trial = connector.trial.clone();
-            let connecting = trial.connect(connector.connect(&to));
-            match longest {
-                None => connecting.await,
-                Some(longest) => match tokio::time::timeout(longest, connecting).await {
-                    Ok(made) => made,
-                    Err(_) => Err(TimedOut(longest).into()),
-                },
-            }
+            trial.connect(longest, connector.connect(&to)).await
         })
     }
 }
@@ -418,7 +441,7 @@ mod tests {
                                 seen.lock().unwrap().1 -= 1;
                                 failure.map_or(Ok(()), |failure| Err(BoxError::from(failure)))
                             };
-                            trial.connect(attempt).await.is_ok()
+                            trial.connect(None, attempt).await.is_ok()
                         })
                     })
                     .collect();
@@ -427,6 +450,30 @@ mod tests {
                 }
                 let (all, _, at_once) = *seen.lock().unwrap();
                 assert_eq!((all, at_once), (tried, most));
+            }
+        });
+    }
+
+    /// A proxy that takes long for the first has as long for the others, and one that takes too long is not waited for by each.
+    #[test]
+    fn a_trial_takes_nobody_elses_time() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let (short, long) = (Duration::from_millis(50), Duration::from_millis(200));
+        runtime.block_on(async {
+            for first_takes in [long, Duration::MAX] {
+                let trial = Trial::default();
+                let first = trial.connect(Some(long * 2), async {
+                    tokio::time::sleep(first_takes).await;
+                    Ok(())
+                });
+                let other = || trial.connect(Some(short), async { Ok(()) });
+                let (first, others) =
+                    tokio::join!(first, async { tokio::join!(other(), other(), other()) });
+                assert_eq!(first.is_ok(), first_takes == long);
+                assert!(others.0.is_ok() && others.1.is_ok() && others.2.is_ok());
             }
         });
     }

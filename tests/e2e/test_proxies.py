@@ -217,6 +217,19 @@ def test_proxy_that_recovers(machine, session, lambda_):
     assert (len(machine.https.heads), len(lambda_[1])) == (2, 1)
 
 
+def test_credentials_behind_a_proxy_that_recovers(machine, session):
+    """STS can't be reached, or may not. The SDK has asked again by itself, the invocation does not, and the next statement does."""
+    role, sts = "arn:aws:iam::123456789012:role/invoker", "https://sts.company.test"
+    tables.create_server(session, "assumes", endpoint_url=scripted.URL, role_arn=role, sts_endpoint_url=sts)
+    session.execute("SET aws_lambda.request_timeout_ms = 30000")
+    for status, asked in [("503 Later", 3), ("403 Forbidden", 1), ("502 Later", 3)]:
+        machine.https.reset(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        sqlstate, _, detail = facts(failure(tables.invoke, session, "assumes", "echo"))
+        assert sqlstate == "08001" and f"Assuming {role}, through the proxy" in detail
+        assert f"the proxy answered {status}" in detail and len(machine.https.heads) == asked
+    assert scripted.counter("connections") == 0
+
+
 def test_proxy_that_goes_away(machine, session, lambda_):
     machine.https.reset(lambda connection: None)
     assert "closed the connection without an answer" in facts(failure(at, session, f"https://{NAME}"))[2]
