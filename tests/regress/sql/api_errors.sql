@@ -145,4 +145,4 @@ RESET aws_lambda.endpoint_override;
 
 SELECT * FROM aws_lambda.invoke('echo', '"here"'::json);
 DROP FUNCTION failure;
-ALTER SERVER aws_lambda OPTIONS (DROP max_retries);
+ALTER SERVER aws_lambda OPTIONS (DROP max_retries, DROP retry_timeout_ms);

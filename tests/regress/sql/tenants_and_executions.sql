@@ -78,7 +78,7 @@ echo,1,blue,c1
 echo,2,,c2
 \.
 SELECT endpoint.made();
-INSERT INTO d (function_name, durable_execution_arn) VALUES ('echo', 'arn');
+INSERT INTO d (function_name, payload, durable_execution_arn) VALUES ('echo', '1', 'arn');
 
 -- Values outside of Lambda's grammar. None is sent, but for a name that is taken.
 \a
