@@ -128,7 +128,6 @@ pub fn answer(data: &[u8]) {
             .collect(),
         body: body.to_vec(),
     };
-    let client = client(answer);
     let inputs = Inputs {
         function_name: Some("f".to_owned()),
         ..Inputs::default()
@@ -146,7 +145,11 @@ pub fn answer(data: &[u8]) {
         max_retries: 0,
         retry_timeout: Duration::from_secs(1),
     };
-    let source = Alone(Arc::new(client));
+    let source = {
+        // Its connections belong to a runtime.
+        let _entered = runtime.enter();
+        Alone(Arc::new(client(answer)))
+    };
     let traffic = Traffic::new(Limit::new(1));
     let gate = Arc::new(Gate::new(|| 0));
     match runtime.block_on(invoke(&source, &request, patience, &traffic, &gate)) {

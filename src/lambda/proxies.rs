@@ -206,6 +206,7 @@ impl Proxy {
         let ends = value.rsplit_once('@').map_or(value, |(_, host)| host);
         if authority.as_str().contains('@')
             || authority.host().is_empty()
+            || authority.as_str() != authority.host() && authority.port_u16().is_none()
             || !ends.contains(authority.as_str())
         {
             return Err(Unusable::Malformed);
