@@ -47,6 +47,16 @@ def test_owner_of_a_database_after_a_call(server):
     assert region(server) == "eu-west-1"
 
 
+def test_a_function_of_an_ordinary_role_after_a_call(server):
+    with connect(server, "owner") as session:
+        session.execute("CREATE FUNCTION tries_once() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        keep_once = "ALTER FUNCTION tries_once() SET aws_lambda.max_retries = 0"
+        with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedObject)):
+            session.execute(keep_once)
+        session.execute(f"EXPLAIN {REGION}")
+        session.execute(keep_once)
+
+
 def test_owner_of_a_database_with_the_library_preloaded(server):
     with connect(server, "postgres") as session:
         session.execute("ALTER DATABASE owned SET session_preload_libraries = 'aws_lambda_fdw'")
