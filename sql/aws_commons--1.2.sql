@@ -14,10 +14,15 @@ BEGIN
     CREATE SCHEMA aws_commons;
     COMMENT ON SCHEMA aws_commons IS 'common data types and functions for AWS services';
     GRANT USAGE ON SCHEMA aws_commons TO PUBLIC;
-    IF EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'aws_s3' AND installed_version IS NULL) THEN
-        RAISE WARNING 'extension "aws_s3" cannot be created in this database while "aws_commons" is there'
-            USING HINT = 'If you want both, DROP EXTENSION aws_commons CASCADE, CREATE EXTENSION aws_s3 CASCADE, and then this one again.';
-    END IF;
+    BEGIN
+        IF EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'aws_s3' AND installed_version IS NULL) THEN
+            RAISE WARNING 'extension "aws_s3" cannot be created in this database while "aws_commons" is there'
+                USING HINT = 'If you want both, DROP EXTENSION aws_commons CASCADE, CREATE EXTENSION aws_s3 CASCADE, and then this one again.';
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        -- The control file of some other extension can't be read.
+        NULL;
+    END;
 END $$;
 
 -- As on RDS every role may use the types and functions: they put values together, and invoke nothing.

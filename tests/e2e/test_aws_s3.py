@@ -70,6 +70,13 @@ def test_later(server):
         assert session.execute(WORKS).fetchone() == ("bucket", "key", "1")
 
 
+def test_a_control_file_of_others_that_is_none(server, scripts):
+    (scripts / "broken.control").write_text("this is no control file\n")
+    with connect(server) as session:
+        session.execute("CREATE EXTENSION aws_lambda CASCADE")
+        assert session.execute("SELECT payload::text FROM aws_lambda.invoke('echo', '1'::json)").fetchone() == ("1",)
+
+
 def test_dump(server):
     with connect(server) as session:
         session.execute("CREATE EXTENSION aws_s3; CREATE EXTENSION aws_lambda CASCADE")
