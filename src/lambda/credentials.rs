@@ -269,6 +269,11 @@ impl Watched {
         if let Some(explained) = self.still_failed() {
             return Err(CredentialsError::provider_error(explained));
         }
+        if let Origin::Machine(machine) = &*self.origin
+            && let Some(explained) = machine.endless_token()
+        {
+            return Err(CredentialsError::provider_error(explained));
+        }
         match self.source.provide_credentials().await {
             Ok(mut found) => {
                 self.had.store(true, Relaxed);

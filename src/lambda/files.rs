@@ -20,6 +20,11 @@ pub enum Unreadable {
     TooLarge,
 }
 
+/// Whether there is something that [`read`] would not read, and others would for good.
+pub fn is_endless(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
 /// Reads one.
 pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let about = std::fs::metadata(path).map_err(Unreadable::System)?;
@@ -61,6 +66,7 @@ mod tests {
         let name = std::ffi::CString::new(fifo.as_os_str().as_bytes()).unwrap();
         // SAFETY: a path with its end.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        assert!(is_endless(&fifo) && !is_endless(&file) && !is_endless(&directory));
         assert_eq!(read(&file).unwrap(), b"words");
         assert!(matches!(read(&large), Err(Unreadable::TooLarge)));
         assert!(matches!(read(&fifo), Err(Unreadable::NoFile)));

@@ -4,13 +4,14 @@
 //! for an empty one, and knows no home but `$HOME`, which a server that Debian starts has not.
 
 use super::failure::{Network, find, innermost};
+use super::files;
 use super::places::{
-    self, CONTAINER, KEY_ID, NO_FILE, NO_METADATA, PROFILE, REGIONS, ROLE, SECRET, TOKEN_FILE,
-    capital, in_words, variable_of,
+    self, CONTAINER, CONTAINER_TOKEN_FILE, KEY_ID, NO_FILE, NO_METADATA, PROFILE, REGIONS, ROLE,
+    SECRET, TOKEN_FILE, capital, in_words, variable_of,
 };
 use super::profiles::problem_of;
 use aws_config::meta::ProviderChainError;
-use aws_config::profile::ProfileSet;
+use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
@@ -184,6 +185,41 @@ impl Machine {
             advice,
             network: None,
         }
+    }
+
+    /// A token's file that has no end: the SDK would read it in this thread, without a turn for anybody else.
+    pub fn endless_token(&self) -> Option<Explained> {
+        let counts = self.option.is_none() && !self.is_configured(Place::Environment);
+        let is_read = |name, with: &[&str]| {
+            variable_of(name)
+                .filter(|_| counts && with.iter().any(|with| std::env::var_os(with).is_some()))
+        };
+        let of_variables = [
+            is_read(TOKEN_FILE, &[ROLE]).map(|path| ("Web identity token", path)),
+            is_read(CONTAINER_TOKEN_FILE, &CONTAINER).map(|path| ("Container credentials", path)),
+        ];
+        let of_profiles = (self.sources_of_profile())
+            .filter_map(|profile| profile.get("web_identity_token_file"))
+            .map(|path| ("Web identity token", path.to_owned()));
+        let (what, path) = (of_variables.into_iter().flatten())
+            .chain(of_profiles)
+            .find(|(_, path)| files::is_endless(path.as_ref()))?;
+        Some(Explained {
+            facts: format!("{what}: {path}: is no file."),
+            advice: None,
+            network: None,
+        })
+    }
+
+    /// The profile in use, its source, and so on.
+    fn sources_of_profile(&self) -> impl Iterator<Item = &Profile> {
+        let profiles = self.profiles.as_ref().ok();
+        let get = move |name: &str| profiles?.get_profile(name);
+        std::iter::successors(get(&self.selected()), move |profile| {
+            get(profile.get("source_profile")?)
+        })
+        // They may lead in a circle.
+        .take(16)
     }
 
     /// Why there is no region.

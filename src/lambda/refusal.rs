@@ -72,7 +72,8 @@ impl Refusal {
             code: (meta.code().map(str::to_owned)).or_else(code),
             message: meta.message().map(str::to_owned).or_else(body),
             request_id: (meta.request_id().or(answer.headers().request_id())).map(str::to_owned),
-            date: header("date"),
+            // What is no date may be a secret that was sent.
+            date: header("date").filter(|date| DateTime::from_str(date, Format::HttpDate).is_ok()),
         }
     }
 
@@ -168,6 +169,7 @@ fn words(body: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_smithy_types::body::SdkBody;
 
     #[test]
     fn first_words() {
@@ -190,6 +192,18 @@ mod tests {
         let long = "word ".repeat(MOST_OF_BODY);
         assert!(words(long.as_bytes()).is_some_and(|words| words.ends_with("word")));
         assert_eq!(words("x".repeat(2 * MOST_OF_BODY).as_bytes()), None);
+    }
+
+    #[test]
+    fn what_is_no_date_is_not_shown() {
+        let said = |date: &'static str| {
+            let mut answer = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
+            answer.headers_mut().insert("date", date);
+            Refusal::new(&answer, &InvokeError::unhandled("refused")).of_time(None)
+        };
+        assert_eq!(said("a secret"), " The endpoint does not tell its time.");
+        let date = "Sun, 29 Nov 2026 12:00:00 GMT";
+        assert_eq!(said(date), format!(" The endpoint's clock says {date}."));
     }
 
     #[test]

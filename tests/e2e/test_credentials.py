@@ -185,11 +185,35 @@ def test_shared_file_without_an_end(at_home, home):
         assert not waited.is_set()
 
 
-def test_token_without_an_end(start, home, endpoint):
+TOKENS = {
+    "web identity": {"AWS_WEB_IDENTITY_TOKEN_FILE": "{}", "AWS_ROLE_ARN": ROLE},
+    "container": {
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "{}",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/",
+    },
+}
+
+
+@pytest.mark.parametrize("variables", TOKENS.values(), ids=TOKENS)
+def test_token_without_an_end(start, home, endpoint, variables):
+    """It is not read, whether or not there are keys, and a profile's neither."""
+    token = home / "token"
+    variables = {name: value.format(token) for name, value in variables.items()}
+    with fifo(token) as waited:
+        with contextlib.closing(connect(start(**variables))) as session:
+            assert invoke(session, "echo") == {}
+        with contextlib.closing(connect(start(keys={}, **variables))) as session:
+            assert f"{token}: is no file." in failure(invoke, session, "echo").diag.message_detail
+        assert not waited.is_set()
+
+
+def test_token_of_a_profile_without_an_end(at_home, home):
+    role = f"role_arn = {ROLE}\n"
+    source = f"[default]\n{role}source_profile = b\n[profile b]\n{role}web_identity_token_file = {home}/token\n"
+    session = at_home(config=source)
     with fifo(home / "token") as waited:
-        server = start(AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(home / "token"))
-        with contextlib.closing(connect(server)) as session:
-            assert invoke(session, "echo") == {} and not waited.is_set()
+        assert f"{home}/token: is no file." in failure(invoke, session, "echo").diag.message_detail
+        assert not waited.is_set()
 
 
 @pytest.mark.parametrize("config, said", PROFILES.values(), ids=PROFILES)
