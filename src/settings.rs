@@ -236,7 +236,7 @@ fn invalid(name: &str, value: &CStr) -> String {
     let value = shown.rsplit('@').next().unwrap_or_default();
     format!(
         "invalid value for parameter \"{name}\": \"{}\"",
-        shortened(value, 100)
+        shortened(value, 200)
     )
 }
 

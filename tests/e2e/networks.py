@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 
 from listeners import listener
 
@@ -78,7 +79,7 @@ class Proxy:
     is what it says instead, or does with a connection."""
 
     def __init__(self):
-        self.to, self.lock = None, threading.Lock()
+        self.to, self.lock, self.active = None, threading.Lock(), 0
         self.reset()
 
     def reset(self, answer=None):
@@ -86,7 +87,23 @@ class Proxy:
         self.accepted = getattr(self, "accepted", [])
         self.accepted.clear()
 
+    def settle(self):
+        """Waits until those who asked it before are gone: a pool goes on connecting after its statement has ended."""
+        quiet, deadline = 0, time.monotonic() + 2
+        while quiet < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+            quiet = quiet + 1 if self.active == 0 else 0
+
     def talk(self, connection):
+        with self.lock:
+            self.active += 1
+        try:
+            self.answer_to(connection)
+        finally:
+            with self.lock:
+                self.active -= 1
+
+    def answer_to(self, connection):
         head = read_head(connection)
         with self.lock:
             self.heads.append(head)

@@ -73,6 +73,8 @@ def machine(roots, lambda_):
 @pytest.fixture
 def session(machine, lambda_):
     """A session there, with which to invoke at an endpoint."""
+    machine.https.settle()
+    machine.http.settle()
     machine.https.reset()
     machine.http.reset()
     lambda_[1].clear()

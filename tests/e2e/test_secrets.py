@@ -427,7 +427,7 @@ def test_invocations_that_are_interrupted(server, shown, endpoint):
     f"ALTER SERVER here OPTIONS (ADD secret_access_key '{SECRET}')",
     f"CREATE FOREIGN TABLE t (payload text) SERVER here OPTIONS (session_token '{TOKEN}')",
     f"CREATE FOREIGN TABLE t (payload text OPTIONS (session_token '{TOKEN}')) SERVER here",
-    f"CREATE FOREIGN DATA WRAPPER w VALIDATOR aws_lambda_fdw_validator OPTIONS (a '{SECRET}')",
+    f"CREATE FOREIGN DATA WRAPPER w VALIDATOR aws_lambda.aws_lambda_fdw_validator OPTIONS (a '{SECRET}')",
     f"ALTER USER MAPPING FOR postgres SERVER here OPTIONS (ADD secret_access_key '{SECRET}')",
     f"ALTER USER MAPPING FOR postgres SERVER here OPTIONS (DROP access_key_id, SET secret_access_key '{SECRET}')",
     f"ALTER USER MAPPING FOR postgres SERVER here OPTIONS (SET secret_access_key '{SECRET}\n')",
