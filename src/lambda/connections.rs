@@ -229,7 +229,7 @@ impl Shared {
         let trust = TlsContext::builder().with_trust_store(store).build();
         let pool = ConnectionPool::builder()
             .partitions([Partition::new(all, spawner)])
-            .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+            .tls_provider(Provider::rustls(CryptoMode::Ring))
             .tcp_keepalive(KEEPALIVE)
             .tls_context(trust.map_err(|error| NoPool(error.to_string()))?)
             .build_https()

@@ -323,7 +323,7 @@ impl Connector {
 impl Trust {
     fn tls(&self) -> Result<TlsConnector, BoxError> {
         let roots = self.authorities()?.roots.clone();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)

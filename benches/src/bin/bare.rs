@@ -8,6 +8,7 @@
 
 use aws_config::BehaviorVersion;
 use aws_sdk_lambda::Client;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::Blob;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -48,7 +49,14 @@ impl Work {
 }
 
 async fn client(url: &str) -> Client {
-    let base = aws_config::defaults(BehaviorVersion::latest()).load().await;
+    // The SDK's own, on the cryptography that the extension has.
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let base = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .load()
+        .await;
     let config = aws_sdk_lambda::config::Builder::from(&base).endpoint_url(url);
     Client::from_conf(config.build())
 }
