@@ -131,7 +131,7 @@ version-%: build-%
 
 matrix:
 	@echo "==> each of PostgreSQL $(POSTGRESQL_VERSIONS): about five minutes"
-	@tests/harness/test $(addprefix version-, $(POSTGRESQL_VERSIONS))
+	@tests/harness/test '$(addprefix version-, $(POSTGRESQL_VERSIONS))'
 
 upgrades: build-15 build-17 build-18
 	@echo "==> pg_upgrade and dumps: about two minutes"
@@ -176,7 +176,7 @@ endif
 test: venv installed
 	@echo "==> all tests: about half an hour on two cores"
 	$(if $(filter assertions-%,$(OTHER_SERVERS)),@tests/harness/deps source)
-	@tests/harness/test unit installcheck e2e $(OTHER_SERVERS)
+	@tests/harness/test e2e 'unit installcheck $(OTHER_SERVERS)'
 
 # What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
 bench: PROFILE = packaged
