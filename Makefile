@@ -50,7 +50,8 @@ PYTEST = target/venv/bin/pytest -o cache_dir=target/pytest -o pythonpath=tests/h
 EMULATOR = --emulator --functions examples/functions
 
 # Of the end-to-end tests those that meet the planner and the executor, and one that runs in 18 and later alone.
-E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_concurrent_updates.py \
+E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_random_counts.py \
+	test_concurrent_updates.py \
 	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_readme.py test_update_scripts.py test_guards.py)
 
 # Of goals and prerequisites, one after the other, as some bring what others need. cargo compiles many crates at a time by itself.
@@ -156,12 +157,13 @@ soak: venv installed build-19 build-18
 	@echo "==> the long forms of tests: about an hour"
 	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
 		tests/e2e/test_long_life.py tests/e2e/test_subtransactions.py tests/e2e/test_interrupts_by_state.py \
-		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
+		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py
 	tests/harness/server 19 $(MAKE) --no-print-directory e2e
 	RANDOM_QUERIES=1000 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
-		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_concurrent_updates.py
+		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py \
+		tests/e2e/test_concurrent_updates.py
 	RANDOM_QUERIES=10 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth \
-		--conf 'debug_discard_caches = 1' -- $(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py
+		--conf 'debug_discard_caches = 1' -- $(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py
 	tests/harness/fuzz names 300
 	tests/harness/fuzz options 300
 	tests/harness/fuzz answers 300

@@ -5,7 +5,7 @@
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
 use crate::plan::bind::Bound;
-use crate::plan::{self, Mode, Relation, infos, order, paths, semijoins};
+use crate::plan::{self, Mode, Relation, infos, memoize, order, paths, semijoins};
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, is_a, pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -55,6 +55,7 @@ unsafe extern "C-unwind" fn set_join_pathlist(
             jointype,
             extra,
         };
+        memoize::mark_join(&hook);
         semijoins::read_right_side_first(&hook);
         order::wait_on(&hook);
         for path in nodes::pointers::<pg_sys::Path>((*joinrel).pathlist) {

@@ -186,6 +186,7 @@ impl Dispatch {
     }
 
     fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<Flight>, Error> {
+        runs::refuse_doomed()?;
         let made = self.statement.started();
         match self.config.limits.max_invocations {
             Some(most) if made >= most => {

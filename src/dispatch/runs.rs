@@ -4,6 +4,7 @@
 //! WITH clauses that write) is a run for all rows.
 
 use crate::error::Error;
+use crate::plan;
 use crate::postgres::{compat, nodes};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
@@ -27,6 +28,8 @@ pub struct Run {
     pub rows: Option<u64>,
     /// Tells runs apart.
     pub number: u64,
+    /// Whether its plan was looked at for what can't run.
+    is_checked: bool,
 }
 
 thread_local! {
@@ -98,6 +101,24 @@ pub fn outermost() -> Option<pg_sys::MemoryContext> {
     })
 }
 
+/// Refuses to invoke for queries with a scan that can't run, before the first invocation of each.
+pub fn refuse_doomed() -> Result<(), Error> {
+    let unchecked: Vec<Run> = RUNS.with_borrow(|runs| match runs.last() {
+        Some(last) if !last.is_checked => {
+            (runs.iter().filter(|run| !run.is_checked).copied()).collect()
+        }
+        _ => Vec::new(),
+    });
+    for run in &unchecked {
+        // SAFETY: a query that runs has a plan.
+        unsafe { plan::doomed::refuse((*run.query).plannedstmt)? };
+    }
+    if !unchecked.is_empty() {
+        RUNS.with_borrow_mut(|runs| runs.iter_mut().for_each(|run| run.is_checked = true));
+    }
+    Ok(())
+}
+
 /// Refuses to start a node over outside of a run, which means that a cursor is rewound. Nobody kept its rows, so its invocations would be made
 /// once more. The error is that of versions that do not let it come to this.
 ///
@@ -123,6 +144,10 @@ struct Entry;
 
 impl Entry {
     fn new(query: *mut pg_sys::QueryDesc, count: u64) -> Entry {
+        Entry::make(query, count, false)
+    }
+
+    fn make(query: *mut pg_sys::QueryDesc, count: u64, is_checked: bool) -> Entry {
         let number = COUNT.get() + 1;
         COUNT.set(number);
         RUNS.with_borrow_mut(|runs| {
@@ -130,6 +155,7 @@ impl Entry {
                 query,
                 rows: (count > 0).then_some(count),
                 number,
+                is_checked,
             });
         });
         Entry
@@ -146,7 +172,8 @@ compat::executor_run_hook!(executor_run, Entry::new, PREVIOUS.get().copied().fla
 
 #[pg_guard]
 unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
-    let _entry = Entry::new(query, 0);
+    // What it has not come to by now, it will not.
+    let _entry = Entry::make(query, 0, true);
     // SAFETY: the argument is the executor's; the guard is for the call through a pointer.
     unsafe {
         match PREVIOUS_FINISH.get().copied().flatten() {

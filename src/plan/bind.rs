@@ -24,7 +24,8 @@ impl Bound {
     /// Sorts clauses.
     ///
     /// Where two input columns equal one outer value, PostgreSQL may give the scan `payload = t.x` and
-    /// `qualifier = payload`; then the second column has the value too.
+    /// `qualifier = payload`; then the second column has the value too. Where an input and an output do, it may give `response = t.x` and
+    /// `payload = response`.
     ///
     /// # Safety
     /// All pointers are the planner's.
@@ -42,6 +43,7 @@ impl Bound {
             filters: Vec::new(),
         };
         let mut equal = Vec::new();
+        let mut outputs = Vec::new();
         for info in clauses {
             // SAFETY: a RestrictInfo has a clause.
             unsafe {
@@ -57,9 +59,20 @@ impl Bound {
                     }
                     None => {
                         equal.extend(clause::equal_inputs(relid, &relation.layout, node));
+                        outputs.extend(clause::equal_output(relid, &relation.layout, node));
                         bound.filters.push(info);
                     }
                 }
+            }
+        }
+        for (column, output) in outputs {
+            if relation.needs(column.column, &bound.bindings) {
+                // SAFETY: the clauses are the planner's.
+                let given = bound.filters.iter().find_map(|info| unsafe {
+                    let clause = (**info).clause.cast();
+                    clause::given_through(root, relid, column, output, clause)
+                });
+                bound.bindings.extend(given);
             }
         }
         // SAFETY: the clauses are the planner's.

@@ -215,6 +215,83 @@ pub unsafe fn equal_inputs(
     }
 }
 
+/// Recognises an equality between an input column and another column of the same table.
+///
+/// # Safety
+/// `node` is a clause of the planner's.
+pub unsafe fn equal_output(
+    relid: pg_sys::Index,
+    layout: &Layout,
+    node: *mut pg_sys::Node,
+) -> Option<(Attribute, *mut pg_sys::Node)> {
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        if !is_a(node, pg_sys::NodeTag::T_OpExpr) {
+            return None;
+        }
+        let (column, other, _) = equality(relid, layout, node.cast())?;
+        let var = stripped(other);
+        let is_output = is_a(var, pg_sys::NodeTag::T_Var)
+            && (*var.cast::<pg_sys::Var>()).varno as pg_sys::Index == relid
+            && column_of(relid, layout, var).is_none();
+        is_output.then_some((column, var))
+    }
+}
+
+/// What `column = x` gives an input column where that equals `output`, and the clause is `output = x`. PostgreSQL makes one clause of the two
+/// that an equivalence class with both columns has.
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn given_through(
+    root: *mut pg_sys::PlannerInfo,
+    relid: pg_sys::Index,
+    column: Attribute,
+    output: *mut pg_sys::Node,
+    clause: *mut pg_sys::Node,
+) -> Option<Binding> {
+    // SAFETY: each cast follows the node's own tag; an equality has two arguments.
+    unsafe {
+        if !is_a(clause, pg_sys::NodeTag::T_OpExpr) {
+            return None;
+        }
+        let equality = &*clause.cast::<pg_sys::OpExpr>();
+        if !is_equality(equality.opno) {
+            return None;
+        }
+        let (left, right) = (nodes::nth(equality.args, 0)?, nodes::nth(equality.args, 1)?);
+        let is_output = |node| pg_sys::equal(stripped(node).cast(), output.cast());
+        let given = match (is_output(left), is_output(right)) {
+            (true, false) => right,
+            (false, true) => left,
+            _ => return None,
+        };
+        if pg_sys::contain_volatile_functions(given)
+            || pg_sys::bms_is_member(relid as _, compat::pull_varnos(root, given))
+        {
+            return None;
+        }
+        Some(Binding {
+            attribute: column,
+            kind: Kind::Equal,
+            collation: equality.inputcollid,
+            expression: coerce(given, column, Kind::Equal)?,
+        })
+    }
+}
+
+/// An expression without what changes nothing but its type's name.
+unsafe fn stripped(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    let mut node = node;
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        while is_a(node, pg_sys::NodeTag::T_RelabelType) {
+            node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
+        }
+    }
+    node
+}
+
 /// The column and the other side of `column = x` or `x = column`, and the collation.
 unsafe fn equality(
     relid: pg_sys::Index,

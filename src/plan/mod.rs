@@ -2,31 +2,38 @@
 //!
 //! - [`clause`] recognises the clauses that give input columns their values, [`classes`] finds those that PostgreSQL
 //!   took apart, [`bind`] sorts them.
-//! - [`paths`] offers the ways to run a scan, alone and inside joins; [`memoize`] forbids one.
+//! - [`paths`] offers the ways to run a scan, alone and inside joins.
+//! - [`memoize`] forbids one way to run whatever may invoke.
+//! - [`turns`] tells which of two scans comes first, where either could give the other values.
 //! - [`order`] tells which other relations come before a scan.
 //! - [`semijoins`] tells which of their conditions can give values.
 //! - [`parents`] mends the paths of what scans are parts of.
+//! - [`doomed`] finds what can't run of a plan that is finished.
 //! - [`estimate`] tells how many invocations and rows there will be.
 
 pub mod bind;
 mod classes;
 pub mod clause;
+pub mod doomed;
 pub mod estimate;
 pub mod memoize;
 pub mod order;
 pub mod parents;
 pub mod paths;
 pub mod semijoins;
+pub mod turns;
 
 use crate::backend::config;
-use crate::columns::{Column, Layout};
-use crate::error::OrReport;
+use crate::columns::{Attribute, Column, Layout};
+use crate::error::{Error, NotBound, OrReport};
 use crate::lambda::request::Inputs;
 use crate::postgres::{compat, nodes};
 use bind::Bound;
 use clause::{Binding, Kind};
 use estimate::{count_a_row_for_each_value, estimate};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use std::cell::OnceCell;
+use turns::Turns;
 
 /// What planning one relation learns first and uses later.
 pub struct Relation {
@@ -38,6 +45,8 @@ pub struct Relation {
     pub partition: Vec<*mut pg_sys::Node>,
     /// The values that its options fix. A change of options makes PostgreSQL plan again.
     pub fixed: Inputs,
+    /// The turns of the query's scans, kept with the first of them.
+    pub turns: OnceCell<Turns>,
 }
 
 impl Relation {
@@ -192,6 +201,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
             layout: layout.or_report(),
             partition: nodes::pointers(partition).collect(),
             fixed: config::fixed_inputs(table),
+            turns: OnceCell::new(),
         });
         (*baserel).fdw_private = relation.cast();
         // Rows that are equal would be one invocation.
@@ -290,6 +300,44 @@ impl PlanData {
     /// Whether the query reads a column.
     pub fn reads(&self, number: i16) -> bool {
         self.used.as_ref().is_none_or(|used| used.contains(&number))
+    }
+
+    /// The error of a plan that has no value for a column, which names all of those that are always needed.
+    ///
+    /// # Safety
+    /// Called in a transaction, with the table's columns.
+    pub unsafe fn not_bound(
+        &self,
+        column: Column,
+        in_join: bool,
+        table: pg_sys::Oid,
+        layout: &Layout,
+    ) -> Error {
+        // SAFETY: see above.
+        let fixed = unsafe { config::fixed_inputs(table) };
+        let is_missing = |wanted: &Column| {
+            *wanted == column
+                || (!in_join
+                    && matches!(wanted, Column::FunctionName | Column::Payload)
+                    && layout.find(*wanted).is_some()
+                    && fixed.get(*wanted).is_none()
+                    && !(self.bindings.iter()).any(|binding| binding.attribute.column == *wanted))
+        };
+        let missing: Vec<Column> = Column::INPUTS.into_iter().filter(is_missing).collect();
+        let why = match in_join {
+            true => NotBound::InJoin,
+            false => {
+                let examples = (missing.iter())
+                    .filter_map(|column| layout.find(*column))
+                    .map(Attribute::example);
+                NotBound::NoClause(examples.collect::<Vec<_>>().join(" AND "))
+            }
+        };
+        Error::NotBound {
+            columns: missing.into_iter().map(Column::name).collect(),
+            table: layout.table.clone(),
+            why,
+        }
     }
 
     /// Reads back what [`get_foreign_plan`] put into a plan.

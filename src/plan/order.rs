@@ -4,7 +4,8 @@
 //! A permission table in a view has to be known before, also where the caller of the view has given the scan all its values. It is
 //! known before, too, where that can't make the invocations more: where no join gives values. What is joined by the answer itself comes after.
 
-use super::paths::{AVOIDED_COST, IMPOSSIBLE_COST, is_ours, place};
+use super::paths::{AVOIDED_COST, is_ours, place};
+use super::turns::Turns;
 use super::{infos, semijoins};
 use crate::columns::Column;
 use crate::postgres::{compat, nodes};
@@ -26,7 +27,11 @@ impl Others {
     ///
     /// # Safety
     /// All are the planner's, and sizes are estimated.
-    pub unsafe fn of(root: *mut pg_sys::PlannerInfo, baserel: *mut pg_sys::RelOptInfo) -> Others {
+    pub unsafe fn of(
+        root: *mut pg_sys::PlannerInfo,
+        baserel: *mut pg_sys::RelOptInfo,
+        turns: Option<&Turns>,
+    ) -> Others {
         let mut others = Others {
             candidates: std::ptr::null_mut(),
             after: std::ptr::null_mut(),
@@ -40,7 +45,7 @@ impl Others {
                 if member != scan
                     && !rel.is_null()
                     && (*rel).reloptkind == pg_sys::RelOptKind::RELOPT_BASEREL
-                    && comes_before(root, scan, rel)
+                    && comes_before(root, scan, rel, turns)
                 {
                     others.candidates = pg_sys::bms_add_member(others.candidates, member as _);
                 }
@@ -131,25 +136,8 @@ impl Others {
     }
 }
 
-/// Has PostgreSQL look at joins of a scan with relations that no clause joins it with, as it does where the scan refers to them.
-///
-/// # Safety
-/// All are the planner's.
-pub unsafe fn look_at_joins_with(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-    relids: pg_sys::Relids,
-) {
-    // SAFETY: the array has a place for each relation. Where relations are joined, these sets say which joins are looked at, and
-    // nothing else.
-    unsafe {
-        let whole = *(*root).simple_rel_array.add(place(baserel) as usize);
-        (*whole).direct_lateral_relids = pg_sys::bms_union((*whole).direct_lateral_relids, relids);
-    }
-}
-
 /// Joins a scan that waits for other relations, with what comes after it, where PostgreSQL wants that done first: it would take parameters of
-/// neither, and leave only the path that does not wait.
+/// neither, and leave only a path that does not wait or can't run.
 ///
 /// # Safety
 /// All are the planner's, with which it calls the hook for the paths of a join.
@@ -166,25 +154,26 @@ pub unsafe fn wait_on(hook: &compat::JoinHook) {
             hook.jointype,
             JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI
         ) || !known.iter().all(|path| is_avoided(*path))
-            || known
-                .iter()
-                .all(|path| (**path).total_cost >= IMPOSSIBLE_COST)
         {
             return;
         }
-        let needs_only = |path: *mut pg_sys::Path, relids: pg_sys::Relids| {
-            ((*path).param_info.as_ref())
-                .is_none_or(|info| pg_sys::bms_is_subset(info.ppi_req_outer, relids))
+        let parameters = |path: *mut pg_sys::Path| -> pg_sys::Relids {
+            ((*path).param_info.as_ref()).map_or(std::ptr::null_mut(), |info| info.ppi_req_outer)
         };
+        let (left, right) = ((*hook.outerrel).relids, (*hook.innerrel).relids);
         for outer in all(hook.outerrel) {
-            let waits = ((*outer).param_info.as_ref()).is_some_and(|info| {
-                !pg_sys::bms_overlap(info.ppi_req_outer, (*hook.innerrel).relids)
-            });
-            if !waits || is_avoided(outer) {
+            let of_outer = parameters(outer);
+            if pg_sys::bms_overlap(of_outer, right) || is_avoided(outer) {
                 continue;
             }
             for inner in all(hook.innerrel) {
-                if needs_only(inner, (*hook.outerrel).relids) && !is_avoided(inner) {
+                let of_inner = parameters(inner);
+                // PostgreSQL itself looks at those that take parameters of both.
+                let waits = match pg_sys::bms_overlap(of_inner, left) {
+                    true => !of_outer.is_null() && pg_sys::bms_is_subset(of_inner, left),
+                    false => !of_outer.is_null() || !of_inner.is_null(),
+                };
+                if waits && !is_avoided(inner) {
                     let join = compat::create_nestloop_path(hook, hook.jointype, outer, inner);
                     pg_sys::add_path(hook.joinrel, join);
                 }
@@ -199,6 +188,7 @@ unsafe fn comes_before(
     root: *mut pg_sys::PlannerInfo,
     scan: usize,
     rel: *mut pg_sys::RelOptInfo,
+    turns: Option<&Turns>,
 ) -> bool {
     use pg_sys::JoinType::{JOIN_FULL, JOIN_SEMI};
     // SAFETY: the planner's structures.
@@ -206,7 +196,7 @@ unsafe fn comes_before(
         let scan = scan as i32;
         let other = (*rel).relid as i32;
         // Of two scans one waits for the other.
-        if is_ours(rel) && other > scan {
+        if is_ours(rel) && !turns.is_some_and(|turns| turns.is_before(other, scan)) {
             return false;
         }
         nodes::pointers::<pg_sys::SpecialJoinInfo>((*root).join_info_list).all(|join| {

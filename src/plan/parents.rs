@@ -1,5 +1,7 @@
-//! The paths of what scans are parts of, a partitioned table or a UNION ALL, once PostgreSQL has made them.
+//! The paths of relations once PostgreSQL has made them: those of what scans are parts of, a partitioned table or a UNION ALL, are mended,
+//! and Memoize is forbidden above what may invoke.
 
+use super::memoize;
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -31,5 +33,6 @@ unsafe extern "C-unwind" fn set_rel_pathlist(
         for path in nodes::pointers::<pg_sys::Path>((*rel).pathlist) {
             compat::take_disabled_nodes(path);
         }
+        memoize::mark_relation(root, rel, entry);
     }
 }

@@ -9,7 +9,8 @@ use super::classes;
 use super::clause::{self, Binding};
 use super::estimate::estimate;
 use super::order::{self, Others};
-use super::{Mode, Relation, infos, memoize, path_private, semijoins};
+use super::turns::{Turns, has_own};
+use super::{Mode, Relation, infos, path_private, semijoins};
 use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
@@ -39,7 +40,9 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
         let relation = &*(*baserel).fdw_private.cast::<Relation>();
         let relid = (*baserel).relid;
         let own = Bound::sort(root, relid, relation, infos((*baserel).baserestrictinfo));
-        let needs = join_needs(root, baserel, &relation.layout);
+        let turns = Turns::of(root);
+        let mut needs = join_needs(root, baserel, &relation.layout);
+        needs.retain(|need| turns.is_none_or(|turns| turns.is_met(root, baserel, need)));
         // The last resort, or the one path where no join gives any values.
         let missing = (needs.iter().find_map(|need| need.column))
             .or_else(|| hashed_away(root, relid, relation, &own.bindings))
@@ -59,19 +62,17 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
         if missing.is_none() {
             sets.push(lateral);
         }
-        let others = Others::of(root, baserel);
+        let others = Others::of(root, baserel, turns);
         let all_come_before = needs.is_empty() || order::is_behind_barrier(root);
         for giving in sets {
             let mut rank = Rank::Any;
             let before = pg_sys::bms_union(others.before(giving), giving);
             if all_come_before && !pg_sys::bms_equal(before, giving) {
-                order::look_at_joins_with(root, baserel, before);
                 offer(root, baserel, relation, before, rank);
                 rank = Rank::Avoided;
             }
             offer(root, baserel, relation, giving, rank);
         }
-        memoize::forbid(root, baserel);
     }
 }
 
@@ -103,7 +104,16 @@ unsafe fn offer(
 /// `rel` is the planner's.
 pub unsafe fn is_ours(rel: *mut pg_sys::RelOptInfo) -> bool {
     // SAFETY: a foreign table's relation has its wrapper's callbacks, and no other relation has any.
-    unsafe { (*rel).fdwroutine.as_ref() }.is_some_and(|routine| {
+    unsafe { is_our_routine((*rel).fdwroutine) }
+}
+
+/// Whether callbacks are this wrapper's.
+///
+/// # Safety
+/// `routine` is null or a wrapper's callbacks.
+pub unsafe fn is_our_routine(routine: *mut pg_sys::FdwRoutine) -> bool {
+    // SAFETY: see above.
+    unsafe { routine.as_ref() }.is_some_and(|routine| {
         (routine.GetForeignPaths).is_some_and(|callback| {
             std::ptr::fn_addr_eq(
                 callback,
@@ -115,17 +125,20 @@ pub unsafe fn is_ours(rel: *mut pg_sys::RelOptInfo) -> bool {
 
 /// What other relations have to be there for.
 #[derive(Clone)]
-struct Need {
+pub struct Need {
     /// The column that a join condition gives values; `None` for a condition on other relations alone.
-    column: Option<Column>,
+    pub column: Option<Column>,
     /// Any one of these sets of outer relations satisfies it.
-    alternatives: Vec<pg_sys::Relids>,
+    pub alternatives: Vec<pg_sys::Relids>,
     /// Whether none of these can come before the scan, so that it gives way to other clauses on the column.
     comes_after: bool,
 }
 
-/// The join conditions that give input columns their values.
-unsafe fn join_needs(
+/// The join conditions that give input columns their values, if those relations come before.
+///
+/// # Safety
+/// All are the planner's, and sizes are estimated.
+pub unsafe fn join_needs(
     root: *mut pg_sys::PlannerInfo,
     baserel: *mut pg_sys::RelOptInfo,
     layout: &Layout,
@@ -134,10 +147,9 @@ unsafe fn join_needs(
     unsafe {
         let relid = (*baserel).relid;
         let usable = |info: *mut pg_sys::RestrictInfo| {
-            let binding = pg_sys::join_clause_is_movable_to(info, baserel)
+            pg_sys::join_clause_is_movable_to(info, baserel)
                 .then(|| clause::classify(root, relid, layout, (*info).clause.cast()))
-                .flatten()?;
-            (!gives_way(root, baserel, info, binding.attribute.column)).then_some(binding)
+                .flatten()
         };
         let mut needs: Vec<Need> = infos((*baserel).joininfo)
             .filter_map(|info| {
@@ -191,83 +203,6 @@ unsafe fn join_needs(
             );
         }
         needs
-    }
-}
-
-/// Whether a join condition between input columns of two foreign tables of ours gives way to the clauses that
-/// the table has of its own for the column. Each of two tables would otherwise wait for the other's values.
-unsafe fn gives_way(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-    info: *mut pg_sys::RestrictInfo,
-    column: Column,
-) -> bool {
-    // SAFETY: the planner's structures; sizes are estimated before paths are made.
-    unsafe {
-        let relid = (*baserel).relid as i32;
-        let others = pg_sys::bms_del_member(pg_sys::bms_copy((*info).clause_relids), relid);
-        let others = compat::without_outer_joins(root, others);
-        let mut other = 0;
-        if !pg_sys::bms_get_singleton_member(others, &mut other) {
-            return false;
-        }
-        let mut clause = (*info).clause.cast();
-        let other = match own_or_child(root, other as usize) {
-            Some((other, mut step)) => {
-                if !step.is_null() {
-                    clause = pg_sys::adjust_appendrel_attrs(root, clause, 1, &mut step);
-                }
-                other
-            }
-            None => return false,
-        };
-        let layout = &(*(*other).fdw_private.cast::<Relation>()).layout;
-        let Some(binding) = clause::classify(root, (*other).relid, layout, clause) else {
-            return false;
-        };
-        has_own(root, baserel, column)
-            && (!has_own(root, other, binding.attribute.column) || place(baserel) < place(other))
-    }
-}
-
-/// Whether a scan has a clause of its own for a column.
-unsafe fn has_own(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    column: Column,
-) -> bool {
-    // SAFETY: the planner's structures; sizes are estimated before paths are made.
-    unsafe {
-        let relation = &*(*rel).fdw_private.cast::<Relation>();
-        let own = Bound::sort(root, (*rel).relid, relation, infos((*rel).baserestrictinfo));
-        !relation.needs(column, &own.bindings)
-    }
-}
-
-/// The relation at a place of the range table, or its first child, if that is a foreign table of ours; and how a child's
-/// columns are found, null for none.
-unsafe fn own_or_child(
-    root: *mut pg_sys::PlannerInfo,
-    place: usize,
-) -> Option<(*mut pg_sys::RelOptInfo, *mut pg_sys::AppendRelInfo)> {
-    // SAFETY: the arrays have a place for each relation, null where there is none.
-    unsafe {
-        let usable = |rel: *mut pg_sys::RelOptInfo| {
-            !rel.is_null() && is_ours(rel) && !(*rel).fdw_private.is_null()
-        };
-        let rel = *(*root).simple_rel_array.add(place);
-        if usable(rel) {
-            return Some((rel, std::ptr::null_mut()));
-        }
-        if (*root).append_rel_array.is_null() {
-            return None;
-        }
-        (1..(*root).simple_rel_array_size as usize).find_map(|child| {
-            let step = *(*root).append_rel_array.add(child);
-            let rel = *(*root).simple_rel_array.add(child);
-            (!step.is_null() && (*step).parent_relid as usize == place && usable(rel))
-                .then_some((rel, step))
-        })
     }
 }
 

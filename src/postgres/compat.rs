@@ -609,3 +609,28 @@ pub unsafe fn partition_qual(relation: pg_sys::Relation) -> *mut pg_sys::List {
     // SAFETY: see above.
     unsafe { pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation)) }
 }
+
+/// Whether an Append or MergeAppend leaves out partitions when it is run, by values that it has only then.
+///
+/// # Safety
+/// `plan` is a plan.
+pub unsafe fn chooses_parts(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        let (append, merge) = (
+            plan.cast::<pg_sys::Append>(),
+            plan.cast::<pg_sys::MergeAppend>(),
+        );
+        match (*plan.cast::<pg_sys::Node>()).type_ {
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
+            pg_sys::NodeTag::T_Append => (*append).part_prune_index >= 0,
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
+            pg_sys::NodeTag::T_MergeAppend => (*merge).part_prune_index >= 0,
+            #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+            pg_sys::NodeTag::T_Append => !(*append).part_prune_info.is_null(),
+            #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+            pg_sys::NodeTag::T_MergeAppend => !(*merge).part_prune_info.is_null(),
+            _ => false,
+        }
+    }
+}

@@ -112,11 +112,34 @@ pub unsafe fn children(plan: *mut pg_sys::Plan) -> impl Iterator<Item = *mut pg_
 
 /// The expressions of a plan that may run a subplan, and lists of them.
 unsafe fn expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: the cast follows the node's own tag.
+    unsafe {
+        let mut all = own_expressions(plan);
+        all.push((*plan).initPlan.cast());
+        if pgrx::is_a(plan.cast(), pg_sys::NodeTag::T_ModifyTable) {
+            let modify = &*plan.cast::<pg_sys::ModifyTable>();
+            all.push(modify.onConflictSet.cast());
+            all.push(modify.onConflictWhere);
+            all.extend(
+                super::compat::merge_actions(modify)
+                    .into_iter()
+                    .map(|list| list.cast()),
+            );
+        }
+        all
+    }
+}
+
+/// The same without subplans that are run for their parameters, and without what is done for some rows of those that are written.
+///
+/// # Safety
+/// `plan` is a plan.
+pub unsafe fn own_expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
     use pg_sys::NodeTag::*;
     // SAFETY: each cast follows the node's own tag.
     unsafe {
         let tag = (*plan.cast::<pg_sys::Node>()).type_;
-        let mut lists = vec![(*plan).initPlan, (*plan).targetlist, (*plan).qual];
+        let mut lists = vec![(*plan).targetlist, (*plan).qual];
         match tag {
             T_NestLoop => lists.push((*plan.cast::<pg_sys::Join>()).joinqual),
             T_MergeJoin => {
@@ -139,12 +162,10 @@ unsafe fn expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
             T_IndexScan => lists.push((*plan.cast::<pg_sys::IndexScan>()).indexqual),
             T_IndexOnlyScan => lists.push((*plan.cast::<pg_sys::IndexOnlyScan>()).indexqual),
             T_BitmapIndexScan => lists.push((*plan.cast::<pg_sys::BitmapIndexScan>()).indexqual),
-            T_ModifyTable => {
-                let modify = &*plan.cast::<pg_sys::ModifyTable>();
-                lists.push(modify.onConflictSet);
-                lists.push(modify.onConflictWhere.cast());
-                lists.push(modify.returningLists);
-                lists.extend(super::compat::merge_actions(modify));
+            T_ModifyTable => lists.push((*plan.cast::<pg_sys::ModifyTable>()).returningLists),
+            T_Limit => {
+                lists.push((*plan.cast::<pg_sys::Limit>()).limitOffset.cast());
+                lists.push((*plan.cast::<pg_sys::Limit>()).limitCount.cast());
             }
             _ => {}
         }

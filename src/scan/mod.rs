@@ -11,10 +11,10 @@ mod parameters;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend;
-use crate::backend::config::{self, Config};
-use crate::columns::{Attribute, Column, Layout};
+use crate::backend::config::Config;
+use crate::columns::{Column, Layout};
 use crate::dispatch::{Dispatch, Outcome, runs};
-use crate::error::{Error, NotBound, OrReport};
+use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
 use crate::postgres::compat;
@@ -201,7 +201,7 @@ impl Scan {
                 };
             }
             if let Mode::Missing(column, in_join) = self.plan.mode {
-                return Err(self.not_bound(column, in_join));
+                return Err((self.plan).not_bound(column, in_join, self.table, &self.layout));
             }
             let mut batch = self.ask()?;
             let outcome = self.next_outcome(&mut batch);
@@ -211,36 +211,6 @@ impl Scan {
             }
             self.batch = Some(batch);
             Ok(outcome?.is_some())
-        }
-    }
-
-    /// The error of a plan that has no value for a column, which names all of those that are always needed.
-    unsafe fn not_bound(&self, column: Column, in_join: bool) -> Error {
-        // SAFETY: called while the scan runs.
-        let fixed = unsafe { config::fixed_inputs(self.table) };
-        let is_missing = |wanted: &Column| {
-            *wanted == column
-                || (!in_join
-                    && matches!(wanted, Column::FunctionName | Column::Payload)
-                    && self.layout.find(*wanted).is_some()
-                    && fixed.get(*wanted).is_none()
-                    && !(self.plan.bindings.iter())
-                        .any(|binding| binding.attribute.column == *wanted))
-        };
-        let missing: Vec<Column> = Column::INPUTS.into_iter().filter(is_missing).collect();
-        let why = match in_join {
-            true => NotBound::InJoin,
-            false => {
-                let examples = (missing.iter())
-                    .filter_map(|column| self.layout.find(*column))
-                    .map(Attribute::example);
-                NotBound::NoClause(examples.collect::<Vec<_>>().join(" AND "))
-            }
-        };
-        Error::NotBound {
-            columns: missing.into_iter().map(Column::name).collect(),
-            table: self.layout.table.clone(),
-            why,
         }
     }
 

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from scripted import control, reset
+from test_random_joins import change_settings
 
-QUERIES = int(os.environ.get("RANDOM_QUERIES", 250))
+QUERIES = int(os.environ.get("RANDOM_QUERIES", 220))
 DOMAINS = {
     "function_name": ["echo", "accept-0", "echo:v3"],
     "qualifier": ["v1", "v2", "$LATEST"],
@@ -24,7 +25,6 @@ DOMAINS = {
 }
 COLUMNS = list(DOMAINS)
 REQUIRED = ("function_name", "payload")
-SETTINGS = [f"enable_{name}" for name in "nestloop hashjoin mergejoin material sort hashagg memoize".split()]
 
 
 def quoted(value):
@@ -256,8 +256,6 @@ def test_clauses_of_a_join(tables, seed):
             f"SELECT {columns} FROM {source} JOIN {table} l ON l.payload {equals} v.x AND {text}",
             f"SELECT {columns} FROM {source}, LATERAL (SELECT * FROM {table} l WHERE l.payload {equals} v.x AND {text}) l",
         )
-        off = queries.random.sample(SETTINGS, queries.one_of(0, 0, 1, 2))
-        for setting in SETTINGS:
-            tables.execute(f"SET {setting} = {'off' if setting in off else 'on'}")
+        change_settings(tables, queries.random)
         empty = nothing_passes(clauses) or set(outer) == {None}
         check(tables, query, parameters, invoked, rows, empty)
