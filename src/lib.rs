@@ -49,6 +49,11 @@ use error::OrReport;
 pub extern "C-unwind" fn _PG_init() {
     settings::check_can_be_defined().or_report();
     settings::define();
+    // SAFETY: a variable of the process's.
+    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        // For all backends, which this process forks.
+        lambda::read_authorities_ahead();
+    }
     dispatch::runs::install();
     plan::parents::install();
     ahead::install();

@@ -18,12 +18,25 @@ const TIDYING: Duration = Duration::from_secs(10);
 
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What closes connections that have been idle for too long.
+#[derive(Clone, Copy)]
+pub struct Sweep {
+    /// Closes them.
+    pub now: fn(),
+    /// Tells when there is something to do.
+    pub next: fn() -> Option<Instant>,
+}
+
+/// How long the thread works at most until it looks for such connections.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// Starts the thread, which has to [run](Inbox::run).
 pub type Start = Box<dyn Fn() -> io::Result<JoinHandle<()>> + Send + Sync>;
 
 /// Work that comes from the backend's thread.
 pub struct Inbox {
     start: Start,
+    sweep: Sweep,
     state: Mutex<State>,
     /// Wakes the thread while it sleeps.
     called: Condvar,
@@ -42,6 +55,8 @@ struct State {
     awake: bool,
     /// Until when it is not to sleep, if ever.
     tidies_until: Option<Instant>,
+    /// When it sweeps next, if ever.
+    sweeps_at: Option<Instant>,
     closed: bool,
 }
 
@@ -55,9 +70,10 @@ impl State {
 
 impl Inbox {
     /// An empty one, whose thread is started when there is something for it.
-    pub fn new(start: Start) -> Inbox {
+    pub fn new(start: Start, sweep: Sweep) -> Inbox {
         Inbox {
             start,
+            sweep,
             state: Mutex::default(),
             called: Condvar::new(),
             filled: Notify::new(),
@@ -120,6 +136,19 @@ impl Inbox {
         Ok(())
     }
 
+    /// Has the thread sweep then, or before.
+    pub fn sweep_at(&self, at: Instant) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.sweeps_at.is_none_or(|known| at < known) {
+            self.start_thread(&mut state)?;
+            state.sweeps_at = Some(at);
+            if !state.awake {
+                self.called.notify_one();
+            }
+        }
+        Ok(())
+    }
+
     /// Ends that while, and waits until the thread sleeps.
     #[cfg(test)]
     pub fn rest(&self) {
@@ -176,8 +205,16 @@ impl Inbox {
         loop {
             let mut state = self.lock();
             while !state.closed && !state.calls() {
+                let now = Instant::now();
                 state.awake = false;
-                state = (self.called.wait(state)).unwrap_or_else(PoisonError::into_inner);
+                state = match state.sweeps_at {
+                    Some(at) if at <= now => break,
+                    Some(at) => match self.called.wait_timeout(state, at - now) {
+                        Ok((state, _)) => state,
+                        Err(poisoned) => poisoned.into_inner().0,
+                    },
+                    None => (self.called.wait(state)).unwrap_or_else(PoisonError::into_inner),
+                };
             }
             if state.closed {
                 return;
@@ -188,8 +225,23 @@ impl Inbox {
         }
     }
 
+    /// Sweeps if it is time, and tells when it is next.
+    fn sweep(&self) -> Option<Instant> {
+        let next = (self.sweep.next)();
+        let next = match next.is_some_and(|at| at <= Instant::now()) {
+            true => {
+                (self.sweep.now)();
+                (self.sweep.next)()
+            }
+            false => next,
+        };
+        self.lock().sweeps_at = next;
+        next
+    }
+
     /// Takes work and starts it, until all is done.
     async fn serve(self: &Arc<Self>, bell: &Arc<Bell>) {
+        let mut had_work = false;
         loop {
             let (taken, tidies_until) = {
                 let mut state = self.lock();
@@ -198,6 +250,7 @@ impl Inbox {
                 }
                 (std::mem::take(&mut state.waiting), state.tidies_until)
             };
+            had_work = true;
             for work in taken {
                 self.unfinished.fetch_add(1, Ordering::Relaxed);
                 let finished = Finished(self.clone(), bell.clone());
@@ -207,14 +260,15 @@ impl Inbox {
                     work.await;
                 });
             }
-            match tidies_until {
-                Some(until) => {
-                    drop(tokio::time::timeout_at(until.into(), self.filled.notified()).await)
-                }
-                None => self.filled.notified().await,
-            }
+            // What is used now may be idle soon.
+            let looks = (self.sweep()).unwrap_or_else(|| Instant::now() + LOOK_AGAIN);
+            let until = tidies_until.map_or(looks, |until| until.min(looks));
+            drop(tokio::time::timeout_at(until.into(), self.filled.notified()).await);
         }
-        bell.ring();
+        if had_work {
+            bell.ring();
+        }
+        self.sweep();
         // What else the end of work leaves to do is done: connections to be closed or kept.
         for _ in 0..TURNS {
             tokio::task::yield_now().await;

@@ -33,6 +33,7 @@ use crate::lambda::{self, Patience};
 use clients::{Clients, Kept};
 use config::Config;
 use descriptors::Descriptors;
+use inbox::Sweep;
 use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Stop};
 use std::cell::RefCell;
@@ -52,6 +53,12 @@ struct Backend {
     started: Vec<(usize, AbortHandle)>,
     clients: Arc<Clients>,
 }
+
+/// What sees to connections that nobody uses.
+const SWEEP: Sweep = Sweep {
+    now: lambda::sweep,
+    next: lambda::next_sweep,
+};
 
 thread_local! {
     static BACKEND: RefCell<Option<Backend>> = const { RefCell::new(None) };
@@ -193,7 +200,7 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
         let backend = match backend {
             Some(backend) => backend,
             None => {
-                let runtime = Runtime::start().map_err(not_started)?;
+                let runtime = Runtime::start(SWEEP).map_err(not_started)?;
                 let descriptors = Descriptors::reserve(runtime.connections());
                 // SAFETY: registers a function of this library, which is never unloaded.
                 unsafe {

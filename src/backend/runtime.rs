@@ -7,7 +7,7 @@
 //! it too, and end that.
 
 use super::bell::{self, Bell, Door};
-use super::inbox::{Inbox, Work};
+use super::inbox::{Inbox, Sweep, Work};
 use super::signals::{self, Signals};
 use super::task::Task;
 use std::future::poll_fn;
@@ -18,13 +18,15 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Most names that are looked up at once, each in a thread, with a descriptor for as long as the resolver takes.
-const MOST_LOOKUPS: usize = 32;
+/// Most threads beside the network thread, in which the resolver is asked for names, and the bytes of their stacks.
+const MOST_THREADS: usize = 4;
+const STACK: usize = 512 << 10;
 
 /// A runtime and its network thread.
 pub struct Runtime {
     tokio: Option<Arc<tokio::runtime::Runtime>>,
     inbox: Arc<Inbox>,
+    sweep: Sweep,
     bell: Arc<Bell>,
     /// Where the bell is heard.
     pub door: Door,
@@ -44,12 +46,13 @@ pub enum Stop {
 }
 
 impl Runtime {
-    /// Makes it, without the thread.
-    pub fn start() -> io::Result<Runtime> {
+    /// Makes it, without the thread. `sweep` closes connections that are idle for too long.
+    pub fn start(sweep: Sweep) -> io::Result<Runtime> {
         let (bell, door) = bell::new()?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(MOST_LOOKUPS)
+            .max_blocking_threads(MOST_THREADS)
+            .thread_stack_size(STACK)
             // They start with the signals that are blocked in the thread that starts them, which may be the backend's.
             .on_thread_start(|| drop(signals::block_all().map(std::mem::forget)))
             .build()?;
@@ -62,7 +65,7 @@ impl Runtime {
         let tokio = Arc::new(tokio);
         let inbox = Arc::new_cyclic(|inbox: &Weak<Inbox>| {
             let (tokio, inbox, bell) = (Arc::downgrade(&tokio), inbox.clone(), bell.clone());
-            Inbox::new(Box::new(move || {
+            let start = Box::new(move || {
                 let (tokio, inbox, bell) = (tokio.upgrade(), inbox.upgrade(), bell.clone());
                 let _blocked = signals::block_all()?;
                 let thread = std::thread::Builder::new().name("aws_lambda".to_owned());
@@ -71,11 +74,13 @@ impl Runtime {
                         inbox.run(&tokio, &bell);
                     }
                 })
-            }))
+            });
+            Inbox::new(start, sweep)
         });
         Ok(Runtime {
             tokio: Some(tokio),
             inbox,
+            sweep,
             bell,
             door,
             signals,
@@ -141,6 +146,10 @@ impl Runtime {
             tokio.block_on(until_stopped(work, signals, late))
         }));
         drop(blocked);
+        // Nobody drives now. Without a thread what is kept is closed with the backend.
+        if let Some(at) = (self.sweep.next)() {
+            let _ = self.inbox.sweep_at(at);
+        }
         Ok(match end {
             Ok((stop, unfinished)) => {
                 if let Some(work) = unfinished {
@@ -208,6 +217,11 @@ mod tests {
     use super::*;
     use std::future::pending;
 
+    const NOTHING_KEPT: Sweep = Sweep {
+        now: || (),
+        next: || None,
+    };
+
     /// Waits for the thread to do it.
     fn wait<T>(runtime: &Runtime, task: &mut Task<T>) -> Result<T, ()> {
         runtime.let_go().unwrap();
@@ -243,7 +257,7 @@ mod tests {
     /// What runs is no connection, whoever does it.
     #[test]
     fn work_is_not_counted_as_connections() {
-        let runtime = Runtime::start().unwrap();
+        let runtime = Runtime::start(NOTHING_KEPT).unwrap();
         let connections = runtime.connections();
         let mut tasks: Vec<_> = (0..3)
             .map(|_| runtime.spawn(pending::<()>()).unwrap())
@@ -261,7 +275,7 @@ mod tests {
 
     #[test]
     fn results_come_back() {
-        let runtime = Runtime::start().unwrap();
+        let runtime = Runtime::start(NOTHING_KEPT).unwrap();
         let mut task = runtime.spawn(async { (42, thread()) }).unwrap();
         let (result, worker) = wait(&runtime, &mut task).unwrap();
         assert_eq!(result, 42);
@@ -270,7 +284,7 @@ mod tests {
 
     #[test]
     fn no_ring_is_lost() {
-        let runtime = Runtime::start().unwrap();
+        let runtime = Runtime::start(NOTHING_KEPT).unwrap();
         for round in 0..20_000 {
             let mut tasks =
                 [0, 1, 2, 3].map(|place| runtime.spawn(async move { round + place }).unwrap());
@@ -302,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_dropped_task_is_dropped_work() {
-        let runtime = Runtime::start().unwrap();
+        let runtime = Runtime::start(NOTHING_KEPT).unwrap();
         for is_held in [false, true] {
             let (task, witness) = endless(&runtime);
             if !is_held {
@@ -315,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error() {
-        let runtime = Runtime::start().unwrap();
+        let runtime = Runtime::start(NOTHING_KEPT).unwrap();
         let mut task = runtime.spawn(panics()).unwrap();
         assert_eq!(wait(&runtime, &mut task), Err(()));
     }
@@ -345,7 +359,7 @@ mod tests {
 
     #[test]
     fn the_thread_and_its_children_block_every_signal() {
-        let runtime = Runtime::start().unwrap();
+        let runtime = Runtime::start(NOTHING_KEPT).unwrap();
         let mut task = runtime.spawn(here_and_in_a_child()).unwrap();
         assert_eq!(wait(&runtime, &mut task), Ok((true, true)));
         assert!(!blocks_signals());
@@ -358,7 +372,7 @@ mod tests {
 
         #[test]
         fn work_alone_is_done_by_who_waits() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             for _ in 0..1000 {
                 let mut task = runtime
                     .spawn(async {
@@ -374,7 +388,7 @@ mod tests {
 
         #[test]
         fn a_second_piece_goes_to_the_thread_with_the_first() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let mut tasks = [
                 runtime.spawn(async { thread() }).unwrap(),
                 runtime.spawn(async { thread() }).unwrap(),
@@ -387,7 +401,7 @@ mod tests {
 
         #[test]
         fn what_is_late_goes_on() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
             let mut task = runtime.spawn(receiver).unwrap();
             let soon = Some(Duration::from_millis(5));
@@ -400,7 +414,7 @@ mod tests {
 
         #[test]
         fn what_was_begun_here_is_dropped_by_the_thread() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let (task, witness) = endless(&runtime);
             let soon = Some(Duration::from_millis(1));
             assert_eq!(runtime.work(soon, || false).unwrap(), Stop::Late);
@@ -410,7 +424,7 @@ mod tests {
 
         #[test]
         fn a_signal_that_was_handled_before_counts() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let mut task = runtime.spawn(async { 42 }).unwrap();
             assert_eq!(runtime.work(None, || true).unwrap(), Stop::Signal);
             assert!(!blocks_signals() && runtime.is_holding() && task.poll().is_none());
@@ -420,7 +434,7 @@ mod tests {
 
         #[test]
         fn a_failure_begins_nothing() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let task = runtime.spawn(async {}).unwrap();
             runtime.tidy_up().unwrap();
             assert!(runtime.is_holding());
@@ -430,7 +444,7 @@ mod tests {
 
         #[test]
         fn a_panic_here_is_an_error_too() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let mut task = runtime.spawn(panics()).unwrap();
             assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Err(())));
@@ -448,7 +462,7 @@ mod tests {
         fn a_signal_ends_it_and_is_handled_then() {
             // SAFETY: the handler only counts, and no other test has one.
             unsafe { libc::signal(libc::SIGUSR2, handle as *const () as libc::sighandler_t) };
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             // SAFETY: asks for a number.
             let this = unsafe { libc::pthread_self() };
             // SAFETY: this thread is there until the end.
@@ -478,7 +492,7 @@ mod tests {
 
         #[test]
         fn its_children_block_signals_too() {
-            let runtime = Runtime::start().unwrap();
+            let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let mut task = runtime.spawn(here_and_in_a_child()).unwrap();
             assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Ok((true, true))));

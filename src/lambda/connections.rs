@@ -1,69 +1,53 @@
-//! The HTTP client that a client of Lambda's and its sources of credentials share. It is the SDK's, whose connections are served in short
-//! turns, or goes [through a proxy](super::tunnel), or says why it can't go.
+//! The HTTP client that a client of Lambda's and its sources of credentials share. It goes directly, or [through a proxy](super::tunnel), or
+//! says why it can't go.
 //!
-//! A connection reads in a task of Tokio's. In one turn that may read 128 times, each time up to 400 kB, so an endpoint that sends heads
-//! or the length of a chunk without an end kept the thread for seconds. Meanwhile nobody looked at signals, time-outs or other
-//! connections. What is read of an answer in all is bounded in [`watch`](super::watch).
+//! It speaks HTTP/1.1 alone: there a connection has one request at a time, so it is known of each whether any of it was sent. HTTP/2 could tell
+//! the same of streams that a server has not begun, but its library does not pass it on.
 
-use super::authorities::{Bundle, Trust};
+use super::authorities::{self, Bundle, NoAuthority, Trust};
+use super::dial::{self, Progress, TimedOut, dial};
+use super::failure::chain;
 use super::machine::Machine;
-use super::proxies::{Proxies, Unusable};
-use super::tunnel::Through;
-use super::watch::while_wanted;
-use aws_smithy_http_client::pool::{self, ConnectionPool, DriverSpawner, Partition, PartitionId};
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use super::pool::{self, Answer, Connection, Place, Sent, Stream};
+use super::proxies::{Named, Proxies, Unusable, host_of, port_of};
+use super::tunnel::{self, Through};
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use http::Uri;
+use aws_smithy_types::body::SdkBody;
+use http::header::HOST;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, Uri};
 use std::fmt;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::task::coop;
-
-/// How often a connection may read or write in one turn, of the 128 times that Tokio allows a task.
-const MOST: usize = 4;
-const OF_TOKIO: usize = 128;
-
-/// How long nothing is sent until TCP asks whether the other end is there. A function may run for half an hour, and what stands in
-/// between forgets a connection of which it hears nothing: a NAT gateway of AWS's after 350 s, others sooner.
-pub const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The HTTP client. Clones share its connections.
 #[derive(Clone)]
 pub struct Connections(Arc<Shared>);
 
+/// How many were made.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 struct Shared {
     runtime: Handle,
     trust: Arc<Trust>,
     proxies: Proxies,
-    /// What makes connections where TLS is spoken, and where not. Each is made when it is first wanted.
-    direct: [OnceLock<Result<pool::Client, NoPool>>; 2],
+    /// The way through the proxy where TLS is spoken, and where not. Each is made when it is first wanted.
     proxied: [OnceLock<Through>; 2],
+    /// Whose connections are kept.
+    number: u64,
     given_up: AtomicBool,
 }
-
-/// The SDK finds that its pool can't be made.
-#[derive(Debug, Clone)]
-struct NoPool(String);
-
-impl fmt::Display for NoPool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NoPool {}
 
 /// The variable that names the proxy names none.
 #[derive(Debug)]
@@ -120,8 +104,8 @@ impl Connections {
             runtime: Handle::current(),
             trust: Arc::new(trust),
             proxies,
-            direct: Default::default(),
             proxied: Default::default(),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             given_up: AtomicBool::new(false),
         }))
     }
@@ -133,6 +117,7 @@ impl Connections {
 
     /// Has the next statement make another, with the files and variables as they are then.
     pub fn give_up(&self) {
+        authorities::forget();
         self.0.given_up.store(true, Ordering::Relaxed);
     }
 
@@ -150,12 +135,11 @@ impl HttpClient for Connections {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
+        _components: &RuntimeComponents,
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(Connector {
             shared: self.0.clone(),
             settings: settings.clone(),
-            components: components.clone(),
         })
     }
 }
@@ -164,7 +148,6 @@ impl HttpClient for Connections {
 struct Connector {
     shared: Arc<Shared>,
     settings: HttpConnectorSettings,
-    components: RuntimeComponents,
 }
 
 impl fmt::Debug for Connector {
@@ -175,115 +158,214 @@ impl fmt::Debug for Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let failed =
-            |error: BoxError| HttpConnectorFuture::ready(Err(ConnectorError::other(error, None)));
-        let url = match request.uri().parse::<Uri>() {
-            Ok(url) => url,
-            Err(error) => return failed(error.into()),
-        };
-        let Some(named) = self.shared.proxies.of(&url) else {
-            return match self.shared.direct(&url) {
-                Ok(client) => {
-                    let connector = client.http_connector(&self.settings, &self.components);
-                    connector.call(request)
-                }
-                Err(error) => failed(error),
-            };
-        };
-        let proxy = match &named.proxy {
-            Ok(proxy) => proxy,
-            Err(unusable) => return failed(NoProxy(named.variable, *unusable).into()),
-        };
-        let through = self.shared.proxied[usize::from(is_secure(&url))].get_or_init(|| {
-            let shown = named.shown().unwrap_or_default();
-            let trust = self.shared.trust.clone();
-            Through::new(shown, proxy.clone(), trust, self.shared.runtime.clone())
-        });
-        let to_connect = self.settings.connect_timeout();
-        HttpConnectorFuture::new(through.clone().send(request, to_connect))
+        let (shared, settings) = (self.shared.clone(), self.settings.clone());
+        HttpConnectorFuture::new(async move { shared.call(request, &settings).await })
     }
 }
+
+/// The answer did not begin in time. Only sources of credentials have such a time-out.
+#[derive(Debug)]
+struct NoAnswer(Duration);
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer within {} ms", self.0.as_millis())
+    }
+}
+
+impl std::error::Error for NoAnswer {}
 
 fn is_secure(url: &Uri) -> bool {
     url.scheme_str() == Some("https")
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        pool::close_all(self.number);
+    }
+}
+
 impl Shared {
-    fn direct(&self, url: &Uri) -> Result<&pool::Client, BoxError> {
-        let is_secure = is_secure(url);
-        let store = match is_secure {
-            true => self.trust.authorities()?.store.clone(),
-            false => TrustStore::empty(),
-        };
-        (self.direct[usize::from(is_secure)])
-            .get_or_init(|| self.pool(store))
-            .as_ref()
-            .map_err(|error| error.clone().into())
-    }
-
-    fn pool(&self, store: TrustStore) -> Result<pool::Client, NoPool> {
-        let runtime = self.runtime.clone();
-        let all = PartitionId::from_index(0);
-        let spawner =
-            DriverSpawner::from_fn(move |work| drop(runtime.spawn(while_wanted(InTurns(work)))));
-        let trust = TlsContext::builder().with_trust_store(store).build();
-        let pool = ConnectionPool::builder()
-            .partitions([Partition::new(all, spawner)])
-            .tls_provider(Provider::rustls(CryptoMode::Ring))
-            .tcp_keepalive(KEEPALIVE)
-            .tls_context(trust.map_err(|error| NoPool(error.to_string()))?)
-            .build_https()
-            .map_err(|error| NoPool(error.to_string()))?;
-        pool::Client::from_partition(&pool, all).map_err(|error| NoPool(error.to_string()))
-    }
-}
-
-/// A task that gives the thread back sooner than Tokio makes it.
-pub struct InTurns(Pin<Box<dyn Future<Output = ()> + Send>>);
-
-impl InTurns {
-    /// Makes one of a connection's work.
-    pub fn new(work: impl Future<Output = ()> + Send + 'static) -> InTurns {
-        InTurns(Box::pin(work))
-    }
-}
-
-impl Future for InTurns {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        for _ in MOST..OF_TOKIO {
-            ready!(coop::poll_proceed(context)).made_progress();
+    async fn call(
+        &self,
+        request: HttpRequest,
+        settings: &HttpConnectorSettings,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let mut request =
+            (request.try_into_http1x()).map_err(|error| ConnectorError::user(error.into()))?;
+        let through = self.through(request.uri()).map_err(failed)?;
+        let url = request.uri().clone();
+        let is_forwarded = through.is_some() && !is_secure(&url);
+        prepare(&mut request, is_forwarded);
+        if let Some(through) = through.filter(|_| is_forwarded) {
+            through.authorize(request.headers_mut()).map_err(failed)?;
         }
-        self.0.as_mut().poll(context)
+        let sending = self.send(request, &url, through, settings.connect_timeout());
+        let answer = match settings.read_timeout() {
+            None => sending.await,
+            Some(longest) => match tokio::time::timeout(longest, sending).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(ConnectorError::timeout(NoAnswer(longest).into())),
+            },
+        };
+        let answer = answer.map_err(|error| match through {
+            Some(through) => failed(through.error(error)),
+            None => failed(error),
+        })?;
+        if let Some(through) = through.filter(|_| is_forwarded) {
+            through.check(&answer).map_err(failed)?;
+        }
+        HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+            .map_err(|error| ConnectorError::other(error.into(), None))
+    }
+
+    /// The proxy that a URL is asked through.
+    fn through(&self, url: &Uri) -> Result<Option<&Through>, BoxError> {
+        let Some(named) = self.proxies.of(url) else {
+            return Ok(None);
+        };
+        let Named { variable, proxy } = named;
+        let proxy = (proxy.as_ref()).map_err(|unusable| NoProxy(variable, *unusable))?;
+        let made = self.proxied[usize::from(is_secure(url))]
+            .get_or_init(|| Through::new(named.shown().unwrap_or_default(), proxy.clone()));
+        Ok(Some(made))
+    }
+
+    /// Sends a request on a connection that is kept, or on one that is made for it.
+    async fn send(
+        &self,
+        mut request: Request<SdkBody>,
+        url: &Uri,
+        through: Option<&Through>,
+        to_connect: Option<Duration>,
+    ) -> Result<Response<Answer>, BoxError> {
+        let place = Place {
+            owner: self.number,
+            is_secure: is_secure(url),
+            authority: url.authority().map_or("", |whole| whole.as_str()).into(),
+        };
+        // What asks whether there is a connection.
+        let has_connection = Arc::new(AtomicBool::new(false));
+        if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
+            let (has_connection, proxied) = (has_connection.clone(), through.is_some());
+            capture.set_connection_retriever(move || {
+                let metadata = || ConnectionMetadata::builder().proxied(proxied);
+                // It is broken off anyway where an attempt ends before its answer.
+                (has_connection.load(Ordering::Relaxed))
+                    .then(|| metadata().poison_fn(|| ()).build())
+            });
+        }
+        loop {
+            let kept = pool::take(&place).await;
+            let is_kept = kept.is_some();
+            let connection = match kept {
+                Some(kept) => kept,
+                None => self.connect(url, through, to_connect).await?,
+            };
+            has_connection.store(true, Ordering::Relaxed);
+            match connection.send(place.clone(), request).await {
+                Sent::Answered(answer) => return Ok(answer),
+                Sent::Lost(error) => return Err(error.into()),
+                Sent::NotSent(unsent, error) => {
+                    has_connection.store(false, Ordering::Relaxed);
+                    if !is_kept {
+                        return Err(error.into());
+                    }
+                    request = unsent;
+                }
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        url: &Uri,
+        through: Option<&Through>,
+        longest: Option<Duration>,
+    ) -> Result<Connection, BoxError> {
+        let progress = Progress::default();
+        let making = async {
+            let to = through.map_or(url, Through::url);
+            if is_secure(url) || is_secure(to) {
+                // Nobody is connected to for nothing.
+                self.trust.tls()?;
+            }
+            let tcp = dial(host_of(to), port_of(to), longest, &progress).await?;
+            let socket = tcp.as_raw_fd();
+            let stream: Box<dyn Stream> = match through {
+                Some(through) => through.connect(tcp, url, &self.trust, &progress).await?,
+                None if is_secure(url) => {
+                    progress.waits_for("answer in TLS");
+                    let tls = self.trust.tls()?;
+                    Box::new(tls.connect(tunnel::name_of(url)?, tcp).await?)
+                }
+                None => Box::new(tcp),
+            };
+            Ok(Connection::new(stream, socket, &self.runtime).await?)
+        };
+        match through {
+            Some(through) => through.try_once(longest, &progress, making).await,
+            None => dial::within(longest, &progress, making).await,
+        }
+    }
+}
+
+/// The form in which a request is sent: its host is a header, and its path all of its URL, unless a proxy is to send it on.
+fn prepare(request: &mut Request<SdkBody>, is_forwarded: bool) {
+    let url = request.uri();
+    let usual = match is_secure(url) {
+        true => 443,
+        false => 80,
+    };
+    let host = url.host().unwrap_or_default();
+    let host = match url.port_u16().filter(|port| *port != usual) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    if !request.headers().contains_key(HOST)
+        && let Ok(host) = HeaderValue::try_from(host)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    if !is_forwarded {
+        let path = (request.uri().path_and_query().cloned())
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = path.into();
+    }
+}
+
+/// What the SDK makes of an error: its words are not asked for, but whether the connection took too long is.
+fn failed(error: BoxError) -> ConnectorError {
+    let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| chain(&*error).any(test);
+    if is(|error| error.is::<TimedOut>()) {
+        ConnectorError::timeout(error)
+    } else if is(|error| error.is::<NoAuthority>() || error.is::<NoProxy>()) || is(tunnel::is_told)
+    {
+        ConnectorError::other(error, None)
+    } else {
+        ConnectorError::io(error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Reads that are always ready end in turns, between which others have theirs.
     #[test]
-    fn a_flood_leaves_turns_to_others() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let reads = Arc::new(AtomicUsize::new(0));
-            let counted = reads.clone();
-            tokio::spawn(InTurns(Box::pin(async move {
-                loop {
-                    coop::consume_budget().await;
-                    counted.fetch_add(1, Ordering::Relaxed);
-                }
-            })));
-            for turn in 1..=10 {
-                tokio::task::yield_now().await;
-                assert_eq!(reads.load(Ordering::Relaxed), turn * MOST);
-            }
-        });
+    fn form_of_a_request() {
+        let form = |url: &str, is_forwarded| {
+            let mut request = Request::new(SdkBody::empty());
+            *request.uri_mut() = url.parse().unwrap();
+            prepare(&mut request, is_forwarded);
+            let host = request.headers()[HOST].to_str().unwrap().to_owned();
+            (host, request.uri().to_string())
+        };
+        let is = |host: &str, url: &str| (host.to_owned(), url.to_owned());
+        assert_eq!(form("https://a.test/f?q=1", false), is("a.test", "/f?q=1"));
+        assert_eq!(form("https://a.test:443", false), is("a.test", "/"));
+        assert_eq!(form("http://a.test:443/", false), is("a.test:443", "/"));
+        assert_eq!(form("http://[::1]:8080/x", false), is("[::1]:8080", "/x"));
+        let whole = "http://a.test:80/f";
+        assert_eq!(form(whole, true), is("a.test", whole));
     }
 }

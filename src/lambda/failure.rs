@@ -246,13 +246,20 @@ fn no_credentials(explained: &Explained, secrets: &Secrets) -> ApiFailure {
     }
 }
 
-/// An answer with fewer bytes than it promises.
-pub fn cut_short(way: Option<&Way>) -> ApiFailure {
-    ApiFailure::new(
-        Cause::ConnectionLost,
-        "Connection lost",
-        format!("The answer is shorter than it says.{}", came_from(way)),
-    )
+/// The time-out of an attempt before there was a connection.
+pub fn no_connection_within(limit: Duration, way: Option<&Way>) -> ApiFailure {
+    let place = way.map_or(String::new(), |way| format!(" to {}", way.place()));
+    ApiFailure {
+        hint: Some("The function did not run. Check the network path to Lambda, or raise aws_lambda.request_timeout_ms or the server option request_timeout_ms.".into()),
+        ..ApiFailure::new(
+            Cause::ConnectTimeout,
+            "Connection timed out",
+            format!(
+                "Connecting{place}: no connection within the {} ms of the request.",
+                limit.as_millis()
+            ),
+        )
+    }
 }
 
 /// One more sentence about an answer.

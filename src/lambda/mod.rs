@@ -4,8 +4,8 @@
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
 //!   said of each place, and [`profiles`] where a profile has them from; [`files`] reads what is read of the machine.
 //! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer.
-//! - [`connections`] has what serves the connections; [`authorities`] are trusted, [`proxies`] are gone through in a [`tunnel`], for which
-//!   [`http_connect`] asks them, and [`way`] says so.
+//! - [`connections`] is the HTTP client, with a [`pool`] of connections; [`dial`] makes them, with addresses of [`names`]; [`authorities`] are
+//!   trusted, [`proxies`] are gone through in a [`tunnel`], for which [`http_connect`] asks them, and [`way`] says so.
 //! - [`retry`] decides whether an attempt that failed is followed by another, and when.
 //! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`refusal`] is an answer that is no
@@ -17,6 +17,7 @@ mod authorities;
 mod body;
 mod connections;
 pub mod credentials;
+mod dial;
 mod failure;
 mod files;
 #[cfg(any(test, fuzzing))]
@@ -25,7 +26,9 @@ pub mod gate;
 mod http_connect;
 mod machine;
 pub mod name;
+mod names;
 mod places;
+mod pool;
 mod profiles;
 mod proxies;
 mod refusal;
@@ -42,11 +45,12 @@ use crate::error::{Cause, Error};
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::secrets::Secrets;
+pub use authorities::read_ahead as read_authorities_ahead;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
-use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use credentials::{Identity, NoKeys};
+pub use pool::{next_sweep, sweep};
 pub use retry::invoke;
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,7 +222,6 @@ impl Client {
         let result = match tokio::time::timeout(request_timeout, sending).await {
             Ok(Some(result)) => Ok(result),
             Ok(None) => {
-                watch.give_up_connection();
                 return Err(Error::Api(failure::no_end_of_heads(
                     watch::MOST_HEADS,
                     self.way(&watch).as_ref(),
@@ -227,9 +230,6 @@ impl Client {
             Err(late) => Err(late),
         };
         match result {
-            Ok(Ok(output)) if !is_whole(&watch, &output) => {
-                Err(Error::Api(failure::cut_short(self.way(&watch).as_ref())))
-            }
             Ok(Ok(output)) => {
                 let mut response = InvokeResponse::from(output);
                 // Headers, which messages show.
@@ -256,16 +256,18 @@ impl Client {
                 }
                 Err(Error::Api(failure))
             }
-            Err(_) => {
-                watch.give_up_connection();
-                Err(Error::Api(match watch.reached() {
-                    Reached::Nothing => {
-                        self.identity.doubt();
-                        failure::no_credentials_within(request_timeout, self.identity.explain())
-                    }
-                    _ => failure::timed_out(request_timeout, self.way(&watch).as_ref()),
-                }))
-            }
+            Err(_) => Err(Error::Api(match watch.reached() {
+                Reached::Nothing => {
+                    self.identity.doubt();
+                    failure::no_credentials_within(request_timeout, self.identity.explain())
+                }
+                Reached::Client => {
+                    failure::no_connection_within(request_timeout, self.way(&watch).as_ref())
+                }
+                Reached::Connection => {
+                    failure::timed_out(request_timeout, self.way(&watch).as_ref())
+                }
+            })),
         }
     }
 
@@ -278,15 +280,6 @@ impl Client {
 /// Whether it looks like AWS's ids of requests, and so like no secret.
 fn is_id(text: &str) -> bool {
     text.len() == 36 && (text.bytes()).all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
-}
-
-/// Whether all of the answer is there. One without a body by definition may promise what it likes.
-fn is_whole(watch: &Watch, output: &InvokeOutput) -> bool {
-    let bytes = output
-        .payload
-        .as_ref()
-        .map_or(0, |blob| blob.as_ref().len());
-    output.status_code != 200 || watch.is_whole(bytes)
 }
 
 fn invocation_type(given: InvocationType) -> aws_sdk_lambda::types::InvocationType {

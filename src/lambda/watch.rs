@@ -1,5 +1,4 @@
-//! What is watched of an attempt while the SDK makes it: whether its request was sent and on which connection, and that its
-//! answer begins and ends some time, and is whole.
+//! What is watched of an attempt while the SDK makes it: whether its request was sent, and that its answer begins and ends some time.
 //!
 //! The SDK tells a client's one interceptor of all its attempts. It runs inside of the future of each, so which one it is comes with
 //! the task. Here is also what the SDK need not do for each attempt anew.
@@ -25,7 +24,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use http::{HeaderMap, Uri};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 /// Bytes that an answer may have over those of a response: what tells of an error. What has more is no answer of Lambda's, and could take
 /// all memory.
@@ -62,8 +61,6 @@ impl Default for Watch {
 
 struct Seen {
     request: OnceLock<Request>,
-    /// The bytes that the answer promises to have.
-    length: OnceLock<usize>,
     /// Most bytes of a response.
     max_response: usize,
     /// Memory that the answer is going to take.
@@ -72,8 +69,6 @@ struct Seen {
     heads: AtomicUsize,
     of_heads: AtomicUsize,
     flooded: Notify,
-    /// Closed when the attempt ends before it has a connection.
-    abandoned: Arc<Semaphore>,
 }
 
 impl Seen {
@@ -119,19 +114,16 @@ impl Watch {
     pub fn new(max_response: usize) -> Watch {
         Watch(Arc::new(Seen {
             request: OnceLock::new(),
-            length: OnceLock::new(),
             max_response,
             claim: Claim::default(),
             heads: AtomicUsize::new(0),
             of_heads: AtomicUsize::new(0),
             flooded: Notify::new(),
-            abandoned: Arc::new(Semaphore::new(0)),
         }))
     }
 
     /// Makes the attempt.
     pub async fn over<T>(&self, attempt: impl Future<Output = T>) -> T {
-        let _end = End(self);
         ATTEMPT.scope(self.clone(), attempt).await
     }
 
@@ -173,51 +165,6 @@ impl Watch {
     /// The time that it was signed with.
     pub fn signed_at(&self) -> Option<&str> {
         self.0.request.get()?.signed_at.as_deref()
-    }
-
-    /// Whether an answer with so many bytes is whole. HTTP/1 sees to that itself; a stream of HTTP/2 that is reset without an
-    /// error looks like one that has ended.
-    pub fn is_whole(&self, bytes: usize) -> bool {
-        self.0.length.get().is_none_or(|length| *length == bytes)
-    }
-
-    /// Lets no other request use the connection, which no longer answers.
-    pub fn give_up_connection(&self) {
-        if let Some(connection) = (self.0.request.get())
-            .and_then(|request| request.connection.as_ref())
-            .and_then(CaptureSmithyConnection::get)
-        {
-            connection.poison();
-        }
-    }
-}
-
-/// Ends what an attempt has begun to get a connection.
-struct End<'a>(&'a Watch);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        if self.0.reached() != Reached::Connection {
-            self.0.0.abandoned.close();
-        }
-    }
-}
-
-/// Does work of a pool of connections. What is begun for an attempt that has no connection ends with it: the pool would go on to connect,
-/// for as long as that may take.
-pub fn while_wanted<F: Future<Output = ()>>(work: F) -> impl Future<Output = ()> + use<F> {
-    let attempt = ATTEMPT.try_with(|attempt| {
-        (attempt.reached() != Reached::Connection).then(|| attempt.0.abandoned.clone())
-    });
-    async move {
-        match attempt {
-            Ok(Some(abandoned)) => tokio::select! {
-                // No permit is ever given.
-                _ = abandoned.acquire() => (),
-                () = work => (),
-            },
-            _ => work.await,
-        }
     }
 }
 
@@ -334,9 +281,6 @@ impl Intercept for Watcher {
             (headers.get("content-length")).filter(|_| headers.get("transfer-encoding").is_none());
         let length = length.and_then(|length| length.parse().ok());
         let attempt = ATTEMPT.try_with(Watch::clone)?;
-        if let Some(length) = length {
-            let _ = attempt.0.length.set(length);
-        }
         let body = context.response_mut().body_mut();
         let all = std::mem::replace(body, SdkBody::taken());
         let most = attempt.0.max_response + BEYOND_RESPONSE;

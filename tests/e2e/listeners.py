@@ -36,11 +36,11 @@ def listener(talk=None):
 
 
 @contextlib.contextmanager
-def full_listener():
+def full_listener(address=("127.0.0.1", 0)):
     """A listener that is out of room: it leaves connections unanswered."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(address)
         listener.listen(0)
         for _ in range(4):
             client = stack.enter_context(socket.socket())

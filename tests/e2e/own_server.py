@@ -1,7 +1,7 @@
 """PostgreSQL servers of a test's own, with settings and an environment of theirs, and on wish a resolver that fails.
 
 With `resolver`, names are looked up by `resolver.c`: what ends in `.fails.test` does not exist, `.again.test` has no
-answer now, `.hangs.test` has none for 30 s, `.local.test` is 127.0.0.1. With LINK_LOCAL_PORT in its environment,
+answer now, `.hangs.test` has none for 30 s, `.local.test` is 127.0.0.1, `.two.test` 127.0.0.9 and 127.0.0.1. With LINK_LOCAL_PORT in its environment,
 what is to go to 169.254.0.0/16 goes to that port. `looked_up` tells which names a server has asked for, and which of these addresses. With `home` it is the
 server's user's home in the password database, and with `clock` the machine's clock is so many seconds ahead (`machine.c`).
 """

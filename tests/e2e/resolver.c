@@ -1,6 +1,9 @@
 /*
  * A getaddrinfo that fails or hangs for some names and is the system's for all others, to be preloaded into a server.
- * Each name below .test that it is asked for becomes a line of the file that RESOLVER_LOG names.
+ * Each name below .test that it is asked for becomes a line of the file that RESOLVER_LOG names. Names below .two.test have the addresses
+ * 127.0.0.9 and 127.0.0.1.
+ *
+ * A setsockopt that makes TCP ask after KEEPALIVE_SECONDS, and as often, whether the other end is there.
  *
  * And a connect that leads to LINK_LOCAL_PORT of 127.0.0.1 instead of to 169.254.0.0/16, where an instance or a container has its
  * credentials. That too becomes a line.
@@ -12,6 +15,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +24,7 @@
 #include <unistd.h>
 
 typedef int resolve(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+typedef int set_option(int, int, int, const void *, socklen_t);
 typedef int connect_to(int, const struct sockaddr *, socklen_t);
 
 static int is_below(const char *name, const char *domain)
@@ -61,6 +66,15 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
                 ;
             return EAI_AGAIN;
         }
+        if (is_below(name, ".two.test"))
+        {
+            int failed = getaddrinfo("127.0.0.9", service, hints, found);
+            struct addrinfo *last = failed ? NULL : *found;
+
+            while (last && last->ai_next)
+                last = last->ai_next;
+            return failed ? failed : getaddrinfo("127.0.0.1", service, hints, &last->ai_next);
+        }
         if (is_below(name, ".local.test"))
             name = "127.0.0.1";
     }
@@ -89,4 +103,14 @@ int connect(int descriptor, const struct sockaddr *address, socklen_t length)
         }
     }
     return ((connect_to *) dlsym(RTLD_NEXT, "connect"))(descriptor, address, length);
+}
+
+int setsockopt(int descriptor, int level, int option, const void *value, socklen_t length)
+{
+    const char *seconds = getenv("KEEPALIVE_SECONDS");
+    int other = seconds ? atoi(seconds) : 0;
+
+    if (other && level == IPPROTO_TCP && (option == TCP_KEEPIDLE || option == TCP_KEEPINTVL))
+        value = &other;
+    return ((set_option *) dlsym(RTLD_NEXT, "setsockopt"))(descriptor, level, option, value, length);
 }

@@ -344,19 +344,12 @@ def test_one_thread_until_the_first_invocation(session):
     assert threads(pid_of(session)) == [pid_of(session)]
 
 
-def test_one_thread_while_each_is_alone(session):
-    """The backend makes a call itself for which it waits."""
-    before = blocked_signals(pid_of(session), pid_of(session))
-    for _ in range(3):
-        invoke(session, "echo")
-    assert threads(pid_of(session)) == [pid_of(session)]
-    assert blocked_signals(pid_of(session), pid_of(session)) == before
-
-
-def test_one_thread_more_after_two(sets):
+@pytest.mark.parametrize("call", [lambda session: invoke(session, "echo"), lambda session: assert_usable(session)], ids=["alone", "two"])
+def test_one_thread_more_after_the_first(sets, call):
+    """It does what is not alone, and else sleeps until connections are to be closed."""
     before = blocked_signals(pid_of(sets), pid_of(sets))
     for _ in range(3):
-        assert_usable(sets)
+        call(sets)
     main, network = threads(pid_of(sets))
     assert main == pid_of(sets)
     assert blocked_signals(main, main) == before

@@ -17,29 +17,30 @@ ROWS = """(SELECT format('"%s"', i) AS payload FROM generate_series(0, 1) AS i, 
 
 
 def switches(session):
-    """How often each other thread of the backend has gone to sleep."""
-    found = {}
+    """How often the backend's other threads have gone to sleep."""
+    found = 0
     for task in pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir():
         if task.name != str(pid_of(session)):
             lines = (task / "status").read_text().splitlines()
-            found[task.name] = next(line.split()[1] for line in lines if line.startswith("voluntary"))
+            found += next(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
     return found
 
 
 def test_no_thread_is_woken(session, endpoint):
-    """Nor is there one before it is needed."""
+    """But for closing connections, once in a while."""
     tables.execute(session, "CREATE FOREIGN TABLE alone (payload text, response text) SERVER aws_lambda {options}", function_name="echo")
-    for number in (0, 1):
+    invoke(session, "echo")
+    for _ in range(2):
         time.sleep(0.2)
         before = switches(session)
-        assert len(before) == number
         for _ in range(50):
             invoke(session, "echo")
             session.execute("SELECT response FROM alone WHERE payload = '{}'")
-        assert switches(session) == before
+        assert switches(session) - before < 10
         # What a list invokes for is not alone.
+        before = switches(session)
         session.execute("SELECT count(response) FROM alone WHERE payload IN ('1', '2', '3')")
-        assert switches(session) != before
+        assert switches(session) > before
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_used(session):

@@ -1,0 +1,227 @@
+"""Connections between their requests, and before the first: how long they are kept, how many, which address they go to, and that HTTP/1.1 is
+spoken on them.
+"""
+
+import contextlib
+import os
+import pathlib
+import resource
+import threading
+import time
+
+import pytest
+import trustme
+from psycopg import sql
+
+import tables
+from background import pid_of
+from listeners import full_listener, listener
+from networks import body_of, in_tls, read_head
+from own_server import connect, looked_up, own_server
+from scripted import wait_until
+from tables import failure, primary
+
+IN_USE, CLOSE_WAIT = "01", "08"
+
+
+class Endpoint:
+    """Answers with what it is sent, in TLS, so many times on a connection, and says so when it closes one."""
+
+    def __init__(self):
+        self.set()
+
+    def set(self, most=10**9, ms=0):
+        self.most, self.ms, self.requests, self.connections, self.protocols = most, ms, [], 0, set()
+        self.lock = threading.Lock()
+
+    def talk(self, tls):
+        with self.lock:
+            self.connections += 1
+            self.protocols.add(tls.selected_alpn_protocol())
+        for number in range(1, self.most + 1):
+            head = read_head(tls)
+            if not head:
+                return
+            body = body_of(tls, head)
+            with self.lock:
+                self.requests.append(body)
+            time.sleep(self.ms / 1000)
+            close = "Connection: close\r\n" if number == self.most else ""
+            tls.sendall(f"HTTP/1.1 200 OK\r\n{close}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A server whose resolver knows names, and an endpoint there that would rather speak HTTP/2."""
+    authority = trustme.CA()
+    endpoint = Endpoint()
+    certificate = authority.issue_cert("lambda.local.test", "lambda.two.test")
+    with contextlib.ExitStack() as stack:
+        roots = stack.enter_context(authority.cert_pem.tempfile(dir="/tmp"))
+        pathlib.Path(roots).chmod(0o644)
+        talk = in_tls(certificate, endpoint.talk, ["h2", "http/1.1"])
+        endpoint.port, _ = stack.enter_context(listener(talk))
+        endpoint.roots = roots
+        server = stack.enter_context(own_server("aws_lambda.connect_timeout_ms = 3000", resolver=True, SSL_CERT_FILE=roots))
+        endpoint.server = server
+        with contextlib.closing(connect(server)) as session:
+            for name in ("local", "two"):
+                url = f"https://lambda.{name}.test:{endpoint.port}"
+                tables.create_server(session, name, endpoint_url=url, region="us-east-1", request_timeout_ms="20000")
+        yield endpoint
+
+
+@pytest.fixture
+def endpoint(place):
+    place.set()
+    return place
+
+
+@pytest.fixture
+def session(place):
+    with contextlib.closing(connect(place.server)) as session:
+        yield session
+
+
+def invoke_many(session, count, table="local"):
+    query = sql.SQL("SELECT payload, response FROM {} WHERE function_name = 'f' AND payload = ANY (%s)")
+    payloads = [f"[{number}]" for number in range(count)]
+    rows = session.execute(query.format(sql.Identifier(table)), [payloads]).fetchall()
+    assert sorted(rows) == sorted((payload, payload) for payload in payloads)
+
+
+def states(session, port):
+    """The states of a backend's connections to a port (proc_net_tcp.rst)."""
+    descriptors = pathlib.Path(f"/proc/{pid_of(session)}/fd").iterdir()
+    own = set()
+    for descriptor in descriptors:
+        with contextlib.suppress(FileNotFoundError):
+            own.add(os.readlink(descriptor))
+    lines = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [line[3] for line in lines if line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in own]
+
+
+def switches(session):
+    """How often the backend's threads were given a CPU."""
+    tasks = pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir()
+    lines = [line for task in tasks for line in (task / "status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+
+
+@pytest.fixture(scope="module")
+def idle(place):
+    """Sessions that have had many invocations in flight, and one that has had a single one, since then idle; and since when."""
+    with contextlib.ExitStack() as stack:
+        many, alone = (stack.enter_context(contextlib.closing(connect(place.server))) for _ in range(2))
+        place.set(ms=100)
+        invoke_many(many, 200)
+        assert len(states(many, place.port)) > 30
+        place.set()
+        assert tables.invoke(alone, "local", "f", "[1]") == "[1]"
+        yield many, alone, time.monotonic()
+
+
+def test_few_are_kept(place, idle):
+    """After a moment, and by a backend that does nothing."""
+    many, alone, since = idle
+    wait_until(lambda: len(states(many, place.port)) <= 4, seconds=5)
+    assert time.monotonic() - since < 5
+    if time.monotonic() - since < 8:
+        assert len(states(many, place.port)) == 4 and states(alone, place.port) == [IN_USE]
+
+
+def test_the_other_end_closes(endpoint, session):
+    """What it has closed is not used, and not kept either."""
+    endpoint.set(most=3)
+    invoke_many(session, 150)
+    assert len(endpoint.requests) == 150 and endpoint.connections >= 50
+    wait_until(lambda: CLOSE_WAIT not in states(session, endpoint.port), seconds=5)
+
+
+def test_http_1_1_alone(endpoint, session):
+    """Where it is one request after the other, it is known of each whether any of it was sent."""
+    invoke_many(session, 20)
+    assert endpoint.protocols == {"http/1.1"}
+
+
+def test_one_look_up_serves_all(endpoint, session):
+    endpoint.set(most=2)
+    before = len(looked_up(endpoint.server))
+    invoke_many(session, 200)
+    assert endpoint.connections >= 100
+    assert looked_up(endpoint.server)[before:] == ["lambda.local.test"]
+
+
+def test_little_memory(endpoint):
+    """Threads have stacks and memory of their own, so those of the resolver are few."""
+    limits = [(resource.RLIMIT_AS, 700_000 * 1024)]
+    with own_server(resolver=True, limits=limits, SSL_CERT_FILE=endpoint.roots) as server:
+        with contextlib.closing(connect(server)) as session:
+            url = f"https://lambda.local.test:{endpoint.port}"
+            tables.create_server(session, "local", endpoint_url=url, region="us-east-1", request_timeout_ms="20000")
+            endpoint.set(most=2)
+            invoke_many(session, 500)
+
+
+def test_names_that_hang(endpoint, session):
+    """They cost no more than the time to connect, and no invocation of theirs ran. There are two threads for them, and none for each row."""
+    session.execute("SET aws_lambda.connect_timeout_ms = 500")
+    url = f"https://lambda.hangs.test:{endpoint.port}"
+    tables.create_server(session, "hangs", endpoint_url=url, region="us-east-1", max_retries="0")
+    try:
+        error = failure(invoke_many, session, 20, "hangs")
+        assert (error.sqlstate, primary(error)) == ("08004", "invoke API failed")
+        assert "lambda.hangs.test was still looked up" in error.diag.message_detail
+        assert len(list(pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir())) <= 3
+        # Another name is looked up meanwhile.
+        invoke_many(session, 20)
+    finally:
+        tables.execute(session, "DROP SERVER {} CASCADE", "hangs")
+
+
+def test_an_address_that_is_silent(endpoint, session):
+    """The next is tried as well, and is the first for connections that come later."""
+    with full_listener(("127.0.0.9", endpoint.port)):
+        since = time.monotonic()
+        endpoint.set(most=1)
+        invoke_many(session, 20, "two")
+        took = time.monotonic() - since
+        assert 0.2 < took < 2.5
+        since = time.monotonic()
+        for _ in range(10):
+            assert tables.invoke(session, "two", "f", "[1]") == "[1]"
+        assert time.monotonic() - since < 2
+    assert len(endpoint.requests) == 30
+
+
+def test_addresses_that_are_all_silent(session):
+    """It did not run, and the message says who was asked."""
+    with full_listener(("127.0.0.9", 0)) as one:
+        port = one.getsockname()[1]
+        with full_listener(("127.0.0.1", port)):
+            session.execute("SET aws_lambda.connect_timeout_ms = 400")
+            session.execute(f"SET aws_lambda.endpoint_override = 'http://lambda.two.test:{port}'")
+            query = "SELECT aws_lambda.invoke('f', '1'::json, 'us-east-1')"
+            error = failure(session.execute, query)
+            assert (error.sqlstate, primary(error)) == ("08004", "invoke API failed")
+            assert "no answer of 127.0.0.9, 127.0.0.1" in error.diag.message_detail
+            # The same where the time of the whole request ends first.
+            session.execute("SET aws_lambda.connect_timeout_ms = 5000")
+            session.execute("SET aws_lambda.request_timeout_ms = 300")
+            error = failure(session.execute, query)
+            assert (error.sqlstate, primary(error)) == ("08004", "invoke API failed")
+            assert "The function did not run" in error.diag.message_hint
+            assert "aws_lambda.request_timeout_ms" in error.diag.message_hint
+
+
+def test_none_is_kept_for_long(place, idle):
+    """Whoever closes it. Nothing looks for that again and again meanwhile."""
+    many, alone, since = idle
+    before = switches(many) + switches(alone)
+    wait_until(lambda: states(many, place.port) + states(alone, place.port) == [], seconds=12)
+    assert time.monotonic() - since > 8
+    # A turn of each for what is closed, and some that are the machine's.
+    assert switches(many) + switches(alone) - before < 50
+    place.set()
+    assert tables.invoke(alone, "local", "f", "[2]") == "[2]"
+    assert place.connections == 1
