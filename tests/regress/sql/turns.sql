@@ -54,6 +54,7 @@ SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') JOI
 SELECT * FROM every_way('SELECT FROM f c JOIN f b ON c.payload IS NOT DISTINCT FROM b.payload JOIN f a ON b.payload IS NOT DISTINCT FROM a.payload JOIN t ON a.payload IN (t.s, ''k'')');
 SELECT * FROM every_way('SELECT FROM t JOIN lt a ON a.function_name = ''echo'' AND a.payload IN (t.s, ''k'') JOIN lt b ON b.function_name = ''echo'' AND b.payload = a.payload AND b.qualifier = ''v1'' AND a.qualifier = b.qualifier');
 SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') JOIN f b ON b.payload = a.payload AND a.payload = b.response');
+SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload = t.s JOIN f b ON b.payload = a.response AND b.payload = a.payload');
 -- A condition that goes one way only
 SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') LEFT JOIN f b ON b.payload = a.payload');
 SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') JOIN f b ON b.payload = a.response JOIN f c ON c.payload = b.payload AND c.payload = a.payload');
