@@ -8,7 +8,7 @@ use super::bind::Bound;
 use super::paths::{self, Need, is_ours, place};
 use super::{Relation, infos};
 use crate::columns::Column;
-use crate::postgres::compat;
+use crate::postgres::{compat, nodes};
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
 
@@ -58,7 +58,11 @@ impl Turns {
                     })
                     .collect(),
             };
+            // In the order in which they are written, which PostgreSQL may have to keep. A view's tables are at the end of the range table.
+            let mut written = Vec::new();
+            note_order((*(*root).parse).jointree.cast(), &mut written);
             let mut waiting: Vec<Waiting> = places.iter().copied().map(of_place).collect();
+            waiting.sort_by_key(|scan| written.iter().position(|place| *place == scan.place));
             let mut others: Vec<_> = relations(root)
                 .filter(|rel| {
                     (**rel).reloptkind == pg_sys::RelOptKind::RELOPT_BASEREL
@@ -105,6 +109,33 @@ impl Turns {
         unsafe {
             (self.0.iter().find(|turn| turn.place == place(rel)))
                 .is_none_or(|turn| meets(root, rel, need, &turn.before))
+        }
+    }
+}
+
+/// Notes the members of a join tree from left to right.
+unsafe fn note_order(node: *mut pg_sys::Node, written: &mut Vec<i32>) {
+    if node.is_null() {
+        return;
+    }
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        pg_sys::check_stack_depth();
+        match (*node).type_ {
+            pg_sys::NodeTag::T_RangeTblRef => {
+                written.push((*node.cast::<pg_sys::RangeTblRef>()).rtindex);
+            }
+            pg_sys::NodeTag::T_JoinExpr => {
+                let join = &*node.cast::<pg_sys::JoinExpr>();
+                note_order(join.larg, written);
+                note_order(join.rarg, written);
+            }
+            pg_sys::NodeTag::T_FromExpr => {
+                for member in nodes::pointers((*node.cast::<pg_sys::FromExpr>()).fromlist) {
+                    note_order(member, written);
+                }
+            }
+            _ => (),
         }
     }
 }

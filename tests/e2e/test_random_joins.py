@@ -148,7 +148,7 @@ class Queries:
         return self.one_of(
             f"(SELECT {value}, r FROM unnest(ARRAY[{response}, 'a']) r)",
             f"(VALUES ({value}, {response}), ('a', 'b'))",
-            f"ROWS FROM (unnest(ARRAY[{value}]), regexp_split_to_table({response}, 'a'))",
+            f"ROWS FROM (unnest(ARRAY[{value}]), regexp_split_to_table({response}, ','))",
             f"jsonb_each_text((SELECT jsonb_build_object('k', response) FROM {source} WHERE payload = {value}))",
             f"{{functions}}({value})",
         )

@@ -48,6 +48,8 @@ SELECT * FROM every_way('SELECT FROM lt b JOIN lt a ON b.payload = a.payload WHE
 -- Both have
 SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') JOIN f b ON b.payload = ANY (t.arr) AND b.payload = a.payload');
 SELECT * FROM every_way('SELECT FROM f a JOIN f b ON b.payload = a.payload WHERE a.payload IN (''x'', ''y'') AND b.payload IN (''z'', ''x'')');
+CREATE VIEW v AS SELECT * FROM f;
+SELECT * FROM every_way('SELECT FROM t JOIN v a ON a.payload IN (t.s, ''k'') JOIN t u USING (id) JOIN f b ON b.payload IN (u.s, ''k'') AND b.payload = a.payload');
 -- Chains of three, and columns crossed
 SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') JOIN f b ON b.payload = a.payload JOIN f c ON c.payload = b.payload');
 SELECT * FROM every_way('SELECT FROM t JOIN f a ON a.payload IN (t.s, ''k'') JOIN f b ON b.payload IS NOT DISTINCT FROM a.payload JOIN f c ON c.payload IS NOT DISTINCT FROM b.payload');
