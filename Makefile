@@ -157,7 +157,7 @@ soak: venv installed build-19 build-18
 	@echo "==> the long forms of tests: about an hour"
 	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
 		tests/e2e/test_long_life.py tests/e2e/test_subtransactions.py tests/e2e/test_interrupts_by_state.py \
-		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py
+		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py tests/e2e/test_long_waits.py
 	tests/harness/server 19 $(MAKE) --no-print-directory e2e
 	RANDOM_QUERIES=1000 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
 		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py \
@@ -187,8 +187,10 @@ bench: installed
 	@tests/harness/deps benches
 	@tests/harness/venv benches
 	cargo build --target-dir target --profile $(PROFILE) --package benches
+	directory=$$(mktemp -d /tmp/aws_lambda_fdw.XXXXXX) && trap 'rm -rf "$$directory"' EXIT && \
+	target/venv-benches/bin/python benches/certificates "$$directory" && \
 	LIBRARY=$(LIBRARY) PYTHONPATH=$$(target/venv-benches/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
-		tests/harness/run --endpoint -- target/venv-benches/bin/python benches/run.py --write
+		SSL_CERT_FILE="$$directory/authorities.pem" tests/harness/run --endpoint -- target/venv-benches/bin/python benches/run.py --write
 
 # What `tests/harness/run` sets, and is not PostgreSQL's or this extension's default.
 STARTING = starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions, a few seconds. Their time-out, 	request_timeout_ms, is a minute there and not 3 seconds, as the emulator starts a process for each invocation in flight.

@@ -27,6 +27,7 @@ TARGETS = [
     ("6 MB each way, to the bare SDK", "table, 6 MB", 1.25, "most"),
     ("6 MB each way, memory in payloads", "memory, 6 MB", 3, "most"),
     ("First call of a new backend, to a new program's", "first, backend, preloaded", 1.2, "most"),
+    ("First call of a new backend, CPU of https over that of http, in ms", "CPU of TLS in a first call", 10, "most"),
     ("Threads of a backend that never calls", "threads without a call", 1, "most"),
     ("Join of 10,000 rows of 50 ms, to the ideal", "join, 50 ms", 1.1, "most"),
 ]
@@ -51,7 +52,8 @@ def main():
         numbers.update(more)
 
     measure("single", workloads.single, endpoint, bare, rounds)
-    measure("first", workloads.first, bare, rounds)
+    measure("secure", workloads.secure, endpoint, rounds)
+    measure("first", workloads.first, endpoint, rounds)
     measure("sets", workloads.sets, endpoint, bare, max(rounds // 3, 1))
     measure("joins", workloads.joins, max(rounds // 5, 1))
     measure("memory", workloads.memory)

@@ -15,6 +15,8 @@ from psycopg import pq
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"}
 PROGRAMS = "target/packaged"
+# Whom the server and the programs trust: `make bench` has it made, as the server is started with it.
+AUTHORITIES = os.environ["SSL_CERT_FILE"]
 # Nothing is sought on the machine: it is not what is measured.
 ENVIRONMENT = {**os.environ, **KEYS, "AWS_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -53,13 +55,15 @@ def cpu_of(pid):
 
 
 class Endpoint:
-    """The stand-in for Lambda."""
+    """The stand-in for Lambda, without and in TLS."""
 
     def __init__(self):
+        files = [os.path.join(os.path.dirname(AUTHORITIES), name) for name in ("certificate.pem", "key.pem")]
         self.process = subprocess.Popen(
-            [f"{PROGRAMS}/endpoint"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [f"{PROGRAMS}/endpoint", *files], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+        clear, secure = map(int, self.process.stdout.readline().split())
+        self.url, self.secure_url = f"http://127.0.0.1:{clear}", f"https://localhost:{secure}"
 
     def cpu(self):
         return cpu_of(self.process.pid)
@@ -85,10 +89,11 @@ class Bare:
         answer = json.loads(self.process.stdout.readline())
         return [time / 1e9 for time in answer["times"]], answer["all"] / 1e9, answer["cpu"] / 1e9
 
-    def first(self):
-        """The first call of a new process, from its start."""
-        made = subprocess.run([f"{PROGRAMS}/bare", self.url, "first"], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True)
-        return int(made.stdout) / 1e9
+    @staticmethod
+    def first(url):
+        """The first call of a new process, from its start, and its CPU."""
+        made = subprocess.run([f"{PROGRAMS}/bare", url, "first"], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True)
+        return tuple(int(part) / 1e9 for part in made.stdout.split())
 
     def stop(self):
         self.process.stdin.close()
@@ -140,6 +145,7 @@ def boto3_client(url):
         "lambda",
         region_name="us-west-2",
         endpoint_url=url,
+        verify=AUTHORITIES,
         aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
         config=botocore.config.Config(max_pool_connections=1),

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from ways import Session, boto3_client, payload_of, timed
+from ways import Bare, Session, boto3_client, payload_of, timed
 
 median = statistics.median
 
@@ -68,10 +68,24 @@ class Places:
 
 def single(endpoint, bare, rounds):
     """One call after the other, net of a statement that sends and returns as much without a call."""
-    session, client = Session(), boto3_client(endpoint.url)
+    return singles(endpoint, endpoint.url, bare, rounds, PAYLOADS, ("hyper", "sdk", "asked", "table", "function", "PL/Python", "boto3"))
+
+
+def secure(endpoint, rounds):
+    """The same in TLS, of which only the first call has a handshake."""
+    bare = Bare(endpoint.secure_url)
+    payloads = [(f"{name}, TLS", *others) for name, *others in PAYLOADS[:2]]
+    result = singles(endpoint, endpoint.secure_url, bare, rounds, payloads, ("sdk", "table", "function", "boto3"))
+    bare.stop()
+    return result
+
+
+def singles(endpoint, url, bare, rounds, payloads, ways):
+    session, client = Session(), boto3_client(url)
+    session.execute(f"SET aws_lambda.endpoint_override = '{url}'")
     rows, numbers = [], {}
     with Places([bare.process.pid, session.pid], [endpoint.process.pid, os.getpid()]):
-        for name, function, size, calls in PAYLOADS:
+        for name, function, size, calls in payloads:
             payload = payload_of(size)
             in_sql = {
                 "nothing": (NOTHING, []) if size < 100 else (BACK, [payload]),
@@ -79,6 +93,7 @@ def single(endpoint, bare, rounds):
                 "function": (FUNCTION.format(function), [payload]),
                 "PL/Python": (PL_PYTHON.format(function), [payload]),
             }
+            in_sql = {way: statement for way, statement in in_sql.items() if way in ("nothing", *ways)}
 
             def by_libpq(statement):
                 cpu = session.cpu()
@@ -103,8 +118,9 @@ def single(endpoint, bare, rounds):
             taken = []
             for _ in range(rounds + 1):
                 one = {way: by_libpq(statement) for way, statement in in_sql.items()}
-                one |= {way: by_program(way) for way in ("hyper", "sdk")}
-                one |= {"asked": when_asked(), "boto3": by_boto3()}
+                one |= {way: by_program(way) for way in ("hyper", "sdk") if way in ways}
+                one |= {"asked": when_asked()} if "asked" in ways else {}
+                one |= {"boto3": by_boto3()}
                 taken.append(one)
             # The first round makes connections.
             del taken[0]
@@ -116,7 +132,7 @@ def single(endpoint, bare, rounds):
             def ratio(way, to):
                 return median(net(one, way) / net(one, to) for one in taken)
 
-            for way in ("hyper", "sdk", "asked", "table", "function", "PL/Python", "boto3"):
+            for way in ways:
                 less = median(one["nothing"][1] for one in taken) if way in in_sql else 0
                 rows.append(
                     {
@@ -129,34 +145,53 @@ def single(endpoint, bare, rounds):
                 )
             numbers[f"table, {name}"] = ratio("table", "sdk")
             numbers[f"function, {name}"] = ratio("function", "sdk")
-            numbers[f"PL/Python to function, {name}"] = ratio("PL/Python", "function")
+            if "PL/Python" in ways:
+                numbers[f"PL/Python to function, {name}"] = ratio("PL/Python", "function")
     session.close()
     return rows, numbers
 
 
-def first(bare, rounds):
-    """The first call of a new backend, the library being loaded with it or before, and of a new program."""
+def first(endpoint, rounds):
+    """The first call of a new backend, the library being loaded with it or before, of a new program, and of a new client of boto3. CPU is that of
+    the backend, the program, or boto3's client."""
 
-    def of_backend():
+    def of_backend(url):
         session = Session()
+        session.execute(f"SET aws_lambda.endpoint_override = '{url}'")
         session.execute(NOTHING)
-        nothing = timed(lambda: session.execute(NOTHING))
+        nothing, cpu = timed(lambda: session.execute(NOTHING)), session.cpu()
         taken = timed(lambda: session.execute(TABLE.format("answer"), [b"{}"]))
+        cpu = session.cpu() - cpu
         session.close()
-        return taken - nothing
+        return taken - nothing, cpu
+
+    def of_boto3(url):
+        cpu = time.process_time()
+        call = lambda: boto3_client(url).invoke(FunctionName="answer", Payload=b"{}")["Payload"].read()
+        return timed(call), time.process_time() - cpu
 
     administrator = Session()
-    taken = {"program": [], "backend": [], "backend, preloaded": []}
+    urls = {"": endpoint.url, ", TLS": endpoint.secure_url}
+    taken = {}
     for _ in range(rounds):
-        taken["program"].append(bare.first())
-        taken["backend"].append(of_backend())
-        administrator.execute("ALTER DATABASE postgres SET session_preload_libraries = 'aws_lambda_fdw'")
-        taken["backend, preloaded"].append(of_backend())
-        administrator.execute("ALTER DATABASE postgres RESET session_preload_libraries")
+        for over, url in urls.items():
+            for who, of, preload in (
+                ("program", Bare.first, False),
+                ("client of boto3", of_boto3, False),
+                ("backend", of_backend, False),
+                ("backend, preloaded", of_backend, True),
+            ):
+                if preload:
+                    administrator.execute("ALTER DATABASE postgres SET session_preload_libraries = 'aws_lambda_fdw'")
+                taken.setdefault(who + over, []).append(of(url))
+                if preload:
+                    administrator.execute("ALTER DATABASE postgres RESET session_preload_libraries")
     administrator.close()
-    rows = [{"who": who, "seconds": median(times)} for who, times in taken.items()]
-    by_program = median(taken["program"])
-    return rows, {f"first, {row['who']}": row["seconds"] / by_program for row in rows}
+    found = {who: [median(part) for part in zip(*all_of_them)] for who, all_of_them in taken.items()}
+    rows = [{"who": who, "seconds": seconds, "cpu": cpu} for who, (seconds, cpu) in found.items()]
+    numbers = {f"first, {who}": seconds / found["program"][0] for who, (seconds, _) in found.items()}
+    numbers["CPU of TLS in a first call"] = 1e3 * (found["backend, preloaded, TLS"][1] - found["backend, preloaded"][1])
+    return rows, numbers
 
 
 def sets(endpoint, bare, rounds):

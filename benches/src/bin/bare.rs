@@ -1,6 +1,6 @@
 //! What SQL is compared with: raw HTTP, and the bare SDK as a program of its own would use it.
 //!
-//!     bare URL first              how long the first call takes, from the start of main
+//!     bare URL first              how long the first call takes, from the start of main, and its CPU
 //!     bare URL                    a line of standard input is `hyper|sdk|threads FUNCTION BYTES CALLS IN_FLIGHT`
 //!
 //! and each is answered by a line of JSON: the time of each call where one is in flight, the time of all, and CPU, in ns. `sdk` is a
@@ -159,7 +159,7 @@ fn main() -> Result<(), Failure> {
     let here = runtime()?;
     if arguments.get(1).is_some_and(|word| word == "first") {
         here.block_on(async { invoke(&client(url).await, "answer", b"{}".to_vec()).await })?;
-        println!("{}", start.elapsed().as_nanos());
+        println!("{} {}", start.elapsed().as_nanos(), cpu().as_nanos());
         return Ok(());
     }
     let threads = tokio::runtime::Runtime::new()?;

@@ -1,7 +1,9 @@
 //! A stand-in for Lambda that answers as fast as it can: what is measured against it is not its own time.
 //!
-//! Prints its port, and ends when its standard input does. Functions are known by their names: `echo` sends the payload back,
-//! `answer` two bytes at once, `wait-50` two bytes after 50 ms. `GET /count` gives how many were invoked. Nothing is checked, not even
+//!     endpoint CERTIFICATE KEY    in PEM
+//!
+//! Prints its port and that where it speaks TLS, and ends when its standard input does. Functions are known by their names: `echo`
+//! sends the payload back, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `GET /count` gives how many were invoked. Nothing is checked, not even
 //! signatures: tests/endpoint is the one that misbehaves, and counts more.
 
 use bytes::Bytes;
@@ -12,10 +14,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 static INVOKED: AtomicU64 = AtomicU64::new(0);
 
@@ -25,6 +32,7 @@ const HEADERS: [(&str, &str); 3] = [
     ("x-amz-executed-version", "$LATEST"),
 ];
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Body = Either<Full<Bytes>, Collected<Bytes>>;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
@@ -53,20 +61,58 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
     Ok(response)
 }
 
-async fn serve() -> io::Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-    println!("{}", listener.local_addr()?.port());
+async fn serve(tls: TlsAcceptor) -> io::Result<()> {
+    let clear = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let secure = TcpListener::bind(("127.0.0.1", 0)).await?;
+    println!(
+        "{} {}",
+        clear.local_addr()?.port(),
+        secure.local_addr()?.port()
+    );
     io::stdout().flush()?;
     loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
-        tokio::spawn(
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)),
-        );
+        tokio::select! {
+            accepted = clear.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                tokio::spawn(serve_one(stream));
+            }
+            accepted = secure.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                let handshake = tls.accept(stream);
+                tokio::spawn(async move {
+                    if let Ok(stream) = handshake.await {
+                        serve_one(stream).await;
+                    }
+                });
+            }
+        }
     }
 }
 
-fn main() -> io::Result<()> {
+async fn serve_one(stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let connection =
+        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+    drop(connection.await);
+}
+
+fn tls() -> Result<TlsAcceptor, Failure> {
+    let files: Vec<String> = std::env::args().skip(1).collect();
+    let [certificate, key] = files.as_slice() else {
+        return Err("endpoint CERTIFICATE KEY".into());
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn main() -> Result<(), Failure> {
+    let tls = tls()?;
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -75,5 +121,6 @@ fn main() -> io::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(serve())
+        .block_on(serve(tls))?;
+    Ok(())
 }
