@@ -119,7 +119,7 @@ COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_code IS 'out: what we
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_message IS 'out: what is said of it, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
 
--- The planner asks it about each call. By then the library is loaded, and with it the settings of the session, which PostgreSQL would not
+-- The planner asks it about each call, and what that costs. By then the library is loaded, and with it the settings of the session, which PostgreSQL would not
 -- apply once a parallel query runs.
 CREATE FUNCTION aws_lambda.invoke_support(internal) RETURNS internal
 LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
@@ -138,7 +138,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context json DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_structure_json';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128))
     IS 'invokes an AWS Lambda function, with json: takes calls with what aws_commons.create_lambda_function_arn returns; the third argument is invocation_type';
@@ -155,7 +155,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context json DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_name_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128))
     IS 'invokes an AWS Lambda function, with json: takes calls with a name or ARN; the third argument is region';
@@ -171,7 +171,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN argument_5 text,
     IN argument_6 varchar(128),
     OUT status_code int, OUT payload json, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_either_json';
 COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function, with json: takes calls with six arguments without types; of what psql''s \gset keeps of create_lambda_function_arn, invocation_type, log_type, context and qualifier are the third to sixth, and of a name region, invocation_type, log_type and context';
@@ -185,7 +185,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context jsonb DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_structure_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128))
     IS 'invokes an AWS Lambda function, with jsonb: takes calls with what aws_commons.create_lambda_function_arn returns; the third argument is invocation_type';
@@ -202,7 +202,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN context jsonb DEFAULT NULL,
     IN qualifier varchar(128) DEFAULT NULL,
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_name_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128))
     IS 'invokes an AWS Lambda function, with jsonb: takes calls with a name or ARN; the third argument is region';
@@ -218,7 +218,7 @@ CREATE FUNCTION aws_lambda.invoke(
     IN argument_5 text,
     IN argument_6 varchar(128),
     OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
 AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function, with jsonb: takes calls with six arguments without types; of what psql''s \gset keeps of create_lambda_function_arn, invocation_type, log_type, context and qualifier are the third to sixth, and of a name region, invocation_type, log_type and context';

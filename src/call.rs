@@ -9,6 +9,7 @@ use crate::dispatch::Dispatch;
 use crate::error::{By, Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::options::OnError;
+use crate::plan::estimate::INVOCATION_COST;
 use crate::postgres::{compat, context};
 use crate::rows::output;
 use crate::rows::values::{self, Value};
@@ -93,7 +94,8 @@ pub extern "C" fn pg_finfo_invoke_support() -> &'static pg_sys::Pg_finfo_record 
 }
 
 /// The planner support function of all of these. That it is called has loaded the library, and with it the session's settings. It
-/// forbids what would make one call of equal rows: grouping them before they are joined.
+/// forbids what would make one call of equal rows: grouping them before they are joined. And it tells what a call costs, which is
+/// what an invocation of a table does.
 ///
 /// # Safety
 /// Called by PostgreSQL, with a request (supportnodes.h).
@@ -106,6 +108,11 @@ pub unsafe extern "C-unwind" fn invoke_support(call: pg_sys::FunctionCallInfo) -
         if is_a(request, pg_sys::NodeTag::T_SupportRequestSimplify) {
             let request = &*request.cast::<pg_sys::SupportRequestSimplify>();
             compat::group_after_joins(request.root);
+        } else if is_a(request, pg_sys::NodeTag::T_SupportRequestCost) {
+            let request = &mut *request.cast::<pg_sys::SupportRequestCost>();
+            request.startup = 0.0;
+            request.per_tuple = INVOCATION_COST;
+            return pg_sys::Datum::from(&raw mut *request);
         }
         // Nothing is to be put in the place of a call.
         pg_sys::Datum::null()

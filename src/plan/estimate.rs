@@ -6,6 +6,10 @@ use crate::columns::Column;
 use crate::postgres::{compat, nodes};
 use pgrx::pg_sys;
 
+/// Cost of one invocation, by a table or a function, in page reads: more than that of a filter, so that what can be filtered first is, also by
+/// a function of COST 10000, which is 25. And not so much that a thousand of them switch JIT compilation on, which is at 100,000.
+pub const INVOCATION_COST: f64 = 30.0;
+
 /// Values taken for an array whose length is not known.
 const UNKNOWN_LENGTH: f64 = 10.0;
 

@@ -7,7 +7,7 @@
 use super::bind::Bound;
 use super::classes;
 use super::clause::{self, Binding};
-use super::estimate::estimate;
+use super::estimate::{INVOCATION_COST, estimate};
 use super::order::{self, Others};
 use super::turns::{Turns, has_own};
 use super::{Mode, Relation, infos, path_private, semijoins};
@@ -15,9 +15,6 @@ use crate::columns::{Column, Layout};
 use crate::postgres::{compat, nodes};
 use pgrx::{pg_guard, pg_sys};
 
-/// Cost of one invocation: far more than PostgreSQL spends on a row, so that everything that can be filtered first is,
-/// and not so much that a thousand of them switch JIT compilation on.
-const INVOCATION_COST: f64 = 25.0;
 /// Cost of a plan that invokes before it is known whether it has to: beyond any that PostgreSQL was told to avoid (1e10).
 pub const AVOIDED_COST: f64 = 1e20;
 /// Cost of a plan that cannot run: beyond that too, joined with anything.

@@ -92,7 +92,7 @@ CHANGES = {
             IN function_name text, IN payload jsonb, IN argument_3 text, IN argument_4 text, IN argument_5 text,
             IN argument_6 varchar(128),
             OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text)
-            LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER COST 100 SUPPORT aws_lambda.invoke_support
+            LANGUAGE c VOLATILE PARALLEL RESTRICTED SECURITY DEFINER SUPPORT aws_lambda.invoke_support
             AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';""",
     ),
 }
