@@ -4,10 +4,10 @@
 //! - [`checks`] has what is checked of a row before it is sent, [`left_out`] whether the statement has a payload.
 //! - [`refused`] refuses UPDATE and DELETE.
 //!
-//! Many are in flight, and all are accepted before the statement ends: those that were sent last, when the executor ends
-//! it.
+//! Many are in flight, and all are accepted before the statement ends: [`ends`] sees to those that were sent last.
 
 mod checks;
+mod ends;
 mod left_out;
 pub mod plan;
 pub mod refused;
@@ -132,6 +132,7 @@ unsafe fn begin(
             flights: VecDeque::new(),
         });
         (*relation).ri_FdwState = insert.cast();
+        ends::settle(insert, state, relation);
         insert
     }
 }
@@ -171,6 +172,7 @@ pub unsafe extern "C-unwind" fn end_foreign_insert(
     // SAFETY: `ri_FdwState` is the Insert that was begun, except that EXPLAIN began nothing.
     unsafe {
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut() {
+            // Of an INSERT nothing is left by now; see ends.rs.
             insert.settle().or_report();
         }
     }
@@ -178,8 +180,8 @@ pub unsafe extern "C-unwind" fn end_foreign_insert(
 
 impl Insert {
     /// The invocations, for EXPLAIN.
-    pub fn dispatched(&self) -> Option<&Dispatch> {
-        self.dispatch.as_ref()
+    pub fn dispatched(&mut self) -> Option<&mut Dispatch> {
+        self.dispatch.as_mut()
     }
 
     unsafe fn insert(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
