@@ -59,10 +59,10 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             let limits = Limits::read((*relation).rd_id);
             number(es, c"Max Concurrency", limits.max_concurrency as u64);
         }
-        if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_ref()
+        if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_mut()
             && (*es).analyze
         {
-            match &scan.dispatch {
+            match &mut scan.dispatch {
                 Some(dispatch) => counters(es, dispatch),
                 None => number(es, c"Invocations", 0),
             }
@@ -73,7 +73,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
 /// Callback: adds to an INSERT's part of EXPLAIN.
 ///
 /// # Safety
-/// Called by EXPLAIN, before the executor ends the statement.
+/// Called by EXPLAIN, once the statement has run.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn explain_foreign_modify(
     _state: *mut pg_sys::ModifyTableState,
@@ -92,8 +92,6 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut()
             && (*es).analyze
         {
-            // What is still on its way is to be counted too.
-            insert.settle().or_report();
             match insert.dispatched() {
                 Some(dispatch) => counters(es, dispatch),
                 None => number(es, c"Invocations", 0),
@@ -102,12 +100,13 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
     }
 }
 
-/// What was done. In text, two lines.
-unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &Dispatch) {
+/// What was done, once nothing is on its way any more. In text, two lines.
+unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &mut Dispatch) {
+    dispatch.give_up().or_report();
     let counters = &dispatch.traffic.counters;
     let waited = dispatch.waited.as_secs_f64() * 1000.0;
     let counts = [
-        (c"Invocations", dispatch.started),
+        (c"Invocations", counters.sent.load(Relaxed)),
         (c"Retries", counters.retries.load(Relaxed)),
         (c"Throttles", counters.throttles.load(Relaxed)),
         (c"Errors", counters.failed.load(Relaxed)),

@@ -23,7 +23,7 @@ use pace::Pace;
 use pgrx::pg_sys;
 use statement::Statement;
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -39,8 +39,6 @@ pub struct Dispatch {
     pub pace: Pace,
     /// Attempts, and what was counted of them.
     pub traffic: Arc<Traffic>,
-    /// Invocations started.
-    pub started: u64,
     /// How many failures have nothing to do with the current values.
     forgiven: u64,
     /// Time spent waiting for the network.
@@ -52,6 +50,8 @@ pub struct Dispatch {
     equal: Option<Rc<Statement>>,
     /// The client used last, and its region.
     client: Option<(Option<String>, SharedClient)>,
+    /// What was started, where it is going to be counted.
+    counted: Option<Vec<Weak<Flight>>>,
 }
 
 impl Dispatch {
@@ -70,7 +70,11 @@ impl Dispatch {
         // SAFETY: see above.
         unsafe {
             let equal = (config.deduplicate).then(|| Statement::of_query(estate));
-            Dispatch::make(config, Statement::of(estate), equal, node, keeps_payload)
+            let counted = ((*estate).es_instrument != 0).then(Vec::new);
+            Dispatch {
+                counted,
+                ..Dispatch::make(config, Statement::of(estate), equal, node, keeps_payload)
+            }
         }
     }
 
@@ -101,11 +105,11 @@ impl Dispatch {
             keeps_payload,
             equal,
             config,
-            started: 0,
             forgiven: 0,
             waited: Duration::ZERO,
             statement,
             client: None,
+            counted: None,
         }
     }
 
@@ -210,8 +214,26 @@ impl Dispatch {
         })
         .map_err(unsent)?;
         self.statement.count();
-        self.started += 1;
-        Ok(Flight::new(State::Flying(task, name)))
+        let flight = Flight::new(State::Flying(task, name));
+        if let Some(counted) = &mut self.counted {
+            if counted.len() == counted.capacity() {
+                counted.retain(|flight| flight.strong_count() > 0);
+            }
+            counted.push(Rc::downgrade(&flight));
+        }
+        Ok(flight)
+    }
+
+    /// Gives up what nobody has asked for, as nobody will any more, so that what was sent can be counted.
+    pub fn give_up(&mut self) -> Result<(), Error> {
+        let counted = self.counted.take().unwrap_or_default();
+        for flight in counted.into_iter().filter_map(|flight| flight.upgrade()) {
+            flight.give_up();
+        }
+        while self.traffic.counters.pending.load(Relaxed) > 0 {
+            wait::wait(Some(Duration::from_millis(1)))?;
+        }
+        Ok(())
     }
 
     /// What stands in the place of an invocation that can't be made.
@@ -261,6 +283,7 @@ enum State {
     /// With the function's name, which an outcome has too.
     Flying(Task<Outcome>, Arc<str>),
     Landed(Rc<Outcome>),
+    GivenUp,
 }
 
 impl Flight {
@@ -279,6 +302,7 @@ impl Flight {
         let (task, name) = match &mut *state {
             State::Landed(outcome) => return Ok(Some(outcome.clone())),
             State::Flying(task, name) => (task, name),
+            State::GivenUp => return Err(Error::Unexpected("row was asked for after the end")),
         };
         match task.poll() {
             None => Ok(None),
@@ -292,6 +316,13 @@ impl Flight {
             }
             Some(Err(())) => Err(Error::Panicked.of(name, None)),
         }
+    }
+
+    fn give_up(&self) {
+        self.0.replace_with(|state| match state {
+            State::Landed(outcome) => State::Landed(outcome.clone()),
+            _ => State::GivenUp,
+        });
     }
 }
 

@@ -13,13 +13,13 @@
 use super::gate::Gate;
 use super::request::InvokeRequest;
 use super::response::InvokeResponse;
-use super::traffic::{Attempt, Traffic};
-use super::watch::Watch;
+use super::traffic::{Attempt, Counters, Traffic};
+use super::watch::{Reached, Watch};
 use super::{Patience, Source};
 use crate::error::{ApiFailure, Cause, Error};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Longest pause before a second attempt, and before any.
@@ -39,9 +39,10 @@ pub async fn invoke(
 ) -> Result<InvokeResponse, Error> {
     let mut retries = Retries::new(patience, request.durable_execution_name.as_deref());
     let mut corrected = false;
+    let is_sent = AtomicBool::new(false);
     loop {
         let mut attempt = traffic.admit().await;
-        let (result, took) = once(source, request, patience, &mut attempt, gate).await;
+        let (result, took) = once(source, request, patience, &mut attempt, gate, &is_sent).await;
         let failure = match result {
             Err(Error::Api(failure)) => failure,
             result => {
@@ -72,6 +73,7 @@ async fn once(
     patience: Patience,
     attempt: &mut Attempt,
     gate: &Arc<Gate>,
+    is_sent: &AtomicBool,
 ) -> (Result<InvokeResponse, Error>, Duration) {
     let watch = Watch::new(request.max_response);
     let pass = gate.admit(&watch, || source.drop_others()).await;
@@ -81,15 +83,41 @@ async fn once(
     };
     attempt.begin();
     let start = Instant::now();
-    let sent = request.payload.as_ref().map_or(0, Bytes::len);
-    (attempt.counters().bytes_out).fetch_add(sent as u64, Relaxed);
+    let sending = Sending {
+        watch: watch.clone(),
+        bytes: request.payload.as_ref().map_or(0, Bytes::len),
+        counters: attempt.counters(),
+        is_sent,
+    };
     let timeout = patience.request_timeout;
     let result = client.attempt(request, timeout, watch).await;
+    drop(sending);
     // Others wait for these. What became free finds its way back first, or each would make a connection of its own.
     drop(client);
     tokio::task::yield_now().await;
     drop(pass);
     (result, start.elapsed())
+}
+
+/// Counts what was sent when an attempt ends, also where it is given up.
+struct Sending<'a> {
+    watch: Watch,
+    bytes: usize,
+    counters: &'a Counters,
+    /// Whether an attempt at the invocation was counted.
+    is_sent: &'a AtomicBool,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if self.watch.reached() != Reached::Connection {
+            return;
+        }
+        (self.counters.bytes_out).fetch_add(self.bytes as u64, Relaxed);
+        if !self.is_sent.swap(true, Relaxed) {
+            self.counters.sent.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 /// What a failure says of another attempt.

@@ -26,6 +26,8 @@ pub struct Traffic {
 pub struct Counters {
     /// Invocations begun and not yet ended, those that wait for their turn included.
     pub pending: AtomicUsize,
+    /// Invocations that were sent: an attempt had its connection.
+    pub sent: AtomicU64,
     /// Invocations that ended without a result, or with an error of the function's.
     pub failed: AtomicU64,
     /// Attempts after the first ones.
@@ -36,7 +38,7 @@ pub struct Counters {
     pub in_flight: AtomicUsize,
     /// Most attempts on their way at once.
     pub most_in_flight: AtomicUsize,
-    /// Bytes of payload sent, each attempt counted.
+    /// Bytes of payload sent, each attempt counted that had its connection.
     pub bytes_out: AtomicU64,
     /// Bytes of payload received.
     pub bytes_in: AtomicU64,
