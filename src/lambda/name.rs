@@ -69,8 +69,8 @@ impl FunctionName {
                 }),
             };
         }
-        let parts = NAME
-            .as_ref()
+        let parts = (NAME.as_ref())
+            .filter(|_| other_resource(given).is_none())
             .and_then(|regex| regex.captures(given))
             .ok_or_else(|| invalid(&what_to_write(given)))?;
         let part = |group: &str| parts.name(group).map(|found| found.as_str());
@@ -104,6 +104,11 @@ fn what_to_write(given: &str) -> String {
     {
         return "Write $LATEST in capitals.".to_owned();
     }
+    if let Some(resource) = other_resource(given) {
+        return format!(
+            "That names a {resource}. The ARN of a function looks like arn:aws:lambda:us-east-1:123456789012:function:name."
+        );
+    }
     let form = match given.split(':').next() {
         Some("http" | "https") => "A URL is no name. Write the function's name, or",
         Some("arn") => "Write the function's name, or",
@@ -113,6 +118,22 @@ fn what_to_write(given: &str) -> String {
         }
     };
     format!("{form} an ARN that looks like arn:aws:lambda:us-east-1:123456789012:function:name.")
+}
+
+/// What else of Lambda's an ARN names. Without `function`, which may be left out, its kind would read as the name of a function.
+fn other_resource(given: &str) -> Option<&'static str> {
+    const OTHERS: [(&str, &str); 4] = [
+        ("layer", "layer"),
+        ("event-source-mapping", "mapping of an event source"),
+        ("code-signing-config", "configuration of code signing"),
+        ("capacity-provider", "capacity provider"),
+    ];
+    let mut parts = given.split(':').peekable();
+    let is_account = |part: &str| part.len() == 12 && part.bytes().all(|it| it.is_ascii_digit());
+    parts.find(|part| is_account(part))?;
+    let kind = parts.next()?;
+    parts.peek()?;
+    (OTHERS.iter()).find_map(|(known, words)| (kind == *known).then_some(*words))
 }
 
 /// Whether it is `$LATEST`, in any case, or the number of a version.
@@ -246,6 +267,14 @@ mod tests {
                 Some("$LATEST".into())
             )
         );
+        for name in [
+            "layer",
+            "layer:v1",
+            "123456789012:function:layer:v1",
+            "123456789012:layer",
+        ] {
+            assert!(FunctionName::parse(name).is_ok(), "{name}");
+        }
         assert_eq!(
             parts("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f").1,
             Some("us-gov-west-1".into())
@@ -288,6 +317,10 @@ mod tests {
         assert!(
             what_to_write("arn:aws:lambda:::function:f").contains("looks like arn:aws:lambda:us")
         );
+        for layer in [":layer:f:1", ":layer:f"] {
+            let layer = format!("arn:aws:lambda:us-east-1:123456789012{layer}");
+            assert!(what_to_write(&layer).starts_with("That names a layer."));
+        }
     }
 
     #[test]
@@ -349,6 +382,10 @@ mod tests {
             ":f",
             "f:a:b:c",
             "arn:aws:s3:::bucket",
+            "arn:aws:lambda:us-east-1:123456789012:layer:f",
+            "arn:aws:lambda:us-east-1:123456789012:layer:f:1",
+            "123456789012:layer:f",
+            "123456789012:event-source-mapping:f",
             "f?x=1",
             "é",
             "(f,r)",
