@@ -258,4 +258,5 @@ unsafe extern "C-unwind" fn stop(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
     let backend =
         BACKEND.try_with(|backend| backend.try_borrow_mut().ok().and_then(|mut b| b.take()));
     drop(backend);
+    lambda::process::end_all();
 }

@@ -12,6 +12,8 @@ use super::places::in_words;
 use super::secrets::Secrets;
 use super::{ClientConfig, Keys, Patience, failure};
 use crate::error::{ApiFailure, Cause, Error};
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
@@ -361,20 +363,36 @@ async fn base_config(
         loader = loader.use_dual_stack(use_dualstack);
     }
     let base = loader.load().await;
-    let Some(profile) = config.profile.as_ref().filter(|_| !is_mapped) else {
+    let process = machine.process();
+    if is_mapped || config.profile.is_none() && process.is_none() {
         return base;
-    };
+    }
     // With a region and connections, as a profile may assume a role.
     let around = ProviderConfig::without_region()
         .with_region(base.region().cloned())
         .with_use_fips(base.use_fips())
         .with_use_dual_stack(base.use_dual_stack())
         .with_http_client(connections.clone());
-    let of_profile = ProfileFileCredentialsProvider::builder()
+    let mut of_profile = ProfileFileCredentialsProvider::builder()
         .configure(&around)
-        .profile_name(profile)
-        .profile_files(machine.files());
-    base.to_builder()
-        .credentials_provider(SharedCredentialsProvider::new(of_profile.build()))
-        .build()
+        .profile_name(machine.selected().into_owned());
+    of_profile = match process {
+        Some((process, name, files)) => {
+            (of_profile.profile_files(files)).with_custom_provider(name, process)
+        }
+        None => of_profile.profile_files(machine.files()),
+    };
+    let of_profile = of_profile.build();
+    let source = match config.profile {
+        Some(_) => SharedCredentialsProvider::new(of_profile),
+        // Where the profile has a process, the SDK goes no further.
+        None => SharedCredentialsProvider::new(
+            CredentialsProviderChain::first_try(
+                "Environment",
+                EnvironmentVariableCredentialsProvider::new(),
+            )
+            .or_else("Profile", of_profile),
+        ),
+    };
+    base.to_builder().credentials_provider(source).build()
 }

@@ -9,11 +9,12 @@ use super::places::{
     self, CONTAINER, CONTAINER_TOKEN_FILE, KEY_ID, NO_FILE, NO_METADATA, PROFILE, REGIONS, ROLE,
     SECRET, TOKEN_FILE, capital, in_words, variable_of,
 };
-use super::profiles::problem_of;
+use super::process::Process;
+use super::profiles::{problem_of, process_of};
 use aws_config::meta::ProviderChainError;
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_runtime::env_config::file::{Builder, EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
 use std::borrow::Cow;
 use std::env::VarError;
@@ -143,7 +144,31 @@ impl Machine {
 
     /// The two files for the SDK, as they were read.
     pub fn files(&self) -> EnvConfigFiles {
-        contents(&self.files)
+        contents(&self.files).build()
+    }
+
+    /// The `credential_process` of the profile in use; the name that a profile has for it as a source, and the files with that in its place.
+    pub fn process(&self) -> Option<(Process, &'static str, EnvConfigFiles)> {
+        const SOURCE: &str = "aws_lambda_fdw.process";
+        let profiles = self.profiles.as_ref().ok()?;
+        let profile = process_of(profiles, profiles.get_profile(&self.selected())?)?;
+        let name = profile.name();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@+/".contains(&byte);
+        if !name.bytes().all(is_plain) {
+            return None;
+        }
+        // One that is its own source may not have another as well.
+        let text = match profile.get("role_arn") {
+            None => format!("[{name}]\ncredential_source = {SOURCE}\n"),
+            Some(_) => format!(
+                "[{name}]\nsource_profile = {SOURCE}\n[{SOURCE}]\ncredential_source = {SOURCE}\n"
+            ),
+        };
+        let files = contents(&self.files)
+            .with_contents(EnvConfigFileKind::Credentials, text)
+            .build();
+        let process = Process::new(profile.get("credential_process")?);
+        Some((process, SOURCE, files))
     }
 
     /// What the profile in use says.
@@ -336,12 +361,10 @@ impl Machine {
     }
 }
 
-fn contents<'a>(files: impl IntoIterator<Item = &'a File>) -> EnvConfigFiles {
-    (files.into_iter())
-        .fold(EnvConfigFiles::builder(), |files, file| {
-            files.with_contents(file.kind, file.text.as_deref().unwrap_or_default())
-        })
-        .build()
+fn contents<'a>(files: impl IntoIterator<Item = &'a File>) -> Builder {
+    (files.into_iter()).fold(EnvConfigFiles::builder(), |files, file| {
+        files.with_contents(file.kind, file.text.as_deref().unwrap_or_default())
+    })
 }
 
 async fn parse<'a>(
@@ -349,9 +372,14 @@ async fn parse<'a>(
     profile: Option<String>,
 ) -> Result<ProfileSet, String> {
     let (real, variables) = (Fs::real(), Env::real());
-    aws_config::profile::load(&real, &variables, &contents(files), profile.map(Cow::Owned))
-        .await
-        .map_err(|error| innermost(&error))
+    aws_config::profile::load(
+        &real,
+        &variables,
+        &contents(files).build(),
+        profile.map(Cow::Owned),
+    )
+    .await
+    .map_err(|error| innermost(&error))
 }
 
 /// The first file that can't be parsed, and the SDK's words without a line break and a name that is none.

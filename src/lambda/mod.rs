@@ -2,7 +2,7 @@
 //!
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
-//!   said of each place, and [`profiles`] where a profile has them from; [`files`] reads what is read of the machine.
+//!   said of each place, and [`profiles`] where a profile has them from, a [`process`] among that; [`files`] reads what is read of the machine.
 //! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer.
 //! - [`connections`] is the HTTP client, with a [`pool`] of connections; [`dial`] makes them, with addresses of [`names`]; [`authorities`] are
 //!   trusted, [`proxies`] are gone through in a [`tunnel`], for which [`http_connect`] asks them, and [`way`] says so.
@@ -29,6 +29,7 @@ pub mod name;
 mod names;
 mod places;
 mod pool;
+pub mod process;
 mod profiles;
 mod proxies;
 mod refusal;

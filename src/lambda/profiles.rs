@@ -90,6 +90,32 @@ pub fn problem_of(profiles: &ProfileSet, selected: &Profile) -> Option<Problem> 
     }
 }
 
+/// The profile whose `credential_process` gives a profile its credentials.
+pub fn process_of<'a>(profiles: &'a ProfileSet, selected: &'a Profile) -> Option<&'a Profile> {
+    if problem_of(profiles, selected).is_some() {
+        return None;
+    }
+    let mut profile = selected;
+    // It leads to an end, as there is no problem.
+    loop {
+        let has = |key: &&str| profile.get(key).is_some();
+        let is_role = has(&"role_arn") && !has(&"web_identity_token_file");
+        match profile.get("source_profile").filter(|_| is_role) {
+            Some(source) if source != profile.name() => profile = profiles.get_profile(source)?,
+            None if is_role => return None,
+            _ => break,
+        }
+        if profile.get("aws_access_key_id").is_some()
+            && profile.get("aws_secret_access_key").is_some()
+        {
+            return None;
+        }
+    }
+    let others = ["credential_source", "web_identity_token_file", LOGIN];
+    let has_other = (others.iter().chain(&SSO)).any(|key| profile.get(key).is_some());
+    (!has_other && profile.get("credential_process").is_some()).then_some(profile)
+}
+
 fn of_source(source: &str) -> Option<String> {
     let known = ["Environment", "Ec2InstanceMetadata", "EcsContainer"];
     (!known.iter().any(|known| known.eq_ignore_ascii_case(source))).then(|| {

@@ -1,10 +1,13 @@
 """Where a server process looks for credentials and a region, and what it says of each place that has none."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
+import pathlib
 import re
 import threading
+import time
 
 import psycopg
 import pytest
@@ -102,6 +105,58 @@ def test_process_of_a_profile(at_home, home):
     process.chmod(0o755)
     session = at_home(config=f"[default]\ncredential_process = {process}\n")
     assert invoke(session, "describe")["access_key"] == "AKIDOTHER"
+
+
+def is_there(pid):
+    """Whether a process is there. One that is its parent's to wait for is none, where that is not the backend."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# What ends the wait, but for its own end.
+ENDS = {"time-out": None, "cancel": "pg_cancel_backend", "termination": "pg_terminate_backend"}
+# A profile's own, that of a role's source, and that of a role that is its own source.
+WHOSE = {
+    "profile": "[default]\ncredential_process = {0}\n",
+    "source": f"[default]\nrole_arn = {ROLE}\nsource_profile = b\n[profile b]\ncredential_process = {{0}}\n",
+    "own source": f"[default]\nrole_arn = {ROLE}\nsource_profile = default\ncredential_process = {{0}}\n",
+}
+
+
+@pytest.mark.parametrize("how, whose", [*((how, "profile") for how in ENDS), ("time-out", "source"), ("cancel", "own source")])
+def test_process_that_hangs(at_home, home, server, how, whose):
+    """It ends with the wait for it, as does what it has started, and leaves no zombie. It starts with no signal blocked or ignored."""
+    told = home / "told"
+    told.unlink(missing_ok=True)
+    process = home / "hangs"
+    # The first line is its own number and another's, the others the signals that it blocks and ignores.
+    process.write_text(f"#!/bin/sh\nsleep 600 &\n{{ echo $$ $!; grep Sig[BI] /proc/$$/status; }} > {told}.new\nmv {told}.new {told}\nsleep 600\n")
+    process.chmod(0o755)
+    home.chmod(0o777)
+    session = at_home(config=WHOSE[whose].format(process))
+    with contextlib.closing(connect(server)) as other, concurrent.futures.ThreadPoolExecutor() as threads:
+        session.execute(f"SET aws_lambda.request_timeout_ms = {500 if how == 'time-out' else 10000}")
+        waiting = threads.submit(failure, invoke, session, "echo")
+        wait_until(told.exists)
+        pids, *signals = told.read_text().splitlines()
+        own, started = pids.split()
+        assert is_there(own) and is_there(started)
+        assert [int(mask.split()[1], 16) for mask in signals] == [0, 0]
+        if ENDS[how]:
+            other.execute(f"SELECT {ENDS[how]}(%s)", [session.info.backend_pid])
+        waiting.result()
+        wait_until(lambda: not os.path.exists(f"/proc/{own}") and not is_there(started))
+    if how != "termination":
+        session.execute("SELECT 1")
 
 
 def test_nothing_anywhere(at_home, home):

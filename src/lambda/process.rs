@@ -1,0 +1,219 @@
+//! A `credential_process`, which ends with the wait for it: by a time-out, a cancel, or the end of the session.
+//!
+//! The SDK's own goes on when nobody waits any more. What it prints is read here as the SDK reads it. It has a process group of its own,
+//! so that what it has started ends with it, and knows nothing of a backend's signals, which its thread blocks.
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as Provided;
+use aws_credential_types::provider::{ProvideCredentials, Result as Found};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use serde_json::Value;
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+/// Most bytes that are read of it.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The process groups that are waited for.
+static RUNNING: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<libc::pid_t>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends all that are still waited for, as the session ends.
+pub fn end_all() {
+    for group in running().drain(..) {
+        kill(group);
+    }
+}
+
+fn kill(group: libc::pid_t) {
+    // SAFETY: sends a signal. The group's first process was not waited for yet, so no other has its number.
+    unsafe { libc::killpg(group, libc::SIGKILL) };
+}
+
+/// Lets all signals through, as they are by default: the handlers are the backend's until exec, so they go first.
+fn reset_signals() -> std::io::Result<()> {
+    // SAFETY: plain data, and system calls about the calling process.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            // Two of them can't be set.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        match libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
+            0 => Ok(()),
+            error => Err(std::io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+/// The source of credentials.
+pub struct Process(String);
+
+/// Its arguments may have a password among them.
+impl std::fmt::Debug for Process {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Process")
+    }
+}
+
+impl Process {
+    /// One that runs a command of the shell.
+    pub fn new(command: &str) -> Process {
+        Process(command.to_owned())
+    }
+
+    async fn run(&self) -> Result<Credentials, String> {
+        let mut command = std::process::Command::new("sh");
+        command.process_group(0);
+        // SAFETY: what runs between fork and exec only makes system calls.
+        unsafe { command.pre_exec(reset_signals) };
+        command
+            .args(["-c", &self.0])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // Nothing of it is shown.
+            .stderr(Stdio::null());
+        let mut child = (Command::from(command).kill_on_drop(true).spawn())
+            .map_err(|error| format!("could not be started: {error}"))?;
+        let group = Group::of(&child);
+        let mut printed = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            let mut output = output.take(MOST_BYTES + 1);
+            (output.read_to_end(&mut printed).await).map_err(|error| error.to_string())?;
+        }
+        if printed.len() as u64 > MOST_BYTES {
+            return Err("could not parse response: it has no end".to_owned());
+        }
+        let status = child.wait().await.map_err(|error| error.to_string())?;
+        group.has_ended();
+        if !status.success() {
+            let status = status.to_string().replace("exit status: ", "");
+            return Err(format!("exited with {status}"));
+        }
+        parse(&printed).map_err(|problem| format!("could not parse response: {problem}"))
+    }
+}
+
+impl ProvideCredentials for Process {
+    fn provide_credentials<'a>(&'a self) -> Provided<'a>
+    where
+        Self: 'a,
+    {
+        Provided::new(async {
+            let found: Found = (self.run().await).map_err(|problem| {
+                CredentialsError::provider_error(format!("credential_process {problem}"))
+            });
+            found
+        })
+    }
+}
+
+/// The processes of one that is waited for. Dropped before it has ended, they are ended.
+struct Group(Option<libc::pid_t>);
+
+impl Group {
+    fn of(child: &Child) -> Group {
+        let group = child.id().and_then(|id| libc::pid_t::try_from(id).ok());
+        running().extend(group);
+        Group(group)
+    }
+
+    /// Its number may be another's from now on.
+    fn has_ended(self) {
+        running().retain(|running| Some(*running) != self.0);
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut running = running();
+        if let Some(group) = self.0
+            && let Some(place) = running.iter().position(|running| *running == group)
+        {
+            running.swap_remove(place);
+            kill(group);
+        }
+    }
+}
+
+/// Reads what it printed. No value becomes part of what is said of it.
+fn parse(printed: &[u8]) -> Result<Credentials, String> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(printed) else {
+        return Err("it is no JSON object".to_owned());
+    };
+    let field = |name: &str| {
+        (fields.iter())
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    };
+    let text = |name: &str| field(name).and_then(Value::as_str);
+    let needed = |name: &str| text(name).ok_or_else(|| format!("it has no {name}"));
+    if field("Version").and_then(Value::as_i64) != Some(1) {
+        return Err("its Version is not 1".to_owned());
+    }
+    let expiry = text("Expiration").map(|given| {
+        (DateTime::from_str(given, Format::DateTimeWithOffset).ok())
+            .and_then(|time| SystemTime::try_from(time).ok())
+            .ok_or_else(|| "its Expiration is no time".to_owned())
+    });
+    let mut credentials = Credentials::builder()
+        .access_key_id(needed("AccessKeyId")?)
+        .secret_access_key(needed("SecretAccessKey")?)
+        .provider_name("CredentialProcess");
+    credentials.set_session_token(text("SessionToken").map(str::to_owned));
+    credentials.set_expiry(expiry.transpose()?);
+    Ok(credentials.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed() {
+        let keys = r#""accesskeyid": "A", "SecretAccessKey": "s""#;
+        let found = parse(format!(r#" {{"Version": 1, {keys}, "SessionToken": "t", "Expiration": "2100-01-02T03:04:05+01:00"}} "#).as_bytes()).unwrap();
+        assert_eq!(
+            (
+                found.access_key_id(),
+                found.secret_access_key(),
+                found.session_token()
+            ),
+            ("A", "s", Some("t"))
+        );
+        let since = found
+            .expiry()
+            .unwrap()
+            .duration_since(SystemTime::UNIX_EPOCH);
+        assert_eq!(since.unwrap().as_secs(), 4_102_538_645);
+        for (printed, problem) in [
+            (String::new(), "it is no JSON object"),
+            ("[]".to_owned(), "it is no JSON object"),
+            (format!("{{{keys}}}"), "its Version is not 1"),
+            (
+                format!(r#"{{"Version": 2, {keys}}}"#),
+                "its Version is not 1",
+            ),
+            (
+                r#"{"Version": 1, "AccessKeyId": "A"}"#.to_owned(),
+                "it has no SecretAccessKey",
+            ),
+            (
+                format!(r#"{{"Version": 1, {keys}, "Expiration": "soon"}}"#),
+                "its Expiration is no time",
+            ),
+        ] {
+            assert_eq!(parse(printed.as_bytes()).unwrap_err(), problem);
+        }
+    }
+}
