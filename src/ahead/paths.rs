@@ -5,7 +5,7 @@
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
 use crate::plan::bind::Bound;
-use crate::plan::{self, Mode, Relation, infos, memoize, order, paths, semijoins};
+use crate::plan::{self, Mode, Relation, infos, memoize, order, paths, semijoins, sorted};
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, is_a, pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -58,6 +58,7 @@ unsafe extern "C-unwind" fn set_join_pathlist(
         memoize::mark_join(&hook);
         semijoins::read_right_side_first(&hook);
         order::wait_on(&hook);
+        sorted::sort_before(&hook);
         for path in nodes::pointers::<pg_sys::Path>((*joinrel).pathlist) {
             if is_a(path.cast(), pg_sys::NodeTag::T_NestPath) {
                 read_ahead(root, path.cast());

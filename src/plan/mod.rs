@@ -7,6 +7,7 @@
 //! - [`turns`] tells which of two scans comes first, where either could give the other values.
 //! - [`order`] tells which other relations come before a scan.
 //! - [`semijoins`] tells which of their conditions can give values.
+//! - [`sorted`] has rows sorted before they invoke.
 //! - [`parents`] mends the paths of what scans are parts of.
 //! - [`doomed`] finds what can't run of a plan that is finished.
 //! - [`estimate`] tells how many invocations and rows there will be.
@@ -21,6 +22,7 @@ pub mod order;
 pub mod parents;
 pub mod paths;
 pub mod semijoins;
+pub mod sorted;
 pub mod turns;
 
 use crate::backend::config;

@@ -1,0 +1,101 @@
+//! Rows are sorted before they invoke, where a query has their order and may not want all of them.
+//!
+//! PostgreSQL sorts above a join, which has then invoked for all rows, unless the rows come in their order anyway, as from an index. Here each
+//! nested loop above invocations is offered once more with its outer side sorted. A LIMIT, a cursor, a window's top rows, DISTINCT and
+//! GROUP BY then choose it by its costs.
+
+use super::estimate::INVOCATION_COST;
+use super::paths::{AVOIDED_COST, is_ours};
+use crate::postgres::{compat, nodes};
+use pgrx::pg_sys;
+
+/// Offers the nested loops of a join with sorted outer sides.
+///
+/// # Safety
+/// All are the planner's, with which it calls the hook for the paths of a join.
+pub unsafe fn sort_before(hook: &compat::JoinHook) {
+    use pg_sys::JoinType::{JOIN_ANTI, JOIN_INNER, JOIN_LEFT, JOIN_SEMI};
+    let compat::JoinHook {
+        root,
+        joinrel,
+        outerrel,
+        innerrel,
+        jointype,
+        ..
+    } = *hook;
+    // SAFETY: see above. A new path may remove others from the list, so it is walked before.
+    unsafe {
+        if !matches!(jointype, JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI) || !may_stop(root) {
+            return;
+        }
+        let keys: Vec<*mut pg_sys::PathKey> = nodes::pointers((*root).query_pathkeys)
+            .take_while(|key: &*mut pg_sys::PathKey| {
+                pg_sys::relation_can_be_sorted_early(root, outerrel, (**key).pk_eclass, false)
+            })
+            .collect();
+        if keys.is_empty() || !invokes(root, (*innerrel).relids) {
+            return;
+        }
+        let keys = nodes::list(&keys);
+        let unsorted: Vec<_> = nodes::pointers::<pg_sys::Path>((*joinrel).pathlist)
+            .filter(|path| {
+                pgrx::is_a((*path).cast(), pg_sys::NodeTag::T_NestPath)
+                    && (**path).param_info.is_null()
+                    && (**path).total_cost < AVOIDED_COST
+            })
+            .map(|path| {
+                let join = &*path.cast::<pg_sys::JoinPath>();
+                (join.outerjoinpath, join.innerjoinpath)
+            })
+            .filter(|(outer, inner)| {
+                (**outer).parent == outerrel
+                    && (**inner).parent == innerrel
+                    && !pg_sys::pathkeys_contained_in(keys, (**outer).pathkeys)
+            })
+            .collect();
+        for (outer, inner) in unsorted {
+            let sorted = pg_sys::create_sort_path(root, outerrel, outer, keys, -1.0);
+            let join = compat::create_nestloop_path(hook, jointype, sorted.cast(), inner);
+            (*join).pathkeys = pg_sys::build_join_pathkeys(root, joinrel, jointype, keys);
+            pg_sys::add_path(joinrel, join);
+        }
+    }
+}
+
+/// Whether a query may not want all rows.
+unsafe fn may_stop(root: *mut pg_sys::PlannerInfo) -> bool {
+    // SAFETY: the planner's structures. A window has a condition on its number of rows, if any, only later.
+    unsafe { (*root).tuple_fraction > 0.0 || (*(*root).parse).hasWindowFuncs }
+}
+
+/// Whether any of some relations invokes: a table, a function that is as dear, or a subquery with one of these.
+unsafe fn invokes(root: *mut pg_sys::PlannerInfo, relids: pg_sys::Relids) -> bool {
+    // SAFETY: the array has a place for each relation, null where there is none.
+    unsafe {
+        let mut member = pg_sys::bms_next_member(relids, -1);
+        while member >= 0 {
+            if member < (*root).simple_rel_array_size {
+                let rel = *(*root).simple_rel_array.add(member as usize);
+                if !rel.is_null() && rel_invokes(rel) {
+                    return true;
+                }
+            }
+            member = pg_sys::bms_next_member(relids, member);
+        }
+        false
+    }
+}
+
+unsafe fn rel_invokes(rel: *mut pg_sys::RelOptInfo) -> bool {
+    // SAFETY: the planner's structures.
+    unsafe {
+        match (*rel).rtekind {
+            pg_sys::RTEKind::RTE_SUBQUERY if !(*rel).subroot.is_null() => {
+                invokes((*rel).subroot, (*(*rel).subroot).all_baserels)
+            }
+            pg_sys::RTEKind::RTE_FUNCTION => nodes::pointers::<pg_sys::Path>((*rel).pathlist)
+                .any(|path| (*path).total_cost >= INVOCATION_COST),
+            _ => is_ours(rel),
+        }
+    }
+}
