@@ -71,15 +71,24 @@ fn note<T, F>(
     })
 }
 
-/// The function that is called in truth, and the INSERTs.
-fn find<T, F: Copy>(
-    entries: &'static Entries<T, F>,
-    called: *mut T,
-) -> Option<(F, Vec<*mut Insert>)> {
+/// The function that is called in truth.
+fn function_of<T, F: Copy>(entries: &'static Entries<T, F>, called: *mut T) -> Option<F> {
     entries.with_borrow(|entries| {
         let entry = entries.iter().find(|entry| entry.called == called)?;
-        Some((entry.function, entry.inserts.clone()))
+        Some(entry.function)
     })
+}
+
+/// Settles the INSERTs of an entry.
+unsafe fn settle_all<T, F>(entries: &'static Entries<T, F>, called: *mut T) {
+    let inserts = entries.with_borrow(|entries| {
+        let entry = entries.iter().find(|entry| entry.called == called);
+        entry.map_or_else(Vec::new, |entry| entry.inserts.clone())
+    });
+    for insert in inserts {
+        // SAFETY: an entry has those whose query's memory is there.
+        unsafe { (*insert).settle() }.or_report();
+    }
 }
 
 /// Has an INSERT settle before PostgreSQL goes on.
@@ -141,19 +150,12 @@ unsafe fn settle_before_triggers(
     }
 }
 
-unsafe fn settle_all(inserts: Vec<*mut Insert>) {
-    for insert in inserts {
-        // SAFETY: an entry has those whose query's memory is there.
-        unsafe { (*insert).settle() }.or_report();
-    }
-}
-
 /// Gives the source's next row. Once there is none, all that came before it are settled.
 #[pg_guard]
 unsafe extern "C-unwind" fn next(source: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: called in the place of what is called here. The guard is for the call through a pointer.
     unsafe {
-        let Some((Some(function), inserts)) = find(&SOURCES, source) else {
+        let Some(Some(function)) = function_of(&SOURCES, source) else {
             return std::ptr::null_mut();
         };
         let slot = pg_guard_ffi_boundary(|| function(source));
@@ -168,7 +170,7 @@ unsafe extern "C-unwind" fn next(source: *mut pg_sys::PlanState) -> *mut pg_sys:
             (*source).ExecProcNode = Some(next);
         }
         if slots::is_empty(slot) {
-            settle_all(inserts);
+            settle_all(&SOURCES, source);
         }
         slot
     }
@@ -179,10 +181,11 @@ unsafe extern "C-unwind" fn next(source: *mut pg_sys::PlanState) -> *mut pg_sys:
 unsafe extern "C-unwind" fn call(arguments: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: called in the place of what is called here. The guard is for the call through a pointer.
     unsafe {
-        let Some((Some(function), inserts)) = find(&TRIGGERS, (*arguments).flinfo) else {
+        let trigger = (*arguments).flinfo;
+        let Some(Some(function)) = function_of(&TRIGGERS, trigger) else {
             return pg_sys::Datum::null();
         };
-        settle_all(inserts);
+        settle_all(&TRIGGERS, trigger);
         pg_guard_ffi_boundary(|| function(arguments))
     }
 }

@@ -55,6 +55,11 @@ pub unsafe fn sort_before(hook: &compat::JoinHook) {
             .collect();
         for (outer, inner) in unsorted {
             let sorted = pg_sys::create_sort_path(root, outerrel, outer, keys, -1.0);
+            if (*innerrel).rtekind == pg_sys::RTEKind::RTE_FUNCTION {
+                // PostgreSQL counts one call of a function in FROM for however many rows. What the others cost is more than the sort.
+                (*sorted).path.startup_cost = (*outer).startup_cost;
+                (*sorted).path.total_cost = (*outer).total_cost;
+            }
             let join = compat::create_nestloop_path(hook, jointype, sorted.cast(), inner);
             (*join).pathkeys = pg_sys::build_join_pathkeys(root, joinrel, jointype, keys);
             pg_sys::add_path(joinrel, join);

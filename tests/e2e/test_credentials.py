@@ -107,12 +107,22 @@ def test_process_of_a_profile(at_home, home):
     assert invoke(session, "describe")["access_key"] == "AKIDOTHER"
 
 
-def is_there(pid):
-    """Whether a process is there. One that is its parent's to wait for is none, where that is not the backend."""
+def stat(pid):
+    """A process's state and its parent, None where there is no such process."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except OSError:
-        return False
+        return None
+
+
+def is_running(pid):
+    """Whether a process is there. A zombie whose parent has ended is init's to wait for."""
+    return (stat(pid) or "Z")[0] != "Z"
+
+
+def has_children(pid):
+    """Whether a process has any, zombies among them."""
+    return any((stat(path.name) or [None, None])[1] == str(pid) for path in pathlib.Path("/proc").glob("[0-9]*"))
 
 
 def wait_until(condition):
@@ -139,22 +149,23 @@ def test_process_that_hangs(at_home, home, server, how, whose):
     told.unlink(missing_ok=True)
     process = home / "hangs"
     # The first line is its own number and another's, the others the signals that it blocks and ignores.
-    process.write_text(f"#!/bin/sh\nsleep 600 &\n{{ echo $$ $!; grep Sig[BI] /proc/$$/status; }} > {told}.new\nmv {told}.new {told}\nsleep 600\n")
+    process.write_text(f"#!/bin/sh\nsleep 600 &\n{{ echo $$ $!; grep Sig[BI] /proc/self/status; }} > {told}.new\nmv {told}.new {told}\nsleep 600\n")
     process.chmod(0o755)
     home.chmod(0o777)
     session = at_home(config=WHOSE[whose].format(process))
     with contextlib.closing(connect(server)) as other, concurrent.futures.ThreadPoolExecutor() as threads:
         session.execute(f"SET aws_lambda.request_timeout_ms = {500 if how == 'time-out' else 10000}")
+        backend = session.info.backend_pid
         waiting = threads.submit(failure, invoke, session, "echo")
         wait_until(told.exists)
         pids, *signals = told.read_text().splitlines()
         own, started = pids.split()
-        assert is_there(own) and is_there(started)
+        assert is_running(own) and is_running(started) and has_children(backend)
         assert [int(mask.split()[1], 16) for mask in signals] == [0, 0]
         if ENDS[how]:
-            other.execute(f"SELECT {ENDS[how]}(%s)", [session.info.backend_pid])
+            other.execute(f"SELECT {ENDS[how]}(%s)", [backend])
         waiting.result()
-        wait_until(lambda: not os.path.exists(f"/proc/{own}") and not is_there(started))
+        wait_until(lambda: not (is_running(own) or is_running(started) or has_children(backend)))
     if how != "termination":
         session.execute("SELECT 1")
 

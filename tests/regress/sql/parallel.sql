@@ -88,5 +88,22 @@ RESET aws_lambda.max_invocations;
 SELECT plan('SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s') ~ 'Foreign Scan on f' AS planned;
 SELECT endpoint.made();
 
+-- A worker that fails after its call, and one that is stopped during it: each has made one, and no worker is left.
+CREATE FUNCTION fails(text) RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS $$
+BEGIN PERFORM aws_lambda.invoke('echo', to_jsonb($1)); RAISE EXCEPTION 'after it'; END $$;
+CREATE FUNCTION waits(text) RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS $$
+BEGIN PERFORM aws_lambda.invoke('sleep-2500', to_jsonb($1)); RETURN $1; END $$;
+SET parallel_leader_participation = off;
+SELECT plan('SELECT fails(s) FROM t WHERE id = 1') ~ 'Workers Planned: 2\n  ->  Parallel Seq Scan on t' AS in_workers;
+\set VERBOSITY terse
+SELECT fails(s) FROM t WHERE id = 1;
+SELECT endpoint.made(), (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker') AS workers;
+SET statement_timeout = '300ms';
+SELECT waits(s) FROM t WHERE id = 1;
+RESET statement_timeout;
+SELECT endpoint.made(), (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker') AS workers;
+SELECT count(safe(s)) FROM t WHERE id < 4;
+SELECT endpoint.made();
+
 SET client_min_messages = warning;
 DROP SCHEMA parallels CASCADE;
