@@ -54,7 +54,10 @@ pub unsafe fn mark_join(hook: &compat::JoinHook) {
 }
 
 /// Whether a relation is marked, or its target is volatile.
-unsafe fn is_marked(rel: *mut pg_sys::RelOptInfo) -> bool {
+///
+/// # Safety
+/// The relation is the planner's, and has its paths.
+pub unsafe fn is_marked(rel: *mut pg_sys::RelOptInfo) -> bool {
     // SAFETY: a relation has a target, and the planner asks the same of it.
     unsafe { pg_sys::contain_volatile_functions((*rel).reltarget.cast()) }
 }

@@ -4,8 +4,8 @@
 //! nested loop above invocations is offered once more with its outer side sorted. A LIMIT, a cursor, a window's top rows, DISTINCT and
 //! GROUP BY then choose it by its costs.
 
-use super::estimate::INVOCATION_COST;
-use super::paths::{AVOIDED_COST, is_ours};
+use super::memoize;
+use super::paths::AVOIDED_COST;
 use crate::postgres::{compat, nodes};
 use pgrx::pg_sys;
 
@@ -33,7 +33,7 @@ pub unsafe fn sort_before(hook: &compat::JoinHook) {
                 pg_sys::relation_can_be_sorted_early(root, outerrel, (**key).pk_eclass, false)
             })
             .collect();
-        if keys.is_empty() || !invokes(root, (*innerrel).relids) {
+        if keys.is_empty() || !memoize::is_marked(innerrel) {
             return;
         }
         let keys = nodes::list(&keys);
@@ -71,36 +71,4 @@ pub unsafe fn sort_before(hook: &compat::JoinHook) {
 unsafe fn may_stop(root: *mut pg_sys::PlannerInfo) -> bool {
     // SAFETY: the planner's structures. A window has a condition on its number of rows, if any, only later.
     unsafe { (*root).tuple_fraction > 0.0 || (*(*root).parse).hasWindowFuncs }
-}
-
-/// Whether any of some relations invokes: a table, a function that is as dear, or a subquery with one of these.
-unsafe fn invokes(root: *mut pg_sys::PlannerInfo, relids: pg_sys::Relids) -> bool {
-    // SAFETY: the array has a place for each relation, null where there is none.
-    unsafe {
-        let mut member = pg_sys::bms_next_member(relids, -1);
-        while member >= 0 {
-            if member < (*root).simple_rel_array_size {
-                let rel = *(*root).simple_rel_array.add(member as usize);
-                if !rel.is_null() && rel_invokes(rel) {
-                    return true;
-                }
-            }
-            member = pg_sys::bms_next_member(relids, member);
-        }
-        false
-    }
-}
-
-unsafe fn rel_invokes(rel: *mut pg_sys::RelOptInfo) -> bool {
-    // SAFETY: the planner's structures.
-    unsafe {
-        match (*rel).rtekind {
-            pg_sys::RTEKind::RTE_SUBQUERY if !(*rel).subroot.is_null() => {
-                invokes((*rel).subroot, (*(*rel).subroot).all_baserels)
-            }
-            pg_sys::RTEKind::RTE_FUNCTION => nodes::pointers::<pg_sys::Path>((*rel).pathlist)
-                .any(|path| (*path).total_cost >= INVOCATION_COST),
-            _ => is_ours(rel),
-        }
-    }
 }
