@@ -26,6 +26,7 @@ TARGETS = [
     ("INSERT, 64 in flight, share of the bare SDK's rate", "INSERT, 64 in flight", 0.9, "least"),
     ("6 MB each way, to the bare SDK", "table, 6 MB", 1.25, "most"),
     ("6 MB each way, memory in payloads", "memory, 6 MB", 3, "most"),
+    ("64 in flight of 2 MB each way behind a late one, memory beyond max_memory and two responses, in MB", "memory, late first", 10, "most"),
     ("First call of a new backend, to a new program's", "first, backend, preloaded", 1.2, "most"),
     ("First call of a new backend, CPU of https over that of http, in ms", "CPU of TLS in a first call", 10, "most"),
     ("Threads of a backend that never calls", "threads without a call", 1, "most"),

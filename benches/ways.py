@@ -27,6 +27,7 @@ TABLES = """
     CREATE EXTENSION IF NOT EXISTS plpython3u;
     CREATE FOREIGN TABLE answer (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'answer');
     CREATE FOREIGN TABLE echo (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
+    CREATE FOREIGN TABLE late (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'late');
     CREATE FOREIGN TABLE wait_5 (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'wait-5');
     CREATE FOREIGN TABLE wait_50 (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'wait-50');
     CREATE FUNCTION boto3_invoke(function_name text, payload text) RETURNS text LANGUAGE plpython3u AS $$

@@ -268,6 +268,35 @@ def backends(bare, seconds):
     ]
 
 
+# Rows whose payloads have 2 MB, the first of which is answered last.
+LATE = """
+    (SELECT '"' || CASE i WHEN 1 THEN 'late' ELSE 'soon' END || i || repeat('x', 2000000) || '"' AS payload FROM generate_series(1, 100) i)
+"""
+BEHIND_LATE = {
+    "list": f"SELECT count(response) FROM late WHERE payload = ANY (ARRAY{LATE})",
+    "join": f"SELECT count(response) FROM {LATE} o JOIN late USING (payload)",
+}
+
+
+def behind_late():
+    """How much a backend grows by 100 calls of 2 MB each way, 64 in flight, that wait behind the first; without what SQL alone takes
+    for a list, and beyond what they may: `max_memory`, and two of the largest response."""
+    session = Session()
+    session.execute("SET aws_lambda.request_timeout_ms = '1min'")
+    session.execute("SELECT count(response) FROM wait_5 WHERE payload IN ('1', '2')")
+    most = int(session.execute("SELECT setting FROM pg_settings WHERE name = 'aws_lambda.max_memory'").get_value(0, 0)) * 1024
+    at_rest = session.peak(lambda: session.execute("SELECT 1"))
+    alone = session.peak(lambda: session.execute(f"SELECT count(x) FROM unnest(ARRAY{LATE}) x"))
+    # The array, and the list of its values.
+    without = {"list": at_rest + 2 * (alone - at_rest), "join": at_rest}
+    rows = []
+    for way, statement in BEHIND_LATE.items():
+        grown = session.peak(lambda statement=statement: session.execute(statement)) - without[way]
+        rows.append({"what": f"100 of 2 MB each way behind a late one, {way}", "bytes": grown})
+    session.close()
+    return rows, {"memory, late first": (rows[-1]["bytes"] - most - 2 * 2_000_000) / 1e6}
+
+
 def memory():
     """The most memory that a backend has had at once: a call of 6 MB each way, above the same payload there and back without one;
     a small call above none; and one that has the library and never calls."""
@@ -284,10 +313,11 @@ def memory():
         without = session.peak(lambda: session.prepared(BACK, [payload]))
         call = session.peak(lambda: session.prepared(TABLE.format("echo"), [payload]))
     session.close()
+    late, numbers = behind_late()
     rows = [
         {"what": "library loaded", "bytes": loaded - bare_backend},
         {"what": "first small call", "bytes": small - loaded},
         {"what": "6 MB there and back in SQL alone", "bytes": without - small},
         {"what": "6 MB echo, above that", "bytes": call - without},
     ]
-    return rows, {"memory, 6 MB": (call - without) / size, "threads without a call": threads}
+    return rows + late, {"memory, 6 MB": (call - without) / size, "threads without a call": threads, **numbers}

@@ -3,7 +3,8 @@
 //!     endpoint CERTIFICATE KEY    in PEM
 //!
 //! Prints its port and that where it speaks TLS, and ends when its standard input does. Functions are known by their names: `echo`
-//! sends the payload back, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `GET /count` gives how many were invoked. Nothing is checked, not even
+//! sends the payload back, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `late` is `echo`, a second
+//! later for a payload that begins with `"late`. `GET /count` gives how many were invoked. Nothing is checked, not even
 //! signatures: tests/endpoint is the one that misbehaves, and counts more.
 
 use bytes::Bytes;
@@ -35,6 +36,10 @@ const HEADERS: [(&str, &str); 3] = [
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Body = Either<Full<Bytes>, Collected<Bytes>>;
 
+fn is_late_payload(payload: &Collected<Bytes>) -> bool {
+    payload.clone().to_bytes().starts_with(b"\"late")
+}
+
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     if request.method() == Method::GET {
         let count = INVOKED.load(Relaxed).to_string();
@@ -45,7 +50,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
     let name = request.uri().path().split('/').nth(3).map(str::to_owned);
     let payload = request.into_body().collect().await?;
     let name = name.unwrap_or_default();
-    let body = if name == "echo" {
+    let is_late = name == "late";
+    if is_late && is_late_payload(&payload) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let body = if name == "echo" || is_late {
         // In the pieces that it came in, none of which is copied.
         Either::Right(payload)
     } else {
