@@ -202,7 +202,7 @@ unsafe fn invoke(
         let outcome = loop {
             match flight.landed()? {
                 Some(outcome) => break outcome,
-                None => dispatch.wait()?,
+                None => dispatch.wait(Some(&flight))?,
             }
         };
         let mut writers = RESULT.map(|(column, _)| writer(column, kind));

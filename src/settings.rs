@@ -5,7 +5,8 @@
 use crate::error::{Error, shortened};
 use crate::lambda::name::check_region;
 use crate::options::{
-    CONCURRENCY_RANGE, INVOCATIONS_RANGE, RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
+    CONCURRENCY_RANGE, INVOCATIONS_RANGE, MEMORY_RANGE_KB, RETRIES_RANGE, TIMEOUT_RANGE_MS,
+    endpoint_url,
 };
 use crate::postgres::compat;
 use crate::postgres::text::{LONGEST, Text, for_server};
@@ -21,6 +22,7 @@ static RETRY_TIMEOUT_MS: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static ENDPOINT_OVERRIDE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static REGION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static MAX_MEMORY_KB: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
 static MAX_INVOCATIONS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static PROGRESS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(0);
 
@@ -84,7 +86,7 @@ const IS_URL: Check = Check {
 };
 
 /// Every setting there is.
-fn all() -> [Setting; 9] {
+fn all() -> [Setting; 10] {
     [
         number(
             c"aws_lambda.connect_timeout_ms",
@@ -144,6 +146,16 @@ fn all() -> [Setting; 9] {
             [
                 c"Sets the most invocations that one statement makes.",
                 c"0 means no limit.",
+            ],
+        ),
+        number(
+            c"aws_lambda.max_memory",
+            &MAX_MEMORY_KB,
+            MEMORY_RANGE_KB,
+            GucFlags::UNIT_KB,
+            [
+                c"Sets the most memory for payloads, outer rows and responses of one statement.",
+                c"What exceeds it waits.",
             ],
         ),
         number(
@@ -291,7 +303,12 @@ impl Setting {
                     let no_hint = std::ptr::null_mut();
                     pg_sys::parse_int(value.as_ptr(), &mut number, flags.bits(), no_hint)
                 };
-                let unit = [(GucFlags::UNIT_MS, " ms"), (GucFlags::UNIT_S, " s")]
+                let units = [
+                    (GucFlags::UNIT_MS, " ms"),
+                    (GucFlags::UNIT_S, " s"),
+                    (GucFlags::UNIT_KB, " kB"),
+                ];
+                let unit = units
                     .iter()
                     .find(|(flag, _)| flags.contains(*flag))
                     .map_or("", |(_, unit)| unit);
@@ -378,6 +395,11 @@ pub fn retry_timeout_ms() -> i32 {
 /// Invocations in flight.
 pub fn max_concurrency() -> i32 {
     MAX_CONCURRENCY.get()
+}
+
+/// Kilobytes.
+pub fn max_memory_kb() -> i32 {
+    MAX_MEMORY_KB.get()
 }
 
 /// Invocations of a statement; 0 is no limit.

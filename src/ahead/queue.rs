@@ -4,6 +4,7 @@ use crate::backend;
 use crate::columns::Layout;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
+use crate::lambda::budget::Share;
 use crate::lambda::request::Inputs;
 use crate::plan;
 use crate::plan::clause::Binding;
@@ -13,6 +14,7 @@ use crate::rows::conditions::{self, Conditions};
 use crate::rows::{inserted, new_context};
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// That whose invocations are made ahead.
 pub trait Invoker {
@@ -94,8 +96,23 @@ struct Ready {
 struct Row {
     tuple: pg_sys::MinimalTuple,
     batch: Batch,
-    /// Holds both.
+    /// Holds both, but for what is printed to be sent.
     context: pg_sys::MemoryContext,
+    /// Where they are counted.
+    share: Arc<Share>,
+}
+
+impl Row {
+    /// Counts what it has now.
+    fn count(&self) {
+        self.share.set(Row::bytes(self.context, &self.batch));
+    }
+
+    fn bytes(context: pg_sys::MemoryContext, batch: &Batch) -> usize {
+        // SAFETY: the context is the row's.
+        let held = unsafe { pg_sys::MemoryContextMemAllocated(context, true) };
+        held + batch.printed()
+    }
 }
 
 impl Ahead {
@@ -210,7 +227,8 @@ impl Ahead {
                 if row.batch.is_over() || row.batch.outcome()?.is_some() {
                     break;
                 }
-                dispatch.wait()?;
+                let flight = row.batch.next_flight();
+                dispatch.wait(flight.as_deref())?;
                 self.fill_while_late(dispatch)?;
             }
             self.current = self.queue.pop_front();
@@ -254,7 +272,8 @@ impl Ahead {
                 if self.next_is_there()? {
                     continue;
                 }
-                dispatch.wait()?;
+                let flight = (self.current.as_ref()).and_then(|row| row.batch.next_flight());
+                dispatch.wait(flight.as_deref())?;
                 waited = true;
                 self.fill_while_late(dispatch)?;
             }
@@ -337,10 +356,13 @@ impl Ahead {
             let batch = self.batch(&dispatch.config.fixed);
             slots::clear(self.reading);
             pg_sys::MemoryContextSwitchTo(before);
+            let batch = batch?;
+            let share = dispatch.budget.row(Row::bytes(context, &batch));
             self.queue.push_back(Row {
                 tuple,
-                batch: batch?,
+                batch,
                 context,
+                share,
             });
             Ok(())
         }
@@ -453,6 +475,7 @@ unsafe fn start(
         let started = row.batch.start(table, dispatch);
         pg_sys::MemoryContextSwitchTo(before);
         pg_sys::MemoryContextReset(memory);
+        row.count();
         started
     }
 }

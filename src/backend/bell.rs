@@ -47,6 +47,11 @@ impl Bell {
         }
     }
 
+    /// The socket that is written to.
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
     /// Has it rung once the thread has done what else is to be done now.
     pub fn ring_soon(&self) {
         self.wanted.notify_one();

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, Patience};
-use crate::options::{OnError, parse_boolean};
+use crate::options::{OnError, parse_boolean, parse_kilobytes};
 use crate::postgres::{nodes, text};
 use crate::settings;
 use pgrx::pg_sys;
@@ -43,6 +43,9 @@ pub struct Limits {
     pub max_concurrency: usize,
     /// The table or server whose option that is: then it holds for all scans of a statement together.
     pub concurrency_of: Option<Owner>,
+    /// Most bytes of payloads, outer rows and responses, and whose option that is; the setting is for all scans of a statement.
+    pub max_memory: usize,
+    pub memory_of: Option<Owner>,
     /// Most of one statement; `None` is no limit.
     pub max_invocations: Option<u64>,
 }
@@ -72,7 +75,13 @@ impl Limits {
     fn of(options: &[Options; 2], table: pg_sys::Oid, server: pg_sys::Oid) -> Limits {
         let owners = [Owner::Table(table), Owner::Server(server)];
         let max_invocations = number(options, "max_invocations", settings::max_invocations());
+        let max_memory = (options.iter().zip(owners)).find_map(|(options, owner)| {
+            Some((parse_kilobytes(&options.get("max_memory")?)?, Some(owner)))
+        });
+        let (max_memory_kb, memory_of) = max_memory.unwrap_or((settings::max_memory_kb(), None));
         Limits {
+            max_memory: max_memory_kb.unsigned_abs() as usize * 1024,
+            memory_of,
             max_concurrency: number(options, "max_concurrency", settings::max_concurrency()) as _,
             concurrency_of: (options.iter().zip(owners))
                 .find_map(|(options, owner)| options.get("max_concurrency").map(|_| owner)),

@@ -25,6 +25,7 @@ pub mod task;
 pub mod wait;
 
 use crate::error::Error;
+use crate::lambda::budget::Share;
 use crate::lambda::gate::Gate;
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
@@ -78,8 +79,9 @@ impl SharedClient {
         request: &InvokeRequest,
         patience: Patience,
         traffic: &Arc<Traffic>,
+        share: &Arc<Share>,
     ) -> Result<InvokeResponse, Error> {
-        lambda::invoke(&*self.kept, request, patience, traffic, &self.gate).await
+        lambda::invoke(&*self.kept, request, patience, traffic, &self.gate, share).await
     }
 }
 

@@ -10,6 +10,7 @@ use super::bell::{self, Bell, Door};
 use super::inbox::{Inbox, Sweep, Work};
 use super::signals::{self, Signals};
 use super::task::Task;
+use crate::memory;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +50,7 @@ impl Runtime {
     /// Makes it, without the thread. `sweep` closes connections that are idle for too long.
     pub fn start(sweep: Sweep) -> io::Result<Runtime> {
         let (bell, door) = bell::new()?;
+        memory::wakes(bell.descriptor());
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MOST_THREADS)

@@ -15,10 +15,13 @@ use crate::backend::config::Config;
 use crate::backend::task::Task;
 use crate::backend::{self, SharedClient, wait};
 use crate::error::Error;
+use crate::lambda::budget::{Budget, Share};
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::traffic::Traffic;
+use crate::memory;
 use crate::options::OnError;
+use bytes::Bytes;
 use pace::Pace;
 use pgrx::pg_sys;
 use statement::Statement;
@@ -28,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How many times `max_concurrency` outcomes may wait behind one that is late, while they fit into `work_mem`.
+/// How many times `max_concurrency` outcomes may wait behind one that is late, while they fit into `max_memory`.
 const MOST_KEPT: usize = 4;
 
 /// The invocations of one scan.
@@ -39,6 +42,8 @@ pub struct Dispatch {
     pub pace: Pace,
     /// Attempts, and what was counted of them.
     pub traffic: Arc<Traffic>,
+    /// The memory of what is sent, read ahead, and comes back.
+    pub budget: Arc<Budget>,
     /// How many failures have nothing to do with the current values.
     forgiven: u64,
     /// Time spent waiting for the network.
@@ -101,6 +106,7 @@ impl Dispatch {
     ) -> Dispatch {
         Dispatch {
             traffic: Traffic::new(statement.limit(&config.limits)),
+            budget: statement.budget(&config.limits),
             pace: Pace::new(node, config.limits.max_concurrency),
             keeps_payload,
             equal,
@@ -151,15 +157,14 @@ impl Dispatch {
         if doomed || spent || counters.pending.load(Relaxed) >= allowed {
             return false;
         }
-        // SAFETY: reads a setting, in kilobytes.
-        let most_bytes = u64::from(unsafe { pg_sys::work_mem }.unsigned_abs()) * 1024;
-        untaken < allowed
-            || (untaken < self.most_kept() && counters.bytes_kept.load(Relaxed) < most_bytes)
+        untaken < self.most_kept() && self.budget.has_room()
     }
 
     /// Whether to read one more row to invoke for while so many rows wait.
     pub fn may_read(&self, rows: usize, untaken: usize) -> bool {
-        rows < self.most_kept() && self.may_start(untaken)
+        let first = rows == 0 && untaken == 0;
+        first
+            || rows < self.most_kept() && self.may_start(untaken) && self.budget.has_room_for_row()
     }
 
     /// Most invocations that are started and not yet taken.
@@ -202,19 +207,34 @@ impl Dispatch {
             }
             _ => (),
         }
+        if memory::is_short() && (made > 0 || !memory::recover()) {
+            return Err(Error::MemoryIsShort);
+        }
         let name: Arc<str> = request.full_name().into();
         let unsent = |error: Error| error.of_unsent(&name);
         let client = (self.client(request.region.as_deref())).map_err(unsent)?;
         let pending = Pending::new(self.traffic.clone(), &self.statement);
         let (patience, keeps_payload) = (self.config.patience, self.keeps_payload);
         let function_name = name.clone();
+        let is_kept = self.config.deduplicate;
+        let sent = self
+            .budget
+            .payload(request.payload.as_ref().map_or(0, Bytes::len));
+        let share = self.budget.response();
+        let room = share.clone();
         let task = backend::spawn(async move {
-            let result = client.invoke(&request, patience, &pending.traffic).await;
-            pending.ended(function_name, result, keeps_payload)
+            let traffic = &pending.traffic;
+            let result = client.invoke(&request, patience, traffic, &room).await;
+            drop((request, sent));
+            let outcome = pending.ended(function_name, result, keeps_payload, room);
+            if is_kept {
+                outcome.keep();
+            }
+            outcome
         })
         .map_err(unsent)?;
         self.statement.count();
-        let flight = Flight::new(State::Flying(task, name));
+        let flight = Flight::new(State::Flying(task, name), Some(share));
         if let Some(counted) = &mut self.counted {
             if counted.len() == counted.capacity() {
                 counted.retain(|flight| flight.strong_count() > 0);
@@ -239,7 +259,7 @@ impl Dispatch {
     /// What stands in the place of an invocation that can't be made.
     pub fn refuse(&self, error: Error) -> Rc<Flight> {
         let pending = Pending::new(self.traffic.clone(), &self.statement);
-        let outcome = pending.failure(None, Err(error));
+        let outcome = pending.failure(None, Err(error), None);
         Flight::of(Rc::new(outcome))
     }
 
@@ -266,8 +286,11 @@ impl Dispatch {
         self.statement.tell();
     }
 
-    /// Waits until something has come from the network, and tells the user now and then.
-    pub fn wait(&mut self) -> Result<(), Error> {
+    /// Waits until something has come from the network, which is to be this invocation, and tells the user now and then.
+    pub fn wait(&mut self, flight: Option<&Flight>) -> Result<(), Error> {
+        if let Some(share) = flight.and_then(|flight| flight.share.as_ref()) {
+            share.await_this();
+        }
         let start = Instant::now();
         let result = wait::wait(self.statement.time_to_tell());
         self.waited += start.elapsed();
@@ -277,7 +300,11 @@ impl Dispatch {
 }
 
 /// An invocation on its way, or what became of it. Dropped by all who hold it, it is aborted.
-pub struct Flight(RefCell<State>);
+pub struct Flight {
+    state: RefCell<State>,
+    /// Where the response is counted.
+    share: Option<Arc<Share>>,
+}
 
 enum State {
     /// With the function's name, which an outcome has too.
@@ -287,24 +314,33 @@ enum State {
 }
 
 impl Flight {
-    fn new(state: State) -> Rc<Flight> {
-        Rc::new(Flight(RefCell::new(state)))
+    fn new(state: State, share: Option<Arc<Share>>) -> Rc<Flight> {
+        let state = RefCell::new(state);
+        Rc::new(Flight { state, share })
     }
 
     /// What has come back.
     pub fn of(outcome: Rc<Outcome>) -> Rc<Flight> {
-        Flight::new(State::Landed(outcome))
+        Flight::new(State::Landed(outcome), None)
+    }
+
+    /// It is one of those that an Append waits for.
+    pub fn await_too(&self) {
+        if let Some(share) = &self.share {
+            share.await_this_too();
+        }
     }
 
     /// What became of it; `None` as long as it is on its way.
     pub fn landed(&self) -> Result<Option<Rc<Outcome>>, Error> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         let (task, name) = match &mut *state {
             State::Landed(outcome) => return Ok(Some(outcome.clone())),
             State::Flying(task, name) => (task, name),
             State::GivenUp => return Err(Error::Unexpected("row was asked for after the end")),
         };
         match task.poll() {
+            None if memory::is_short() => Err(Error::MemoryIsShort),
             None => Ok(None),
             Some(Ok(outcome)) => {
                 if outcome.result.is_err() {
@@ -319,7 +355,7 @@ impl Flight {
     }
 
     fn give_up(&self) {
-        self.0.replace_with(|state| match state {
+        self.state.replace_with(|state| match state {
             State::Landed(outcome) => State::Landed(outcome.clone()),
             _ => State::GivenUp,
         });
@@ -332,13 +368,16 @@ pub struct Outcome {
     pub result: Result<InvokeResponse, Error>,
     /// The function's name or ARN, with its qualifier; `None` where nothing could be invoked.
     pub function_name: Option<Arc<str>>,
-    bytes: u64,
-    traffic: Arc<Traffic>,
+    /// Where the response is counted.
+    share: Option<Arc<Share>>,
 }
 
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        (self.traffic.counters.bytes_kept).fetch_sub(self.bytes, Relaxed);
+impl Outcome {
+    /// It is kept for whoever may want it again, and waiting would not end that.
+    pub fn keep(&self) {
+        if let Some(share) = &self.share {
+            share.set(0);
+        }
     }
 }
 
@@ -361,45 +400,54 @@ impl Pending {
         name: Arc<str>,
         mut result: Result<InvokeResponse, Error>,
         keeps_payload: bool,
+        share: Arc<Share>,
     ) -> Outcome {
         let Ok(response) = &mut result else {
-            return self.failure(Some(name), result);
+            return self.failure(Some(name), result, Some(share));
         };
         let payload = response.payload.as_ref();
         let bytes = payload.map_or(0, Vec::len) as u64;
         self.traffic.counters.bytes_in.fetch_add(bytes, Relaxed);
+        share.note(bytes as usize);
         if response.function_error.is_some() {
-            return self.failure(Some(name), result);
+            return self.failure(Some(name), result, Some(share));
         }
         if !keeps_payload {
             response.payload = None;
         }
-        self.outcome(Some(name), result)
+        self.outcome(Some(name), result, Some(share))
     }
 
-    fn failure(&self, name: Option<Arc<str>>, result: Result<InvokeResponse, Error>) -> Outcome {
+    fn failure(
+        &self,
+        name: Option<Arc<str>>,
+        result: Result<InvokeResponse, Error>,
+        share: Option<Arc<Share>>,
+    ) -> Outcome {
         self.traffic.counters.failed.fetch_add(1, Relaxed);
         self.totals.failed.fetch_add(1, Relaxed);
-        self.outcome(name, result)
+        self.outcome(name, result, share)
     }
 
     fn outcome(
         &self,
         function_name: Option<Arc<str>>,
         result: Result<InvokeResponse, Error>,
+        share: Option<Arc<Share>>,
     ) -> Outcome {
         let payload = result
             .as_ref()
             .ok()
             .and_then(|response| response.payload.as_ref());
-        let bytes = payload.map_or(0, Vec::len) as u64;
+        if let Some(share) = &share {
+            share.set(payload.map_or(0, Vec::len));
+            share.is_over();
+        }
         self.totals.done.fetch_add(1, Relaxed);
-        self.traffic.counters.bytes_kept.fetch_add(bytes, Relaxed);
         Outcome {
             result,
             function_name,
-            bytes,
-            traffic: self.traffic.clone(),
+            share,
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::{Flight, runs};
 use crate::backend::config::{Limits, Owner};
 use crate::lambda::ClientConfig;
+use crate::lambda::budget::Budget;
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::traffic::Limit;
 use crate::settings;
@@ -30,6 +31,8 @@ pub struct Statement {
     flights: RefCell<HashMap<Key, Rc<Flight>>>,
     /// By the table or server whose option each is, and its number.
     limits: RefCell<HashMap<(Owner, usize), Arc<Limit>>>,
+    /// By whose option each is, and its bytes.
+    budgets: RefCell<HashMap<(Option<Owner>, usize), Arc<Budget>>>,
     told: Cell<Option<(Instant, u64)>>,
 }
 
@@ -122,6 +125,7 @@ impl Statement {
             expected: Cell::new(Expected::Known(0)),
             flights: RefCell::default(),
             limits: RefCell::default(),
+            budgets: RefCell::default(),
             told: Cell::new(None),
         }
     }
@@ -166,6 +170,14 @@ impl Statement {
                 .clone(),
             None => Limit::new(most),
         }
+    }
+
+    /// The memory of a scan: one for all scans of the owner who has set it, and one for all for which nobody has.
+    pub fn budget(&self, limits: &Limits) -> Arc<Budget> {
+        let key = (limits.memory_of, limits.max_memory);
+        (self.budgets.borrow_mut().entry(key))
+            .or_insert_with(|| Budget::new(limits.max_memory))
+            .clone()
     }
 
     /// How long until the user is to be told; `None` if never.

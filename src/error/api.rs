@@ -51,6 +51,8 @@ pub enum Cause {
     Proxy,
     /// There is no file descriptor for a connection: the function did not run.
     Descriptors,
+    /// The machine has no port, or no memory, for a connection: the function did not run.
+    Shortage,
     /// Nothing, or not all, came back in time: the function may have run.
     RequestTimeout,
     /// The connection broke after the request was sent: the function may have run.
@@ -98,6 +100,7 @@ impl Cause {
             Cause::NoAuthority => "NoTrustedAuthority",
             Cause::Proxy => "ProxyRefused",
             Cause::Descriptors => "NoFileDescriptor",
+            Cause::Shortage => "NoLocalResources",
             Cause::RequestTimeout => "RequestTimeout",
             Cause::ConnectionLost => "ConnectionLost",
             Cause::OutOfMemory => "OutOfMemory",
@@ -130,6 +133,11 @@ impl Cause {
         )
     }
 
+    /// Whether this process or machine lacks what a connection takes.
+    pub fn is_shortage(self) -> bool {
+        matches!(self, Cause::Descriptors | Cause::Shortage)
+    }
+
     /// What goes behind the function's name in a primary message.
     pub(super) fn phrase(self) -> &'static str {
         match self {
@@ -140,6 +148,7 @@ impl Cause {
             Cause::NotTls => "no TLS at the endpoint",
             Cause::Proxy => "refused by the proxy",
             Cause::Descriptors => "no file descriptor for a connection",
+            Cause::Shortage => "no port or memory for a connection",
             Cause::RequestTimeout => "request timed out",
             Cause::ConnectionLost => "connection lost",
             Cause::OutOfMemory => "no memory for the answer",
@@ -242,6 +251,10 @@ impl ApiFailure {
                 ERRCODE_INSUFFICIENT_RESOURCES,
                 "The function did not run. Lower aws_lambda.max_concurrency, or let the server process and its machine open more files (ulimit -n, fs.file-max).",
             ),
+            Cause::Shortage => (
+                ERRCODE_INSUFFICIENT_RESOURCES,
+                "The function did not run. Lower aws_lambda.max_concurrency, or let the server's machine have more ports and memory (net.ipv4.ip_local_port_range, net.ipv4.tcp_mem).",
+            ),
             Cause::RequestTimeout => (
                 ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
                 "The function may have run. A cold start can take longer than 3 s: SET aws_lambda.request_timeout_ms = '30s', or raise the server option request_timeout_ms where that is set.",
@@ -249,7 +262,7 @@ impl ApiFailure {
             Cause::ConnectionLost => (ERRCODE_CONNECTION_FAILURE, not_again),
             Cause::OutOfMemory => (
                 ERRCODE_OUT_OF_MEMORY,
-                "The function may have run. Lower aws_lambda.max_concurrency, or give the server more memory.",
+                "The function may have run. Lower aws_lambda.max_memory or aws_lambda.max_concurrency, or give the server more memory.",
             ),
             Cause::BadAnswer => (
                 ERRCODE_PROTOCOL_VIOLATION,

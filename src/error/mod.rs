@@ -166,6 +166,8 @@ pub enum Error {
         /// Its size.
         bytes: usize,
     },
+    /// There was none for what does not ask, so the statement ends.
+    MemoryIsShort,
     /// The statement may make no more invocations.
     TooManyInvocations {
         /// How many it may make.
@@ -456,7 +458,10 @@ impl Error {
                 .hint("Send where the data is in the place of the data. If the endpoint takes more than Lambda does, raise the server or table option max_payload_bytes."),
             Error::OutOfMemory { what, bytes } => Row::new(ERRCODE_OUT_OF_MEMORY, "out of memory")
                 .detail(format!("There are no {bytes} bytes for a {what}."))
-                .hint("Lower aws_lambda.max_concurrency, or give the server more memory."),
+                .hint("Lower aws_lambda.max_memory or aws_lambda.max_concurrency, or give the server more memory."),
+            Error::MemoryIsShort => Row::new(ERRCODE_OUT_OF_MEMORY, "out of memory")
+                .detail("There was none left for invocations. Functions that were invoked may have run.")
+                .hint("Lower aws_lambda.max_memory or aws_lambda.max_concurrency, or give the server more memory."),
             Error::TooManyInvocations { most, made, wanted } => Row::new(
                 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "too many invocations in one statement",
@@ -577,7 +582,7 @@ impl Error {
             Error::Api(failure) => return (failure.code(), failure.message()),
             Error::Response { .. } => "InvalidResponse",
             Error::PayloadTooLarge { .. } => "RequestTooLargeException",
-            Error::OutOfMemory { .. } => "OutOfMemory",
+            Error::OutOfMemory { .. } | Error::MemoryIsShort => "OutOfMemory",
             Error::Runtime(_) | Error::Panicked => "ClientFailure",
             _ => "InvalidParameterValue",
         };

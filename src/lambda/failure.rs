@@ -61,6 +61,15 @@ pub fn from_sdk(
         let refusal = Refusal::new(service.raw(), service.err());
         return answered(&refusal, signed_at, way, secrets);
     }
+    if reached != Reached::Connection
+        && let Some((cause, said)) = shortage(error)
+    {
+        let facts = match way {
+            Some(way) => format!("Connecting to {}: {}", way.place(), root(error, secrets)),
+            None => root(error, secrets),
+        };
+        return ApiFailure::new(cause, said, facts);
+    }
     if let Some(explained) = find::<Explained>(error) {
         return match &explained.network {
             // The SDK has asked for credentials again, which an attempt at the invocation would not.
@@ -184,9 +193,6 @@ fn of_network(network: &Network, place: &str, secrets: &Secrets) -> ApiFailure {
 
 /// Why there is no connection.
 fn not_connected(error: &(dyn StdError + 'static), timed_out: bool) -> (Cause, &'static str) {
-    if chain(error).any(lacks_descriptor) {
-        return (Cause::Descriptors, "No file descriptor for a connection");
-    }
     if timed_out {
         return (Cause::ConnectTimeout, "Connection timed out");
     }
@@ -404,10 +410,34 @@ pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> O
     chain(error).find_map(|error| error.downcast_ref::<T>())
 }
 
-/// Whether the process, or the machine, can't open one more file.
-fn lacks_descriptor(error: &(dyn StdError + 'static)) -> bool {
-    let number = (error.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error);
-    matches!(number, Some(libc::EMFILE | libc::ENFILE))
+/// What this process, or its machine, lacks for a connection. Who looks for names or reads files does not always tell what it lacked, so
+/// where the error has no number it is looked what there is.
+fn shortage(error: &(dyn StdError + 'static)) -> Option<(Cause, &'static str)> {
+    let descriptors = (Cause::Descriptors, "No file descriptor for a connection");
+    let numbers = chain(error)
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .filter_map(std::io::Error::raw_os_error);
+    match numbers.last() {
+        Some(libc::EMFILE | libc::ENFILE) => Some(descriptors),
+        Some(libc::EADDRNOTAVAIL) => Some((Cause::Shortage, "No local port for a connection")),
+        Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => {
+            Some((Cause::Shortage, "No memory for a connection"))
+        }
+        Some(_) => None,
+        None => (!can_open(OF_LOOKING)).then_some(descriptors),
+    }
+}
+
+/// Files that are open at once while a name is looked for.
+const OF_LOOKING: usize = 3;
+
+/// Whether this process can open so many files.
+fn can_open(count: usize) -> bool {
+    let open = || std::fs::File::open("/dev/null");
+    let opened: Vec<_> = std::iter::repeat_with(open).take(count).collect();
+    !(opened.iter())
+        .filter_map(|opened| opened.as_ref().err()?.raw_os_error())
+        .any(|number| matches!(number, libc::EMFILE | libc::ENFILE))
 }
 
 /// The innermost error's words, as a sentence.

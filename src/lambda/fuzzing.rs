@@ -2,6 +2,7 @@
 //!
 //! Compiled for `fuzz/` and for the test below, which runs what fuzzing has found worth keeping.
 
+use super::budget::Budget;
 use super::credentials::{Identity, NoKeys};
 use super::gate::Gate;
 use super::name::{self, FunctionName};
@@ -152,7 +153,8 @@ pub fn answer(data: &[u8]) {
     };
     let traffic = Traffic::new(Limit::new(1));
     let gate = Arc::new(Gate::new(|| 0));
-    match runtime.block_on(invoke(&source, &request, patience, &traffic, &gate)) {
+    let share = Budget::new(usize::MAX).share();
+    match runtime.block_on(invoke(&source, &request, patience, &traffic, &gate, &share)) {
         Ok(response) => {
             assert!((200..300).contains(&response.status_code));
             assert_ne!(response.payload.as_deref(), Some(&b""[..]));

@@ -1,7 +1,8 @@
 //! How many connections all attempts of a backend may have, those that are kept included. What is too much waits before it connects.
 //!
 //! A connection is a file descriptor, and the process has them from PostgreSQL, which can't write its log without. How many there may be is
-//! not decided here.
+//! not decided here. There may be fewer, as others in the process and on the machine take them too: where there was none for an attempt, as
+//! many are let out as were out beside it, and once so many have ended well one more.
 
 use super::watch::Watch;
 use std::collections::HashMap;
@@ -28,12 +29,26 @@ pub struct Gate {
     ended: Notify,
 }
 
+/// Most attempts that are let out after there was no descriptor for one, and how many have ended well since.
+#[derive(Clone, Copy)]
+struct Width {
+    most: usize,
+    well: usize,
+}
+
 /// The attempts that are out.
 #[derive(Default)]
 struct Out {
     next: u64,
     connecting: HashMap<u64, Watch>,
     connected: usize,
+    width: Option<Width>,
+}
+
+impl Out {
+    fn count(&self) -> usize {
+        self.connecting.len() + self.connected
+    }
 }
 
 impl Gate {
@@ -59,11 +74,17 @@ impl Gate {
     }
 
     /// Waits until an attempt may go out. `drops_others` drops the clients that nobody uses but the attempt's own, and tells whether that is
-    /// then the only one, so that what is kept is the attempt's to use.
-    pub async fn admit(self: &Arc<Self>, watch: &Watch, drops_others: impl Fn() -> bool) -> Pass {
-        let _turn = self.turn.lock().await;
-        while !self.has_room(&drops_others) {
-            drop(tokio::time::timeout(LOOK_AGAIN, self.ended.notified()).await);
+    /// then the only one, so that what is kept is the attempt's to use. One that is `held_up` goes out beside those that wait to be read.
+    pub async fn admit(
+        self: &Arc<Self>,
+        watch: &Watch,
+        drops_others: impl Fn() -> bool,
+        held_up: impl Future<Output = ()>,
+    ) -> Pass {
+        tokio::select! {
+            biased;
+            () = self.wait_for_room(&drops_others) => (),
+            () = held_up => drop(drops_others()),
         }
         let mut out = self.out();
         let number = out.next;
@@ -75,6 +96,13 @@ impl Gate {
         }
     }
 
+    async fn wait_for_room(&self, drops_others: impl Fn() -> bool) {
+        let _turn = self.turn.lock().await;
+        while !self.has_room(&drops_others) {
+            drop(tokio::time::timeout(LOOK_AGAIN, self.ended.notified()).await);
+        }
+    }
+
     fn has_room(&self, drops_others: impl Fn() -> bool) -> bool {
         let mut out = self.out();
         let most = self.most.load(Relaxed);
@@ -82,7 +110,10 @@ impl Gate {
         let usual = most / 4 * 3;
         let connections = (self.connections)();
         let with = |connecting: usize| connections + OF_CONNECTING * (connecting + 1);
-        if with(out.connecting.len() + out.connected) <= usual {
+        if out.count() > 0 && out.width.is_some_and(|width| out.count() >= width.most) {
+            return false;
+        }
+        if with(out.count()) <= usual {
             return true;
         }
         let before = out.connecting.len();
@@ -110,6 +141,30 @@ pub struct Pass {
     number: u64,
 }
 
+impl Pass {
+    /// There was no descriptor for it. Whether there may be one once another has ended.
+    pub fn narrow(&self) -> bool {
+        let mut out = self.gate.out();
+        let others = out.count() - 1;
+        let most = out.width.map_or(others, |width| width.most.min(others));
+        let most = most.max(1);
+        out.width = Some(Width { most, well: 0 });
+        others > 0
+    }
+
+    /// There was one.
+    pub fn widen(&self) {
+        let mut out = self.gate.out();
+        if let Some(width) = &mut out.width {
+            width.well += 1;
+            if width.well >= width.most {
+                width.most += 1;
+                width.well = 0;
+            }
+        }
+    }
+}
+
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut out = self.gate.out();
@@ -124,6 +179,7 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{pending, ready};
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
 
@@ -146,7 +202,7 @@ mod tests {
 
     fn try_admit(gate: &Arc<Gate>, alone: bool) -> Option<Pass> {
         let watch = Watch::default();
-        let admitted = pin!(gate.admit(&watch, || alone));
+        let admitted = pin!(gate.admit(&watch, || alone, pending()));
         poll(admitted)
     }
 
@@ -195,13 +251,43 @@ mod tests {
     }
 
     #[test]
+    fn fewer_go_out_after_there_was_no_descriptor_and_more_again() {
+        run(async {
+            let (gate, _) = gate(1000);
+            let mut passes: Vec<Pass> = (0..4).filter_map(|_| try_admit(&gate, false)).collect();
+            let last = passes.pop().unwrap();
+            assert!(last.narrow());
+            drop(last);
+            assert!(try_admit(&gate, false).is_none());
+            passes.iter().for_each(Pass::widen);
+            passes.push(try_admit(&gate, false).unwrap());
+            assert!(try_admit(&gate, false).is_none());
+            passes.truncate(1);
+            assert!(!passes[0].narrow());
+            assert!(try_admit(&gate, false).is_none());
+            passes.clear();
+            assert!(try_admit(&gate, false).is_some());
+        });
+    }
+
+    #[test]
+    fn what_is_held_up_goes_out_beside_others() {
+        run(async {
+            let (gate, _) = gate(0);
+            let _pass = try_admit(&gate, false).unwrap();
+            let watch = Watch::default();
+            assert!(poll(pin!(gate.admit(&watch, || false, ready(())))).is_some());
+        });
+    }
+
+    #[test]
     fn an_end_lets_the_first_that_waits_out() {
         run(async {
             let (gate, _) = gate(4);
-            let pass = gate.admit(&Watch::default(), || false).await;
+            let pass = gate.admit(&Watch::default(), || false, pending()).await;
             let watch = Watch::default();
-            let mut first = pin!(gate.admit(&watch, || false));
-            let mut second = pin!(gate.admit(&watch, || false));
+            let mut first = pin!(gate.admit(&watch, || false, pending()));
+            let mut second = pin!(gate.admit(&watch, || false, pending()));
             assert!(poll(first.as_mut()).is_none() && poll(second.as_mut()).is_none());
             drop(pass);
             assert!(poll(second.as_mut()).is_none());

@@ -3,7 +3,7 @@
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
 //!   said of each place, and [`profiles`] where a profile has them from, a [`process`] among that; [`files`] reads what is read of the machine.
-//! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer.
+//! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer, [`budget`] what is in memory of all.
 //! - [`connections`] is the HTTP client, with a [`pool`] of connections; [`dial`] makes them, with addresses of [`names`]; [`authorities`] are
 //!   trusted, [`proxies`] are gone through in a [`tunnel`], for which [`http_connect`] asks them, and [`way`] says so.
 //! - [`retry`] decides whether an attempt that failed is followed by another, and when.
@@ -15,6 +15,7 @@
 
 mod authorities;
 mod body;
+pub mod budget;
 mod connections;
 pub mod credentials;
 mod dial;
@@ -53,8 +54,9 @@ use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use credentials::{Identity, NoKeys};
 pub use pool::{next_sweep, sweep};
 pub use retry::invoke;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use watch::{Reached, Watch, Watcher};
 use way::Way;
 
@@ -220,7 +222,7 @@ impl Client {
                 result = sending => Some(result),
             }
         };
-        let result = match tokio::time::timeout(request_timeout, sending).await {
+        let result = match within(request_timeout, &watch, sending).await {
             Ok(Some(result)) => Ok(result),
             Ok(None) => {
                 return Err(Error::Api(failure::no_end_of_heads(
@@ -232,7 +234,8 @@ impl Client {
         };
         match result {
             Ok(Ok(output)) => {
-                let mut response = InvokeResponse::from(output);
+                let payload = watch.payload();
+                let mut response = InvokeResponse::new(output, payload);
                 // Headers, which messages show.
                 let shown = [&mut response.function_error, &mut response.request_id];
                 for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
@@ -282,6 +285,32 @@ impl Client {
 fn is_id(text: &str) -> bool {
     text.len() == 36 && (text.bytes()).all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
+
+/// Waits for so long, beside the time for which the answer waits to be read.
+async fn within<T>(
+    timeout: Duration,
+    watch: &Watch,
+    attempt: impl Future<Output = T>,
+) -> Result<T, ()> {
+    let mut attempt = pin!(attempt);
+    let begin = Instant::now();
+    let mut left = timeout;
+    loop {
+        match tokio::time::timeout(left, &mut attempt).await {
+            Ok(result) => return Ok(result),
+            Err(_) => {
+                left = (timeout + watch.waited()).saturating_sub(begin.elapsed());
+                if left.is_zero() {
+                    return Err(());
+                }
+                left = left.max(LOOK_AGAIN);
+            }
+        }
+    }
+}
+
+/// After how long it is looked anew whether an answer is being read.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 fn invocation_type(given: InvocationType) -> aws_sdk_lambda::types::InvocationType {
     use aws_sdk_lambda::types::InvocationType as Sdk;

@@ -3,9 +3,9 @@
 //! All of it is the function's or the endpoint's, so nothing is taken for granted. Whether the payload fits its column is
 //! not looked at here.
 
+use crate::memory;
 use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
-use aws_smithy_types::Blob;
 use base64::Engine;
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,6 +38,9 @@ pub struct Thrown {
     pub message: Option<String>,
 }
 
+/// How often a message is in memory at most, beside the payload.
+const COPIES: usize = 3;
+
 /// What Lambda's runtimes put into the payload when a function fails.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -64,7 +67,10 @@ impl InvokeResponse {
     pub fn thrown(&self) -> Option<Thrown> {
         let function_error = self.function_error.clone()?;
         let payload = self.payload.as_deref().unwrap_or_default();
-        let thrown: ErrorPayload = serde_json::from_slice(payload).unwrap_or_default();
+        // A message may be all of it, and is copied.
+        let is_readable = memory::look_for(COPIES * payload.len(), "message").is_ok();
+        let readable = if is_readable { payload } else { &[] };
+        let thrown: ErrorPayload = serde_json::from_slice(readable).unwrap_or_default();
         let shown = &payload[..payload.len().min(1024)];
         let beginning = || beginning(&String::from_utf8_lossy(shown));
         let message = text(&thrown.error_message).or_else(|| (!payload.is_empty()).then(beginning));
@@ -87,13 +93,14 @@ impl InvokeResponse {
     }
 }
 
-impl From<InvokeOutput> for InvokeResponse {
-    fn from(output: InvokeOutput) -> InvokeResponse {
+impl InvokeResponse {
+    /// One with a payload that was read beside the rest.
+    pub fn new(output: InvokeOutput, payload: Vec<u8>) -> InvokeResponse {
         InvokeResponse {
             request_id: output.request_id().map(str::to_owned),
             status_code: output.status_code,
             function_error: output.function_error,
-            payload: (output.payload.map(Blob::into_inner)).filter(|payload| !payload.is_empty()),
+            payload: (!payload.is_empty()).then_some(payload),
             executed_version: output.executed_version,
             log_result: output.log_result,
             durable_execution_arn: output.durable_execution_arn,

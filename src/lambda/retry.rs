@@ -2,6 +2,7 @@
 //!
 //! The function | Tried again | Pause before it
 //! --- | --- | ---
+//! was not sent, as this process or machine lacks what a connection takes | once another has ended, beside the bounds | short
 //! did not run: throttled, or never connected | yes | a random part of 0.1 s, of twice as much each time, of 2 s at most
 //! did not run, as Lambda is still preparing it | yes | half of 1 s and a random part of the other half, twice as much each time, 10 s at most
 //! may have run: no answer in time, no whole one, or 5xx | with a durable execution name, as Lambda makes equal requests one by it | as the first
@@ -10,6 +11,7 @@
 //!
 //! `max_retries` bounds the further attempts of one invocation, and `retry_timeout_ms` the time in attempts and pauses before one.
 
+use super::budget::{Room, Share};
 use super::gate::Gate;
 use super::request::InvokeRequest;
 use super::response::InvokeResponse;
@@ -17,6 +19,7 @@ use super::traffic::{Attempt, Counters, Traffic};
 use super::watch::{Reached, Watch};
 use super::{Patience, Source};
 use crate::error::{ApiFailure, Cause, Error};
+use crate::memory;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -29,6 +32,9 @@ const NOT_READY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10
 /// The time for retries that these are meant for, which is the default. Where there is less, they are as much shorter.
 const USUAL_RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Pause before an attempt for which the process or the machine had no descriptor.
+const SHORTAGE: Duration = Duration::from_millis(10);
+
 /// Invokes once, and again as the rules say.
 pub async fn invoke(
     source: &impl Source,
@@ -36,13 +42,29 @@ pub async fn invoke(
     patience: Patience,
     traffic: &Arc<Traffic>,
     gate: &Arc<Gate>,
+    share: &Arc<Share>,
 ) -> Result<InvokeResponse, Error> {
     let mut retries = Retries::new(patience, request.durable_execution_name.as_deref());
     let mut corrected = false;
     let is_sent = AtomicBool::new(false);
+    let mut alone = false;
     loop {
-        let mut attempt = traffic.admit().await;
-        let (result, took) = once(source, request, patience, &mut attempt, gate, &is_sent).await;
+        let held_up = share.is_held_up(Some(traffic.limit()));
+        let mut attempt = traffic.admit(held_up).await;
+        let room = Room {
+            share: share.clone(),
+            limit: traffic.limit(),
+        };
+        let (result, took, others) = once(
+            source,
+            request,
+            patience,
+            &mut attempt,
+            gate,
+            room,
+            &is_sent,
+        )
+        .await;
         let failure = match result {
             Err(Error::Api(failure)) => failure,
             result => {
@@ -53,6 +75,15 @@ pub async fn invoke(
         match failure.cause {
             Cause::Throttled => attempt.throttled(),
             _ => drop(attempt),
+        }
+        // Nothing was sent, and others may give theirs back, or keep idle ones.
+        if failure.cause.is_shortage() && (others || !std::mem::replace(&mut alone, true)) {
+            share.lacks_descriptor();
+            if !others {
+                source.drop_others();
+            }
+            tokio::time::sleep(SHORTAGE).await;
+            continue;
         }
         // The client has learned the time by now.
         if !failure.clock_is_off || std::mem::replace(&mut corrected, true) {
@@ -66,21 +97,30 @@ pub async fn invoke(
     }
 }
 
-/// Makes an attempt, and tells how long it took.
+/// Makes an attempt, and tells how long it took, and whether there are others if there was no descriptor for it.
 async fn once(
     source: &impl Source,
     request: &InvokeRequest,
     patience: Patience,
     attempt: &mut Attempt,
     gate: &Arc<Gate>,
+    room: Room,
     is_sent: &AtomicBool,
-) -> (Result<InvokeResponse, Error>, Duration) {
-    let watch = Watch::new(request.max_response);
-    let pass = gate.admit(&watch, || source.drop_others()).await;
+) -> (Result<InvokeResponse, Error>, Duration, bool) {
+    let share = room.share.clone();
+    let watch = Watch::new(request.max_response, room);
+    let held_up = share.is_held_up(None);
+    let pass = gate.admit(&watch, || source.drop_others(), held_up).await;
     let client = match source.client(patience).await {
         Ok(client) => client,
-        Err(error) => return (Err(error), Duration::ZERO),
+        Err(error) => {
+            let others = is_shortage(&error) && pass.narrow();
+            return (Err(error), Duration::ZERO, others);
+        }
     };
+    if memory::is_short() {
+        return (Err(Error::MemoryIsShort), Duration::ZERO, false);
+    }
     attempt.begin();
     let start = Instant::now();
     let sending = Sending {
@@ -92,11 +132,22 @@ async fn once(
     let timeout = patience.request_timeout;
     let result = client.attempt(request, timeout, watch).await;
     drop(sending);
+    let others = match &result {
+        Err(error) if is_shortage(error) => pass.narrow(),
+        _ => {
+            pass.widen();
+            false
+        }
+    };
     // Others wait for these. What became free finds its way back first, or each would make a connection of its own.
     drop(client);
     tokio::task::yield_now().await;
     drop(pass);
-    (result, start.elapsed())
+    (result, start.elapsed(), others)
+}
+
+fn is_shortage(error: &Error) -> bool {
+    matches!(error, Error::Api(failure) if failure.cause.is_shortage())
 }
 
 /// Counts what was sent when an attempt ends, also where it is given up.

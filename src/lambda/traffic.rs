@@ -42,8 +42,6 @@ pub struct Counters {
     pub bytes_out: AtomicU64,
     /// Bytes of payload received.
     pub bytes_in: AtomicU64,
-    /// Bytes of payload received that wait to become rows.
-    pub bytes_kept: AtomicU64,
 }
 
 struct Width {
@@ -83,10 +81,20 @@ impl Traffic {
         })
     }
 
-    /// Waits until one more attempt may go out.
-    pub async fn admit(self: &Arc<Self>) -> Attempt {
-        if let Ok(permit) = self.limit.permits.acquire().await {
-            permit.forget();
+    /// Tells the limit from others.
+    pub fn limit(&self) -> usize {
+        Arc::as_ptr(&self.limit) as usize
+    }
+
+    /// Waits until one more attempt may go out. One that is `held_up` goes out beside others that the limit has let out and whose functions
+    /// have ended.
+    pub async fn admit(self: &Arc<Self>, held_up: impl Future<Output = ()>) -> Attempt {
+        tokio::select! {
+            biased;
+            permit = self.limit.permits.acquire() => if let Ok(permit) = permit {
+                permit.forget();
+            },
+            () = held_up => self.limit.width().issued += 1,
         }
         Attempt {
             cuts: self.limit.width().cuts,
@@ -172,7 +180,7 @@ mod tests {
     async fn admit(traffic: &Arc<Traffic>, count: usize) -> Vec<Attempt> {
         let mut attempts = Vec::new();
         for _ in 0..count {
-            let mut attempt = traffic.admit().await;
+            let mut attempt = traffic.admit(std::future::pending()).await;
             attempt.begin();
             attempts.push(attempt);
         }
@@ -209,7 +217,9 @@ mod tests {
         run(async {
             let traffic = traffic(4);
             let attempts = admit(&traffic, 4).await;
-            let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(traffic.admit())).collect();
+            let mut waiting: Vec<_> = (0..4)
+                .map(|_| Box::pin(traffic.admit(std::future::pending())))
+                .collect();
             for one in &mut waiting {
                 assert!(poll(one).is_pending());
             }
@@ -235,11 +245,11 @@ mod tests {
         run(async {
             let traffic = traffic(4);
             for _ in 0..10 {
-                traffic.admit().await.throttled();
+                traffic.admit(std::future::pending()).await.throttled();
             }
             assert_eq!(room(&traffic), 1);
             for _ in 0..100 {
-                traffic.admit().await.succeeded();
+                traffic.admit(std::future::pending()).await.succeeded();
             }
             assert_eq!(room(&traffic), 4);
         });

@@ -3,7 +3,8 @@
 //! The SDK tells a client's one interceptor of all its attempts. It runs inside of the future of each, so which one it is comes with
 //! the task. Here is also what the SDK need not do for each attempt anew.
 
-use super::body::{Bounded, Claim, Claims};
+use super::body::{Bounded, Keeps, Kept};
+use super::budget::Room;
 use aws_runtime::invocation_id::InvocationIdInterceptor;
 use aws_runtime::request_info::RequestInfoInterceptor;
 use aws_runtime::service_clock_skew::ServiceClockSkewInterceptor;
@@ -24,10 +25,11 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use http::{HeaderMap, Uri};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Bytes that an answer may have over those of a response: what tells of an error. What has more is no answer of Lambda's, and could take
-/// all memory.
+/// Bytes that an answer may have over those of a response, and one that is none: what tells of an error. What has more is no answer of
+/// Lambda's, and could take all memory.
 const BEYOND_RESPONSE: usize = 1 << 20;
 
 /// Most heads before an answer's own, and most bytes of their headers. HTTP has no bound.
@@ -53,9 +55,10 @@ tokio::task_local! {
 #[derive(Clone)]
 pub struct Watch(Arc<Seen>);
 
+#[cfg(test)]
 impl Default for Watch {
     fn default() -> Watch {
-        Watch::new(0)
+        Watch::new(0, Room::endless())
     }
 }
 
@@ -63,8 +66,8 @@ struct Seen {
     request: OnceLock<Request>,
     /// Most bytes of a response.
     max_response: usize,
-    /// Memory that the answer is going to take.
-    claim: Claim,
+    /// The response.
+    kept: Kept,
     /// Heads before the answer's own, and bytes of their headers.
     heads: AtomicUsize,
     of_heads: AtomicUsize,
@@ -96,9 +99,9 @@ pub enum Reached {
     Connection,
 }
 
-impl Claims for Watch {
-    fn claim(&self) -> &Claim {
-        &self.0.claim
+impl Keeps for Watch {
+    fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 }
 
@@ -110,12 +113,12 @@ struct Request {
 }
 
 impl Watch {
-    /// Watches an attempt whose response has so many bytes at most.
-    pub fn new(max_response: usize) -> Watch {
+    /// Watches an attempt whose response has so many bytes at most, and is counted there.
+    pub fn new(max_response: usize, room: Room) -> Watch {
         Watch(Arc::new(Seen {
             request: OnceLock::new(),
             max_response,
-            claim: Claim::default(),
+            kept: Kept::new(room),
             heads: AtomicUsize::new(0),
             of_heads: AtomicUsize::new(0),
             flooded: Notify::new(),
@@ -165,6 +168,16 @@ impl Watch {
     /// The time that it was signed with.
     pub fn signed_at(&self) -> Option<&str> {
         self.0.request.get()?.signed_at.as_deref()
+    }
+
+    /// The response's bytes. There are none afterwards.
+    pub fn payload(&self) -> Vec<u8> {
+        self.0.kept.take()
+    }
+
+    /// How long the answer has waited to be read.
+    pub fn waited(&self) -> Duration {
+        self.0.kept.waited()
     }
 }
 
@@ -281,10 +294,15 @@ impl Intercept for Watcher {
             (headers.get("content-length")).filter(|_| headers.get("transfer-encoding").is_none());
         let length = length.and_then(|length| length.parse().ok());
         let attempt = ATTEMPT.try_with(Watch::clone)?;
+        let is_response = context.response().status().is_success();
         let body = context.response_mut().body_mut();
         let all = std::mem::replace(body, SdkBody::taken());
-        let most = attempt.0.max_response + BEYOND_RESPONSE;
-        *body = SdkBody::from_body_1_x(Bounded::new(all, most, length, attempt));
+        let most = match is_response {
+            true => attempt.0.max_response + BEYOND_RESPONSE,
+            false => BEYOND_RESPONSE,
+        };
+        let bounded = Bounded::new(all, most, length, is_response, attempt);
+        *body = SdkBody::from_body_1_x(bounded);
         Ok(())
     }
 }

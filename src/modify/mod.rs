@@ -212,7 +212,7 @@ impl Insert {
                 if let Some(outcome) = flight.landed()? {
                     return self.put(slot, &outcome);
                 }
-                dispatch.wait()?;
+                dispatch.wait(Some(&flight))?;
             }
         }
     }
@@ -241,12 +241,13 @@ impl Insert {
         loop {
             self.take_landed()?;
             let untaken = self.flights.len();
+            let first = self.flights.front().cloned();
             // SAFETY: called while the statement runs.
             let dispatch = unsafe { self.dispatch(std::ptr::null_mut())? };
             if dispatch.may_start(untaken) {
                 return Ok(());
             }
-            dispatch.wait()?;
+            dispatch.wait(first.as_deref())?;
         }
     }
 
@@ -254,8 +255,8 @@ impl Insert {
     pub fn settle(&mut self) -> Result<(), Error> {
         loop {
             self.take_landed()?;
-            match &mut self.dispatch {
-                Some(dispatch) if !self.flights.is_empty() => dispatch.wait()?,
+            match (&mut self.dispatch, self.flights.front()) {
+                (Some(dispatch), Some(first)) => dispatch.wait(Some(first))?,
                 _ => return Ok(()),
             }
         }

@@ -7,8 +7,8 @@ mod values;
 
 use crate::error::{Error, quotable};
 pub use values::{
-    CONCURRENCY_RANGE, INVOCATIONS_RANGE, OnError, RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
-    parse_boolean,
+    CONCURRENCY_RANGE, INVOCATIONS_RANGE, MEMORY_RANGE_KB, OnError, RETRIES_RANGE,
+    TIMEOUT_RANGE_MS, endpoint_url, parse_boolean, parse_kilobytes,
 };
 
 /// A kind of catalog object that carries options.
@@ -113,6 +113,7 @@ pub static OPTIONS: &[Definition] = &[
     option("max_concurrency", SCANS, values::max_concurrency),
     option("max_invocations", SCANS, values::max_invocations),
     option("max_payload_bytes", SCANS, values::max_payload_bytes),
+    option("max_memory", SCANS, values::max_memory),
     option("max_retries", SCANS, values::max_retries),
     option("retry_timeout_ms", SCANS, values::timeout_ms),
     option("async_capable", SCANS, values::boolean),

@@ -13,6 +13,8 @@ pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
 /// Smallest and largest payload, in bytes, that an endpoint may be said to take. PostgreSQL has none that is larger.
 const PAYLOAD_RANGE: RangeInclusive<i32> = 1..=1 << 30;
+/// Least and most memory of one statement, in kilobytes, of the options and the setting.
+pub const MEMORY_RANGE_KB: RangeInclusive<i32> = 64..=i32::MAX;
 /// Fewest and most further attempts at one invocation, of the options and the setting.
 pub const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
 
@@ -29,6 +31,34 @@ pub(super) fn boolean(value: &str) -> Result<(), String> {
     parse_boolean(value)
         .map(|_| ())
         .ok_or_else(|| "It is a Boolean: true or false.".to_owned())
+}
+
+/// Reads an amount of memory as PostgreSQL does: kilobytes, or what the unit says.
+pub fn parse_kilobytes(value: &str) -> Option<i32> {
+    let end = value
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(value.len());
+    let number: u64 = value[..end].parse().ok()?;
+    let kilobytes = match &value[end..] {
+        "B" => Some(number / 1024),
+        "" | "kB" => Some(number),
+        "MB" => number.checked_mul(1 << 10),
+        "GB" => number.checked_mul(1 << 20),
+        "TB" => number.checked_mul(1 << 30),
+        _ => None,
+    };
+    i32::try_from(kilobytes?).ok()
+}
+
+pub(super) fn max_memory(value: &str) -> Result<(), String> {
+    match parse_kilobytes(value) {
+        Some(number) if MEMORY_RANGE_KB.contains(&number) => Ok(()),
+        _ => Err(format!(
+            "It is an amount of memory from {} kB to {} kB, such as 64MB.",
+            MEMORY_RANGE_KB.start(),
+            MEMORY_RANGE_KB.end()
+        )),
+    }
 }
 
 pub(super) fn timeout_ms(value: &str) -> Result<(), String> {

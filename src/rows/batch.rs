@@ -183,6 +183,17 @@ impl Batch {
         self.choice.count()
     }
 
+    /// The invocation that the next row is made of, if it is on its way.
+    pub fn next_flight(&self) -> Option<Rc<Flight>> {
+        self.flights.front().cloned()
+    }
+
+    /// Bytes of what is printed to be sent.
+    pub fn printed(&self) -> usize {
+        let printed = |list: &List| list.printed.as_ref().map_or(0, Bytes::len);
+        self.lists.iter().map(printed).sum()
+    }
+
     /// How many were started and not yet taken.
     pub fn untaken(&self) -> usize {
         self.flights.len()
@@ -271,6 +282,7 @@ impl Batch {
         if self.next >= self.kept.len() as u64 {
             self.flights.pop_front();
             if keep {
+                outcome.keep();
                 self.kept.push(outcome.clone());
             }
         }

@@ -362,6 +362,11 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Result<Option<Vec
 
 /// Rust would end the process, and with it the server, where there is no memory.
 fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    memory::look_for(bytes.len(), "value")?;
-    Ok(bytes.to_vec())
+    let mut copy = Vec::new();
+    memory::make_room(&mut copy, bytes.len()).map_err(|()| Error::OutOfMemory {
+        what: "value",
+        bytes: bytes.len(),
+    })?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }

@@ -131,20 +131,37 @@ impl Writer {
         }
         let server = ServerText::from_utf8(bytes);
         let text = server.bytes();
-        memory::look_for(text.len(), "response")?;
-        self.read(text)
+        let mut terminated = Vec::new();
+        if self.input.is_some() {
+            memory::make_room(&mut terminated, text.len() + 1).map_err(|()| {
+                Error::OutOfMemory {
+                    what: "response",
+                    bytes: text.len(),
+                }
+            })?;
+        }
+        self.read_into(terminated, text)
             .map_err(|problem| self.unfit(problem, bytes))
     }
 
     /// The same of text in the database's encoding.
     fn read(&mut self, text: &[u8]) -> Result<pg_sys::Datum, ResponseProblem> {
+        self.read_into(Vec::new(), text)
+    }
+
+    /// The same with memory for it, where the type has a function that reads.
+    fn read_into(
+        &mut self,
+        mut terminated: Vec<u8>,
+        text: &[u8],
+    ) -> Result<pg_sys::Datum, ResponseProblem> {
         let Some((info, element)) = &mut self.input else {
             // SAFETY: copies that many bytes.
             return Ok(unsafe {
                 pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as _).into()
             });
         };
-        let mut terminated = Vec::with_capacity(text.len() + 1);
+        terminated.reserve_exact(text.len() + 1);
         terminated.extend_from_slice(text);
         terminated.push(0);
         let typmod = self.typmod;

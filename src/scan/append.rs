@@ -72,6 +72,9 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
             backend::ring().or_report();
             return;
         }
+        if let Some(flight) = (*scan).next_flight() {
+            flight.await_too();
+        }
         // One of them hears the door for all, as each has its turn here before the Append waits again.
         if one_before_waits(request) {
             return;

@@ -13,7 +13,7 @@ use crate::ahead::{Ahead, Invoker};
 use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout};
-use crate::dispatch::{Dispatch, Outcome, runs};
+use crate::dispatch::{Dispatch, Flight, Outcome, runs};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
@@ -24,6 +24,7 @@ use crate::rows::writer::Writer;
 use crate::rows::{new_context, output};
 use parameters::Parameters;
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use std::rc::Rc;
 
 /// A running scan, dropped with the query's memory context.
 pub struct Scan {
@@ -233,6 +234,11 @@ impl Scan {
         }
     }
 
+    /// The invocation that the next row is made of, if it is on its way.
+    fn next_flight(&self) -> Option<Rc<Flight>> {
+        self.batch.as_ref().and_then(Batch::next_flight)
+    }
+
     /// Whether the next row is on its way.
     fn is_awaited(&self) -> bool {
         self.batch.as_ref().is_some_and(Batch::is_awaited)
@@ -245,7 +251,8 @@ impl Scan {
         unsafe {
             let mut batch = self.ask()?;
             if let Some(dispatch) = &mut self.dispatch {
-                let waits = !dispatch.pace.all_are_wanted() && batch.untaken() == 0 && others();
+                let may_wait = !dispatch.pace.all_are_wanted() || !dispatch.budget.has_room();
+                let waits = may_wait && batch.untaken() == 0 && others();
                 if !waits {
                     batch.fill(self.table, dispatch)?;
                 }
@@ -300,7 +307,7 @@ impl Scan {
             if let Some(outcome) = batch.outcome()? {
                 return Ok(Some(batch.take(outcome, !dispatch.pace.is_once())));
             }
-            dispatch.wait()?;
+            dispatch.wait(batch.next_flight().as_deref())?;
             // What has come is handed on before more is started.
             if batch.outcome()?.is_none() {
                 batch.fill(self.table, dispatch)?;

@@ -6,7 +6,8 @@
  * A setsockopt that makes TCP ask after KEEPALIVE_SECONDS, and as often, whether the other end is there.
  *
  * And a connect that leads to LINK_LOCAL_PORT of 127.0.0.1 instead of to 169.254.0.0/16, where an instance or a container has its
- * credentials. That too becomes a line.
+ * credentials. That too becomes a line. Where CONNECT_LACKS has the number of an error, it fails with that over TCP, unless the file of
+ * CONNECT_LEFT has a byte left, of which it takes one.
  */
 
 #define _GNU_SOURCE
@@ -20,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,11 +83,27 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     return ((resolve *) dlsym(RTLD_NEXT, "getaddrinfo"))(name, service, hints, found);
 }
 
+static int lacks(void)
+{
+    const char *number = getenv("CONNECT_LACKS"), *path = getenv("CONNECT_LEFT");
+    struct stat left;
+
+    if (!number || !path || stat(path, &left) != 0)
+        return 0;
+    return left.st_size > 0 && truncate(path, left.st_size - 1) == 0 ? 0 : atoi(number);
+}
+
 int connect(int descriptor, const struct sockaddr *address, socklen_t length)
 {
     const char *port = getenv("LINK_LOCAL_PORT");
     struct sockaddr_in other;
+    int number = address && address->sa_family == AF_INET ? lacks() : 0;
 
+    if (number)
+    {
+        errno = number;
+        return -1;
+    }
     if (port && address && address->sa_family == AF_INET && length >= sizeof other)
     {
         const unsigned char *bytes;

@@ -1,5 +1,6 @@
 """The file descriptors of a backend: what is in flight and what is kept leave PostgreSQL those that it needs."""
 
+import errno
 import os
 import resource
 import time
@@ -9,7 +10,7 @@ import pytest
 
 import scripted
 from networks import proxy
-from own_server import WHERE, connect
+from own_server import WHERE, connect, open_directory
 
 # As many shells have, and what PostgreSQL takes of them by default.
 OPEN_FILES, MAX_FILES_PER_PROCESS = 1024, 1000
@@ -123,21 +124,74 @@ def test_behind_a_proxy(start, endpoint):
     assert scripted.counter("invocations") == 300
 
 
+def limit(administrator, pid, more):
+    """Lets a process open so many files beside those that it has open."""
+    files = OPEN_FILES if more is None else max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1 + more
+    administrator.execute(f"COPY (SELECT 1) TO PROGRAM 'prlimit --pid {pid} --nofile={files}:{OPEN_FILES}'")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_few_left(start, endpoint, host):
+    """Where others have taken the files that a process may open, fewer are in flight, and each row is invoked for once."""
+    url = f"http://{host}:{scripted.URL.rsplit(':')[-1]}"
+    server = prepared(start, MAX_FILES_PER_PROCESS, where=[f"aws_lambda.endpoint_override = '{url}'", *WHERE[1:]])
+    with connect(server) as other, caller(server) as session:
+        session.execute(union(1, 2, "fast"))
+        limit(other, session.info.backend_pid, 12)
+        for _ in range(2):
+            assert len(session.execute(union(1, 128, "fast")).fetchall()) == 128
+        assert scripted.counter("invocations") == 2 + 2 * 128
+
+
+def test_the_last_files(server, endpoint):
+    """However few are left, to the library, to PostgreSQL and to connections: all rows are there, or an error says what there is none of."""
+    said = []
+    with connect(server) as other:
+        for more in range(1, 20, 2):
+            with caller(server) as session:
+                session.execute("SELECT count(*) FROM pg_class")
+                limit(other, session.info.backend_pid, more)
+                began = time.monotonic()
+                try:
+                    assert len(session.execute(union(1, 20, "fast")).fetchall()) == 20
+                except psycopg.errors.InsufficientResources as error:
+                    said.append(f"{error} {error.diag.message_detail}")
+                assert time.monotonic() - began < 3
+                limit(other, session.info.backend_pid, None)
+                assert len(session.execute(union(1, 20, "fast")).fetchall()) == 20
+        assert other.execute("SELECT 1").fetchone() == (1,)
+    print(*said, sep="\n")
+    assert any("No file descriptor" in error for error in said)
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENFILE])
+def test_what_the_machine_lacks(start, endpoint, number):
+    """Where connections can't be made for lack of ports, memory or files of the machine, others of the statement are waited for."""
+    with open_directory() as directory:
+        left = directory / "left"
+        # Ten connections can be made.
+        left.write_text("." * 10)
+        left.chmod(0o666)
+        server = prepared(start, MAX_FILES_PER_PROCESS, resolver=True, CONNECT_LACKS=f"{number}", CONNECT_LEFT=str(left))
+        with caller(server) as session:
+            assert len(session.execute(union(1, 100, "fast")).fetchall()) == 100
+            assert scripted.counter("invocations") == 100
+        with caller(server) as session:
+            began = time.monotonic()
+            with pytest.raises(psycopg.errors.InsufficientResources) as raised:
+                session.execute(union(1, 3, "fast"))
+            assert time.monotonic() - began < 3
+            print(raised.value, raised.value.diag.message_detail)
+            assert scripted.counter("invocations") == 100
+
+
 def test_none_left(server, endpoint):
-    """Where a process may open nothing more, whoever has taken it, the statement ends at once with an error of its own."""
+    """Where a process may open nothing more, whoever has taken it, the statement goes on with the connections that it has."""
     with connect(server) as other, caller(server) as session:
         session.execute(union(1, 2))
-        pid = session.info.backend_pid
-        count = len(os.listdir(f"/proc/{pid}/fd"))
-        other.execute(f"COPY (SELECT 1) TO PROGRAM 'prlimit --pid {pid} --nofile={count + 2}:{OPEN_FILES}'")
-        began = time.monotonic()
-        with pytest.raises(psycopg.errors.InsufficientResources) as raised:
-            session.execute(union(1, 20))
-        assert time.monotonic() - began < 2
-        assert raised.value.sqlstate == "53000"
-        assert "No file descriptor" in raised.value.diag.message_detail
-        other.execute(f"COPY (SELECT 1) TO PROGRAM 'prlimit --pid {pid} --nofile={OPEN_FILES}:{OPEN_FILES}'")
-        assert len(session.execute(union(1, 20)).fetchall()) == 20
+        limit(other, session.info.backend_pid, 0)
+        assert len(session.execute(union(1, 20, "fast")).fetchall()) == 20
+        assert scripted.counter("invocations") == 22
 
 
 @pytest.mark.parametrize("regions, values", [(40, 30), (600, 1)])

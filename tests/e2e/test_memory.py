@@ -1,7 +1,10 @@
-"""The memory that a statement needs is bounded by what is in flight, not by how much is invoked or comes back."""
+"""The memory that a statement needs is bounded by `max_memory`, not by how much is invoked or comes back, and waiting for it ends."""
 
 import psycopg
 import pytest
+
+import tables
+from scripted import EXAMPLE_KEYS
 
 TABLES = """
     CREATE FOREIGN TABLE echoes (payload text, response text, invocation_type text)
@@ -9,6 +12,13 @@ TABLES = """
     CREATE FOREIGN TABLE small (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'size-10000');
     CREATE FOREIGN TABLE large (payload text, response text)
         SERVER aws_lambda OPTIONS (function_name 'size-6000000', max_concurrency '8');
+    CREATE FOREIGN TABLE told (payload text, response text, invocation_type text)
+        SERVER aws_lambda OPTIONS (function_name 'told', max_payload_bytes '6291456');
+    CREATE SERVER narrow FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (max_concurrency '2', max_memory '64kB');
+    CREATE FOREIGN TABLE narrow (function_name text, payload text, response text, error_code text) SERVER narrow;
+    CREATE FOREIGN TABLE narrow_too (function_name text, payload text, response text) SERVER narrow;
+    CREATE FUNCTION asks(text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+        BEGIN RETURN (SELECT left(response, 1) FROM narrow_too WHERE function_name = 'size-30000' AND payload = $1); END $$;
 """
 # How many, and of how many bytes each: kept, they would be 50 MB.
 COUNT, SIZE = 5000, 10_000
@@ -36,6 +46,7 @@ STATEMENTS["append"] = f"SELECT count(response) FROM ({STATEMENTS['append']}) br
 def schema(database):
     with psycopg.connect(dbname=database, autocommit=True) as administrator:
         administrator.execute(TABLES)
+        tables.execute(administrator, "CREATE USER MAPPING FOR PUBLIC SERVER {} {options}", "narrow", **EXAMPLE_KEYS)
 
 
 @pytest.fixture
@@ -79,3 +90,88 @@ def test_large_responses(warm, endpoint):
     assert cursor.fetchone() == (100 * 6_000_000,)
     assert endpoint.counter("invocations") == 100
     assert grown < 200
+
+
+MB = 1_000_000
+# What a statement may take, and what goes beside that.
+BUDGET, BESIDE = 16, 10
+# Answers after a while if it is the first, and otherwise at once.
+ORDER = """format('{{"as": "{}", "ms": %s, "n": "%s%s"}}', CASE i WHEN 1 THEN 700 ELSE 0 END, i, {})"""
+PADDED, SHORT = f"repeat(' ', {2 * MB})", "''"
+FIRST_LATE = {
+    "payloads": (f"SELECT count(response) FROM generate_series(1, 40) i JOIN told ON payload = {ORDER.format('null', PADDED)}", 0),
+    "outer rows": (
+        "SELECT count(response), sum(length(wide)) > 0 FROM (SELECT i, {} || i AS wide FROM generate_series(1, 40) i OFFSET 0) s "
+        "JOIN told ON payload = {}".format(PADDED, ORDER.format("null", SHORT)),
+        0,
+    ),
+    "responses": (f"SELECT count(response) FROM told WHERE payload = ANY (ARRAY(SELECT {ORDER.format('size-2000000', SHORT)} FROM generate_series(1, 40) i))", 2),
+    "responses of a join": (f"SELECT count(response) FROM generate_series(1, 40) i JOIN told ON payload = {ORDER.format('size-2000000', SHORT)}", 2),
+    "branches": (
+        "SELECT count(response) FROM ("
+        + " UNION ALL ".join(
+            f"SELECT response FROM told WHERE payload = ANY (ARRAY(SELECT {ORDER.format('size-1000000', SHORT)} || {branch} FROM generate_series(1, 20) i))"
+            for branch in range(2)
+        )
+        + ") branches",
+        1,
+    ),
+    "insert": (f"INSERT INTO told (payload) SELECT {ORDER.format('null', PADDED)} FROM generate_series(1, 40) i", 0),
+}
+
+
+@pytest.mark.parametrize("statement, largest", FIRST_LATE.values(), ids=FIRST_LATE)
+def test_late_first_answer(warm, endpoint, statement, largest):
+    """What would be 80 MB behind it waits."""
+    warm.execute(f"SET aws_lambda.max_memory = '{BUDGET}MB'")
+    # The wait for room is not part of an attempt.
+    warm.execute("SET aws_lambda.request_timeout_ms = 5000")
+    # What PostgreSQL itself takes to make one payload is none of this.
+    warm.execute(f"SELECT sum(length({ORDER.format('null', PADDED)})) FROM generate_series(1, 2) i")
+    cursor, grown = growth(warm, statement)
+    assert cursor.rowcount == 40 or cursor.fetchone()[0] == 40
+    assert endpoint.counter("invocations") == 40
+    assert grown < BUDGET + 2 * largest + BESIDE
+
+
+# With less memory and fewer in flight than any of these would have, and the answers of others in the way.
+CROWDED = {
+    "a join of two": """
+        SELECT count(b.response) FROM generate_series(1, 12) i
+        JOIN narrow a ON a.function_name = 'size-50000' AND a.payload = i::text
+        JOIN narrow_too b ON b.function_name = 'size-50001' AND b.payload = left(a.response, 2) || i""",
+    "a function that asks": """
+        SELECT count(asks(i || left(a.response, 2))) FROM generate_series(1, 12) i
+        JOIN narrow a ON a.function_name = 'size-50000' AND a.payload = i::text""",
+    "branches that ask": """
+        SELECT count(asks(payload || left(response, 2))) FROM (
+            SELECT payload, response FROM narrow WHERE function_name = 'size-50000' AND payload IN ('1', '2', '3', '4', '5', '6')
+            UNION ALL
+            SELECT payload, response FROM narrow WHERE function_name = 'size-50001' AND payload IN ('7', '8', '9', '10', '11', '12')
+        ) branches""",
+    "some that are throttled": """
+        SELECT count(response) FROM narrow
+        WHERE function_name = 'told' AND payload = ANY (ARRAY(
+            SELECT format('{"as": "%s", "n": %s}', CASE i WHEN 1 THEN 'throttle-2' ELSE 'size-50000' END, i)
+            FROM generate_series(1, 12) i))""",
+}
+
+
+@pytest.mark.parametrize("statement", CROWDED.values(), ids=CROWDED)
+def test_nothing_waits_for_ever(warm, endpoint, statement):
+    """What the executor waits for goes on, though all memory, and all that may be in flight, is taken by what it has not asked for."""
+    warm.execute("SET statement_timeout = '20s'")
+    warm.execute("SET aws_lambda.request_timeout_ms = 2000")
+    assert warm.execute(statement).fetchone() == (12,)
+    # Each of two, or one that was throttled twice.
+    assert endpoint.counter("invocations") == (14 if "throttle" in statement else 24)
+
+
+def test_an_option(session, schema):
+    """It is an amount of memory as PostgreSQL has them."""
+    for value in ("64kB", "65536B", "1GB", "100000"):
+        session.execute(f"ALTER FOREIGN TABLE small OPTIONS (ADD max_memory '{value}')")
+        session.execute("ALTER FOREIGN TABLE small OPTIONS (DROP max_memory)")
+    for value in ("63kB", "1 MB", "-1", "9TB", "mb", "1mb"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="max_memory"):
+            session.execute(f"ALTER FOREIGN TABLE small OPTIONS (ADD max_memory '{value}')")

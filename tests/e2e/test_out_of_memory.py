@@ -3,12 +3,18 @@
 Rust ends a process that asks for memory that is not there, and PostgreSQL then ends all others.
 """
 
+import os
+import pathlib
+import re
 import resource
 
 import psycopg
 import pytest
+import trustme
 
-from own_server import connect
+import scripted
+from networks import https_endpoint
+from own_server import WHERE, connect, open_directory
 
 # Address space of a process, the library and what is shared included.
 MEMORY = 900 << 20
@@ -48,17 +54,8 @@ STATEMENTS = {
         "SELECT response FROM f WHERE function_name = repeat('x', 200000000) AND payload = '{}'",
         psycopg.errors.InvalidParameterValue,
     ),
-    "answers": (
-        f"SELECT sum(length(response)) FROM f WHERE function_name = 'size-6000000' AND payload = ANY (ARRAY(SELECT i::text FROM {series(256)}))",
-        psycopg.errors.OutOfMemory,
-    ),
     "a list of many": (
         f"SELECT count(response) FROM f WHERE function_name = 'null' AND payload = ANY (ARRAY(SELECT i::text FROM {series(3000000)})) AND payload < ''",
-        psycopg.errors.OutOfMemory,
-    ),
-    "payloads": (
-        f"SELECT count(response) FROM {series(256)} JOIN f ON function_name = 'told'"
-        """ AND payload = format('{"as": "null", "ms": 1000, "n": "%s %s"}', i, repeat('x', 6000000))""",
         psycopg.errors.OutOfMemory,
     ),
 }
@@ -68,9 +65,103 @@ STATEMENTS = {
 def test_an_error_of_the_statement(server, endpoint, statement, error):
     with connect(server) as other, caller(server) as session:
         session.execute("SET aws_lambda.max_concurrency = 256")
-        session.execute("SET work_mem = '2GB'")
+        session.execute("SET aws_lambda.max_memory = '1TB'")
         with pytest.raises(error) as raised:
             session.execute(statement)
         print(raised.value.sqlstate, str(raised.value)[:400])
         assert session.execute("SELECT response FROM f WHERE function_name = 'echo' AND payload = '1'").fetchone() == ("1",)
+        assert other.execute("SELECT 1").fetchone() == (1,)
+
+
+# What a backend may take beside what it has, in MB: from next to nothing to what some of the statements can do with.
+SOAK = bool(os.environ.get("SOAK"))
+HEADROOMS = (*range(1, 30), *range(30, 300, 10)) if SOAK else (1, 10, 60)
+# And, in KB, what all processes of a server may have.
+ADDRESS_SPACES = (400_000, 500_000, 600_000, 700_000, 900_000) if SOAK else (500_000,)
+SHORTAGES = {
+    "responses of a list": f"SELECT sum(length(response)) FROM f WHERE function_name = 'size-5900000' AND payload = ANY (ARRAY(SELECT i::text FROM {series(40)}))",
+    "responses of a join": f"SELECT sum(length(response)) FROM {series(60)} JOIN f ON function_name = 'size-1000000' AND payload = i::text",
+    "payloads": f"SELECT count(response) FROM {series(60)} JOIN f ON function_name = 'echo' AND payload = to_jsonb(repeat('x', 1000000) || i)::text",
+    "small ones": f"SELECT count(response) FROM f WHERE function_name = 'echo' AND payload = ANY (ARRAY(SELECT i::text FROM {series(400)}))",
+    "small ones that are kept": f"SELECT sum(length(response)) FROM k WHERE function_name = 'size-20000' AND payload = ANY (ARRAY(SELECT i::text FROM {series(4000)}))",
+}
+# That of nobody who asks for memory.
+RESERVE = "small ones that are kept"
+TABLES = """
+    CREATE FOREIGN TABLE f (function_name text, payload text, response text) SERVER aws_lambda;
+    CREATE FOREIGN TABLE k (function_name text, payload text, response text) SERVER aws_lambda OPTIONS (deduplicate 'true');
+"""
+
+
+def answer(head, body):
+    """As the scripted endpoint does."""
+    size = re.search(r"/functions/size-(\d+)/", head)
+    return b'"' + b"x" * (int(size[1]) - 2) + b'"' if size else body
+
+
+@pytest.fixture(scope="module")
+def places():
+    """The URLs of endpoints by their scheme, and the environment of a server that trusts them."""
+    authority = trustme.CA()
+    with open_directory() as directory, https_endpoint(authority.issue_cert("localhost"), answer) as (port, _):
+        bundle = directory / "bundle.pem"
+        bundle.write_bytes(authority.cert_pem.bytes())
+        bundle.chmod(0o644)
+        yield {"http": scripted.URL, "https": f"https://localhost:{port}"}, {"SSL_CERT_FILE": str(bundle)}
+
+
+def limit(administrator, pid, megabytes):
+    """Lets a process take so much more than it has; None is as much as it likes."""
+    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0])
+    most = "unlimited" if megabytes is None else pages * resource.getpagesize() + (megabytes << 20)
+    administrator.execute(f"COPY (SELECT 1) TO PROGRAM 'prlimit --pid {pid} --as={most}:unlimited'")
+
+
+def ends(session, statement):
+    """How a statement ends, which is with all that it is to have, or for lack of memory."""
+    try:
+        count = session.execute(statement).fetchone()[0]
+    except psycopg.Error as error:
+        assert error.sqlstate == "53200", str(error)
+        return str(error)
+    assert count in (60, 400, 40 * 5_900_000, 60 * 1_000_000, 4000 * 20_000)
+    return "all of it"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_running_out(start, endpoint, places, scheme):
+    """Wherever memory ends, it is the statement that ends, and the session goes on."""
+    urls, environment = places
+    server = start(where=[f"aws_lambda.endpoint_override = '{urls[scheme]}'", *WHERE[1:]], **environment)
+    with connect(server) as other:
+        other.execute(TABLES)
+        for name, statement in SHORTAGES.items():
+            for megabytes in HEADROOMS:
+                with connect(server) as session:
+                    session.execute("SET aws_lambda.max_memory = '1TB'")
+                    session.execute("SET aws_lambda.request_timeout_ms = 60000")
+                    session.execute("SELECT response FROM f WHERE function_name = 'echo' AND payload IN ('1', '2')")
+                    pid = session.info.backend_pid
+                    limit(other, pid, megabytes)
+                    end = ends(session, statement)
+                    print(name, megabytes, end)
+                    assert (name, megabytes) != (RESERVE, 10) or "none left for invocations" in end
+                    limit(other, pid, None)
+                    again = session.execute("SELECT response FROM f WHERE function_name = 'echo' AND payload = '1'")
+                    assert again.fetchone() == ("1",)
+        assert other.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("kilobytes", ADDRESS_SPACES)
+def test_little_address_space(start, endpoint, kilobytes):
+    """As `ulimit -v` gives it to a server: with the memory that a statement takes by default, there is enough, or the statement fails."""
+    server = start(limits=[(resource.RLIMIT_AS, kilobytes << 10)])
+    with connect(server) as other:
+        other.execute(TABLES)
+        for most in ("64MB", "1TB"):
+            with connect(server) as session:
+                session.execute(f"SET aws_lambda.max_memory = '{most}'")
+                session.execute("SET aws_lambda.request_timeout_ms = 60000")
+                for name in ("responses of a list", "payloads"):
+                    print(most, name, ends(session, SHORTAGES[name]))
         assert other.execute("SELECT 1").fetchone() == (1,)

@@ -67,11 +67,11 @@ SELECT CASE payload->'n' WHEN '1' THEN endpoint.count() END AS invocations_then 
 WHERE payload = ANY (late(10));
 SELECT * FROM endpoint.counted();
 -- The memory for that is limited: here by what two of them return.
-SET work_mem = '64kB';
+SET aws_lambda.max_memory = '128kB';
 SELECT CASE payload->'n' WHEN '1' THEN endpoint.count() END AS invocations_then, length(response::text) FROM told
 WHERE payload = ANY (late(5, 1, '{"as": "size-50000"}'));
 SELECT * FROM endpoint.counted();
-RESET work_mem;
+RESET aws_lambda.max_memory;
 ALTER FOREIGN TABLE told OPTIONS (SET max_concurrency '8');
 
 -- All of it, at once, where all of it is wanted

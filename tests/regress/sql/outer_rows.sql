@@ -30,7 +30,7 @@ SELECT endpoint.made();
 CREATE TABLE wide (id int, big text);
 ALTER TABLE wide ALTER COLUMN big SET STORAGE EXTERNAL;
 INSERT INTO wide SELECT i, repeat(chr(96 + i), 100000) FROM generate_series(1, 20) i;
-SET work_mem = '64kB';
+SET aws_lambda.max_memory = '64kB';
 SELECT count(*), count(*) FILTER (WHERE f.response = wide.big), string_agg(left(f.response, 1), '') FROM wide JOIN f ON f.payload = wide.big;
 SELECT wide.id, length(wide.big), f.response FROM wide JOIN f ON f.payload = 'only ' || wide.id WHERE wide.id > 18;
 SELECT max(length(l.response ->> 'big')), max(length(x::text)) FROM wide x JOIN j l ON l.payload = to_jsonb(x);
@@ -40,7 +40,7 @@ BEGIN;
 DELETE FROM wide USING f WHERE f.payload = left(wide.big, 2) AND wide.id < 4 RETURNING wide.id, length(wide.big), f.response;
 ROLLBACK;
 SELECT endpoint.made();
-RESET work_mem;
+RESET aws_lambda.max_memory;
 
 -- Columns that are gone, that came later, and that are computed
 CREATE TABLE holes (a int, gone int, s text, also_gone text, b int);
