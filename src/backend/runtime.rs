@@ -23,6 +23,15 @@ use tokio::time::Instant;
 const MOST_THREADS: usize = 4;
 const STACK: usize = 512 << 10;
 
+/// Descriptors that it takes, and those of the backend's waiting. Tokio panics where there is none for what it wakes its thread with.
+const DESCRIPTORS: usize = 12;
+
+fn look_for_descriptors() -> io::Result<()> {
+    let open = || std::fs::File::open("/dev/null");
+    let opened: io::Result<Vec<_>> = std::iter::repeat_with(open).take(DESCRIPTORS).collect();
+    opened.map(drop)
+}
+
 /// A runtime and its network thread.
 pub struct Runtime {
     tokio: Option<Arc<tokio::runtime::Runtime>>,
@@ -49,6 +58,7 @@ pub enum Stop {
 impl Runtime {
     /// Makes it, without the thread. `sweep` closes connections that are idle for too long.
     pub fn start(sweep: Sweep) -> io::Result<Runtime> {
+        look_for_descriptors()?;
         let (bell, door) = bell::new()?;
         memory::wakes(bell.descriptor());
         let tokio = tokio::runtime::Builder::new_current_thread()
