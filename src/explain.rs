@@ -6,6 +6,7 @@ use crate::dispatch::Dispatch;
 use crate::error::OrReport;
 use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
+use crate::plan::sources::Decoded;
 use crate::plan::{Mode, PlanData, estimate};
 use crate::postgres::nodes;
 use crate::postgres::properties::{number, text};
@@ -54,6 +55,9 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             (_, Some(values)) => number(es, c"Values", values),
             (_, None) => text(es, c"Values", b"known when run"),
         }
+        if data.mode == Mode::Plain {
+            sources(es, plan, &data.source.0, data.source.1.iter().copied());
+        }
         let several = estimate::known_values(&data.bindings) != Some(1);
         if several && data.mode == Mode::Plain {
             let limits = Limits::read((*relation).rd_id);
@@ -68,6 +72,42 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             }
         }
     }
+}
+
+/// Says which rows invoke once, however often they come.
+///
+/// # Safety
+/// `ids` are expressions of the plan that is being explained.
+pub unsafe fn sources(
+    es: *mut pg_sys::ExplainState,
+    plan: *mut pg_sys::Plan,
+    told: &Decoded,
+    mut ids: impl Iterator<Item = *mut pg_sys::Node>,
+) {
+    // SAFETY: see above.
+    unsafe {
+        let printer = Printer::new(plan, es);
+        let mut printed = Vec::new();
+        for member in &told.members {
+            let ctid = ids.next();
+            if member.has_parts {
+                ids.next();
+            }
+            if let Some(ctid) = ctid.filter(|_| member.gives) {
+                printed.push(printer.print(ctid));
+            }
+        }
+        if !printed.is_empty() {
+            text(es, c"Once For Each", &printed.join(&b", "[..]));
+        }
+    }
+}
+
+/// How many expressions bindings have in a plan, as `plan::encode` has them.
+pub fn expressions_of(numbers: &[i32]) -> usize {
+    (numbers.chunks_exact(3))
+        .filter(|binding| Kind::from_number(binding[1]) != Some(Kind::Null))
+        .count()
 }
 
 /// Callback: adds to an INSERT's part of EXPLAIN.

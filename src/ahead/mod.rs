@@ -17,6 +17,7 @@ mod paths;
 mod plans;
 mod queue;
 
+pub use paths::of_parents_too;
 pub use plans::{new_parameter, wrap};
 pub use queue::{Ahead, Invoker};
 

@@ -6,6 +6,8 @@ use crate::backend;
 use crate::backend::config::Limits;
 use crate::dispatch::runs;
 use crate::error::{Error, OrReport};
+use crate::explain;
+use crate::plan::sources::Source;
 use crate::postgres::nodes;
 use crate::postgres::properties::number;
 use crate::postgres::slots;
@@ -89,7 +91,7 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
         };
         let ahead = Ahead::begin(
             node,
-            numbers(plan, 1),
+            [numbers(plan, 1), numbers(plan, 2)],
             nodes::pointers((*plan).custom_exprs).collect(),
             [first_only != 0, keeps_rows != 0],
         );
@@ -175,7 +177,7 @@ pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScan
     unsafe {
         runs::refuse_rewind((*node).ss.ps.state).or_report();
         let ahead = &mut *(*node.cast::<State>()).ahead;
-        ahead.start_over();
+        ahead.start_over((*node).ss.ps.chgParam);
         let below = (*node).ss.ps.lefttree;
         if (*below).chgParam.is_null() {
             pg_sys::ExecReScan(below);
@@ -192,7 +194,7 @@ pub unsafe extern "C-unwind" fn end_custom_scan(node: *mut pg_sys::CustomScanSta
     // SAFETY: as above, except that EXPLAIN began only what is below.
     unsafe {
         if let Some(ahead) = (*node.cast::<State>()).ahead.as_mut() {
-            ahead.forget();
+            ahead.end();
         }
         pg_sys::ExecEndNode((*node).ss.ps.lefttree);
     }
@@ -230,6 +232,13 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
     unsafe {
         let limits = Limits::read(table((*node).ss.ps.plan.cast()));
         number(es, c"Max Concurrency", limits.max_concurrency as u64);
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
+        let told = Source::decode(&numbers(plan, 2));
+        if told.repeats {
+            let first = explain::expressions_of(&numbers(plan, 1));
+            let ids = nodes::pointers((*plan).custom_exprs).skip(first);
+            explain::sources(es, plan.cast(), &told, ids);
+        }
         if (*es).costs {
             let rows = (*(*node).ss.ps.plan).plan_rows;
             number(es, c"Estimated Invocations", rows as u64);

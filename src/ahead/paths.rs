@@ -5,7 +5,9 @@
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
 use crate::plan::bind::Bound;
-use crate::plan::{self, Mode, Relation, infos, memoize, order, paths, semijoins, sorted};
+use crate::plan::{
+    self, Mode, Relation, infos, memoize, order, paths, replay, semijoins, sorted, sources,
+};
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, is_a, pg_guard, pg_sys};
 use std::sync::OnceLock;
@@ -80,8 +82,9 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
                 && !(between.iter())
                     .any(|between| is_gated((*between.cast::<pg_sys::JoinPath>()).joinrestrictinfo))
         }) else {
-            if !joined.is_empty() {
-                join.innerjoinpath = checking(join.innerjoinpath, outer, &joined);
+            match joined.is_empty() || (*join.innerjoinpath).param_info.is_null() {
+                true => replay::keep_inner_side(root, join),
+                false => join.innerjoinpath = checking(join.innerjoinpath, outer, &joined),
             }
             return;
         };
@@ -89,7 +92,7 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
         let joined = checked_by(scan, outer, &joined);
         (*scan).fdw_private = plan::path_private(Mode::Ahead(UNNUMBERED), joined);
         join.innerjoinpath = in_place(scan, between);
-        put_above_outer(join, scan);
+        put_above_outer(root, join, scan);
     }
 }
 
@@ -236,7 +239,11 @@ unsafe fn is_of_partitions(path: *mut pg_sys::Path) -> bool {
 }
 
 /// Puts the node above the outer side of a join, for a scan on its inner side.
-unsafe fn put_above_outer(join: &mut pg_sys::JoinPath, scan: *mut pg_sys::ForeignPath) {
+unsafe fn put_above_outer(
+    root: *mut pg_sys::PlannerInfo,
+    join: &mut pg_sys::JoinPath,
+    scan: *mut pg_sys::ForeignPath,
+) {
     // SAFETY: the paths are the planner's; the scan has parameters.
     unsafe {
         let outer = join.outerjoinpath;
@@ -266,6 +273,7 @@ unsafe fn put_above_outer(join: &mut pg_sys::JoinPath, scan: *mut pg_sys::Foreig
                 table.to_u32() as i32,
                 first_only.into(),
                 keeps_rows.into(),
+                may_repeat(root, outer, scan).into(),
             ])
             .cast(),
         ]);
@@ -279,7 +287,10 @@ unsafe fn put_above_outer(join: &mut pg_sys::JoinPath, scan: *mut pg_sys::Foreig
 }
 
 /// A relation's members. Since 17 what is joined to a partition is parameterised by the partitioned table until plans are made.
-unsafe fn of_parents_too(rel: *mut pg_sys::RelOptInfo) -> pg_sys::Relids {
+///
+/// # Safety
+/// `rel` is the planner's.
+pub unsafe fn of_parents_too(rel: *mut pg_sys::RelOptInfo) -> pg_sys::Relids {
     // SAFETY: the relation is the planner's, and the union a new set.
     unsafe { pg_sys::bms_union((*rel).relids, (*rel).top_parent_relids) }
 }
@@ -336,12 +347,68 @@ unsafe fn takes_values(
         if is_gated(own) || is_gated(joined) {
             return false;
         }
-        let relation = &*(*baserel).fdw_private.cast::<Relation>();
-        let clauses = infos(own).chain(infos(joined));
-        let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
-        (bound.bindings.iter()).any(|binding| {
+        (bound(root, scan).bindings.iter()).any(|binding| {
             pg_sys::bms_overlap(compat::pull_varnos(root, binding.expression), relids)
         })
+    }
+}
+
+/// The clauses of a scan that takes parameters, sorted.
+unsafe fn bound(root: *mut pg_sys::PlannerInfo, scan: *mut pg_sys::ForeignPath) -> Bound {
+    // SAFETY: the planner's structures; the scan has parameters.
+    unsafe {
+        let baserel = (*scan).path.parent;
+        let relation = &*(*baserel).fdw_private.cast::<Relation>();
+        let joined = (*(*scan).path.param_info).ppi_clauses;
+        let clauses = infos((*baserel).baserestrictinfo).chain(infos(joined));
+        Bound::sort(root, (*baserel).relid, relation, clauses)
+    }
+}
+
+/// Whether rows of a path may have the same row that gives a scan its values.
+unsafe fn may_repeat(
+    root: *mut pg_sys::PlannerInfo,
+    outer: *mut pg_sys::Path,
+    scan: *mut pg_sys::ForeignPath,
+) -> bool {
+    // SAFETY: the planner's structures.
+    unsafe {
+        let bound = bound(root, scan);
+        let giving = sources::giving(root, (*scan).path.parent, &bound.bindings);
+        !pg_sys::bms_is_subset(giving, of_parents_too((*outer).parent)) || repeats(outer, giving)
+    }
+}
+
+unsafe fn repeats(path: *mut pg_sys::Path, giving: pg_sys::Relids) -> bool {
+    use pg_sys::{JoinType::*, NodeTag::*, RelOptKind::*};
+    // SAFETY: each cast follows the node's own tag.
+    unsafe {
+        if matches!(
+            (*(*path).parent).reloptkind,
+            RELOPT_BASEREL | RELOPT_OTHER_MEMBER_REL
+        ) {
+            return false;
+        }
+        match (*path.cast::<pg_sys::Node>()).type_ {
+            T_NestPath | T_MergePath | T_HashPath => {
+                let join = &*path.cast::<pg_sys::JoinPath>();
+                let gives = |path: *mut pg_sys::Path| {
+                    pg_sys::bms_overlap(giving, of_parents_too((*path).parent))
+                };
+                let one_at_most =
+                    join.inner_unique || matches!(join.jointype, JOIN_SEMI | JOIN_ANTI);
+                match (gives(join.outerjoinpath), gives(join.innerjoinpath)) {
+                    (true, true) => {
+                        repeats(join.outerjoinpath, giving) || repeats(join.innerjoinpath, giving)
+                    }
+                    (true, false) => !one_at_most || repeats(join.outerjoinpath, giving),
+                    _ => true,
+                }
+            }
+            T_CustomPath => nodes::pointers((*path.cast::<pg_sys::CustomPath>()).custom_paths)
+                .any(|below| repeats(below, giving)),
+            _ => true,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::node::SCAN_METHODS;
 use super::paths::is_row_identity;
 use crate::columns::Layout;
 use crate::plan::bind::Bound;
+use crate::plan::sources::Source;
 use crate::plan::{self, Relation, infos, paths};
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, pg_guard, pg_sys};
@@ -40,6 +41,7 @@ pub unsafe fn wrap(
         (*plan).scan.plan.plan_width = (*outer).plan_width;
         (*plan).custom_private = nodes::list(&[
             nodes::integer_list([parameter, table.to_u32() as i32, 0, 1]),
+            std::ptr::null_mut(),
             std::ptr::null_mut(),
         ]);
         plan.cast()
@@ -120,6 +122,8 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         let plan = above(outer, width);
         name_row_identities(root, (*plan).scan.plan.targetlist);
         name_row_identities(root, (*plan).custom_scan_tlist);
+        let repeats = nodes::integers(numbers).nth(4) == Some(1);
+        pg_sys::list_truncate(numbers, 4);
         // A join's outer plan is made first, so that of the scan, which is its inner one or in it, finds the number.
         let parameter = new_parameter(root);
         nodes::set_integer(numbers, 0, parameter);
@@ -133,15 +137,24 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
         let (bindings, expressions) = plan::encode(&bound.bindings);
         let conditions = plan::conditions(root, baserel, param_info, joined, &bound);
+        let outer = (*best_path).path.parent;
+        let known = super::paths::of_parents_too(outer);
+        let known = ((*best_path).path.param_info.as_ref())
+            .map_or(known, |info| pg_sys::bms_union(known, info.ppi_req_outer));
+        let source = Source::of(root, baserel, &bound.bindings, known, repeats);
+        let (source, ids) = source.map_or_else(Default::default, |source| {
+            (source.encode(), source.expressions)
+        });
+        let expressions = pg_sys::list_concat(expressions, nodes::list(&ids));
         let expressions = pg_sys::list_concat(expressions, nodes::list(&conditions));
         if bound.checks_inputs() {
             add_inputs((*baserel).relid, &relation.layout, plan);
         }
-        let outer = (*(*best_path).path.parent).relids;
+        let outer = (*outer).relids;
         let expressions = pg_sys::copyObjectImpl(expressions.cast());
         (*plan).custom_exprs = paths::of_partitions(root, expressions.cast(), outer).cast();
         compat::take_marks((*plan).custom_exprs, (*plan).custom_scan_tlist);
-        (*plan).custom_private = nodes::list(&[numbers, bindings]);
+        (*plan).custom_private = nodes::list(&[numbers, bindings, source]);
         plan.cast()
     }
 }

@@ -5,12 +5,13 @@ use crate::columns::Layout;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
 use crate::lambda::budget::Share;
-use crate::lambda::request::Inputs;
 use crate::plan;
 use crate::plan::clause::Binding;
+use crate::plan::sources::Source;
 use crate::postgres::{nodes, slots};
 use crate::rows::batch::{Batch, Taken};
 use crate::rows::conditions::{self, Conditions};
+use crate::rows::sources::Sources;
 use crate::rows::{inserted, new_context};
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::collections::VecDeque;
@@ -62,7 +63,8 @@ pub struct Ahead {
     inserts: bool,
     /// Whether the rows of its table show what was sent.
     shows_payload: bool,
-    numbers: Vec<i32>,
+    /// Those of the plan: of the bindings, and of the row that gives them.
+    numbers: [Vec<i32>; 2],
     expressions: Vec<*mut pg_sys::Node>,
     /// Made when the first row is asked for.
     ready: Option<Ready>,
@@ -90,6 +92,8 @@ struct Ready {
     /// One for each binding, null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
     conditions: Conditions,
+    /// What the rows that give the values have invoked, where they can be told.
+    sources: Option<Sources>,
 }
 
 /// An outer row.
@@ -122,7 +126,7 @@ impl Ahead {
     /// `node` is being initialised; `numbers` and `expressions` are those of its plan.
     pub unsafe fn begin(
         node: *mut pg_sys::CustomScanState,
-        numbers: Vec<i32>,
+        numbers: [Vec<i32>; 2],
         expressions: Vec<*mut pg_sys::Node>,
         [first_only, keeps_rows]: [bool; 2],
     ) -> *mut Ahead {
@@ -259,7 +263,7 @@ impl Ahead {
                     dispatch.pace.ask();
                 }
                 if let Some(outcome) = row.batch.outcome()? {
-                    let taken = row.batch.take(outcome, false);
+                    let taken = row.batch.take(outcome, false)?;
                     self.untaken -= 1;
                     return Ok(self.current.as_ref().map(|row| (&row.batch, taken)));
                 }
@@ -353,7 +357,7 @@ impl Ahead {
             pg_sys::ExecForceStoreMinimalTuple(tuple, self.reading, false);
             pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
             (*self.econtext).ecxt_scantuple = self.reading;
-            let batch = self.batch(&dispatch.config.fixed);
+            let batch = self.batch(dispatch);
             slots::clear(self.reading);
             pg_sys::MemoryContextSwitchTo(before);
             let batch = batch?;
@@ -369,7 +373,8 @@ impl Ahead {
     }
 
     /// What the row being read invokes.
-    unsafe fn batch(&mut self, fixed: &Inputs) -> Result<Batch, Error> {
+    unsafe fn batch(&mut self, dispatch: &Dispatch) -> Result<Batch, Error> {
+        let fixed = &dispatch.config.fixed;
         // SAFETY: the current memory context is the row's.
         unsafe {
             if let Some(layout) = self.layout.as_ref().filter(|_| self.inserts) {
@@ -386,13 +391,17 @@ impl Ahead {
             }
             let ready = (self.ready.as_ref())
                 .ok_or(Error::Unexpected("row was read ahead before the beginning"))?;
+            let source = (ready.sources.as_ref())
+                .filter(|sources| sources.repeat() || !dispatch.pace.is_once())
+                .map(|sources| sources.now(self.econtext))
+                .transpose()?;
             Batch::new(
                 fixed,
-                &ready.bindings,
-                &ready.states,
+                (&ready.bindings, &ready.states),
                 &ready.conditions,
                 self.econtext,
                 self.shows_payload,
+                source,
             )
         }
     }
@@ -407,7 +416,11 @@ impl Ahead {
             let before = pg_sys::MemoryContextSwitchTo(context);
             let node = &raw mut (*self.node).ss.ps;
             let mut expressions = self.expressions.iter().copied();
-            let bindings = plan::decode(&self.numbers, &mut expressions, layout);
+            let bindings = plan::decode(&self.numbers[0], &mut expressions, layout);
+            let told = Source::decode(&self.numbers[1]);
+            let ids: Vec<_> = expressions.by_ref().take(told.width()).collect();
+            let of_bindings = bindings.iter().map(|binding| binding.expression);
+            let sources = Sources::begin(told, &ids, of_bindings, node);
             // The input columns are the last ones, where there are any; see plans.rs.
             let count = (*(*self.reading).tts_tupleDescriptor).natts as usize;
             let mut inputs = conditions::inputs(layout);
@@ -431,6 +444,7 @@ impl Ahead {
                     inputs,
                 ),
                 bindings,
+                sources,
             };
             pg_sys::MemoryContextSwitchTo(before);
             Ok(ready)
@@ -445,13 +459,36 @@ impl Ahead {
     }
 
     /// Starts over.
-    pub fn start_over(&mut self) {
+    ///
+    /// # Safety
+    /// `changed` is the executor's.
+    pub unsafe fn start_over(&mut self, changed: *mut pg_sys::Bitmapset) {
         self.forget();
+        if let Some(sources) = self.sources() {
+            // SAFETY: see above.
+            unsafe { sources.forget_if(changed) };
+        }
         self.ended = false;
         self.starts_over = true;
     }
 
-    /// Drops all rows, and with them what is in flight.
+    fn sources(&mut self) -> Option<&mut Sources> {
+        self.ready.as_mut()?.sources.as_mut()
+    }
+
+    /// Ends it.
+    ///
+    /// # Safety
+    /// Called while the query ends.
+    pub unsafe fn end(&mut self) {
+        self.forget();
+        if let Some(sources) = self.sources() {
+            // SAFETY: see above.
+            unsafe { sources.end() };
+        }
+    }
+
+    /// Drops all rows, and with them what is in flight and not remembered.
     pub fn forget(&mut self) {
         // SAFETY: the slots may hold a row.
         unsafe { slots::clear((*self.node).ss.ss_ScanTupleSlot) };

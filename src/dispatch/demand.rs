@@ -245,7 +245,7 @@ impl Way {
                             pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
                         );
                     if inner {
-                        self.rescans = true;
+                        self.rescans |= !keeps_rows(self.at);
                         self.stop(first);
                     }
                     // One row of an outer table may be joined with many.
@@ -258,7 +258,7 @@ impl Way {
                 // An empty inner side ends it.
                 T_HashJoinState | T_MergeJoinState => {
                     self.stop(true);
-                    self.rescans |= inner;
+                    self.rescans |= inner && !keeps_rows(self.at);
                     self.counts = false;
                     self.direct = false;
                 }
@@ -299,6 +299,14 @@ impl Way {
         }
         let rows = state.offset.saturating_add(state.count).max(0) as u64;
         self.limit = Some(self.limit.map_or(rows, |limit| limit.min(rows)));
+    }
+}
+
+/// Whether a nested loop rereads what a node has kept: nothing from outside goes into the rows of a Material node.
+unsafe fn keeps_rows(node: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: a node has a plan.
+    unsafe {
+        is_a(node.cast(), pg_sys::NodeTag::T_MaterialState) && (*(*node).plan).extParam.is_null()
     }
 }
 

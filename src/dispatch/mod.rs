@@ -256,6 +256,17 @@ impl Dispatch {
         Ok(())
     }
 
+    /// What has come back before, and was kept elsewhere meanwhile.
+    pub fn again(&self, response: InvokeResponse, function_name: Option<String>) -> Rc<Flight> {
+        let share = self.budget.share();
+        share.set(response.payload.as_ref().map_or(0, Vec::len));
+        Flight::of(Rc::new(Outcome {
+            result: Ok(response),
+            function_name: function_name.map(Arc::from),
+            share: Some(share),
+        }))
+    }
+
     /// What stands in the place of an invocation that can't be made.
     pub fn refuse(&self, error: Error) -> Rc<Flight> {
         let pending = Pending::new(self.traffic.clone(), &self.statement);

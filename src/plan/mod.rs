@@ -10,6 +10,7 @@
 //! - [`sorted`] has rows sorted before they invoke.
 //! - [`parents`] mends the paths of what scans are parts of.
 //! - [`doomed`] finds what can't run of a plan that is finished.
+//! - [`sources`] tells which row gives the values, and [`replay`] keeps joins with scans from being run again.
 //! - [`estimate`] tells how many invocations and rows there will be.
 
 pub mod bind;
@@ -21,8 +22,10 @@ pub mod memoize;
 pub mod order;
 pub mod parents;
 pub mod paths;
+pub mod replay;
 pub mod semijoins;
 pub mod sorted;
+pub mod sources;
 pub mod turns;
 
 use crate::backend::config;
@@ -34,6 +37,7 @@ use bind::Bound;
 use clause::{Binding, Kind};
 use estimate::{count_a_row_for_each_value, estimate};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use sources::{Decoded, Source};
 use std::cell::OnceCell;
 use turns::Turns;
 
@@ -66,6 +70,8 @@ impl Relation {
 pub struct PlanData {
     /// The bindings, whose expressions are `fdw_exprs` of the plan.
     pub bindings: Vec<Binding>,
+    /// What tells the row apart that gives the values, and the expressions that it is told by.
+    pub source: (Decoded, Vec<*mut pg_sys::Node>),
     /// Conditions without which nothing is invoked, of joins and of input columns: the expressions behind those of the bindings.
     pub conditions: Vec<*mut pg_sys::Node>,
     /// Columns that the query reads; `None` reads all.
@@ -220,6 +226,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
             std::ptr::null_mut(),
         );
         count_a_row_for_each_value(root, baserel, &*relation);
+        sources::ask(root, baserel, &*relation);
         (*baserel).tuples = estimate(&bound.bindings);
         (*baserel).rows = pg_sys::clamp_row_est((*baserel).tuples * selectivity);
     }
@@ -245,6 +252,15 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
         let nil: *mut pg_sys::List = std::ptr::null_mut();
         let bound = Bound::sort(root, (*baserel).relid, relation, infos(scan_clauses));
         let (bindings, expressions) = encode(&bound.bindings);
+        let outer = (*root).curOuterRels;
+        // The node that reads ahead knows it, where there is one.
+        let source = (mode_of(best_path) == Mode::Plain)
+            .then(|| Source::of(root, baserel, &bound.bindings, outer, true))
+            .flatten();
+        let (source, ids) = source.map_or((nil, nil), |source| {
+            (source.encode(), nodes::list(&source.expressions))
+        });
+        let expressions = pg_sys::list_concat(expressions, ids);
         let clauses = |infos: &[*mut pg_sys::RestrictInfo]| {
             let clauses: Vec<_> = infos.iter().map(|info| (**info).clause).collect();
             nodes::list(&clauses)
@@ -256,6 +272,7 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
         let mut private = pg_sys::lappend(nil, bindings.cast());
         private = pg_sys::lappend(private, used_columns(baserel, filters).cast());
         private = pg_sys::lappend(private, mode.cast());
+        private = pg_sys::lappend(private, source.cast());
         pg_sys::make_foreignscan(
             tlist,
             filters,
@@ -355,9 +372,12 @@ impl PlanData {
             };
             let mut expressions = nodes::pointers((*plan).fdw_exprs);
             let bindings = decode(&numbers(0), &mut expressions, layout);
+            let source = Source::decode(&numbers(3));
+            let ids = expressions.by_ref().take(source.width()).collect();
             let used: Vec<i16> = numbers(1).iter().map(|number| *number as i16).collect();
             PlanData {
                 bindings,
+                source: (source, ids),
                 conditions: expressions.collect(),
                 used: (!used.contains(&0)).then_some(used),
                 mode: Mode::from_numbers(&numbers(2)),

@@ -359,6 +359,40 @@ pub fn reserve_setting_prefix(prefix: &'static std::ffi::CStr) {
     }
 }
 
+/// Has relations give columns to the joins up to that with others.
+///
+/// # Safety
+/// All are the planner's; the list is one of Vars.
+pub unsafe fn add_vars_to_targetlist(
+    root: *mut pg_sys::PlannerInfo,
+    columns: *mut pg_sys::List,
+    needed_by: pg_sys::Relids,
+) {
+    // SAFETY: see above. There are no placeholders among them.
+    unsafe {
+        pg_sys::add_vars_to_targetlist(
+            root,
+            columns,
+            needed_by,
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            false,
+        );
+    }
+}
+
+/// Writes to a temporary file (buffile.h).
+///
+/// # Safety
+/// The file is open.
+pub unsafe fn write_file(file: *mut pg_sys::BufFile, bytes: &[u8]) {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let start = bytes.as_ptr().cast_mut().cast();
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    let start = bytes.as_ptr().cast();
+    // SAFETY: it only reads them.
+    unsafe { pg_sys::BufFileWrite(file, start, bytes.len()) };
+}
+
 /// Copies the row of a slot into the current memory context.
 ///
 /// # Safety

@@ -6,4 +6,5 @@ pub mod extensions;
 pub mod nodes;
 pub mod properties;
 pub mod slots;
+pub mod temporary;
 pub mod text;

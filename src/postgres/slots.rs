@@ -60,6 +60,24 @@ pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
+/// Gives a row a number that a query reads as its ctid.
+///
+/// # Safety
+/// `slot` has a row.
+pub unsafe fn set_ctid(slot: *mut pg_sys::TupleTableSlot, number: u64) {
+    let block = (number >> 16) as u32;
+    // SAFETY: see above.
+    unsafe {
+        (*slot).tts_tid = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData {
+                bi_hi: (block >> 16) as u16,
+                bi_lo: block as u16,
+            },
+            ip_posid: number as u16,
+        };
+    }
+}
+
 /// Copies the row of a slot into the current memory context.
 ///
 /// # Safety

@@ -1,6 +1,7 @@
 //! The invocations of one set of parameters: one for each combination of values, taken in that order.
 
 use super::conditions::{Choice, Conditions, Digits};
+use super::sources::Source;
 use super::values::{self, Value};
 use crate::columns::Column;
 use crate::dispatch::{Dispatch, Flight, Outcome};
@@ -9,6 +10,7 @@ use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::plan::clause::{Binding, value_type};
 use bytes::Bytes;
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -16,6 +18,7 @@ use std::rc::Rc;
 pub type Taken = (u64, Rc<Outcome>);
 
 /// An input column with values.
+#[derive(Clone)]
 pub struct List {
     /// The column.
     pub column: Column,
@@ -63,6 +66,10 @@ pub struct Batch {
     may_choose_again: bool,
     /// What was started for other choices of the same values.
     known: HashMap<Digits, Rc<Flight>>,
+    /// The source row that gives the values, if it may come again.
+    source: Option<Source>,
+    /// The number of the first row of the foreign table, which it has as a ctid.
+    first_row: u64,
     /// Why its one combination can't be invoked.
     refused: Option<Error>,
     /// How many of them were started.
@@ -83,6 +90,8 @@ impl Batch {
             choice,
             may_choose_again: false,
             known: HashMap::new(),
+            source: None,
+            first_row: 0,
             refused: None,
             started: 0,
             next: 0,
@@ -92,57 +101,51 @@ impl Batch {
     }
 
     /// Evaluates the bindings into the current memory context, which outlives the batch. Combinations are those of which every
-    /// condition is true. They have the payload's value where rows show it.
+    /// condition is true. They have the payload's value where rows show it. What `source` has invoked is not invoked again.
     ///
     /// # Safety
     /// `states` are the initialised expressions of the bindings, and `econtext` is theirs and that of the conditions.
     pub unsafe fn new(
         fixed: &Inputs,
-        bindings: &[Binding],
-        states: &[*mut pg_sys::ExprState],
+        (bindings, states): (&[Binding], &[*mut pg_sys::ExprState]),
         conditions: &Conditions,
         econtext: *mut pg_sys::ExprContext,
         shows_payload: bool,
+        source: Option<Source>,
     ) -> Result<Batch, Error> {
         let is_shown =
             |column| shows_payload || column != Column::Payload || conditions.read(column);
-        let mut lists = Vec::new();
-        for column in Column::INPUTS {
-            let mut values = fixed.get(column).map(|text| vec![values::from_text(text)]);
-            let mut kept_type = pg_sys::TEXTOID;
-            for (binding, state) in bindings.iter().zip(states) {
-                if binding.attribute.column == column {
-                    kept_type = value_type(&binding.attribute);
-                    // What is read by a condition has to be there.
-                    let most = match column == Column::Payload && !conditions.read(column) {
-                        true => fixed.most_payload(),
-                        false => usize::MAX,
-                    };
-                    // SAFETY: the state is that of the binding.
-                    let by = unsafe {
-                        values::evaluate(binding, *state, econtext, is_shown(column), most)?
-                    };
-                    values = Some(values::narrow(binding, values, by));
-                }
-            }
-            if let Some(values) = values {
-                lists.push(List {
-                    column,
-                    value_type: kept_type,
-                    values,
-                    printed: None,
-                });
-            }
-        }
+        let keeping = source.as_ref().filter(|source| source.keeps_values);
+        let known = keeping.and_then(Source::values);
+        let is_known = known.is_some();
+        let lists = match known {
+            Some(lists) => lists,
+            // SAFETY: see above.
+            None => unsafe {
+                let context = keeping.map(|source| source.context);
+                let before = context.map(|context| pg_sys::MemoryContextSwitchTo(context));
+                let lists = evaluate(fixed, bindings, states, econtext, &is_shown, conditions);
+                before.map(|before| pg_sys::MemoryContextSwitchTo(before));
+                lists?
+            },
+        };
+        let mut lists = lists;
         // Conditions not before there is something to invoke: the join would not check them either.
         // SAFETY: see above.
         let choice = unsafe { conditions.choose(&lists, econtext)? };
-        for list in (lists.iter_mut()).filter(|list| !is_shown(list.column)) {
+        for list in (lists.iter_mut()).filter(|list| !is_known && !is_shown(list.column)) {
             // SAFETY: nothing was evaluated for another row meanwhile.
             unsafe { list.print_or_copy()? };
         }
+        if let Some(keeping) = keeping.filter(|_| !is_known) {
+            keeping.keep_values(&lists);
+        }
+        let rows = || new_rows(&lists);
+        let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
         let mut batch = Batch::of(fixed.clone(), lists, choice);
         batch.may_choose_again = conditions.may_change;
+        batch.first_row = first_row;
+        batch.source = source;
         Ok(batch)
     }
 
@@ -233,7 +236,7 @@ impl Batch {
         }
         let flight = match self.known.get(&self.choice.digits(self.started)) {
             Some(flight) => flight.clone(),
-            None => self.start_new(table, dispatch)?,
+            None => self.start_or_find(table, dispatch)?,
         };
         self.started += 1;
         if !self.can_start() && !self.may_choose_again {
@@ -241,6 +244,38 @@ impl Batch {
         }
         self.flights.push_back(flight);
         Ok(())
+    }
+
+    /// Starts the next combination, unless the source row has.
+    fn start_or_find(
+        &mut self,
+        table: pg_sys::Oid,
+        dispatch: &mut Dispatch,
+    ) -> Result<Rc<Flight>, Error> {
+        let number = self.number(self.started);
+        if let Some(source) = &self.source
+            && let Some(flight) = source.find(number, dispatch)?
+        {
+            return Ok(flight);
+        }
+        let flight = self.start_new(table, dispatch)?;
+        if let Some(source) = &self.source {
+            source.keep(number, &flight);
+        }
+        Ok(flight)
+    }
+
+    /// The number of a combination among all of the values, whatever is chosen.
+    fn number(&self, place: u64) -> u64 {
+        let digits = self.choice.digits(place);
+        (self.lists.iter().zip(digits)).fold(0, |number: u64, (list, digit)| {
+            (number.wrapping_mul(list.values.len() as u64)).wrapping_add(digit as u64)
+        })
+    }
+
+    /// The number of the row that a combination makes, which no other has while a statement lasts.
+    pub fn row_number(&self, place: u64) -> u64 {
+        self.first_row.wrapping_add(self.number(place))
     }
 
     fn start_new(
@@ -278,7 +313,10 @@ impl Batch {
     }
 
     /// Takes the next combination, whose outcome is known, and keeps that if it may be wanted again.
-    pub fn take(&mut self, outcome: Rc<Outcome>, keep: bool) -> Taken {
+    pub fn take(&mut self, outcome: Rc<Outcome>, keep: bool) -> Result<Taken, Error> {
+        if let Some(source) = &self.source {
+            source.settle(self.number(self.next), &outcome)?;
+        }
         if self.next >= self.kept.len() as u64 {
             self.flights.pop_front();
             if keep {
@@ -287,7 +325,7 @@ impl Batch {
             }
         }
         self.next += 1;
-        (self.next - 1, outcome)
+        Ok((self.next - 1, outcome))
     }
 
     /// Goes back to before the first combination; false when what was taken is gone.
@@ -327,6 +365,58 @@ impl Batch {
         }
         Ok(inputs.unfolded_unless_fixed(&self.fixed))
     }
+}
+
+/// The values of each input column that has any.
+unsafe fn evaluate(
+    fixed: &Inputs,
+    bindings: &[Binding],
+    states: &[*mut pg_sys::ExprState],
+    econtext: *mut pg_sys::ExprContext,
+    is_shown: &dyn Fn(Column) -> bool,
+    conditions: &Conditions,
+) -> Result<Vec<List>, Error> {
+    let mut lists = Vec::new();
+    for column in Column::INPUTS {
+        let mut values = fixed.get(column).map(|text| vec![values::from_text(text)]);
+        let mut kept_type = pg_sys::TEXTOID;
+        for (binding, state) in bindings.iter().zip(states) {
+            if binding.attribute.column == column {
+                kept_type = value_type(&binding.attribute);
+                // What is read by a condition has to be there.
+                let most = match column == Column::Payload && !conditions.read(column) {
+                    true => fixed.most_payload(),
+                    false => usize::MAX,
+                };
+                // SAFETY: the state is that of the binding.
+                let by =
+                    unsafe { values::evaluate(binding, *state, econtext, is_shown(column), most)? };
+                values = Some(values::narrow(binding, values, by));
+            }
+        }
+        if let Some(values) = values {
+            lists.push(List {
+                column,
+                value_type: kept_type,
+                values,
+                printed: None,
+            });
+        }
+    }
+    Ok(lists)
+}
+
+/// Numbers for all combinations of values. Returns the first.
+fn new_rows(lists: &[List]) -> u64 {
+    thread_local! {
+        static NEXT: Cell<u64> = const { Cell::new(1) };
+    }
+    let first = NEXT.get();
+    let count = (lists.iter()).fold(1, |count: u64, list| {
+        count.saturating_mul(list.values.len() as u64)
+    });
+    NEXT.set(first.wrapping_add(count));
+    first
 }
 
 impl Inputs {

@@ -215,7 +215,10 @@ pub unsafe fn is_true(
 }
 
 /// Runs an expression in the per-tuple context; `None` is null.
-unsafe fn run(
+///
+/// # Safety
+/// `state` is null or initialised, and `econtext` has what it is about.
+pub unsafe fn run(
     state: *mut pg_sys::ExprState,
     econtext: *mut pg_sys::ExprContext,
 ) -> Result<Option<pg_sys::Datum>, Error> {

@@ -7,7 +7,7 @@
 //! kept until a parameter that a binding uses changes, so a rescan that no such parameter caused does not invoke.
 
 pub mod append;
-mod parameters;
+pub mod parameters;
 
 use crate::ahead::{Ahead, Invoker};
 use crate::backend;
@@ -17,9 +17,10 @@ use crate::dispatch::{Dispatch, Flight, Outcome, runs};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
-use crate::postgres::compat;
+use crate::postgres::{compat, slots};
 use crate::rows::batch::{Batch, Taken};
 use crate::rows::conditions::{self, Conditions};
+use crate::rows::sources::Sources;
 use crate::rows::writer::Writer;
 use crate::rows::{new_context, output};
 use parameters::Parameters;
@@ -38,6 +39,8 @@ pub struct Scan {
     parameters: Parameters,
     of_conditions: Parameters,
     writers: Vec<Writer>,
+    /// What the rows that give the values have invoked, where they can be told, and no node reads them ahead.
+    sources: Option<Sources>,
     /// Holds the values of the current batch.
     batch_context: pg_sys::MemoryContext,
     table: pg_sys::Oid,
@@ -72,7 +75,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
         let query_context = (*estate).es_query_cxt;
         let relation = (*node).ss.ss_currentRelation;
         let layout = Layout::read(relation).or_report();
-        let plan = PlanData::read((*node).ss.ps.plan.cast(), &layout);
+        let mut plan = PlanData::read((*node).ss.ps.plan.cast(), &layout);
         let mut parameters = Parameters::none(estate);
         let mut of_conditions = Parameters::none(estate);
         let states = (plan.bindings.iter())
@@ -100,6 +103,12 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             .map(|attribute| Writer::new(*attribute, query_context))
             .collect();
         let batch_context = new_context(query_context);
+        let (told, ids) = std::mem::take(&mut plan.source);
+        let of_bindings = plan.bindings.iter().map(|binding| binding.expression);
+        let sources = match plan.mode {
+            Mode::Plain => Sources::begin(told, &ids, of_bindings, &raw mut (*node).ss.ps),
+            _ => None,
+        };
         let ahead = match plan.mode {
             Mode::Ahead(parameter) => Ahead::of(estate, parameter),
             _ => std::ptr::null_mut(),
@@ -113,6 +122,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             parameters,
             of_conditions,
             writers,
+            sources,
             batch_context,
             table: (*relation).rd_id,
             user: compat::scan_user(node),
@@ -158,6 +168,9 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
         runs::refuse_rewind((*node).ss.ps.state).or_report();
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let changed = scan.parameters.overlap((*node).ss.ps.chgParam);
+        if let Some(sources) = &mut scan.sources {
+            sources.forget_if((*node).ss.ps.chgParam);
+        }
         let whole = (scan.batch.as_mut()).is_none_or(|batch| batch.start_over());
         scan.asked = false;
         if let Some(dispatch) = &mut scan.dispatch
@@ -183,6 +196,9 @@ pub unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanS
     unsafe {
         if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_mut() {
             scan.forget();
+            if let Some(sources) = &mut scan.sources {
+                sources.end();
+            }
         }
     }
 }
@@ -278,14 +294,19 @@ impl Scan {
             let econtext = (*self.node).ss.ps.ps_ExprContext;
             let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
             let fixed = &self.own_dispatch()?.config.fixed.clone();
-            let batch = Batch::new(
-                fixed,
-                &self.plan.bindings,
-                &self.states,
-                &self.conditions,
-                econtext,
-                self.shows_payload(),
-            );
+            let source = (self.sources.as_ref())
+                .map(|sources| sources.now(econtext))
+                .transpose();
+            let batch = source.and_then(|source| {
+                Batch::new(
+                    fixed,
+                    (&self.plan.bindings, &self.states),
+                    &self.conditions,
+                    econtext,
+                    self.shows_payload(),
+                    source,
+                )
+            });
             pg_sys::MemoryContextSwitchTo(context);
             batch?
         };
@@ -305,7 +326,7 @@ impl Scan {
                 return Ok(None);
             }
             if let Some(outcome) = batch.outcome()? {
-                return Ok(Some(batch.take(outcome, !dispatch.pace.is_once())));
+                return batch.take(outcome, !dispatch.pace.is_once()).map(Some);
             }
             dispatch.wait(batch.next_flight().as_deref())?;
             // What has come is handed on before more is started.
@@ -334,6 +355,7 @@ impl Scan {
                     *(*slot).tts_isnull.add(column) = false;
                 }
             };
+            slots::set_ctid(slot, batch.row_number(place));
             for (column, value) in batch.combination(place) {
                 if let Some(attribute) = self.layout.find(column) {
                     put(attribute.number, value.datum);

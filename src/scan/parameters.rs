@@ -27,6 +27,21 @@ impl Parameters {
         unsafe { visit(expression, (&raw mut *self).cast()) };
     }
 
+    /// Adds one.
+    pub fn add_number(&mut self, number: i32) {
+        // SAFETY: the set is this one's.
+        self.members = unsafe { pg_sys::bms_add_member(self.members, number) };
+    }
+
+    /// Adds those that the subplans of an expression depend on, beside what it gives them itself.
+    ///
+    /// # Safety
+    /// As for [`Parameters::add`].
+    pub unsafe fn add_of_subplans(&mut self, expression: *mut pg_sys::Node) {
+        // SAFETY: see above.
+        unsafe { visit_subplans(expression, (&raw mut *self).cast()) };
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         // SAFETY: null is the empty set.
@@ -40,6 +55,33 @@ impl Parameters {
     pub unsafe fn overlap(&self, changed: *mut pg_sys::Bitmapset) -> bool {
         // SAFETY: see above.
         unsafe { pg_sys::bms_overlap(changed, self.members) }
+    }
+}
+
+/// A walker of expression trees (nodeFuncs.h).
+#[pg_guard]
+unsafe extern "C-unwind" fn visit_subplans(
+    node: *mut pg_sys::Node,
+    parameters: *mut std::ffi::c_void,
+) -> bool {
+    // SAFETY: the context is the Parameters that `add_of_subplans` passed; each cast follows the node's tag.
+    unsafe {
+        if node.is_null() {
+            return false;
+        }
+        if is_a(node, pg_sys::NodeTag::T_SubPlan) {
+            let found = &mut *parameters.cast::<Parameters>();
+            let subplan = &*node.cast::<pg_sys::SubPlan>();
+            let plans = (*(*found.estate).es_plannedstmt).subplans;
+            if let Some(plan) = nodes::nth::<pg_sys::Plan>(plans, subplan.plan_id as usize - 1) {
+                let mut outside = pg_sys::bms_copy((*plan).extParam);
+                for given in nodes::integers(subplan.parParam) {
+                    outside = pg_sys::bms_del_member(outside, given);
+                }
+                found.members = pg_sys::bms_add_members(found.members, outside);
+            }
+        }
+        pg_sys::expression_tree_walker(node, Some(visit_subplans), parameters)
     }
 }
 

@@ -1,0 +1,354 @@
+//! What source rows have invoked, so that one that comes again does not invoke again.
+//!
+//! A source row is told by the ctids that its plan carries; see plan/sources.rs. What fits into half of `work_mem` is kept in memory, the rest in
+//! a temporary file of PostgreSQL's.
+
+use super::batch::List;
+use super::values;
+use crate::dispatch::{Dispatch, Flight, Outcome};
+use crate::error::Error;
+use crate::lambda::response::InvokeResponse;
+use crate::memory;
+use crate::plan::sources::Decoded;
+use crate::postgres::temporary::{File, Place};
+use crate::scan::parameters::Parameters;
+use pgrx::{PgMemoryContexts, pg_sys};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Bytes that an outcome takes beside its payload.
+const PER_OUTCOME: usize = 512;
+/// Bytes of a ctid (ItemPointerData).
+const CTID: usize = 6;
+
+/// Tells the source rows of a scan, and knows what they have invoked.
+pub struct Sources {
+    told: Decoded,
+    /// One for each expression.
+    states: Vec<*mut pg_sys::ExprState>,
+    /// What the values depend on beside the row.
+    outside: Parameters,
+    known: Rc<RefCell<Known>>,
+}
+
+/// A source row.
+pub struct Source {
+    known: Rc<RefCell<Known>>,
+    key: Vec<u8>,
+    /// Whether its values are kept.
+    pub keeps_values: bool,
+    /// Where values that are kept lie.
+    pub context: pg_sys::MemoryContext,
+}
+
+struct Known {
+    /// By source row, and the number of the combination of its values.
+    outcomes: HashMap<Vec<u8>, Kept>,
+    values: HashMap<Vec<u8>, Vec<List>>,
+    /// The numbers of the rows of the foreign table.
+    rows: HashMap<Vec<u8>, u64>,
+    /// Bytes of outcomes in memory.
+    held: usize,
+    file: File,
+    context: pg_sys::MemoryContext,
+}
+
+enum Kept {
+    /// It is on its way, or was not taken yet.
+    Started(Rc<Flight>),
+    /// It was taken, and is in memory.
+    Held(Rc<Flight>),
+    /// It is in the file.
+    Stored(Place),
+}
+
+impl Sources {
+    /// Prepares them in the current memory context, which is the query's; `None` where rows can't be told.
+    ///
+    /// # Safety
+    /// `expressions` are of the plan of `parent`, which is being initialised, and `bindings` those of its values.
+    pub unsafe fn begin(
+        told: Decoded,
+        expressions: &[*mut pg_sys::Node],
+        bindings: impl Iterator<Item = *mut pg_sys::Node>,
+        parent: *mut pg_sys::PlanState,
+    ) -> Option<Sources> {
+        if told.members.is_empty() {
+            return None;
+        }
+        // SAFETY: see above.
+        unsafe {
+            let mut outside = Parameters::none((*parent).state);
+            told.outside
+                .iter()
+                .for_each(|number| outside.add_number(*number));
+            bindings.for_each(|binding| outside.add_of_subplans(binding));
+            let context = PgMemoryContexts::CurrentMemoryContext.value();
+            Some(Sources {
+                states: (expressions.iter())
+                    .map(|expression| pg_sys::ExecInitExpr(expression.cast(), parent))
+                    .collect(),
+                told,
+                outside,
+                known: Rc::new(RefCell::new(Known {
+                    outcomes: HashMap::new(),
+                    values: HashMap::new(),
+                    rows: HashMap::new(),
+                    held: 0,
+                    file: File::new(),
+                    context,
+                })),
+            })
+        }
+    }
+
+    /// Whether the same row may come without a rescan.
+    pub fn repeat(&self) -> bool {
+        self.told.repeats
+    }
+
+    /// Forgets all where the values come of other parameters now.
+    ///
+    /// # Safety
+    /// `changed` is the executor's.
+    pub unsafe fn forget_if(&mut self, changed: *mut pg_sys::Bitmapset) {
+        // SAFETY: see above.
+        if unsafe { self.outside.overlap(changed) } {
+            self.known.borrow_mut().forget();
+        }
+    }
+
+    /// Forgets all, and gives back what PostgreSQL would complain about at the end of a query.
+    ///
+    /// # Safety
+    /// Called while the query ends.
+    pub unsafe fn end(&mut self) {
+        let mut known = self.known.borrow_mut();
+        known.forget();
+        // SAFETY: see above.
+        unsafe { known.file.close() };
+    }
+
+    /// The source row that there is now.
+    ///
+    /// # Safety
+    /// `econtext` has it.
+    pub unsafe fn now(&self, econtext: *mut pg_sys::ExprContext) -> Result<Source, Error> {
+        let mut states = self.states.iter();
+        let mut next = || {
+            let state = states.next().copied().unwrap_or(std::ptr::null_mut());
+            // SAFETY: the states are those of the expressions.
+            unsafe { values::run(state, econtext) }
+        };
+        let mut ids = Vec::new();
+        for member in &self.told.members {
+            let ctid = next()?;
+            let part = if member.has_parts { next()? } else { None };
+            let part = part.map_or(0, |oid| oid.value() as u32);
+            // SAFETY: a ctid is passed by reference.
+            ids.push(ctid.map(|ctid| unsafe {
+                let bytes = std::slice::from_raw_parts(ctid.cast_mut_ptr::<u8>(), CTID);
+                (part, bytes.to_vec())
+            }));
+        }
+        let mut wanted: Vec<bool> = self
+            .told
+            .members
+            .iter()
+            .map(|member| member.gives)
+            .collect();
+        let mut nulls: Vec<usize> = (0..ids.len())
+            .filter(|place| wanted[*place] && ids[*place].is_none())
+            .collect();
+        while let Some(place) = nulls.pop() {
+            for kept_by in &self.told.members[place].kept_by {
+                if !std::mem::replace(&mut wanted[*kept_by], true) && ids[*kept_by].is_none() {
+                    nulls.push(*kept_by);
+                }
+            }
+        }
+        let mut key = Vec::new();
+        for (id, wanted) in ids.iter().zip(wanted) {
+            match id {
+                Some((part, bytes)) if wanted => {
+                    key.push(1);
+                    key.extend(part.to_ne_bytes());
+                    key.extend(bytes);
+                }
+                _ => key.push(0),
+            }
+        }
+        Ok(Source {
+            key,
+            keeps_values: self.told.keeps_values,
+            context: self.known.borrow().context,
+            known: self.known.clone(),
+        })
+    }
+}
+
+impl Source {
+    fn key_of(&self, combination: u64) -> Vec<u8> {
+        [&self.key[..], &combination.to_ne_bytes()].concat()
+    }
+
+    /// What a combination of its values has invoked.
+    pub fn find(&self, combination: u64, dispatch: &Dispatch) -> Result<Option<Rc<Flight>>, Error> {
+        let known = &mut *self.known.borrow_mut();
+        match known.outcomes.get(&self.key_of(combination)) {
+            None => Ok(None),
+            Some(Kept::Started(flight) | Kept::Held(flight)) => Ok(Some(flight.clone())),
+            Some(Kept::Stored(place)) => {
+                memory::look_for(place.length, "response")?;
+                // SAFETY: the query runs.
+                let bytes = unsafe { known.file.read(place)? };
+                let (response, name) = decode(&bytes)?;
+                Ok(Some(dispatch.again(response, name)))
+            }
+        }
+    }
+
+    /// Keeps what one has invoked.
+    pub fn keep(&self, combination: u64, flight: &Rc<Flight>) {
+        let mut known = self.known.borrow_mut();
+        let kept = Kept::Started(flight.clone());
+        known.outcomes.insert(self.key_of(combination), kept);
+    }
+
+    /// Notes that an outcome was taken, which goes into the file if there is no more room in memory.
+    pub fn settle(&self, combination: u64, outcome: &Rc<Outcome>) -> Result<(), Error> {
+        let Known {
+            outcomes,
+            held,
+            file,
+            context,
+            ..
+        } = &mut *self.known.borrow_mut();
+        let Some(kept) = outcomes.get_mut(&self.key_of(combination)) else {
+            return Ok(());
+        };
+        let Kept::Started(flight) = kept else {
+            return Ok(());
+        };
+        // SAFETY: reads a setting, in kilobytes.
+        let most = unsafe { pg_sys::work_mem }.unsigned_abs() as usize * 1024 / 2;
+        let response = outcome.result.as_ref().ok();
+        let payload = response.and_then(|response| response.payload.as_ref());
+        let bytes = payload.map_or(0, Vec::len) + PER_OUTCOME;
+        *kept = match response.filter(|_| *held + bytes > most) {
+            Some(response) => {
+                let encoded = encode(response, outcome.function_name.as_deref())?;
+                // SAFETY: the query runs, and the context is its.
+                Kept::Stored(unsafe { file.write(&encoded, *context) })
+            }
+            None => {
+                *held += bytes;
+                Kept::Held(flight.clone())
+            }
+        };
+        Ok(())
+    }
+
+    /// Its values, if they are known.
+    pub fn values(&self) -> Option<Vec<List>> {
+        self.known.borrow().values.get(&self.key).cloned()
+    }
+
+    /// Keeps its values.
+    pub fn keep_values(&self, values: &[List]) {
+        let mut known = self.known.borrow_mut();
+        known.values.insert(self.key.clone(), values.to_vec());
+    }
+
+    /// The number of its first row, of which it has so many.
+    pub fn first_row(&self, make: impl FnOnce() -> u64) -> u64 {
+        let mut known = self.known.borrow_mut();
+        *known.rows.entry(self.key.clone()).or_insert_with(make)
+    }
+}
+
+impl Known {
+    fn forget(&mut self) {
+        self.outcomes.clear();
+        self.values.clear();
+        self.rows.clear();
+        self.held = 0;
+    }
+}
+
+/// An outcome as bytes: the status, and texts behind their lengths.
+fn encode(response: &InvokeResponse, name: Option<&str>) -> Result<Vec<u8>, Error> {
+    let texts = [
+        response.payload.as_deref(),
+        response.function_error.as_deref().map(str::as_bytes),
+        response.executed_version.as_deref().map(str::as_bytes),
+        response.log_result.as_deref().map(str::as_bytes),
+        response.request_id.as_deref().map(str::as_bytes),
+        response.durable_execution_arn.as_deref().map(str::as_bytes),
+        name.map(str::as_bytes),
+    ];
+    let length = texts.iter().flatten().map(|text| text.len()).sum::<usize>();
+    memory::look_for(length, "response")?;
+    let mut bytes = Vec::with_capacity(length + 4 + 8 * texts.len());
+    bytes.extend(response.status_code.to_ne_bytes());
+    for text in texts {
+        let length = text.map_or(-1, |text| text.len() as i64);
+        bytes.extend(length.to_ne_bytes());
+        bytes.extend(text.unwrap_or_default());
+    }
+    Ok(bytes)
+}
+
+/// Reads it back.
+fn decode(bytes: &[u8]) -> Result<(InvokeResponse, Option<String>), Error> {
+    const BROKEN: Error = Error::Unexpected("what was kept of an invocation can't be read");
+    let (status, mut rest) = bytes.split_first_chunk::<4>().ok_or(BROKEN)?;
+    let mut next = || -> Result<Option<Vec<u8>>, Error> {
+        let (length, behind) = rest.split_first_chunk::<8>().ok_or(BROKEN)?;
+        rest = behind;
+        let Ok(length) = usize::try_from(i64::from_ne_bytes(*length)) else {
+            return Ok(None);
+        };
+        let (text, behind) = rest.split_at_checked(length).ok_or(BROKEN)?;
+        rest = behind;
+        Ok(Some(text.to_vec()))
+    };
+    let payload = next()?;
+    let mut text = || -> Result<Option<String>, Error> {
+        (next()?.map(String::from_utf8).transpose()).map_err(|_| BROKEN)
+    };
+    let response = InvokeResponse {
+        status_code: i32::from_ne_bytes(*status),
+        payload,
+        function_error: text()?,
+        executed_version: text()?,
+        log_result: text()?,
+        request_id: text()?,
+        durable_execution_arn: text()?,
+    };
+    Ok((response, text()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_read_back() {
+        let response = InvokeResponse {
+            status_code: 200,
+            function_error: None,
+            payload: Some(vec![0, 255]),
+            executed_version: Some("$LATEST".to_owned()),
+            log_result: Some(String::new()),
+            request_id: None,
+            durable_execution_arn: None,
+        };
+        let bytes = encode(&response, Some("f")).unwrap();
+        let read = decode(&bytes).unwrap();
+        assert_eq!(read, (response, Some("f".to_owned())));
+        assert!(decode(&bytes[..bytes.len() - 1]).is_err());
+        assert!(decode(&[]).is_err());
+    }
+}
