@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 /// What makes invocations equal: foreign table, role, where and with which keys it is sent, and what is sent.
 pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig, InvokeRequest);
 
+type Budgets = HashMap<(Option<Owner>, usize), Arc<Budget>>;
+
 /// The invocations of one statement.
 pub struct Statement {
     /// Counted by the network thread.
@@ -32,7 +34,7 @@ pub struct Statement {
     /// By the table or server whose option each is, and its number.
     limits: RefCell<HashMap<(Owner, usize), Arc<Limit>>>,
     /// By whose option each is, and its bytes.
-    budgets: RefCell<HashMap<(Option<Owner>, usize), Arc<Budget>>>,
+    budgets: RefCell<Budgets>,
     told: Cell<Option<(Instant, u64)>>,
 }
 

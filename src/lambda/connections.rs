@@ -266,7 +266,7 @@ impl Shared {
             match connection.send(place.clone(), request).await {
                 Sent::Answered(answer) => return Ok(answer),
                 Sent::Lost(error) => return Err(error.into()),
-                Sent::NotSent(unsent, error) => {
+                Sent::Unsent(unsent, error) => {
                     has_connection.store(false, Ordering::Relaxed);
                     if !is_kept {
                         return Err(error.into());

@@ -270,7 +270,10 @@ mod tests {
                     1 => pending().await,
                     2 => Err(ErrorKind::ConnectionRefused.into()),
                     3 => Ok(()),
-                    _ => Ok(tokio::time::sleep(Duration::from_millis(300)).await),
+                    _ => {
+                        tokio::time::sleep(Duration::from_millis(300)).await;
+                        Ok(())
+                    }
                 }
             })
         };

@@ -75,7 +75,7 @@ pub struct Connection {
 pub enum Sent {
     Answered(Response<Answer>),
     /// Not a byte of it was sent.
-    NotSent(Request<SdkBody>, hyper::Error),
+    Unsent(Request<SdkBody>, hyper::Error),
     /// It may have arrived.
     Lost(hyper::Error),
 }
@@ -105,7 +105,7 @@ impl Connection {
         match self.sender.try_send_request(request).await {
             Ok(answer) => Sent::Answered(answer.map(|body| Answer::new(body, place, self))),
             Err(mut error) => match error.take_message() {
-                Some(request) => Sent::NotSent(request, error.into_error()),
+                Some(request) => Sent::Unsent(request, error.into_error()),
                 None => Sent::Lost(error.into_error()),
             },
         }

@@ -171,7 +171,7 @@ mod tests {
             .collect();
         assert_eq!(blocks.len(), SIZE / 1024);
         for (place, block) in blocks.iter().enumerate() {
-            assert!(reserve.has(*block) && *block as usize % 64 == 0);
+            assert!(reserve.has(*block) && (*block as usize).is_multiple_of(64));
             assert!(place == 0 || *block as usize - blocks[place - 1] as usize >= 1000);
         }
         assert!(!reserve.has(blocks[0].wrapping_sub(1)));
