@@ -207,16 +207,17 @@ def test_interrupt(server, places, endpoint, took, state, interrupt):
         took[state, interrupt.__name__] = seconds = interrupt(statement)
         print(f"{seconds * 1000:.0f} ms")
         assert seconds < 2
-        # Between two attempts nothing is on its way, and a session keeps its connection.
+        # Between two attempts nothing is on its way, and a session keeps its connection, unless the answer is still to be read.
         kept = 1 if state == "backing off" and interrupt in OF_STATEMENTS else 0
-        wait_until(lambda: statement.opened() == kept, seconds=2)
+        wait_until(lambda: statement.opened() <= kept, seconds=2)
         sent = counter("invocations")
         if state != "backing off":
             assert sent == statement.invocations
         if interrupt in OF_STATEMENTS:
             # The first retries are put off by 0.2 s at most.
             time.sleep(0.3)
-            assert (counter("invocations"), statement.opened()) == (sent, kept)
+            assert counter("invocations") == sent
+            assert statement.opened() <= kept
             # One thread for the network, and one for the name that is still being resolved.
             assert len(os.listdir(f"/proc/{statement.pid}/task")) == (3 if state == "resolving" else 2)
             assert scripted.invoke(statement.session, "echo", "[1]") == [1]
