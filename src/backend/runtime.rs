@@ -60,7 +60,6 @@ impl Runtime {
     pub fn start(sweep: Sweep) -> io::Result<Runtime> {
         look_for_descriptors()?;
         let (bell, door) = bell::new()?;
-        memory::wakes(bell.descriptor());
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MOST_THREADS)
@@ -72,6 +71,7 @@ impl Runtime {
             let _inside = tokio.enter();
             Signals::new()?
         };
+        memory::wakes(bell.descriptor());
         let served = bell.clone();
         tokio.spawn(async move { served.serve().await });
         let tokio = Arc::new(tokio);

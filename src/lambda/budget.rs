@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
@@ -32,6 +32,8 @@ struct Desk {
     awaited: u64,
     makes_way: u64,
     waiting: BTreeMap<u64, Waiting>,
+    /// Invocations that wait for their turn, each with the limit that has none.
+    at_limits: BTreeMap<u64, usize>,
 }
 
 struct Waiting {
@@ -49,6 +51,7 @@ static DESK: Mutex<Desk> = Mutex::new(Desk {
     awaited: 0,
     makes_way: 0,
     waiting: BTreeMap::new(),
+    at_limits: BTreeMap::new(),
 });
 
 /// The one that is awaited, or who waits to be read, has changed.
@@ -75,7 +78,7 @@ impl Desk {
         if let Some(waiting) = self.waiting.get(&number) {
             waiting.waker.wake_by_ref();
         }
-        if !self.waiting.is_empty() {
+        if !self.waiting.is_empty() || self.at_limits.contains_key(&number) {
             CHANGED.notify_waiters();
         }
     }
@@ -101,6 +104,7 @@ impl Budget {
             budget: self.clone(),
             number: desk.next,
             bytes: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
         })
     }
 
@@ -160,6 +164,8 @@ pub struct Share {
     /// In the order in which shares were made.
     number: u64,
     bytes: AtomicUsize,
+    /// Set with the desk locked.
+    is_over: AtomicBool,
 }
 
 impl Share {
@@ -214,13 +220,16 @@ impl Share {
 
     /// The executor waits for this invocation, and for nothing else.
     pub fn await_this(&self) {
-        desk().wait_for(self.number);
+        let mut desk = desk();
+        if !self.is_over.load(Relaxed) {
+            desk.wait_for(self.number);
+        }
     }
 
     /// The executor waits for this invocation, or for others.
     pub fn await_this_too(&self) {
         let mut desk = desk();
-        if desk.awaited == 0 {
+        if desk.awaited == 0 && !self.is_over.load(Relaxed) {
             desk.wait_for(self.number);
         }
     }
@@ -228,6 +237,7 @@ impl Share {
     /// The invocation is over: nobody waits for it.
     pub fn is_over(&self) {
         let mut desk = desk();
+        self.is_over.store(true, Relaxed);
         if desk.awaited == self.number {
             desk.awaited = 0;
         }
@@ -246,6 +256,7 @@ impl Share {
 
     /// Returns once the executor waits for this invocation while others wait to be read, of all or of those that a limit has let out.
     pub async fn is_held_up(&self, limit: Option<usize>) {
+        let _at_limit = limit.map(|limit| AtLimit::new(self.number, limit));
         loop {
             let mut changed = pin!(CHANGED.notified());
             changed.as_mut().enable();
@@ -254,6 +265,23 @@ impl Share {
                 if desk.awaited == self.number
                     && (desk.waiting.values())
                         .any(|waiting| limit.is_none_or(|limit| limit == waiting.limit))
+                {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Returns once the executor waits for another invocation that this limit has no turn for. This one is to give its own up, as it may
+    /// be kept from being sent by those that wait to be read.
+    pub async fn is_in_the_way(&self, limit: usize) {
+        loop {
+            let mut changed = pin!(CHANGED.notified());
+            changed.as_mut().enable();
+            {
+                let desk = desk();
+                if desk.awaited != self.number && desk.at_limits.get(&desk.awaited) == Some(&limit)
                 {
                     return;
                 }
@@ -280,6 +308,26 @@ impl Drop for Share {
         desk.wake_first(budget);
         drop(desk);
         drop(waited);
+    }
+}
+
+/// An invocation that waits for its turn, as long as it does.
+struct AtLimit(u64);
+
+impl AtLimit {
+    fn new(number: u64, limit: usize) -> AtLimit {
+        let mut desk = desk();
+        desk.at_limits.insert(number, limit);
+        if desk.awaited == number {
+            CHANGED.notify_waiters();
+        }
+        AtLimit(number)
+    }
+}
+
+impl Drop for AtLimit {
+    fn drop(&mut self) {
+        desk().at_limits.remove(&self.0);
     }
 }
 
@@ -340,6 +388,24 @@ mod tests {
         shares[4].is_over();
         shares[2].await_this();
         assert!(poll(&shares[2], 50) && !poll(&shares[3], 10));
+
+        // One that waits for its turn has those of its limit give theirs up, and nobody once it is over.
+        let is_in_the_way = |share: &Share, limit| {
+            pin!(share.is_in_the_way(limit))
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        };
+        let mut turn = Box::pin(shares[0].is_held_up(Some(8)));
+        assert!((turn.as_mut().poll(&mut Context::from_waker(Waker::noop()))).is_pending());
+        assert!(!is_in_the_way(&shares[1], 8));
+        shares[0].await_this();
+        assert!(is_in_the_way(&shares[1], 8) && !is_in_the_way(&shares[1], 7));
+        assert!(!is_in_the_way(&shares[0], 8));
+        drop(turn);
+        assert!(!is_in_the_way(&shares[1], 8));
+        shares[4].await_this();
+        shares[0].await_this();
+        assert_eq!(desk().awaited, shares[0].number);
         drop(shares);
         assert_eq!(budget.used.load(Relaxed), 0);
         assert!(desk().waiting.is_empty() && desk().awaited == 0);

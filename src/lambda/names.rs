@@ -14,6 +14,9 @@ use tokio::sync::{Semaphore, watch};
 /// Most look-ups at once. One that hangs can't be ended, only left alone.
 const AT_ONCE: usize = 2;
 
+/// Bytes of their stacks.
+const STACK: usize = 512 << 10;
+
 /// How long what was found counts. Names change their addresses, so it is no longer than it takes to begin what is begun together.
 const FOUND_FOR: Duration = Duration::from_secs(5);
 
@@ -93,6 +96,16 @@ fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     Ok(found.map(|address| address.ip()).collect())
 }
 
+/// Signals are the backend's to handle, and not this thread's.
+fn block_signals() {
+    // SAFETY: plain data, and system calls about the calling thread.
+    unsafe {
+        let mut all = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -121,7 +134,7 @@ impl Names {
                 Ok(turn) => match self.known(host) {
                     Some(Known::Found(addresses, _)) => return Ok(addresses),
                     Some(Known::Soon(soon)) => soon,
-                    None => self.look_up(host, turn),
+                    None => self.look_up(host, turn)?,
                 },
                 Err(_) => return Err(ended()),
             },
@@ -149,15 +162,18 @@ impl Names {
         &'static self,
         host: &str,
         turn: impl Send + 'static,
-    ) -> watch::Receiver<Option<Found>> {
+    ) -> Result<watch::Receiver<Option<Found>>, NoAddress> {
         let (tells, soon) = watch::channel(None);
+        let tells = Arc::new(tells);
         let mut known = lock(&self.known);
         let now = Instant::now();
         known.retain(|_, known| !matches!(known, Known::Found(_, until) if *until <= now));
         known.insert(host.to_owned(), Known::Soon(soon.clone()));
         drop(known);
-        let host = host.to_owned();
-        tokio::task::spawn_blocking(move || {
+        let (name, told) = (host.to_owned(), tells.clone());
+        let look_up = move || {
+            block_signals();
+            let (host, tells) = (name, told);
             let found = (self.resolve)(&host);
             let mut known = lock(&self.known);
             let found = match found {
@@ -179,8 +195,16 @@ impl Names {
             drop(known);
             drop(turn);
             tells.send_replace(Some(found));
-        });
-        soon
+        };
+        // Tokio panics where no thread can be had.
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        if let Err(error) = thread.spawn(look_up) {
+            let error = NoAddress::from(error);
+            lock(&self.known).remove(host);
+            tells.send_replace(Some(Err(error.clone())));
+            return Err(error);
+        }
+        Ok(soon)
     }
 }
 

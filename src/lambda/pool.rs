@@ -121,13 +121,15 @@ impl Connection {
             events: libc::POLLRDHUP,
             revents: 0,
         };
-        // SAFETY: one descriptor. It is open as long as the sender is: whoever drives the runtime closes both, and that is this thread.
+        // SAFETY: one descriptor. Another thread that drives the runtime may close it meanwhile, and another file may have its number. Then
+        // the answer is wrong, and hyper gives the request back as it was.
         unsafe { libc::poll(&mut socket, 1, 0) != 0 }
     }
 
-    /// Ends it as HTTP and TLS have it: what serves it does so without a sender.
+    /// Ends it as HTTP and TLS have it: what serves it does so without a sender. One whose request was answered before it was read is broken
+    /// off, as its other end may never read the rest.
     fn close(mut self) {
-        self.serving.is_broken_off = false;
+        self.serving.is_broken_off = !self.sender.is_ready();
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn invoke(
             share: share.clone(),
             limit: traffic.limit(),
         };
-        let (result, took, others) = once(
+        let Some((result, took, others)) = once(
             source,
             request,
             patience,
@@ -64,7 +64,10 @@ pub async fn invoke(
             room,
             &is_sent,
         )
-        .await;
+        .await
+        else {
+            continue;
+        };
         let failure = match result {
             Err(Error::Api(failure)) => failure,
             result => {
@@ -97,7 +100,8 @@ pub async fn invoke(
     }
 }
 
-/// Makes an attempt, and tells how long it took, and whether there are others if there was no descriptor for it.
+/// Makes an attempt, and tells how long it took, and whether there are others if there was no descriptor for it. `None` where another is to
+/// have its turn.
 async fn once(
     source: &impl Source,
     request: &InvokeRequest,
@@ -106,20 +110,24 @@ async fn once(
     gate: &Arc<Gate>,
     room: Room,
     is_sent: &AtomicBool,
-) -> (Result<InvokeResponse, Error>, Duration, bool) {
-    let share = room.share.clone();
+) -> Option<(Result<InvokeResponse, Error>, Duration, bool)> {
+    let (share, limit) = (room.share.clone(), room.limit);
     let watch = Watch::new(request.max_response, room);
     let held_up = share.is_held_up(None);
-    let pass = gate.admit(&watch, || source.drop_others(), held_up).await;
+    let pass = tokio::select! {
+        biased;
+        pass = gate.admit(&watch, || source.drop_others(), held_up) => pass,
+        () = share.is_in_the_way(limit) => return None,
+    };
     let client = match source.client(patience).await {
         Ok(client) => client,
         Err(error) => {
             let others = is_shortage(&error) && pass.narrow();
-            return (Err(error), Duration::ZERO, others);
+            return Some((Err(error), Duration::ZERO, others));
         }
     };
     if memory::is_short() {
-        return (Err(Error::MemoryIsShort), Duration::ZERO, false);
+        return Some((Err(Error::MemoryIsShort), Duration::ZERO, false));
     }
     attempt.begin();
     let start = Instant::now();
@@ -143,7 +151,7 @@ async fn once(
     drop(client);
     tokio::task::yield_now().await;
     drop(pass);
-    (result, start.elapsed(), others)
+    Some((result, start.elapsed(), others))
 }
 
 fn is_shortage(error: &Error) -> bool {

@@ -199,7 +199,11 @@ unsafe extern "C-unwind" fn find(node: *mut pg_sys::Node, search: *mut c_void) -
             tag => {
                 let found = &mut *search.cast::<Search>();
                 if tag == T_Param {
-                    found.asked.insert((*node.cast::<pg_sys::Param>()).paramid);
+                    let param = &*node.cast::<pg_sys::Param>();
+                    // A statement's own parameters have numbers of their own.
+                    if param.paramkind == pg_sys::ParamKind::PARAM_EXEC {
+                        found.asked.insert(param.paramid);
+                    }
                 }
                 if tag == T_SubPlan {
                     let subplan = &*node.cast::<pg_sys::SubPlan>();

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL puts a Material node above such a join only where it takes that to be cheaper.
 
+use super::memoize;
 use super::paths::is_ours;
 use crate::ahead::of_parents_too;
 use crate::postgres::nodes;
@@ -19,7 +20,8 @@ pub unsafe fn keep_inner_side(root: *mut pg_sys::PlannerInfo, join: &mut pg_sys:
             let outer = of_parents_too((*join.outerjoinpath).parent);
             pg_sys::bms_overlap(info.ppi_req_outer, outer)
         });
-        if !is_given && runs_again(inner) && invokes(root, inner) {
+        let may_invoke = invokes(root, inner) || memoize::is_marked((*inner).parent);
+        if !is_given && runs_again(inner) && may_invoke {
             join.innerjoinpath = pg_sys::create_material_path((*inner).parent, inner).cast();
         }
     }

@@ -30,7 +30,9 @@ pub unsafe fn sort_before(hook: &compat::JoinHook) {
         }
         let keys: Vec<*mut pg_sys::PathKey> = nodes::pointers((*root).query_pathkeys)
             .take_while(|key: &*mut pg_sys::PathKey| {
-                pg_sys::relation_can_be_sorted_early(root, outerrel, (**key).pk_eclass, false)
+                let class = (**key).pk_eclass;
+                pg_sys::relation_can_be_sorted_early(root, outerrel, class, false)
+                    && !has_subquery(class)
             })
             .collect();
         if keys.is_empty() || !memoize::is_marked(innerrel) {
@@ -64,6 +66,15 @@ pub unsafe fn sort_before(hook: &compat::JoinHook) {
             (*join).pathkeys = pg_sys::build_join_pathkeys(root, joinrel, jointype, keys);
             pg_sys::add_path(joinrel, join);
         }
+    }
+}
+
+/// Whether what is sorted by has a subquery, which may invoke. It would run for the sort and for the select list.
+unsafe fn has_subquery(class: *mut pg_sys::EquivalenceClass) -> bool {
+    // SAFETY: the planner's structures.
+    unsafe {
+        nodes::pointers::<pg_sys::EquivalenceMember>((*class).ec_members)
+            .any(|member| pg_sys::contain_subplans((*member).em_expr.cast()))
     }
 }
 

@@ -158,10 +158,28 @@ pub unsafe fn giving(
     // SAFETY: see above; each of these makes a new set.
     unsafe {
         let all = bindings.iter().fold(std::ptr::null_mut(), |all, binding| {
-            pg_sys::bms_union(all, compat::pull_varnos(root, binding.expression))
+            pg_sys::bms_union(all, read_by(root, binding.expression))
         });
         let others = pg_sys::bms_del_member(all, (*baserel).relid as _);
         compat::without_outer_joins(root, others)
+    }
+}
+
+/// The relations that an expression reads. PostgreSQL's own list has a placeholder's place of evaluation alone, and not what that
+/// takes from other relations (LATERAL).
+unsafe fn read_by(root: *mut pg_sys::PlannerInfo, expression: *mut pg_sys::Node) -> pg_sys::Relids {
+    let flags = pg_sys::PVC_RECURSE_AGGREGATES
+        | pg_sys::PVC_RECURSE_WINDOWFUNCS
+        | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+    // SAFETY: the planner's expression; each of these makes a new set.
+    unsafe {
+        let found = pg_sys::pull_var_clause(expression, flags as _);
+        nodes::pointers::<pg_sys::Node>(found)
+            .filter(|node| pgrx::is_a(*node, pg_sys::NodeTag::T_PlaceHolderVar))
+            .map(|node| (*node.cast::<pg_sys::PlaceHolderVar>()).phexpr)
+            .fold(compat::pull_varnos(root, expression), |all, below| {
+                pg_sys::bms_union(all, read_by(root, below.cast()))
+            })
     }
 }
 

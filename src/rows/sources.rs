@@ -51,7 +51,9 @@ struct Known {
     /// Bytes of outcomes in memory.
     held: usize,
     file: File,
+    /// The query's, and one for values.
     context: pg_sys::MemoryContext,
+    values_context: pg_sys::MemoryContext,
 }
 
 enum Kept {
@@ -98,6 +100,7 @@ impl Sources {
                     held: 0,
                     file: File::new(),
                     context,
+                    values_context: super::new_context(context),
                 })),
             })
         }
@@ -182,7 +185,7 @@ impl Sources {
         Ok(Source {
             key,
             keeps_values: self.told.keeps_values,
-            context: self.known.borrow().context,
+            context: self.known.borrow().values_context,
             known: self.known.clone(),
         })
     }
@@ -243,6 +246,8 @@ impl Source {
                 Kept::Stored(unsafe { file.write(&encoded, *context) })
             }
             None => {
+                // A query that waits for room would wait for its own end.
+                outcome.keep();
                 *held += bytes;
                 Kept::Held(flight.clone())
             }
@@ -272,6 +277,8 @@ impl Known {
     fn forget(&mut self) {
         self.outcomes.clear();
         self.values.clear();
+        // SAFETY: the query runs, and who asks for values again has dropped those that it had.
+        unsafe { pg_sys::MemoryContextReset(self.values_context) };
         self.rows.clear();
         self.held = 0;
     }

@@ -161,7 +161,8 @@ def test_process_that_hangs(at_home, home, server, how, whose):
         pids, *signals = told.read_text().splitlines()
         own, started = pids.split()
         assert is_running(own) and is_running(started) and has_children(backend)
-        assert [int(mask.split()[1], 16) for mask in signals] == [0, 0]
+        # 32 and 33 are the C library's own, and stay as whoever started the server has them.
+        assert [int(mask.split()[1], 16) & ~(0b11 << 31) for mask in signals] == [0, 0]
         if ENDS[how]:
             other.execute(f"SELECT {ENDS[how]}(%s)", [backend])
         waiting.result()

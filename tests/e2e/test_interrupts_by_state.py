@@ -39,8 +39,8 @@ STATES = {
     "ending an insert": ({}, {"function_name": "hang"}, "INSERT INTO {} (payload) VALUES ('1'), ('2'), ('3')", 3),
     "copying": ({}, {"function_name": "hang"}, "COPY {} (payload) FROM PROGRAM 'seq 200'", 64),
 }  # fmt: skip
-# In seconds. Within the first, each state is reached.
-STATEMENT_TIMEOUT = 1
+# In seconds. Within the first, each state is reached, on a loaded machine too.
+STATEMENT_TIMEOUT = 2
 CHECK_INTERVAL = 0.05
 
 

@@ -63,6 +63,11 @@ PREPARE maybe (bool) AS SELECT response FROM f WHERE payload = 'x' UNION ALL SEL
 SET plan_cache_mode = force_generic_plan;
 EXECUTE maybe (false);
 SELECT endpoint.made();
+-- The statement's first parameter is not the second subquery's result.
+PREPARE guarded (int) AS SELECT response, CASE WHEN response = 'y' THEN (SELECT count(*) FROM t) WHEN response = 'z' THEN (SELECT count(response) FROM lt) END
+FROM f WHERE payload = 'x' AND $1 > 0;
+EXECUTE guarded (1);
+SELECT endpoint.made();
 -- A partition that is left out when the plan is run
 CREATE TABLE parts (function_name text, payload text, response text) PARTITION BY LIST (payload);
 CREATE TABLE part_1 PARTITION OF parts FOR VALUES IN ('here');

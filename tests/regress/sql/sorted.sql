@@ -41,6 +41,9 @@ SELECT t.g, count(l.response) FROM t JOIN l ON l.payload = t.p GROUP BY t.g ORDE
 SELECT endpoint.made() < 25 AS few;
 SELECT * FROM (SELECT t.id, l.response, row_number() OVER (ORDER BY t.id) AS n FROM t JOIN l ON l.payload = t.p) x LIMIT 3;
 SELECT endpoint.made() <= 7 AS few;
+-- An order by a subquery that invokes is not found twice.
+SELECT t.id FROM t JOIN l ON l.payload = t.p WHERE t.id <= 5 ORDER BY (SELECT f.response::text FROM l f WHERE f.payload = t.p), t.id LIMIT 2;
+SELECT endpoint.made();
 -- A cursor
 BEGIN;
 DECLARE c CURSOR FOR SELECT t.id, l.response FROM t JOIN l ON l.payload = t.p ORDER BY t.id;

@@ -88,6 +88,16 @@ SELECT * FROM counted($$SELECT sum(n) FROM one_row() o(i), LATERAL (SELECT count
 SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) JOIN source s ON s.id <= o.i JOIN echo f
     ON f.payload = (SELECT jsonb_build_array(g.response) FROM echo g WHERE g.payload = s.body)$$);
 
+-- A value that another table's row goes into, below an outer join: each combination has its own answer.
+SELECT * FROM counted($$SELECT count(*) FILTER (WHERE f.response = x.body AND x.body = to_jsonb(s.id * 10 + o.i)) FROM source o(i)
+    LEFT JOIN LATERAL (SELECT s.id, coalesce(to_jsonb(s.id * 10 + o.i), '1') AS body FROM source s WHERE s.id < 3) x ON true
+    LEFT JOIN echo f ON f.payload = x.body JOIN source s ON s.id = x.id$$);
+-- What has subqueries is kept where it is run again
+SELECT * FROM counted($$SELECT count(x.r) FROM one_row() o(i) LEFT JOIN (SELECT s.id, (SELECT response FROM echo f WHERE f.payload = s.body) AS r
+    FROM source s OFFSET 0) x ON x.id <= o.i$$);
+SELECT * FROM counted($$SELECT count(x.id) FROM one_row() o(i) LEFT JOIN source x ON x.id <= o.i
+    AND (SELECT response FROM echo f WHERE f.payload = x.body) IS NOT NULL$$);
+
 -- Rows without a ctid are kept where a join is run again
 SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) LEFT JOIN ((VALUES (1, '1'::jsonb), (2, '2'), (3, '1')) s(id, body)
     JOIN echo f ON f.payload = s.body) ON s.id <= o.i$$);
@@ -96,6 +106,15 @@ SELECT * FROM counted($$WITH x AS MATERIALIZED (SELECT s.id, f.response FROM (VA
 
 -- What does not fit into work_mem
 SET work_mem = '64kB';
+-- It is in a file.
+BEGIN;
+SET LOCAL temp_file_limit = '64kB';
+\set VERBOSITY sqlstate
+SELECT count(f.response) FROM one_row() o(i) JOIN (SELECT id, to_jsonb(repeat(id::text, 50000)) AS body FROM source) s ON s.id <= o.i
+    JOIN echo f ON f.payload = s.body;
+ROLLBACK;
+\set VERBOSITY default
+SELECT endpoint.reset();
 SELECT * FROM counted($$SELECT sum(length(f.response::text)) FROM one_row() o(i) JOIN (SELECT id, to_jsonb(repeat(id::text, 20000)) AS body FROM source) s
     ON s.id <= o.i JOIN echo f ON f.payload = s.body$$);
 RESET work_mem;
