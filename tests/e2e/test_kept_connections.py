@@ -163,6 +163,44 @@ def test_little_memory(endpoint):
             invoke_many(session, 500)
 
 
+def test_no_thread_for_a_name(endpoint):
+    """It is told as what it is, and the name can be looked up once there is one."""
+    with contextlib.closing(connect(endpoint.server)) as session, contextlib.closing(connect(endpoint.server)) as other:
+        session.execute("LOAD 'aws_lambda_fdw'")
+        backend = pid_of(session)
+        limits = pathlib.Path(f"/proc/{backend}/limits").read_text().splitlines()
+        before = next(line.split()[2] for line in limits if line.startswith("Max processes"))
+
+        def threads(most):
+            # As the server's user, who may.
+            other.execute(f"COPY (SELECT) TO PROGRAM 'prlimit --pid {backend} --nproc={most}:'")
+
+        threads(1)
+        error = failure(invoke_many, session, 1)
+        assert error.sqlstate == "53000"
+        threads(before)
+        invoke_many(session, 1)
+    assert endpoint.requests == [b"[0]"]
+
+
+def test_an_answer_before_the_request_was_read(session):
+    """What was not read is given up with its connection."""
+    over = threading.Event()
+
+    def talk(connection):
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        over.wait(30)
+
+    with listener(talk) as (port, accepted):
+        session.execute(f"SET aws_lambda.endpoint_override = 'http://127.0.0.1:{port}'")
+        for _ in range(8):
+            session.execute("SELECT aws_lambda.invoke('f', to_json(repeat('x', 5000000)), 'us-east-1')")
+        wait_until(lambda: len(states(session, port)) <= 4)
+        assert len(accepted) == 8
+        over.set()
+
+
 def test_names_that_hang(endpoint, session):
     """They cost no more than the time to connect, and no invocation of theirs ran. There are two threads for them, and none for each row."""
     session.execute("SET aws_lambda.connect_timeout_ms = 500")
