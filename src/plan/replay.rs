@@ -5,7 +5,7 @@
 use super::memoize;
 use super::paths::is_ours;
 use crate::ahead::of_parents_too;
-use crate::postgres::nodes;
+use crate::postgres::{compat, nodes};
 use pgrx::pg_sys;
 
 /// Has a nested loop keep the rows of its inner side, if that invokes and nothing of the outer side goes into it.
@@ -22,7 +22,7 @@ pub unsafe fn keep_inner_side(root: *mut pg_sys::PlannerInfo, join: &mut pg_sys:
         });
         let may_invoke = invokes(root, inner) || memoize::is_marked((*inner).parent);
         if !is_given && runs_again(inner) && may_invoke {
-            join.innerjoinpath = pg_sys::create_material_path((*inner).parent, inner).cast();
+            join.innerjoinpath = compat::create_material_path(inner);
         }
     }
 }

@@ -16,6 +16,21 @@ pub unsafe fn pull_varnos(
     unsafe { pg_sys::pull_varnos(root, node) }
 }
 
+/// A Material node above a path. 19 wants to be told that it is enabled.
+///
+/// # Safety
+/// `path` is the planner's.
+pub unsafe fn create_material_path(path: *mut pg_sys::Path) -> *mut pg_sys::Path {
+    // SAFETY: see above.
+    unsafe {
+        #[cfg(not(feature = "pg19"))]
+        let material = pg_sys::create_material_path((*path).parent, path);
+        #[cfg(feature = "pg19")]
+        let material = pg_sys::create_material_path((*path).parent, path, true);
+        material.cast()
+    }
+}
+
 /// Whether PostgreSQL rewinds any cursor for MOVE BACKWARD ALL, also one that was declared or planned without; since 15 it refuses.
 pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
 
