@@ -15,7 +15,7 @@
 #   make package         packages of what is built for the PostgreSQL of PG_CONFIG, into target/packages
 #   make package-test    installs packages in a bare Debian 12 and a bare Debian 13, calls, and removes them again
 #   make upgrades        pg_upgrade, and dumps that are restored, between servers of several versions
-#   make soak            the long forms of tests, fuzzing among them; about an hour
+#   make soak            the long forms of tests, fuzzing among them; about forty minutes
 #   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
 #   make clean
 
@@ -154,19 +154,19 @@ assertions: assertions-15 assertions-18
 
 # Then with assertions, and then on a server that forgets each catalog entry at once, which takes its time.
 soak: venv installed build-19 build-18
-	@echo "==> the long forms of tests: about an hour"
-	SOAK=1 RANDOM_QUERIES=3000 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
+	@echo "==> the long forms of tests: about forty minutes"
+	SOAK=1 RANDOM_QUERIES=1500 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
 		tests/e2e/test_long_life.py tests/e2e/test_subtransactions.py tests/e2e/test_interrupts_by_state.py \
 		tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py tests/e2e/test_long_waits.py
 	tests/harness/server 19 $(MAKE) --no-print-directory e2e
-	RANDOM_QUERIES=1000 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
+	RANDOM_QUERIES=500 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth -- $(PYTEST) \
 		tests/e2e/test_long_life.py tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py \
 		tests/e2e/test_concurrent_updates.py
 	RANDOM_QUERIES=10 tests/harness/server 18-assertions tests/harness/run --endpoint --emulator --auth \
 		--conf 'debug_discard_caches = 1' -- $(PYTEST) tests/e2e/test_random_clauses.py tests/e2e/test_random_joins.py tests/e2e/test_random_counts.py
-	tests/harness/fuzz names 300
-	tests/harness/fuzz options 300
-	tests/harness/fuzz answers 300
+	tests/harness/fuzz names 120
+	tests/harness/fuzz options 120
+	tests/harness/fuzz answers 120
 
 # Servers can be fetched for Linux on x86-64, and those with assertions are made of Debian's source.
 ifeq ($(shell uname -s -m),Linux x86_64)
