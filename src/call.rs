@@ -192,17 +192,17 @@ unsafe fn invoke(
             (*call).isnull = true;
             return Ok(pg_sys::Datum::null());
         }
-        let inputs = inputs.unfolded_unless_fixed(&config.fixed);
+        let inputs = inputs.with_row_literal_unless_fixed(&config.fixed);
         let mut dispatch = Dispatch::alone(config);
-        dispatch.announce(None)?;
-        let flight = match InvokeRequest::new(inputs) {
+        dispatch.expect(None)?;
+        let handle = match InvokeRequest::new(inputs) {
             Ok(request) => dispatch.start(table, request)?,
             Err(error) => dispatch.refuse(error),
         };
         let outcome = loop {
-            match flight.landed()? {
+            match handle.poll()? {
                 Some(outcome) => break outcome,
-                None => dispatch.wait(Some(&flight))?,
+                None => dispatch.wait(Some(&handle))?,
             }
         };
         let mut writers = RESULT.map(|(column, _)| writer(column, kind));
@@ -228,7 +228,7 @@ struct Arguments<'a> {
 
 impl Arguments<'_> {
     /// What they say, each where it belongs; but behind a structure's text in the place of a name they are one place
-    /// further right, see [`Inputs::unfolded`].
+    /// further right, see [`Inputs::with_row_literal`].
     unsafe fn inputs(
         &self,
         signature: Signature,
@@ -267,7 +267,7 @@ impl Arguments<'_> {
                 inputs.set(Column::LogType, text(3)?);
                 inputs.set(Column::Context, self.cast(4)?);
                 inputs.set(Column::Qualifier, text(5)?);
-                return Ok(inputs.unfolded());
+                return Ok(inputs.with_row_literal());
             }
             inputs.set(Column::Region, text(2)?);
             inputs.set(Column::InvocationType, text(3)?);

@@ -124,7 +124,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
 ) {
     // SAFETY: the relation is open; `ri_FdwState` is null or an Insert.
     unsafe {
-        // The node that reads rows ahead, where there is one, shows it.
+        // The node that reads rows prefetch, where there is one, shows it.
         if private.is_null() {
             let limits = Limits::read((*(*relation).ri_RelationDesc).rd_id);
             number(es, c"Max Concurrency", limits.max_concurrency as u64);
@@ -143,7 +143,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
 /// What was done, once nothing is on its way any more. In text, two lines.
 unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &mut Dispatch) {
     dispatch.give_up().or_report();
-    let counters = &dispatch.traffic.counters;
+    let counters = &dispatch.limiter.counters;
     let waited = dispatch.waited.as_secs_f64() * 1000.0;
     let counts = [
         (c"Invocations", counters.sent.load(Relaxed)),
@@ -151,7 +151,7 @@ unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &mut Dispatch) {
         (c"Throttles", counters.throttles.load(Relaxed)),
         (c"Errors", counters.failed.load(Relaxed)),
         (
-            c"Most In Flight",
+            c"Most In InvocationHandle",
             counters.most_in_flight.load(Relaxed) as u64,
         ),
         (c"Bytes Sent", counters.bytes_out.load(Relaxed)),

@@ -8,7 +8,7 @@
 //! - [`plan`]: from clauses to a plan.
 //! - [`scan`]: from a plan to invocations, and from responses to rows.
 //! - [`rows`]: between rows and invocations.
-//! - [`ahead`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
+//! - [`prefetch`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
 //! - [`modify`]: INSERT and COPY.
 //! - [`call`]: `aws_lambda.invoke`, which needs no plan.
 //! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
@@ -21,7 +21,6 @@
 
 pgrx::pg_module_magic!();
 
-mod ahead;
 mod backend;
 mod call;
 mod columns;
@@ -35,6 +34,7 @@ mod modify;
 mod options;
 mod plan;
 mod postgres;
+mod prefetch;
 mod rows;
 mod scan;
 mod settings;
@@ -54,7 +54,7 @@ pub extern "C-unwind" fn _PG_init() {
         // For all backends, which this process forks.
         lambda::read_authorities_ahead();
     }
-    dispatch::runs::install();
+    dispatch::executor_hooks::install();
     plan::parents::install();
-    ahead::install();
+    prefetch::install();
 }

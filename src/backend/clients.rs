@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::lambda::credentials::{Identity, NoKeys};
-use crate::lambda::{self, Client, ClientConfig, Patience, Source};
+use crate::lambda::{self, Client, ClientConfig, RetryPolicy, Source};
 use pgrx::pg_sys;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -164,19 +164,21 @@ impl Kept {
         (*server, *role, config.of_identity())
     }
 
-    async fn connect(&self, patience: Patience) -> Result<Arc<Client>, Error> {
+    async fn connect(&self, retry_policy: RetryPolicy) -> Result<Arc<Client>, Error> {
         let key = self.key_of_identity();
         let cell = self.clients.lock().identities.get(&key, self.made);
-        let identifying = async || Identity::find(&key.2, patience).await.map(Arc::new);
+        let identifying = async || Identity::find(&key.2, retry_policy).await.map(Arc::new);
         let identity = cell.get_or_init(identifying).await.clone()?;
         Ok(Arc::new(lambda::connect(self.key.2.clone(), identity)))
     }
 }
 
 impl Source for Kept {
-    async fn client(&self, patience: Patience) -> Result<Arc<Client>, Error> {
+    async fn client(&self, retry_policy: RetryPolicy) -> Result<Arc<Client>, Error> {
         let cell = self.cell();
-        cell.get_or_init(|| self.connect(patience)).await.clone()
+        cell.get_or_init(|| self.connect(retry_policy))
+            .await
+            .clone()
     }
 
     fn drop_others(&self) -> bool {

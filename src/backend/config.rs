@@ -8,7 +8,7 @@ use super::release;
 use crate::error::Error;
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
-use crate::lambda::{ClientConfig, Endpoint, Keys, Patience};
+use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
 use crate::options::{OnError, parse_boolean, parse_kilobytes};
 use crate::postgres::{nodes, text};
 use crate::settings;
@@ -26,7 +26,7 @@ pub struct Config {
     /// How many invocations, how fast, and how often each is tried.
     pub limits: Limits,
     /// Bounds each attempt at an invocation, and how often it is tried.
-    pub patience: Patience,
+    pub retry_policy: RetryPolicy,
     /// Whether equal invocations of one statement are one.
     pub deduplicate: bool,
     /// What becomes of an invocation that fails.
@@ -183,7 +183,7 @@ impl Config {
             server: server.serverid,
             user,
             limits: Limits::of(&options, table.relid, server.serverid),
-            patience: Patience {
+            retry_policy: RetryPolicy {
                 request_timeout: Duration::from_millis(
                     server_options
                         .milliseconds("request_timeout_ms", settings::request_timeout_ms()),

@@ -1,11 +1,11 @@
 //! File descriptors that a backend takes from those that PostgreSQL counts on (fd.c), so that it closes files of its own, which it can open
 //! again, before there are none left.
 
-use crate::lambda::gate::Gate;
+use crate::lambda::descriptor_limiter::DescriptorLimiter;
 use pgrx::pg_sys;
 use std::sync::Arc;
 
-/// What a runtime has open without any connection: sockets and events of Tokio's, the bell's, and signals.
+/// What a runtime has open without any connection: sockets and events of Tokio's, the wakeup's, and signals.
 const OF_RUNTIME: usize = 10;
 
 /// What one call after the other needs: two that connect, and a pipe or a file beside them.
@@ -20,7 +20,7 @@ const SPARED: usize = 10;
 /// What was taken.
 pub struct Descriptors {
     /// What lets out as many attempts as there are descriptors for.
-    pub gate: Arc<Gate>,
+    pub descriptors: Arc<DescriptorLimiter>,
     taken: usize,
 }
 
@@ -30,33 +30,33 @@ impl Descriptors {
         // SAFETY: counts, and closes what can be opened again. Called in the backend's thread.
         (0..(OF_RUNTIME + FEWEST).min(most_of_all()))
             .for_each(|_| unsafe { pg_sys::ReserveExternalFD() });
-        let gate = Gate::new(connections);
-        gate.set_most(FEWEST);
+        let descriptors = DescriptorLimiter::new(connections);
+        descriptors.set_most(FEWEST);
         Descriptors {
-            gate: Arc::new(gate),
+            descriptors: Arc::new(descriptors),
             taken: FEWEST,
         }
     }
 
     /// Takes more for so many invocations on their way, as far as PostgreSQL can spare them.
     pub fn provide(&mut self, invocations: usize) {
-        let wanted = self.gate.wanted(invocations).min(most());
+        let wanted = self.descriptors.wanted(invocations).min(most());
         // SAFETY: as above.
         while self.taken < wanted && unsafe { pg_sys::AcquireExternalFD() } {
             self.taken += 1;
         }
-        self.gate.set_most(self.taken);
+        self.descriptors.set_most(self.taken);
     }
 
     /// Gives back all that what is kept does without. Called while nothing is on its way.
     pub fn give_back(&mut self) {
-        let kept = self.gate.wanted(2).max(FEWEST);
+        let kept = self.descriptors.wanted(2).max(FEWEST);
         while self.taken > kept {
             // SAFETY: it was taken before.
             unsafe { pg_sys::ReleaseExternalFD() };
             self.taken -= 1;
         }
-        self.gate.set_most(self.taken);
+        self.descriptors.set_most(self.taken);
     }
 }
 

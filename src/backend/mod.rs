@@ -4,37 +4,36 @@
 //! - [`config`] is what catalogs and settings say about a foreign table and a role, [`keys`] the role's user mapping; [`release`]
 //!   tells whether they are of the library's release.
 //! - [`runtime`] runs futures, in the network thread or in the backend's while it waits ([`wait`]); [`task`] is one of them,
-//!   [`inbox`] those that nobody has taken yet.
-//! - [`bell`] wakes the backend, [`signals`] blocks signals and hears of them.
+//!   [`work_queue`] those that nobody has taken yet.
+//! - [`wakeup`] wakes the backend, [`signals`] blocks signals and hears of them.
 //! - [`clients`] are kept for later statements, [`descriptors`] taken from PostgreSQL's.
 //!
 //! A client is found by server, role and effective configuration, so a changed option or mapping simply
 //! leads to another client, and no two roles ever share one. Its credentials and connections are found by the same without what changes
 //! none of them.
 
-mod bell;
 mod clients;
 pub mod config;
 mod descriptors;
-mod inbox;
 mod keys;
 mod release;
 mod runtime;
 mod signals;
 pub mod task;
 pub mod wait;
+mod wakeup;
+mod work_queue;
 
 use crate::error::Error;
 use crate::lambda::budget::Share;
-use crate::lambda::gate::Gate;
+use crate::lambda::descriptor_limiter::DescriptorLimiter;
+use crate::lambda::limiter::Limiter;
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
-use crate::lambda::traffic::Traffic;
-use crate::lambda::{self, Patience};
+use crate::lambda::{self, RetryPolicy};
 use clients::{Clients, Kept};
 use config::Config;
 use descriptors::Descriptors;
-use inbox::Sweep;
 use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Stop};
 use std::cell::RefCell;
@@ -42,6 +41,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use task::{AbortHandle, Task};
+use work_queue::Sweep;
 
 struct Backend {
     runtime: Runtime,
@@ -69,7 +69,7 @@ thread_local! {
 #[derive(Clone)]
 pub struct SharedClient {
     kept: Arc<Kept>,
-    gate: Arc<Gate>,
+    descriptors: Arc<DescriptorLimiter>,
 }
 
 impl SharedClient {
@@ -77,11 +77,19 @@ impl SharedClient {
     pub async fn invoke(
         &self,
         request: &InvokeRequest,
-        patience: Patience,
-        traffic: &Arc<Traffic>,
+        retry_policy: RetryPolicy,
+        limiter: &Arc<Limiter>,
         share: &Arc<Share>,
     ) -> Result<InvokeResponse, Error> {
-        lambda::invoke(&*self.kept, request, patience, traffic, &self.gate, share).await
+        lambda::invoke(
+            &*self.kept,
+            request,
+            retry_policy,
+            limiter,
+            &self.descriptors,
+            share,
+        )
+        .await
     }
 }
 
@@ -95,11 +103,11 @@ pub fn client(
     let key = (config.server, config.user, config.client(region));
     with(|backend| SharedClient {
         kept: Kept::new(&backend.clients, key, config.no_keys.clone(), run),
-        gate: backend.descriptors.gate.clone(),
+        descriptors: backend.descriptors.descriptors.clone(),
     })
 }
 
-/// Starts work; dropping the task drops it. Whoever does anything but wait for it next has to [let it go](let_go) before.
+/// Starts work; dropping the task drops it. Whoever does anything but wait for it next has to [let it go](flush) before.
 pub fn spawn<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
@@ -146,14 +154,14 @@ fn not_started(error: std::io::Error) -> Error {
 }
 
 /// Has the network thread begin with what was started.
-pub fn let_go() -> Result<(), Error> {
-    with_if_there(|backend| backend.runtime.let_go())
+pub fn flush() -> Result<(), Error> {
+    with_if_there(|backend| backend.runtime.flush())
         .map_or(Ok(()), |done| done.map_err(not_started))
 }
 
 /// Has the network thread close what work that failed may have left open. Without a thread it is closed with the backend.
-pub fn tidy_up() {
-    let _ = with_if_there(|backend| backend.runtime.tidy_up());
+pub fn drain_connections() {
+    let _ = with_if_there(|backend| backend.runtime.drain_connections());
 }
 
 fn with_if_there<T>(work: impl FnOnce(&mut Backend) -> T) -> Option<T> {
@@ -164,7 +172,7 @@ fn with_if_there<T>(work: impl FnOnce(&mut Backend) -> T) -> Option<T> {
 fn work(longest: Option<Duration>, has_come: impl Fn() -> bool) -> Result<Option<Stop>, Error> {
     with(|backend| {
         let runtime = &backend.runtime;
-        (runtime.is_holding())
+        (runtime.has_deferred())
             .then(|| runtime.work(longest, has_come))
             .transpose()
     })?
@@ -175,26 +183,27 @@ fn work(longest: Option<Duration>, has_come: impl Fn() -> bool) -> Result<Option
 fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
     with(|backend| {
         if backend.events.is_null() {
-            // SAFETY: the door is the backend's own, and closed with it.
-            backend.events = unsafe { wait::new_events(backend.runtime.door.descriptor()) };
+            // SAFETY: the wakeup socket is the backend's own, and closed with it.
+            backend.events =
+                unsafe { wait::new_events(backend.runtime.wakeup_socket.descriptor()) };
         }
         backend.events
     })
 }
 
 /// The file descriptor that becomes readable when a task has ended.
-pub fn door() -> Result<pg_sys::pgsocket, Error> {
-    with(|backend| backend.runtime.door.descriptor())
+pub fn wakeup_socket() -> Result<pg_sys::pgsocket, Error> {
+    with(|backend| backend.runtime.wakeup_socket.descriptor())
 }
 
 /// Makes the descriptor readable although no task has ended.
-pub fn ring() -> Result<(), Error> {
-    with(|backend| backend.runtime.ring())
+pub fn notify() -> Result<(), Error> {
+    with(|backend| backend.runtime.notify())
 }
 
 /// Makes the descriptor unreadable until the next task ends.
-pub fn answer_door() -> Result<(), Error> {
-    with(|backend| backend.runtime.door.answer())
+pub fn drain_wakeup() -> Result<(), Error> {
+    with(|backend| backend.runtime.wakeup_socket.drain())
 }
 
 fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {

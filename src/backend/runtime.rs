@@ -6,10 +6,10 @@
 //! PostgreSQL signal handler must run in the backend's own thread only. While the backend itself drives, signals are blocked in
 //! it too, and end that.
 
-use super::bell::{self, Bell, Door};
-use super::inbox::{Inbox, Sweep, Work};
 use super::signals::{self, Signals};
 use super::task::Task;
+use super::wakeup::{self, Wakeup, WakeupReceiver};
+use super::work_queue::{Sweep, Work, WorkQueue};
 use crate::memory;
 use std::future::poll_fn;
 use std::io;
@@ -35,11 +35,11 @@ fn look_for_descriptors() -> io::Result<()> {
 /// A runtime and its network thread.
 pub struct Runtime {
     tokio: Option<Arc<tokio::runtime::Runtime>>,
-    inbox: Arc<Inbox>,
+    queue: Arc<WorkQueue>,
     sweep: Sweep,
-    bell: Arc<Bell>,
-    /// Where the bell is heard.
-    pub door: Door,
+    wakeup: Arc<Wakeup>,
+    /// Where the wakeup is heard.
+    pub wakeup_socket: WakeupReceiver,
     /// `None` where the system can't tell of signals that are blocked: then the thread does all work.
     signals: Option<Signals>,
 }
@@ -59,7 +59,7 @@ impl Runtime {
     /// Makes it, without the thread. `sweep` closes connections that are idle for too long.
     pub fn start(sweep: Sweep) -> io::Result<Runtime> {
         look_for_descriptors()?;
-        let (bell, door) = bell::new()?;
+        let (wakeup, wakeup_socket) = wakeup::new()?;
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(MOST_THREADS)
@@ -71,73 +71,73 @@ impl Runtime {
             let _inside = tokio.enter();
             Signals::new()?
         };
-        memory::wakes(bell.descriptor());
-        let served = bell.clone();
+        memory::wakes(wakeup.descriptor());
+        let served = wakeup.clone();
         tokio.spawn(async move { served.serve().await });
         let tokio = Arc::new(tokio);
-        let inbox = Arc::new_cyclic(|inbox: &Weak<Inbox>| {
-            let (tokio, inbox, bell) = (Arc::downgrade(&tokio), inbox.clone(), bell.clone());
+        let queue = Arc::new_cyclic(|queue: &Weak<WorkQueue>| {
+            let (tokio, queue, wakeup) = (Arc::downgrade(&tokio), queue.clone(), wakeup.clone());
             let start = Box::new(move || {
-                let (tokio, inbox, bell) = (tokio.upgrade(), inbox.upgrade(), bell.clone());
+                let (tokio, queue, wakeup) = (tokio.upgrade(), queue.upgrade(), wakeup.clone());
                 let _blocked = signals::block_all()?;
                 let thread = std::thread::Builder::new().name("aws_lambda".to_owned());
                 thread.spawn(move || {
-                    if let (Some(tokio), Some(inbox)) = (tokio, inbox) {
-                        inbox.run(&tokio, &bell);
+                    if let (Some(tokio), Some(queue)) = (tokio, queue) {
+                        queue.run(&tokio, &wakeup);
                     }
                 })
             });
-            Inbox::new(start, sweep)
+            WorkQueue::new(start, sweep)
         });
         Ok(Runtime {
             tokio: Some(tokio),
-            inbox,
+            queue,
             sweep,
-            bell,
-            door,
+            wakeup,
+            wakeup_socket,
             signals,
         })
     }
 
     /// Starts a future, whose result waits in the [`Task`]. It may be held back until the backend waits: whoever does something else
-    /// first has to [let it go](Runtime::let_go).
+    /// first has to [let it go](Runtime::flush).
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> io::Result<Task<T>> {
-        let (task, work) = Task::new(&self.inbox, future);
-        self.inbox.put(Box::pin(work), self.signals.is_some())?;
+        let (task, work) = Task::new(&self.queue, future);
+        self.queue.submit(Box::pin(work), self.signals.is_some())?;
         Ok(task)
     }
 
-    /// Counts connections, or more: each is a task of the runtime's, as is work that the thread does, and the bell.
+    /// Counts connections, or more: each is a task of the runtime's, as is work that the thread does, and the wakeup.
     pub fn connections(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let tokio = (self.tokio.as_ref()).map(|tokio| tokio.handle().metrics());
-        let inbox = Arc::downgrade(&self.inbox);
+        let queue = Arc::downgrade(&self.queue);
         move || {
             let tasks = tokio.as_ref().map_or(0, |tokio| tokio.num_alive_tasks());
-            let work = inbox.upgrade().map_or(0, |inbox| inbox.unfinished());
+            let work = queue.upgrade().map_or(0, |queue| queue.unfinished());
             tasks.saturating_sub(work + 1)
         }
     }
 
     /// Whether there is work that the backend may do itself.
-    pub fn is_holding(&self) -> bool {
-        self.inbox.is_holding()
+    pub fn has_deferred(&self) -> bool {
+        self.queue.has_deferred()
     }
 
     /// Has the thread do what is held back.
-    pub fn let_go(&self) -> io::Result<()> {
-        self.inbox.let_go()
+    pub fn flush(&self) -> io::Result<()> {
+        self.queue.flush()
     }
 
     /// Has the thread close what work that failed may have left open.
     ///
     /// Not while work is held back: the failure may be what it is dropped for, and it is not to begin before.
-    pub fn tidy_up(&self) -> io::Result<()> {
-        match self.is_holding() {
+    pub fn drain_connections(&self) -> io::Result<()> {
+        match self.has_deferred() {
             true => Ok(()),
-            false => self.inbox.tidy_up(),
+            false => self.queue.drain_connections(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Runtime {
             return Ok(Stop::Signal);
         }
         let (Some(tokio), Some(signals), Some(work)) =
-            (&self.tokio, &self.signals, self.inbox.take_held())
+            (&self.tokio, &self.signals, self.queue.take_deferred())
         else {
             return Ok(Stop::Done);
         };
@@ -160,12 +160,12 @@ impl Runtime {
         drop(blocked);
         // Nobody drives now. Without a thread what is kept is closed with the backend.
         if let Some(at) = (self.sweep.next)() {
-            let _ = self.inbox.sweep_at(at);
+            let _ = self.queue.sweep_at(at);
         }
         Ok(match end {
             Ok((stop, unfinished)) => {
                 if let Some(work) = unfinished {
-                    self.inbox.hold(work);
+                    self.queue.defer(work);
                 }
                 stop
             }
@@ -176,13 +176,13 @@ impl Runtime {
 
     /// Ends the thread's tidying, and waits until it sleeps.
     #[cfg(test)]
-    fn rest(&self) {
-        self.inbox.rest();
+    fn stop_draining(&self) {
+        self.queue.stop_draining();
     }
 
-    /// Rings the bell.
-    pub fn ring(&self) {
-        self.bell.ring();
+    /// Notifies the backend.
+    pub fn notify(&self) {
+        self.wakeup.notify();
     }
 }
 
@@ -216,7 +216,7 @@ async fn until_stopped(
 impl Drop for Runtime {
     /// Drops what is in flight and ends the thread.
     fn drop(&mut self) {
-        self.inbox.close();
+        self.queue.close();
         self.signals = None;
         if let Some(tokio) = self.tokio.take().and_then(Arc::into_inner) {
             tokio.shutdown_background();
@@ -236,23 +236,23 @@ mod tests {
 
     /// Waits for the thread to do it.
     fn wait<T>(runtime: &Runtime, task: &mut Task<T>) -> Result<T, ()> {
-        runtime.let_go().unwrap();
+        runtime.flush().unwrap();
         loop {
             if let Some(result) = task.poll() {
                 return result;
             }
-            let mut door = libc::pollfd {
-                fd: runtime.door.descriptor(),
+            let mut wakeup_socket = libc::pollfd {
+                fd: runtime.wakeup_socket.descriptor(),
                 events: libc::POLLIN,
                 revents: 0,
             };
             // SAFETY: one descriptor, which is open.
             assert_eq!(
-                unsafe { libc::poll(&mut door, 1, 10_000) },
+                unsafe { libc::poll(&mut wakeup_socket, 1, 10_000) },
                 1,
                 "nobody rang"
             );
-            runtime.door.answer();
+            runtime.wakeup_socket.drain();
         }
     }
 
@@ -332,7 +332,7 @@ mod tests {
         for is_held in [false, true] {
             let (task, witness) = endless(&runtime);
             if !is_held {
-                runtime.let_go().unwrap();
+                runtime.flush().unwrap();
             }
             drop(task);
             wait_until_dropped(&witness);
@@ -395,7 +395,7 @@ mod tests {
                 assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
                 assert_eq!(task.poll(), Some(Ok(thread())));
             }
-            assert!(!runtime.is_holding());
+            assert!(!runtime.has_deferred());
         }
 
         #[test]
@@ -405,7 +405,7 @@ mod tests {
                 runtime.spawn(async { thread() }).unwrap(),
                 runtime.spawn(async { thread() }).unwrap(),
             ];
-            assert!(!runtime.is_holding());
+            assert!(!runtime.has_deferred());
             let workers = tasks.each_mut().map(|task| wait(&runtime, task).unwrap());
             assert_ne!(workers[0], thread());
             assert_eq!(workers[0], workers[1]);
@@ -439,7 +439,7 @@ mod tests {
             let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let mut task = runtime.spawn(async { 42 }).unwrap();
             assert_eq!(runtime.work(None, || true).unwrap(), Stop::Signal);
-            assert!(!blocks_signals() && runtime.is_holding() && task.poll().is_none());
+            assert!(!blocks_signals() && runtime.has_deferred() && task.poll().is_none());
             assert_eq!(runtime.work(None, || false).unwrap(), Stop::Done);
             assert_eq!(task.poll(), Some(Ok(42)));
         }
@@ -448,10 +448,10 @@ mod tests {
         fn a_failure_begins_nothing() {
             let runtime = Runtime::start(NOTHING_KEPT).unwrap();
             let task = runtime.spawn(async {}).unwrap();
-            runtime.tidy_up().unwrap();
-            assert!(runtime.is_holding());
+            runtime.drain_connections().unwrap();
+            assert!(runtime.has_deferred());
             drop(task);
-            assert!(!runtime.is_holding());
+            assert!(!runtime.has_deferred());
         }
 
         #[test]
@@ -495,10 +495,10 @@ mod tests {
                     .unwrap();
                 assert_eq!(runtime.work(None, || false).unwrap(), Stop::Signal);
                 assert_eq!(HANDLED.load(Ordering::SeqCst), round);
-                assert!(runtime.is_holding());
+                assert!(runtime.has_deferred());
                 drop(task);
                 // The thread has the work that was dropped, and sees to it for a while.
-                runtime.rest();
+                runtime.stop_draining();
             }
         }
 

@@ -1,6 +1,6 @@
 //! Work that a statement has started, seen from the statement: its result, and its end before that.
 
-use super::inbox::Inbox;
+use super::work_queue::WorkQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, oneshot};
@@ -14,12 +14,12 @@ pub struct Task<T> {
 impl<T: Send + 'static> Task<T> {
     /// A task, and what it takes to run: the future, which ends early if the task is aborted.
     pub(super) fn new(
-        inbox: &Arc<Inbox>,
+        queue: &Arc<WorkQueue>,
         future: impl Future<Output = T> + Send + 'static,
     ) -> (Task<T>, impl Future<Output = ()> + Send + 'static) {
         let (sender, result) = oneshot::channel();
         let abort = AbortHandle {
-            inbox: inbox.clone(),
+            queue: queue.clone(),
             state: Arc::default(),
         };
         let end = End(abort.state.clone());
@@ -60,7 +60,7 @@ impl<T> Drop for Task<T> {
 /// Drops work.
 #[derive(Clone)]
 pub struct AbortHandle {
-    inbox: Arc<Inbox>,
+    queue: Arc<WorkQueue>,
     state: Arc<Abort>,
 }
 
@@ -76,7 +76,7 @@ impl AbortHandle {
         if !self.is_finished() {
             self.state.asked.notify_one();
             // Without a thread it ends with the runtime.
-            let _ = self.inbox.tidy_up();
+            let _ = self.queue.drain_connections();
         }
     }
 

@@ -56,17 +56,17 @@ fn wait_for_thread(longest: Option<Duration>) -> Result<(), Error> {
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
     if woken & pg_sys::WL_SOCKET_READABLE != 0 {
-        backend::answer_door()?;
+        backend::drain_wakeup()?;
     }
     pgrx::check_for_interrupts!();
     Ok(())
 }
 
-/// A set of what a backend waits for: its latch, the end of the postmaster, and the door. To make it takes six system calls.
+/// A set of what a backend waits for: its latch, the end of the postmaster, and the wakeup socket. To make it takes six system calls.
 ///
 /// # Safety
-/// Called in the backend's thread; the door is open as long as the set is used.
-pub unsafe fn new_events(door: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
+/// Called in the backend's thread; the wakeup socket is open as long as the set is used.
+pub unsafe fn new_events(wakeup_socket: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
     let nothing = std::ptr::null_mut();
     // SAFETY: the set and the latch live as long as the process.
     unsafe {
@@ -79,7 +79,7 @@ pub unsafe fn new_events(door: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
             pg_sys::PGINVALID_SOCKET,
             pg_sys::MyLatch,
         );
-        add(pg_sys::WL_SOCKET_READABLE, door, nothing);
+        add(pg_sys::WL_SOCKET_READABLE, wakeup_socket, nothing);
         if pg_sys::IsUnderPostmaster {
             add(
                 pg_sys::WL_EXIT_ON_PM_DEATH,

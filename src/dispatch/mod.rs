@@ -1,14 +1,14 @@
 //! From requests to outcomes: how many invocations of a scan are on their way, and the waiting for them.
 //!
-//! - [`runs`] knows which query runs, [`demand`] what it is going to ask of a scan, [`pace`] how far a scan may
+//! - [`executor_hooks`] knows which query runs, [`rows_wanted`] what it is going to ask of a scan, [`prefetch_limit`] how far a scan may
 //!   therefore go ahead.
 //! - [`statement`] is what all scans of a statement share.
 //!
 //! Outcomes are taken in the order of their requests, so this decides when something is invoked, and not what.
 
-pub mod demand;
-pub mod pace;
-pub mod runs;
+pub mod executor_hooks;
+pub mod prefetch_limit;
+pub mod rows_wanted;
 pub mod statement;
 
 use crate::backend::config::Config;
@@ -16,14 +16,14 @@ use crate::backend::task::Task;
 use crate::backend::{self, SharedClient, wait};
 use crate::error::Error;
 use crate::lambda::budget::{Budget, Share};
+use crate::lambda::limiter::Limiter;
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
-use crate::lambda::traffic::Traffic;
 use crate::memory;
 use crate::options::OnError;
 use bytes::Bytes;
-use pace::Pace;
 use pgrx::pg_sys;
+use prefetch_limit::PrefetchLimit;
 use statement::Statement;
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -39,9 +39,9 @@ pub struct Dispatch {
     /// What options and settings say.
     pub config: Config,
     /// How far to go ahead.
-    pub pace: Pace,
+    pub prefetch_limit: PrefetchLimit,
     /// Attempts, and what was counted of them.
-    pub traffic: Arc<Traffic>,
+    pub limiter: Arc<Limiter>,
     /// The memory of what is sent, read ahead, and comes back.
     pub budget: Arc<Budget>,
     /// How many failures have nothing to do with the current values.
@@ -56,7 +56,7 @@ pub struct Dispatch {
     /// The client used last, and its region.
     client: Option<(Option<String>, SharedClient)>,
     /// What was started, where it is going to be counted.
-    counted: Option<Vec<Weak<Flight>>>,
+    counted: Option<Vec<Weak<InvocationHandle>>>,
 }
 
 impl Dispatch {
@@ -105,9 +105,9 @@ impl Dispatch {
         keeps_payload: bool,
     ) -> Dispatch {
         Dispatch {
-            traffic: Traffic::new(statement.limit(&config.limits)),
+            limiter: Limiter::new(statement.limit(&config.limits)),
             budget: statement.budget(&config.limits),
-            pace: Pace::new(node, config.limits.max_concurrency),
+            prefetch_limit: PrefetchLimit::new(node, config.limits.max_concurrency),
             keeps_payload,
             equal,
             config,
@@ -122,14 +122,15 @@ impl Dispatch {
     /// Notes how many invocations are to be made beyond those that were announced before; `None` if that is not known.
     ///
     /// Errors when all of them are going to be asked for, and are more than the statement may make.
-    pub fn announce(&self, count: Option<u64>) -> Result<(), Error> {
-        let known = count
-            .filter(|count| !self.config.deduplicate && (*count <= 1 || !self.pace.may_stop()));
-        let wanted = known.map(|count| count.min(self.pace.wanted()));
-        (self.statement).add_expected(wanted.filter(|_| runs::is_outermost()));
+    pub fn expect(&self, count: Option<u64>) -> Result<(), Error> {
+        let known = count.filter(|count| {
+            !self.config.deduplicate && (*count <= 1 || !self.prefetch_limit.may_end_early())
+        });
+        let wanted = known.map(|count| count.min(self.prefetch_limit.wanted()));
+        (self.statement).add_expected(wanted.filter(|_| executor_hooks::is_outermost()));
         match (self.config.limits.max_invocations, count) {
             (Some(most), Some(count))
-                if self.pace.all_are_wanted()
+                if self.prefetch_limit.all_are_wanted()
                     && !self.config.deduplicate
                     && self.statement.started().saturating_add(count) > most =>
             {
@@ -148,13 +149,13 @@ impl Dispatch {
         if untaken == 0 {
             return true;
         }
-        let counters = &self.traffic.counters;
+        let counters = &self.limiter.counters;
         let limits = &self.config.limits;
         let doomed =
             self.config.on_error == OnError::Raise && counters.failed.load(Relaxed) > self.forgiven;
         let spent = (limits.max_invocations).is_some_and(|most| self.statement.started() >= most);
-        let allowed = self.pace.allowed();
-        if doomed || spent || counters.pending.load(Relaxed) >= allowed {
+        let allowed = self.prefetch_limit.allowed();
+        if doomed || spent || counters.unfinished.load(Relaxed) >= allowed {
             return false;
         }
         untaken < self.most_kept() && self.budget.has_room()
@@ -170,7 +171,7 @@ impl Dispatch {
     /// Most invocations that are started and not yet taken.
     fn most_kept(&self) -> usize {
         let most = self.config.limits.max_concurrency * MOST_KEPT;
-        self.pace.wanted().min(most as u64) as usize
+        self.prefetch_limit.wanted().min(most as u64) as usize
     }
 
     /// Starts an invocation, or finds the equal one of this statement that was started before.
@@ -180,22 +181,22 @@ impl Dispatch {
         &mut self,
         table: pg_sys::Oid,
         request: InvokeRequest,
-    ) -> Result<Rc<Flight>, Error> {
+    ) -> Result<Rc<InvocationHandle>, Error> {
         let Some(equal) = self.equal.clone() else {
             return self.start_new(request);
         };
         let client = self.config.client(request.region.as_deref());
         let key = (table, self.config.user, client, request);
-        if let Some(flight) = equal.find(&key) {
-            return Ok(flight);
+        if let Some(handle) = equal.find(&key) {
+            return Ok(handle);
         }
-        let flight = self.start_new(key.3.clone())?;
-        equal.keep(key, &flight);
-        Ok(flight)
+        let handle = self.start_new(key.3.clone())?;
+        equal.keep(key, &handle);
+        Ok(handle)
     }
 
-    fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<Flight>, Error> {
-        runs::refuse_doomed()?;
+    fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
+        executor_hooks::refuse_doomed()?;
         let made = self.statement.started();
         match self.config.limits.max_invocations {
             Some(most) if made >= most => {
@@ -213,8 +214,8 @@ impl Dispatch {
         let name: Arc<str> = request.full_name().into();
         let unsent = |error: Error| error.of_unsent(&name);
         let client = (self.client(request.region.as_deref())).map_err(unsent)?;
-        let pending = Pending::new(self.traffic.clone(), &self.statement);
-        let (patience, keeps_payload) = (self.config.patience, self.keeps_payload);
+        let unfinished = InFlightGuard::new(self.limiter.clone(), &self.statement);
+        let (retry_policy, keeps_payload) = (self.config.retry_policy, self.keeps_payload);
         let function_name = name.clone();
         let is_kept = self.config.deduplicate;
         let sent = self
@@ -223,10 +224,10 @@ impl Dispatch {
         let share = self.budget.response();
         let room = share.clone();
         let task = backend::spawn(async move {
-            let traffic = &pending.traffic;
-            let result = client.invoke(&request, patience, traffic, &room).await;
+            let limiter = &unfinished.limiter;
+            let result = client.invoke(&request, retry_policy, limiter, &room).await;
             drop((request, sent));
-            let outcome = pending.ended(function_name, result, keeps_payload, room);
+            let outcome = unfinished.ended(function_name, result, keeps_payload, room);
             if is_kept {
                 outcome.keep();
             }
@@ -234,33 +235,37 @@ impl Dispatch {
         })
         .map_err(unsent)?;
         self.statement.count();
-        let flight = Flight::new(State::Flying(task, name), Some(share));
+        let handle = InvocationHandle::new(State::InFlight(task, name), Some(share));
         if let Some(counted) = &mut self.counted {
             if counted.len() == counted.capacity() {
-                counted.retain(|flight| flight.strong_count() > 0);
+                counted.retain(|handle| handle.strong_count() > 0);
             }
-            counted.push(Rc::downgrade(&flight));
+            counted.push(Rc::downgrade(&handle));
         }
-        Ok(flight)
+        Ok(handle)
     }
 
     /// Gives up what nobody has asked for, as nobody will any more, so that what was sent can be counted.
     pub fn give_up(&mut self) -> Result<(), Error> {
         let counted = self.counted.take().unwrap_or_default();
-        for flight in counted.into_iter().filter_map(|flight| flight.upgrade()) {
-            flight.give_up();
+        for handle in counted.into_iter().filter_map(|handle| handle.upgrade()) {
+            handle.give_up();
         }
-        while self.traffic.counters.pending.load(Relaxed) > 0 {
+        while self.limiter.counters.unfinished.load(Relaxed) > 0 {
             wait::wait(Some(Duration::from_millis(1)))?;
         }
         Ok(())
     }
 
     /// What has come back before, and was kept elsewhere meanwhile.
-    pub fn again(&self, response: InvokeResponse, function_name: Option<String>) -> Rc<Flight> {
+    pub fn again(
+        &self,
+        response: InvokeResponse,
+        function_name: Option<String>,
+    ) -> Rc<InvocationHandle> {
         let share = self.budget.share();
         share.set(response.payload.as_ref().map_or(0, Vec::len));
-        Flight::of(Rc::new(Outcome {
+        InvocationHandle::of(Rc::new(Outcome {
             result: Ok(response),
             function_name: function_name.map(Arc::from),
             share: Some(share),
@@ -268,10 +273,10 @@ impl Dispatch {
     }
 
     /// What stands in the place of an invocation that can't be made.
-    pub fn refuse(&self, error: Error) -> Rc<Flight> {
-        let pending = Pending::new(self.traffic.clone(), &self.statement);
-        let outcome = pending.failure(None, Err(error), None);
-        Flight::of(Rc::new(outcome))
+    pub fn refuse(&self, error: Error) -> Rc<InvocationHandle> {
+        let unfinished = InFlightGuard::new(self.limiter.clone(), &self.statement);
+        let outcome = unfinished.failure(None, Err(error), None);
+        InvocationHandle::of(Rc::new(outcome))
     }
 
     fn client(&mut self, region: Option<&str>) -> Result<SharedClient, Error> {
@@ -280,7 +285,7 @@ impl Dispatch {
         {
             return Ok(client.clone());
         }
-        let run = runs::innermost().map(|run| run.number);
+        let run = executor_hooks::innermost().map(|run| run.number);
         let client = backend::client(&self.config, region, run)?;
         self.client = Some((region.map(str::to_owned), client.clone()));
         Ok(client)
@@ -288,30 +293,30 @@ impl Dispatch {
 
     /// Other values have come: neither what was asked nor what has failed so far says anything of them.
     pub fn start_over(&mut self) {
-        self.pace.start_over();
-        self.forgiven = self.traffic.counters.failed.load(Relaxed);
+        self.prefetch_limit.start_over();
+        self.forgiven = self.limiter.counters.failed.load(Relaxed);
     }
 
     /// Tells the user how far the statement is, if it is time to.
-    pub fn tell(&self) {
-        self.statement.tell();
+    pub fn report_progress(&self) {
+        self.statement.report_progress();
     }
 
     /// Waits until something has come from the network, which is to be this invocation, and tells the user now and then.
-    pub fn wait(&mut self, flight: Option<&Flight>) -> Result<(), Error> {
-        if let Some(share) = flight.and_then(|flight| flight.share.as_ref()) {
+    pub fn wait(&mut self, handle: Option<&InvocationHandle>) -> Result<(), Error> {
+        if let Some(share) = handle.and_then(|handle| handle.share.as_ref()) {
             share.await_this();
         }
         let start = Instant::now();
-        let result = wait::wait(self.statement.time_to_tell());
+        let result = wait::wait(self.statement.progress_interval());
         self.waited += start.elapsed();
-        self.statement.tell();
+        self.statement.report_progress();
         result
     }
 }
 
 /// An invocation on its way, or what became of it. Dropped by all who hold it, it is aborted.
-pub struct Flight {
+pub struct InvocationHandle {
     state: RefCell<State>,
     /// Where the response is counted.
     share: Option<Arc<Share>>,
@@ -319,20 +324,20 @@ pub struct Flight {
 
 enum State {
     /// With the function's name, which an outcome has too.
-    Flying(Task<Outcome>, Arc<str>),
-    Landed(Rc<Outcome>),
-    GivenUp,
+    InFlight(Task<Outcome>, Arc<str>),
+    Completed(Rc<Outcome>),
+    Abandoned,
 }
 
-impl Flight {
-    fn new(state: State, share: Option<Arc<Share>>) -> Rc<Flight> {
+impl InvocationHandle {
+    fn new(state: State, share: Option<Arc<Share>>) -> Rc<InvocationHandle> {
         let state = RefCell::new(state);
-        Rc::new(Flight { state, share })
+        Rc::new(InvocationHandle { state, share })
     }
 
     /// What has come back.
-    pub fn of(outcome: Rc<Outcome>) -> Rc<Flight> {
-        Flight::new(State::Landed(outcome), None)
+    pub fn of(outcome: Rc<Outcome>) -> Rc<InvocationHandle> {
+        InvocationHandle::new(State::Completed(outcome), None)
     }
 
     /// It is one of those that an Append waits for.
@@ -343,22 +348,22 @@ impl Flight {
     }
 
     /// What became of it; `None` as long as it is on its way.
-    pub fn landed(&self) -> Result<Option<Rc<Outcome>>, Error> {
+    pub fn poll(&self) -> Result<Option<Rc<Outcome>>, Error> {
         let mut state = self.state.borrow_mut();
         let (task, name) = match &mut *state {
-            State::Landed(outcome) => return Ok(Some(outcome.clone())),
-            State::Flying(task, name) => (task, name),
-            State::GivenUp => return Err(Error::Unexpected("row was asked for after the end")),
+            State::Completed(outcome) => return Ok(Some(outcome.clone())),
+            State::InFlight(task, name) => (task, name),
+            State::Abandoned => return Err(Error::Unexpected("row was asked for after the end")),
         };
         match task.poll() {
             None if memory::is_short() => Err(Error::MemoryIsShort),
             None => Ok(None),
             Some(Ok(outcome)) => {
                 if outcome.result.is_err() {
-                    backend::tidy_up();
+                    backend::drain_connections();
                 }
                 let outcome = Rc::new(outcome);
-                *state = State::Landed(outcome.clone());
+                *state = State::Completed(outcome.clone());
                 Ok(Some(outcome))
             }
             Some(Err(())) => Err(Error::Panicked.of(name, None)),
@@ -367,8 +372,8 @@ impl Flight {
 
     fn give_up(&self) {
         self.state.replace_with(|state| match state {
-            State::Landed(outcome) => State::Landed(outcome.clone()),
-            _ => State::GivenUp,
+            State::Completed(outcome) => State::Completed(outcome.clone()),
+            _ => State::Abandoned,
         });
     }
 }
@@ -393,17 +398,17 @@ impl Outcome {
 }
 
 /// Counts an invocation as long as it is on its way, wherever it ends.
-struct Pending {
-    traffic: Arc<Traffic>,
+struct InFlightGuard {
+    limiter: Arc<Limiter>,
     totals: Arc<statement::Totals>,
 }
 
-impl Pending {
-    fn new(traffic: Arc<Traffic>, statement: &Statement) -> Pending {
+impl InFlightGuard {
+    fn new(limiter: Arc<Limiter>, statement: &Statement) -> InFlightGuard {
         let totals = statement.totals.clone();
-        traffic.counters.pending.fetch_add(1, Relaxed);
-        totals.pending.fetch_add(1, Relaxed);
-        Pending { traffic, totals }
+        limiter.counters.unfinished.fetch_add(1, Relaxed);
+        totals.unfinished.fetch_add(1, Relaxed);
+        InFlightGuard { limiter, totals }
     }
 
     fn ended(
@@ -418,7 +423,7 @@ impl Pending {
         };
         let payload = response.payload.as_ref();
         let bytes = payload.map_or(0, Vec::len) as u64;
-        self.traffic.counters.bytes_in.fetch_add(bytes, Relaxed);
+        self.limiter.counters.bytes_in.fetch_add(bytes, Relaxed);
         share.note(bytes as usize);
         if response.function_error.is_some() {
             return self.failure(Some(name), result, Some(share));
@@ -435,7 +440,7 @@ impl Pending {
         result: Result<InvokeResponse, Error>,
         share: Option<Arc<Share>>,
     ) -> Outcome {
-        self.traffic.counters.failed.fetch_add(1, Relaxed);
+        self.limiter.counters.failed.fetch_add(1, Relaxed);
         self.totals.failed.fetch_add(1, Relaxed);
         self.outcome(name, result, share)
     }
@@ -463,9 +468,9 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
-        self.traffic.counters.pending.fetch_sub(1, Relaxed);
-        self.totals.pending.fetch_sub(1, Relaxed);
+        self.limiter.counters.unfinished.fetch_sub(1, Relaxed);
+        self.totals.unfinished.fetch_sub(1, Relaxed);
     }
 }

@@ -4,12 +4,12 @@
 //! the query that calls the function. Equal ones are looked for in the scan's own query: a function that asks again
 //! wants to know again.
 
-use super::{Flight, runs};
+use super::{InvocationHandle, executor_hooks};
 use crate::backend::config::{Limits, Owner};
 use crate::lambda::ClientConfig;
 use crate::lambda::budget::Budget;
+use crate::lambda::limiter::ConcurrencyLimit;
 use crate::lambda::request::InvokeRequest;
-use crate::lambda::traffic::Limit;
 use crate::settings;
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -30,9 +30,9 @@ pub struct Statement {
     pub totals: Arc<Totals>,
     started: Cell<u64>,
     expected: Cell<Expected>,
-    flights: RefCell<HashMap<Key, Rc<Flight>>>,
+    handles: RefCell<HashMap<Key, Rc<InvocationHandle>>>,
     /// By the table or server whose option each is, and its number.
-    limits: RefCell<HashMap<(Owner, usize), Arc<Limit>>>,
+    limits: RefCell<HashMap<(Owner, usize), Arc<ConcurrencyLimit>>>,
     /// By whose option each is, and its bytes.
     budgets: RefCell<Budgets>,
     told: Cell<Option<(Instant, u64)>>,
@@ -42,7 +42,7 @@ pub struct Statement {
 #[derive(Default)]
 pub struct Totals {
     /// Invocations that have not ended.
-    pub pending: AtomicUsize,
+    pub unfinished: AtomicUsize,
     /// Invocations that ended.
     pub done: AtomicU64,
     /// Those among them that failed.
@@ -83,7 +83,7 @@ impl Statement {
     /// # Safety
     /// `estate` is that of a query being executed.
     pub unsafe fn of(estate: *mut pg_sys::EState) -> Rc<Statement> {
-        match runs::outermost() {
+        match executor_hooks::outermost() {
             Some(context) => Statement::of_context(context),
             // SAFETY: see above.
             None => unsafe { Statement::of_query(estate) },
@@ -92,7 +92,7 @@ impl Statement {
 
     /// The statement that runs; one of its own where PostgreSQL evaluates an expression without a query.
     pub fn current() -> Rc<Statement> {
-        match runs::outermost() {
+        match executor_hooks::outermost() {
             Some(context) => Statement::of_context(context),
             None => Rc::new(Statement::new()),
         }
@@ -125,7 +125,7 @@ impl Statement {
             totals: Arc::default(),
             started: Cell::new(0),
             expected: Cell::new(Expected::Known(0)),
-            flights: RefCell::default(),
+            handles: RefCell::default(),
             limits: RefCell::default(),
             budgets: RefCell::default(),
             told: Cell::new(None),
@@ -154,23 +154,23 @@ impl Statement {
     }
 
     /// The equal invocation, if there was one.
-    pub fn find(&self, key: &Key) -> Option<Rc<Flight>> {
-        self.flights.borrow().get(key).cloned()
+    pub fn find(&self, key: &Key) -> Option<Rc<InvocationHandle>> {
+        self.handles.borrow().get(key).cloned()
     }
 
     /// Keeps an invocation for equal ones.
-    pub fn keep(&self, key: Key, flight: &Rc<Flight>) {
-        self.flights.borrow_mut().insert(key, flight.clone());
+    pub fn keep(&self, key: Key, handle: &Rc<InvocationHandle>) {
+        self.handles.borrow_mut().insert(key, handle.clone());
     }
 
     /// What lets out the attempts of a scan: one for all scans for which an owner has set the most.
-    pub fn limit(&self, limits: &Limits) -> Arc<Limit> {
+    pub fn limit(&self, limits: &Limits) -> Arc<ConcurrencyLimit> {
         let most = limits.max_concurrency;
         match limits.concurrency_of {
             Some(owner) => (self.limits.borrow_mut().entry((owner, most)))
-                .or_insert_with(|| Limit::new(most))
+                .or_insert_with(|| ConcurrencyLimit::new(most))
                 .clone(),
-            None => Limit::new(most),
+            None => ConcurrencyLimit::new(most),
         }
     }
 
@@ -183,18 +183,18 @@ impl Statement {
     }
 
     /// How long until the user is to be told; `None` if never.
-    pub fn time_to_tell(&self) -> Option<Duration> {
+    pub fn progress_interval(&self) -> Option<Duration> {
         let interval = settings::progress_interval()?;
         let (told, _) = self.told.get()?;
         Some(interval.saturating_sub(told.elapsed()))
     }
 
     /// Tells the user how far the statement is, if it is time to.
-    pub fn tell(&self) {
+    pub fn report_progress(&self) {
         let Some((told, done_then)) = self.told.get() else {
             return;
         };
-        if self.time_to_tell().is_none_or(|time| !time.is_zero()) {
+        if self.progress_interval().is_none_or(|time| !time.is_zero()) {
             return;
         }
         let done = self.totals.done.load(Relaxed);
@@ -205,9 +205,9 @@ impl Statement {
             _ => String::new(),
         };
         pgrx::notice!(
-            "{done}{of} invocations done, {} failed, {} in flight, {rate:.0} per second",
+            "{done}{of} invocations done, {} failed, {} in handle, {rate:.0} per second",
             self.totals.failed.load(Relaxed),
-            self.totals.pending.load(Relaxed),
+            self.totals.unfinished.load(Relaxed),
         );
     }
 }

@@ -10,7 +10,7 @@ use super::machine::{Explained, Machine};
 use super::name::check_region;
 use super::places::in_words;
 use super::secrets::Secrets;
-use super::{ClientConfig, Keys, Patience, failure};
+use super::{ClientConfig, Keys, RetryPolicy, failure};
 use crate::error::{ApiFailure, Cause, Error};
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
@@ -79,8 +79,8 @@ pub struct NoKeys {
 
 impl Identity {
     /// Makes one. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
-    pub async fn find(config: &ClientConfig, patience: Patience) -> Result<Identity, Error> {
-        let limit = patience.request_timeout;
+    pub async fn find(config: &ClientConfig, retry_policy: RetryPolicy) -> Result<Identity, Error> {
+        let limit = retry_policy.request_timeout;
         let machine = Arc::new(Machine::read(config.profile.clone()).await);
         let connections = Connections::of_machine(&machine);
         let machine = config.use_machine.then_some(machine);

@@ -25,7 +25,7 @@ const ASKS_AGAIN: Duration = Duration::from_secs(15);
 /// How long an address is waited for until the next is tried as well (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Most addresses of a host that are tried at once, each with a file descriptor. [`gate`](super::gate) counts on two.
+/// Most addresses of a host that are tried at once, each with a file descriptor. `descriptor_limiter` counts on two.
 const AT_ONCE: usize = 4;
 const OF_GATE: usize = 2;
 

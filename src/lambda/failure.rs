@@ -1,5 +1,6 @@
 //! From the SDK's errors to ours: what went wrong, and whether the function may have run.
 
+use super::attempt_probe::Reached;
 use super::authorities::NoAuthority;
 use super::body::Refused;
 use super::connections::NoProxy;
@@ -8,7 +9,6 @@ use super::machine::Explained;
 use super::refusal::{Refusal, is_off};
 use super::secrets::Secrets;
 use super::tunnel::ThroughProxy;
-use super::watch::Reached;
 use super::way::Way;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
 use aws_credential_types::provider::error::CredentialsError;

@@ -4,11 +4,11 @@
 
 use super::budget::Budget;
 use super::credentials::{Identity, NoKeys};
-use super::gate::Gate;
+use super::descriptor_limiter::DescriptorLimiter;
+use super::limiter::{ConcurrencyLimit, Limiter};
 use super::name::{self, FunctionName};
 use super::request::{Inputs, InvokeRequest};
-use super::traffic::{Limit, Traffic};
-use super::{Client, Patience, Source, invoke};
+use super::{Client, RetryPolicy, Source, invoke};
 use crate::error::{Cause, Error};
 use crate::options::{self, Object};
 use crate::postgres::text::Text;
@@ -141,7 +141,7 @@ pub fn answer(data: &[u8]) {
     ) else {
         return;
     };
-    let patience = Patience {
+    let retry_policy = RetryPolicy {
         request_timeout: Duration::from_secs(10),
         max_retries: 0,
         retry_timeout: Duration::from_secs(1),
@@ -151,10 +151,17 @@ pub fn answer(data: &[u8]) {
         let _entered = runtime.enter();
         Alone(Arc::new(client(answer)))
     };
-    let traffic = Traffic::new(Limit::new(1));
-    let gate = Arc::new(Gate::new(|| 0));
+    let limiter = Limiter::new(ConcurrencyLimit::new(1));
+    let descriptors = Arc::new(DescriptorLimiter::new(|| 0));
     let share = Budget::new(usize::MAX).share();
-    match runtime.block_on(invoke(&source, &request, patience, &traffic, &gate, &share)) {
+    match runtime.block_on(invoke(
+        &source,
+        &request,
+        retry_policy,
+        &limiter,
+        &descriptors,
+        &share,
+    )) {
         Ok(response) => {
             assert!((200..300).contains(&response.status_code));
             assert_ne!(response.payload.as_deref(), Some(&b""[..]));
@@ -209,7 +216,7 @@ fn client(answer: Answer) -> Client {
 struct Alone(Arc<Client>);
 
 impl Source for Alone {
-    async fn client(&self, _patience: Patience) -> Result<Arc<Client>, Error> {
+    async fn client(&self, _patience: RetryPolicy) -> Result<Arc<Client>, Error> {
         Ok(self.0.clone())
     }
 

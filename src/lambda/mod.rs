@@ -3,28 +3,30 @@
 //! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
 //! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
 //!   said of each place, and [`profiles`] where a profile has them from, a [`process`] among that; [`files`] reads what is read of the machine.
-//! - [`watch`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer, [`budget`] what is in memory of all.
+//! - [`attempt_probe`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer, [`budget`] what is in memory of all.
 //! - [`connections`] is the HTTP client, with a [`pool`] of connections; [`dial`] makes them, with addresses of [`names`]; [`authorities`] are
 //!   trusted, [`proxies`] are gone through in a [`tunnel`], for which [`http_connect`] asks them, and [`way`] says so.
 //! - [`retry`] decides whether an attempt that failed is followed by another, and when.
-//! - [`traffic`] lets out fewer attempts when Lambda throttles them, and counts; [`gate`] lets out as many as there may be connections.
+//! - [`limiter`] lets out fewer attempts when Lambda throttles them, and counts; `descriptor_limiter` lets out as many as there may be connections.
 //! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`refusal`] is an answer that is no
 //!   response, and [`secrets`] what may not be shown.
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
+mod attempt_probe;
 mod authorities;
 mod body;
 pub mod budget;
 mod connections;
 pub mod credentials;
+pub mod descriptor_limiter;
 mod dial;
 mod failure;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-pub mod gate;
 mod http_connect;
+pub mod limiter;
 mod machine;
 pub mod name;
 mod names;
@@ -38,15 +40,14 @@ pub mod request;
 pub mod response;
 mod retry;
 mod secrets;
-pub mod traffic;
 mod tunnel;
-mod watch;
 mod way;
 
 use crate::error::{Cause, Error};
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::secrets::Secrets;
+use attempt_probe::{AttemptInterceptor, AttemptProbe, Reached};
 pub use authorities::read_ahead as read_authorities_ahead;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
@@ -57,7 +58,6 @@ pub use retry::invoke;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use watch::{Reached, Watch, Watcher};
 use way::Way;
 
 /// Everything that decides which client serves an invocation.
@@ -120,8 +120,10 @@ pub struct Client {
 /// Where attempts have their client from.
 pub trait Source {
     /// The client, which is made if it is not there.
-    fn client(&self, patience: Patience)
-    -> impl Future<Output = Result<Arc<Client>, Error>> + Send;
+    fn client(
+        &self,
+        retry_policy: RetryPolicy,
+    ) -> impl Future<Output = Result<Arc<Client>, Error>> + Send;
 
     /// Drops the clients that nobody uses, but for this one, and tells whether this is then the only one.
     fn drop_others(&self) -> bool;
@@ -132,7 +134,7 @@ pub trait Source {
 
 /// How long an invocation is waited for, and how often it is tried.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// Bounds each attempt from its first step to the last byte.
     pub request_timeout: Duration,
     /// Most attempts after the first.
@@ -165,7 +167,7 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
                 .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
                 .build(),
         );
-    builder.push_interceptor(SharedInterceptor::permanent(Watcher::default()));
+    builder.push_interceptor(SharedInterceptor::permanent(AttemptInterceptor::default()));
     if let Ok(name) = AppName::new("aws_lambda_fdw") {
         builder = builder.app_name(name);
     }
@@ -186,8 +188,8 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
 
 impl Client {
     /// The way that a request took, or would have.
-    fn way(&self, watch: &Watch) -> Option<Way> {
-        let url = watch.url()?;
+    fn way(&self, probe: &AttemptProbe) -> Option<Way> {
+        let url = probe.url()?;
         Some(Way {
             proxy: self.identity.connections.proxy_of(&url),
             named_by: self.endpoint_named_by.clone(),
@@ -199,7 +201,7 @@ impl Client {
         &self,
         request: &InvokeRequest,
         request_timeout: Duration,
-        watch: Watch,
+        probe: AttemptProbe,
     ) -> Result<InvokeResponse, Error> {
         let sending = self
             .sdk
@@ -214,42 +216,42 @@ impl Client {
             .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
             .send();
         // The SDK's state takes kilobytes, which would be moved with each future around it.
-        let sending = watch.over(Box::pin(sending));
+        let sending = probe.over(Box::pin(sending));
         let sending = async {
             tokio::select! {
                 biased;
-                () = watch.flooded() => None,
+                () = probe.flooded() => None,
                 result = sending => Some(result),
             }
         };
-        let result = match within(request_timeout, &watch, sending).await {
+        let result = match within(request_timeout, &probe, sending).await {
             Ok(Some(result)) => Ok(result),
             Ok(None) => {
                 return Err(Error::Api(failure::no_end_of_heads(
-                    watch::MOST_HEADS,
-                    self.way(&watch).as_ref(),
+                    attempt_probe::MOST_HEADS,
+                    self.way(&probe).as_ref(),
                 )));
             }
             Err(late) => Err(late),
         };
         match result {
             Ok(Ok(output)) => {
-                let payload = watch.payload();
+                let payload = probe.payload();
                 let mut response = InvokeResponse::new(output, payload);
                 // Headers, which messages show.
                 let shown = [&mut response.function_error, &mut response.request_id];
                 for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
-                    *text = self.secrets.and(watch.token()).hide(text);
+                    *text = self.secrets.and(probe.token()).hide(text);
                 }
                 Ok(response)
             }
             Ok(Err(error)) => {
                 let failure = failure::from_sdk(
                     &error,
-                    watch.reached(),
-                    self.way(&watch).as_ref(),
-                    watch.signed_at(),
-                    &self.secrets.and(watch.token()),
+                    probe.reached(),
+                    self.way(&probe).as_ref(),
+                    probe.signed_at(),
+                    &self.secrets.and(probe.token()),
                 );
                 match failure.cause {
                     // Credentials are looked for through one, too.
@@ -260,16 +262,16 @@ impl Client {
                 }
                 Err(Error::Api(failure))
             }
-            Err(_) => Err(Error::Api(match watch.reached() {
+            Err(_) => Err(Error::Api(match probe.reached() {
                 Reached::Nothing => {
                     self.identity.doubt();
                     failure::no_credentials_within(request_timeout, self.identity.explain())
                 }
                 Reached::Client => {
-                    failure::no_connection_within(request_timeout, self.way(&watch).as_ref())
+                    failure::no_connection_within(request_timeout, self.way(&probe).as_ref())
                 }
                 Reached::Connection => {
-                    failure::timed_out(request_timeout, self.way(&watch).as_ref())
+                    failure::timed_out(request_timeout, self.way(&probe).as_ref())
                 }
             })),
         }
@@ -289,7 +291,7 @@ fn is_id(text: &str) -> bool {
 /// Waits for so long, beside the time for which the answer waits to be read.
 async fn within<T>(
     timeout: Duration,
-    watch: &Watch,
+    probe: &AttemptProbe,
     attempt: impl Future<Output = T>,
 ) -> Result<T, ()> {
     let mut attempt = pin!(attempt);
@@ -299,7 +301,7 @@ async fn within<T>(
         match tokio::time::timeout(left, &mut attempt).await {
             Ok(result) => return Ok(result),
             Err(_) => {
-                left = (timeout + watch.waited()).saturating_sub(begin.elapsed());
+                left = (timeout + probe.waited()).saturating_sub(begin.elapsed());
                 if left.is_zero() {
                     return Err(());
                 }

@@ -6,7 +6,7 @@
 //!
 //! A connection reads in a task of Tokio's. In one turn that may read 128 times, each time up to 400 kB, so an endpoint that sends heads
 //! or the length of a chunk without an end kept the thread for seconds. Meanwhile nobody looked at signals, time-outs or other
-//! connections. What is read of an answer in all is bounded in [`watch`](super::watch).
+//! connections. What is read of an answer in all is bounded in [`attempt_probe`](super::attempt_probe).
 
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;

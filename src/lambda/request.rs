@@ -167,7 +167,7 @@ impl Inputs {
     ///
     /// `aws_lambda.invoke` takes that text for a name, so that the arguments behind it arrive one place further right, unless they
     /// were named. Then there is an invocation type where the region should be.
-    pub fn unfolded(mut self) -> Inputs {
+    pub fn with_row_literal(mut self) -> Inputs {
         let structure = (self.function_name.as_deref())
             .and_then(|name| name.strip_prefix('(')?.strip_suffix(')')?.split_once(','));
         let Some((name, region)) = structure else {
@@ -190,9 +190,9 @@ impl Inputs {
     }
 
     /// The same, but not where options fix any of what may be moved.
-    pub fn unfolded_unless_fixed(self, fixed: &Inputs) -> Inputs {
+    pub fn with_row_literal_unless_fixed(self, fixed: &Inputs) -> Inputs {
         match (&fixed.region, &fixed.invocation_type, &fixed.log_type) {
-            (None, None, None) => self.unfolded(),
+            (None, None, None) => self.with_row_literal(),
             _ => self,
         }
     }
@@ -379,7 +379,7 @@ mod tests {
                 log_type,
                 ..inputs(name)
             };
-            InvokeRequest::new(given.unfolded())
+            InvokeRequest::new(given.with_row_literal())
         };
         let request = call("(f,us-west-2)", [None, Some("DryRun"), Some("Tail")]).unwrap();
         assert_eq!(request.function_name, "f");

@@ -11,13 +11,13 @@
 //!
 //! `max_retries` bounds the further attempts of one invocation, and `retry_timeout_ms` the time in attempts and pauses before one.
 
+use super::attempt_probe::{AttemptProbe, Reached};
 use super::budget::{Room, Share};
-use super::gate::Gate;
+use super::descriptor_limiter::DescriptorLimiter;
+use super::limiter::{Attempt, Counters, Limiter};
 use super::request::InvokeRequest;
 use super::response::InvokeResponse;
-use super::traffic::{Attempt, Counters, Traffic};
-use super::watch::{Reached, Watch};
-use super::{Patience, Source};
+use super::{RetryPolicy, Source};
 use crate::error::{ApiFailure, Cause, Error};
 use crate::memory;
 use bytes::Bytes;
@@ -39,28 +39,28 @@ const SHORTAGE: Duration = Duration::from_millis(10);
 pub async fn invoke(
     source: &impl Source,
     request: &InvokeRequest,
-    patience: Patience,
-    traffic: &Arc<Traffic>,
-    gate: &Arc<Gate>,
+    retry_policy: RetryPolicy,
+    limiter: &Arc<Limiter>,
+    descriptors: &Arc<DescriptorLimiter>,
     share: &Arc<Share>,
 ) -> Result<InvokeResponse, Error> {
-    let mut retries = Retries::new(patience, request.durable_execution_name.as_deref());
+    let mut retries = Retries::new(retry_policy, request.durable_execution_name.as_deref());
     let mut corrected = false;
     let is_sent = AtomicBool::new(false);
     let mut alone = false;
     loop {
-        let held_up = share.is_held_up(Some(traffic.limit()));
-        let mut attempt = traffic.admit(held_up).await;
+        let held_up = share.is_held_up(Some(limiter.limit()));
+        let mut attempt = limiter.acquire(held_up).await;
         let room = Room {
             share: share.clone(),
-            limit: traffic.limit(),
+            limit: limiter.limit(),
         };
         let Some((result, took, others)) = once(
             source,
             request,
-            patience,
+            retry_policy,
             &mut attempt,
-            gate,
+            descriptors,
             room,
             &is_sent,
         )
@@ -96,7 +96,7 @@ pub async fn invoke(
             })?;
             tokio::time::sleep(pause).await;
         }
-        traffic.counters.retries.fetch_add(1, Relaxed);
+        limiter.counters.retries.fetch_add(1, Relaxed);
     }
 }
 
@@ -105,21 +105,21 @@ pub async fn invoke(
 async fn once(
     source: &impl Source,
     request: &InvokeRequest,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     attempt: &mut Attempt,
-    gate: &Arc<Gate>,
+    descriptors: &Arc<DescriptorLimiter>,
     room: Room,
     is_sent: &AtomicBool,
 ) -> Option<(Result<InvokeResponse, Error>, Duration, bool)> {
     let (share, limit) = (room.share.clone(), room.limit);
-    let watch = Watch::new(request.max_response, room);
+    let probe = AttemptProbe::new(request.max_response, room);
     let held_up = share.is_held_up(None);
     let pass = tokio::select! {
         biased;
-        pass = gate.admit(&watch, || source.drop_others(), held_up) => pass,
+        pass = descriptors.acquire(&probe, || source.drop_others(), held_up) => pass,
         () = share.is_in_the_way(limit) => return None,
     };
-    let client = match source.client(patience).await {
+    let client = match source.client(retry_policy).await {
         Ok(client) => client,
         Err(error) => {
             let others = is_shortage(&error) && pass.narrow();
@@ -132,13 +132,13 @@ async fn once(
     attempt.begin();
     let start = Instant::now();
     let sending = Sending {
-        watch: watch.clone(),
+        probe: probe.clone(),
         bytes: request.payload.as_ref().map_or(0, Bytes::len),
         counters: attempt.counters(),
         is_sent,
     };
-    let timeout = patience.request_timeout;
-    let result = client.attempt(request, timeout, watch).await;
+    let timeout = retry_policy.request_timeout;
+    let result = client.attempt(request, timeout, probe).await;
     drop(sending);
     let others = match &result {
         Err(error) if is_shortage(error) => pass.narrow(),
@@ -160,7 +160,7 @@ fn is_shortage(error: &Error) -> bool {
 
 /// Counts what was sent when an attempt ends, also where it is given up.
 struct Sending<'a> {
-    watch: Watch,
+    probe: AttemptProbe,
     bytes: usize,
     counters: &'a Counters,
     /// Whether an attempt at the invocation was counted.
@@ -169,7 +169,7 @@ struct Sending<'a> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if self.watch.reached() != Reached::Connection {
+        if self.probe.reached() != Reached::Connection {
             return;
         }
         (self.counters.bytes_out).fetch_add(self.bytes as u64, Relaxed);
@@ -208,7 +208,7 @@ impl Kind {
 
 /// The attempts at one invocation.
 struct Retries<'a> {
-    patience: Patience,
+    retry_policy: RetryPolicy,
     /// The name of its durable execution.
     name: Option<&'a str>,
     /// Attempts after the first.
@@ -220,9 +220,9 @@ struct Retries<'a> {
 }
 
 impl<'a> Retries<'a> {
-    fn new(patience: Patience, name: Option<&'a str>) -> Retries<'a> {
+    fn new(retry_policy: RetryPolicy, name: Option<&'a str>) -> Retries<'a> {
         Retries {
-            patience,
+            retry_policy,
             name,
             made: 0,
             spent: Duration::ZERO,
@@ -241,8 +241,8 @@ impl<'a> Retries<'a> {
         let pause = self.pause(kind);
         self.spent += took + pause;
         if !may_repeat
-            || self.made == self.patience.max_retries
-            || self.spent > self.patience.retry_timeout
+            || self.made == self.retry_policy.max_retries
+            || self.spent > self.retry_policy.retry_timeout
         {
             return Err(self.give_up(failure));
         }
@@ -256,7 +256,7 @@ impl<'a> Retries<'a> {
     fn pause(&self, kind: Kind) -> Duration {
         let doubled =
             |[first, most]: [Duration; 2]| first.saturating_mul(1 << self.made.min(16)).min(most);
-        let timeout = self.patience.retry_timeout;
+        let timeout = self.retry_policy.retry_timeout;
         match kind {
             Kind::NotReady => {
                 let share = timeout.div_duration_f64(USUAL_RETRY_TIMEOUT).min(1.0);
@@ -301,8 +301,8 @@ mod tests {
     use super::*;
     use crate::error::Answer;
 
-    fn patience(max_retries: u32, retry_timeout_ms: u64) -> Patience {
-        Patience {
+    fn retry_policy(max_retries: u32, retry_timeout_ms: u64) -> RetryPolicy {
+        RetryPolicy {
             request_timeout: Duration::from_secs(3),
             max_retries,
             retry_timeout: Duration::from_millis(retry_timeout_ms),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn is_repeated(failure: ApiFailure, name: Option<&str>) -> bool {
-        (Retries::new(patience(1, 20_000), name))
+        (Retries::new(retry_policy(1, 20_000), name))
             .after(failure, Duration::ZERO)
             .is_ok()
     }
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_bound_and_are_in_proportion_to_the_time_for_them() {
         let pauses = |cause, retry_timeout_ms| -> Vec<f64> {
-            let mut retries = Retries::new(patience(100, retry_timeout_ms), None);
+            let mut retries = Retries::new(retry_policy(100, retry_timeout_ms), None);
             std::iter::from_fn(|| retries.after(failure(cause), Duration::ZERO).ok())
                 .map(|pause| pause.as_secs_f64())
                 .collect()
@@ -378,10 +378,10 @@ mod tests {
 
     #[test]
     fn both_bounds_hold() {
-        let mut retries = Retries::new(patience(2, 20_000), None);
+        let mut retries = Retries::new(retry_policy(2, 20_000), None);
         let mut next = || retries.after(failure(Cause::Connect), Duration::ZERO);
         assert!(next().is_ok() && next().is_ok() && next().is_err());
-        let mut retries = Retries::new(patience(9, 1_000), None);
+        let mut retries = Retries::new(retry_policy(9, 1_000), None);
         let slow = Duration::from_millis(1_001);
         assert!(retries.after(failure(Cause::Connect), slow).is_err());
     }
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn what_may_have_run_is_told_although_the_last_attempt_did_not() {
         let told = |last| {
-            let mut retries = Retries::new(patience(1, 20_000), Some("order-1"));
+            let mut retries = Retries::new(retry_policy(1, 20_000), Some("order-1"));
             let first = retries.after(failure(Cause::RequestTimeout), Duration::ZERO);
             assert!(first.is_ok());
             retries.after(failure(last), Duration::ZERO).unwrap_err()
@@ -405,7 +405,7 @@ mod tests {
         for last in [Cause::ConnectionLost, Cause::AlreadyStarted] {
             assert_eq!(told(last).cause, last);
         }
-        let mut unnamed = Retries::new(patience(1, 20_000), None);
+        let mut unnamed = Retries::new(retry_policy(1, 20_000), None);
         let alone = unnamed.after(failure(Cause::RequestTimeout), Duration::ZERO);
         assert_eq!(alone.unwrap_err(), failure(Cause::RequestTimeout));
     }

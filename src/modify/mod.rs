@@ -1,6 +1,6 @@
 //! INSERT and COPY into a foreign table: a row is an event that is sent.
 //!
-//! - [`plan`] has the rows read ahead where each is returned with what came back.
+//! - [`plan`] has the rows read prefetch where each is returned with what came back.
 //! - [`checks`] has what is checked of a row before it is sent, [`left_out`] whether the statement has a payload.
 //! - [`refused`] refuses UPDATE and DELETE.
 //!
@@ -12,15 +12,15 @@ mod left_out;
 pub mod plan;
 pub mod refused;
 
-use crate::ahead::{Ahead, Invoker};
 use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::Layout;
-use crate::dispatch::{Dispatch, Flight, Outcome};
+use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::InvokeRequest;
 use crate::options::OnError;
 use crate::postgres::{compat, nodes, slots};
+use crate::prefetch::{Invoker, Prefetch};
 use crate::rows::writer::Writer;
 use crate::rows::{inserted, new_context, output};
 use checks::Checks;
@@ -47,11 +47,11 @@ pub struct Insert {
     left_out: Option<i16>,
     /// Holds what is made of one row.
     row_context: pg_sys::MemoryContext,
-    /// The node that reads rows ahead, null where there is none.
-    ahead: *mut Ahead,
+    /// The node that reads rows prefetch, null where there is none.
+    prefetch: *mut Prefetch,
     /// Made when the first row comes.
     dispatch: Option<Dispatch>,
-    flights: VecDeque<Rc<Flight>>,
+    handles: VecDeque<Rc<InvocationHandle>>,
 }
 
 /// Callback: prepares an INSERT.
@@ -79,10 +79,10 @@ pub unsafe extern "C-unwind" fn begin_foreign_modify(
             left_out::refuse_all(payload, relation, state, &(*insert).layout).or_report();
         }
         if let Some(parameter) = nodes::integers(private).next()
-            && let Some(ahead) = Ahead::of(estate, parameter).as_mut()
+            && let Some(prefetch) = Prefetch::of(estate, parameter).as_mut()
         {
-            (*insert).ahead = ahead;
-            ahead.serve(insert, (*insert).layout.clone());
+            (*insert).prefetch = prefetch;
+            prefetch.serve(insert, (*insert).layout.clone());
         }
     }
 }
@@ -127,9 +127,9 @@ unsafe fn begin(
             returns: None,
             left_out,
             row_context: new_context(query_context),
-            ahead: std::ptr::null_mut(),
+            prefetch: std::ptr::null_mut(),
             dispatch: None,
-            flights: VecDeque::new(),
+            handles: VecDeque::new(),
         });
         (*relation).ri_FdwState = insert.cast();
         ends::settle(insert, state, relation);
@@ -154,7 +154,7 @@ pub unsafe extern "C-unwind" fn exec_foreign_insert(
         pg_sys::MemoryContextReset(insert.row_context);
         let before = pg_sys::MemoryContextSwitchTo(insert.row_context);
         insert.insert(slot).or_report();
-        backend::let_go().or_report();
+        backend::flush().or_report();
         pg_sys::MemoryContextSwitchTo(before);
         slot
     }
@@ -187,10 +187,10 @@ impl Insert {
     unsafe fn insert(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
         // SAFETY: the slot has a row of the table, and the current memory context is the row's.
         unsafe {
-            if let (Some(ahead), Some(dispatch)) = (self.ahead.as_mut(), &mut self.dispatch) {
-                let (_, (_, outcome)) = ahead
+            if let (Some(prefetch), Some(dispatch)) = (self.prefetch.as_mut(), &mut self.dispatch) {
+                let (_, (_, outcome)) = prefetch
                     .next_outcome(dispatch)?
-                    .ok_or(Error::Unexpected("inserted row was not read ahead"))?;
+                    .ok_or(Error::Unexpected("inserted row was not read prefetch"))?;
                 return self.put(slot, &outcome);
             }
             let returns = self.returns();
@@ -198,21 +198,21 @@ impl Insert {
             self.make_room()?;
             let dispatch = (self.dispatch.as_mut())
                 .ok_or(Error::Unexpected("row was inserted before the beginning"))?;
-            dispatch.announce(None)?;
+            dispatch.expect(None)?;
             let inputs = inserted::inputs(&self.layout, &dispatch.config.fixed, slot);
-            let flight = match inputs.and_then(InvokeRequest::new) {
+            let handle = match inputs.and_then(InvokeRequest::new) {
                 Ok(request) => dispatch.start(self.table, request)?,
                 Err(error) => dispatch.refuse(error),
             };
             if !returns {
-                self.flights.push_back(flight);
+                self.handles.push_back(handle);
                 return Ok(());
             }
             loop {
-                if let Some(outcome) = flight.landed()? {
+                if let Some(outcome) = handle.poll()? {
                     return self.put(slot, &outcome);
                 }
-                dispatch.wait(Some(&flight))?;
+                dispatch.wait(Some(&handle))?;
             }
         }
     }
@@ -239,9 +239,9 @@ impl Insert {
     /// Waits until one more may be started.
     unsafe fn make_room(&mut self) -> Result<(), Error> {
         loop {
-            self.take_landed()?;
-            let untaken = self.flights.len();
-            let first = self.flights.front().cloned();
+            self.take_completed()?;
+            let untaken = self.handles.len();
+            let first = self.handles.front().cloned();
             // SAFETY: called while the statement runs.
             let dispatch = unsafe { self.dispatch(std::ptr::null_mut())? };
             if dispatch.may_start(untaken) {
@@ -254,23 +254,23 @@ impl Insert {
     /// Waits until all are accepted.
     pub fn settle(&mut self) -> Result<(), Error> {
         loop {
-            self.take_landed()?;
-            match (&mut self.dispatch, self.flights.front()) {
+            self.take_completed()?;
+            match (&mut self.dispatch, self.handles.front()) {
                 (Some(dispatch), Some(first)) => dispatch.wait(Some(first))?,
                 _ => return Ok(()),
             }
         }
     }
 
-    fn take_landed(&mut self) -> Result<(), Error> {
-        while let Some(flight) = self.flights.front() {
-            let Some(outcome) = flight.landed()? else {
+    fn take_completed(&mut self) -> Result<(), Error> {
+        while let Some(handle) = self.handles.front() {
+            let Some(outcome) = handle.poll()? else {
                 return Ok(());
             };
             if let Some(error) = output::error(&outcome) {
                 return Err(error);
             }
-            self.flights.pop_front();
+            self.handles.pop_front();
         }
         Ok(())
     }
@@ -313,12 +313,12 @@ impl Invoker for Insert {
     unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error> {
         // SAFETY: the executor runs in a transaction.
         unsafe {
-            let returns = self.returns() || !self.ahead.is_null();
+            let returns = self.returns() || !self.prefetch.is_null();
             match &mut self.dispatch {
                 Some(dispatch) => Ok(dispatch),
                 none => {
                     let mut config = Config::read(self.table, self.user)?;
-                    if (*self.relation).ri_projectReturning.is_null() && self.ahead.is_null() {
+                    if (*self.relation).ri_projectReturning.is_null() && self.prefetch.is_null() {
                         // Nobody would see the row that tells of the failure.
                         config.on_error = OnError::Raise;
                     }

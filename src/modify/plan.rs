@@ -1,9 +1,9 @@
-//! Has the rows of an INSERT with RETURNING read ahead.
+//! Has the rows of an INSERT with RETURNING read prefetch.
 //!
 //! PostgreSQL wants a row's returned columns before it reads the next row, so one invocation would be in flight at a time.
 
-use crate::ahead;
 use crate::postgres::nodes;
+use crate::prefetch;
 use pgrx::{pg_guard, pg_sys};
 
 /// Callback: plans an INSERT.
@@ -31,8 +31,8 @@ pub unsafe extern "C-unwind" fn plan_foreign_modify(
         if changes_rows(table) {
             return std::ptr::null_mut();
         }
-        let parameter = ahead::new_parameter(root);
-        (*plan).plan.lefttree = ahead::wrap((*plan).plan.lefttree, parameter, table);
+        let parameter = prefetch::new_parameter(root);
+        (*plan).plan.lefttree = prefetch::wrap((*plan).plan.lefttree, parameter, table);
         nodes::integer_list([parameter])
     }
 }

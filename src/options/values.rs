@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 /// Shortest and longest time-out, in milliseconds, of the options and the settings.
 pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=3_600_000;
-/// Fewest and most invocations in flight, of the options and the setting. Each takes a file descriptor, see lambda/gate.rs.
+/// Fewest and most invocations in flight, of the options and the setting. Each takes a file descriptor, see lambda/descriptor_limiter.rs.
 pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
 /// Fewest and most invocations of one statement, of the options and the setting; 0 stands for no limit.
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;

@@ -114,19 +114,19 @@ impl Search {
                     }
                     !is_asked
                 });
-                let Some((number, may_stop)) = self.ahead.pop() else {
+                let Some((number, may_end_early)) = self.ahead.pop() else {
                     return self.found;
                 };
                 if self.behind.insert(number)
                     && let Some(plan) = nodes::nth(self.subplans, number as usize - 1)
                 {
-                    self.look_at(plan, may_stop);
+                    self.look_at(plan, may_end_early);
                 }
             }
         }
     }
 
-    unsafe fn look_at(&mut self, plan: *mut pg_sys::Plan, may_stop: bool) {
+    unsafe fn look_at(&mut self, plan: *mut pg_sys::Plan, may_end_early: bool) {
         use pg_sys::NodeTag::{T_Append, T_CteScan, T_Limit, T_Result};
         if plan.is_null() || self.found.is_some() {
             return;
@@ -143,28 +143,28 @@ impl Search {
             }
             let tag = (*plan.cast::<pg_sys::Node>()).type_;
             if tag == T_Result {
-                let gate = (*plan.cast::<pg_sys::Result>()).resconstantqual;
-                if !gate.is_null() {
-                    find(gate, (&raw mut *self).cast());
+                let descriptors = (*plan.cast::<pg_sys::Result>()).resconstantqual;
+                if !descriptors.is_null() {
+                    find(descriptors, (&raw mut *self).cast());
                     return;
                 }
             }
             if tag == T_CteScan {
                 let number = (*plan.cast::<pg_sys::CteScan>()).ctePlanId;
-                self.ahead.push((number, may_stop));
+                self.ahead.push((number, may_end_early));
             }
             for expression in nodes::own_expressions(plan) {
                 find(expression, (&raw mut *self).cast());
             }
             let parts = match tag {
                 _ if compat::chooses_parts(plan) => return,
-                T_Append if may_stop => 1,
+                T_Append if may_end_early => 1,
                 _ => usize::MAX,
             };
             let below = nodes::children(plan).filter(|child| !child.is_null());
             let below: Vec<_> = below.take(parts).collect();
             for child in below {
-                self.look_at(child, may_stop || tag == T_Limit);
+                self.look_at(child, may_end_early || tag == T_Limit);
             }
         }
     }
@@ -207,8 +207,8 @@ unsafe extern "C-unwind" fn find(node: *mut pg_sys::Node, search: *mut c_void) -
                 }
                 if tag == T_SubPlan {
                     let subplan = &*node.cast::<pg_sys::SubPlan>();
-                    let may_stop = subplan.subLinkType == pg_sys::SubLinkType::EXISTS_SUBLINK;
-                    found.ahead.push((subplan.plan_id, may_stop));
+                    let may_end_early = subplan.subLinkType == pg_sys::SubLinkType::EXISTS_SUBLINK;
+                    found.ahead.push((subplan.plan_id, may_end_early));
                 }
                 pg_sys::expression_tree_walker(node, Some(find), search)
             }

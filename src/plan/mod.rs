@@ -87,8 +87,8 @@ pub enum Mode {
     Plain,
     /// It can't be: an input column has no value. Whether a join condition on it was there.
     Missing(Column, bool),
-    /// A node that reads outer rows ahead does both for it, and leaves a pointer in this executor parameter.
-    Ahead(i32),
+    /// A node that reads outer rows prefetch does both for it, and leaves a pointer in this executor parameter.
+    Prefetch(i32),
 }
 
 impl Mode {
@@ -97,7 +97,7 @@ impl Mode {
         let numbers = match self {
             Mode::Plain => Vec::new(),
             Mode::Missing(column, in_join) => vec![column as i32, in_join.into()],
-            Mode::Ahead(parameter) => vec![parameter],
+            Mode::Prefetch(parameter) => vec![parameter],
         };
         nodes::integer_list(numbers)
     }
@@ -106,7 +106,7 @@ impl Mode {
         match *numbers {
             [column, in_join] => Column::from_number(column)
                 .map_or(Mode::Plain, |column| Mode::Missing(column, in_join != 0)),
-            [parameter] => Mode::Ahead(parameter),
+            [parameter] => Mode::Prefetch(parameter),
             _ => Mode::Plain,
         }
     }
@@ -253,7 +253,7 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
         let bound = Bound::sort(root, (*baserel).relid, relation, infos(scan_clauses));
         let (bindings, expressions) = encode(&bound.bindings);
         let outer = (*root).curOuterRels;
-        // The node that reads ahead knows it, where there is one.
+        // The node that reads prefetch knows it, where there is one.
         let source = (mode_of(best_path) == Mode::Plain)
             .then(|| Source::of(root, baserel, &bound.bindings, outer, true))
             .flatten();

@@ -4,8 +4,8 @@
 
 use super::memoize;
 use super::paths::is_ours;
-use crate::ahead::of_parents_too;
 use crate::postgres::{compat, nodes};
+use crate::prefetch::of_parents_too;
 use pgrx::pg_sys;
 
 /// Has a nested loop keep the rows of its inner side, if that invokes and nothing of the outer side goes into it.

@@ -25,7 +25,9 @@ pub unsafe fn sort_before(hook: &compat::JoinHook) {
     } = *hook;
     // SAFETY: see above. A new path may remove others from the list, so it is walked before.
     unsafe {
-        if !matches!(jointype, JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI) || !may_stop(root) {
+        if !matches!(jointype, JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI)
+            || !may_end_early(root)
+        {
             return;
         }
         let keys: Vec<*mut pg_sys::PathKey> = nodes::pointers((*root).query_pathkeys)
@@ -79,7 +81,7 @@ unsafe fn has_subquery(class: *mut pg_sys::EquivalenceClass) -> bool {
 }
 
 /// Whether a query may not want all rows.
-unsafe fn may_stop(root: *mut pg_sys::PlannerInfo) -> bool {
+unsafe fn may_end_early(root: *mut pg_sys::PlannerInfo) -> bool {
     // SAFETY: the planner's structures. A window has a condition on its number of rows, if any, only later.
     unsafe { (*root).tuple_fraction > 0.0 || (*(*root).parse).hasWindowFuncs }
 }

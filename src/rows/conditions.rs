@@ -2,7 +2,7 @@
 //!
 //! A condition on one column narrows the column's values; one on several is checked with each combination.
 
-use super::batch::List;
+use super::invocation_set::List;
 use super::{new_context, values};
 use crate::columns::{Column, Layout};
 use crate::error::Error;

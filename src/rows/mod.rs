@@ -1,15 +1,15 @@
 //! Between PostgreSQL's rows and invocations.
 //!
 //! - [`values`] evaluates what the clauses give the input columns.
-//! - [`batch`] makes requests of the values, and has them started and taken in order.
+//! - [`invocation_set`] makes requests of the values, and has them started and taken in order.
 //! - [`conditions`] is what is checked of the values before.
 //! - [`sources`] remembers what the rows that give the values have invoked.
 //! - [`inserted`] makes inputs of a row that is inserted.
 //! - [`output`] makes columns of what came back, [`writer`] datums of their values.
 
-pub mod batch;
 pub mod conditions;
 pub mod inserted;
+pub mod invocation_set;
 pub mod output;
 pub mod sources;
 pub mod values;

@@ -3,9 +3,9 @@
 //! A source row is told by the ctids that its plan carries; see plan/sources.rs. What fits into half of `work_mem` is kept in memory, the rest in
 //! a temporary file of PostgreSQL's.
 
-use super::batch::List;
+use super::invocation_set::List;
 use super::values;
-use crate::dispatch::{Dispatch, Flight, Outcome};
+use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
@@ -58,9 +58,9 @@ struct Known {
 
 enum Kept {
     /// It is on its way, or was not taken yet.
-    Started(Rc<Flight>),
+    Started(Rc<InvocationHandle>),
     /// It was taken, and is in memory.
-    Held(Rc<Flight>),
+    Held(Rc<InvocationHandle>),
     /// It is in the file.
     Stored(Place),
 }
@@ -197,11 +197,15 @@ impl Source {
     }
 
     /// What a combination of its values has invoked.
-    pub fn find(&self, combination: u64, dispatch: &Dispatch) -> Result<Option<Rc<Flight>>, Error> {
+    pub fn find(
+        &self,
+        combination: u64,
+        dispatch: &Dispatch,
+    ) -> Result<Option<Rc<InvocationHandle>>, Error> {
         let known = &mut *self.known.borrow_mut();
         match known.outcomes.get(&self.key_of(combination)) {
             None => Ok(None),
-            Some(Kept::Started(flight) | Kept::Held(flight)) => Ok(Some(flight.clone())),
+            Some(Kept::Started(handle) | Kept::Held(handle)) => Ok(Some(handle.clone())),
             Some(Kept::Stored(place)) => {
                 memory::look_for(place.length, "response")?;
                 // SAFETY: the query runs.
@@ -213,9 +217,9 @@ impl Source {
     }
 
     /// Keeps what one has invoked.
-    pub fn keep(&self, combination: u64, flight: &Rc<Flight>) {
+    pub fn keep(&self, combination: u64, handle: &Rc<InvocationHandle>) {
         let mut known = self.known.borrow_mut();
-        let kept = Kept::Started(flight.clone());
+        let kept = Kept::Started(handle.clone());
         known.outcomes.insert(self.key_of(combination), kept);
     }
 
@@ -231,7 +235,7 @@ impl Source {
         let Some(kept) = outcomes.get_mut(&self.key_of(combination)) else {
             return Ok(());
         };
-        let Kept::Started(flight) = kept else {
+        let Kept::Started(handle) = kept else {
             return Ok(());
         };
         // SAFETY: reads a setting, in kilobytes.
@@ -249,7 +253,7 @@ impl Source {
                 // A query that waits for room would wait for its own end.
                 outcome.keep();
                 *held += bytes;
-                Kept::Held(flight.clone())
+                Kept::Held(handle.clone())
             }
         };
         Ok(())

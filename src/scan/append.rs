@@ -37,7 +37,7 @@ pub unsafe extern "C-unwind" fn foreign_async_request(request: *mut pg_sys::Asyn
     unsafe { answer(request).or_report() }
 }
 
-/// Callback: the door was heard.
+/// Callback: the wakeup socket was heard.
 ///
 /// # Safety
 /// Called by the executor.
@@ -45,7 +45,7 @@ pub unsafe extern "C-unwind" fn foreign_async_request(request: *mut pg_sys::Asyn
 pub unsafe extern "C-unwind" fn foreign_async_notify(request: *mut pg_sys::AsyncRequest) {
     // SAFETY: as above.
     unsafe {
-        backend::answer_door().or_report();
+        backend::drain_wakeup().or_report();
         answer(request).or_report();
     }
 }
@@ -59,7 +59,7 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
     // SAFETY: the Append has made a set of events, in which each branch has a place.
     unsafe {
         let scan = scan_of((*request).requestee);
-        // What came while another branch answered the door has to be handed on now, before the Append waits. It does not
+        // What came while another branch answered the wakeup socket has to be handed on now, before the Append waits. It does not
         // look for that, so a branch that waits has to be heard at once.
         if poll(scan, request).or_report() {
             answer(request).or_report();
@@ -69,13 +69,13 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
             if !instrument.is_null() && !slots::is_empty((*request).result) {
                 pg_sys::InstrUpdateTupleCount(instrument, 1.0);
             }
-            backend::ring().or_report();
+            backend::notify().or_report();
             return;
         }
-        if let Some(flight) = (*scan).next_flight() {
-            flight.await_too();
+        if let Some(handle) = (*scan).next_handle() {
+            handle.await_too();
         }
-        // One of them hears the door for all, as each has its turn here before the Append waits again.
+        // One of them hears the wakeup socket for all, as each has its turn here before the Append waits again.
         if one_before_waits(request) {
             return;
         }
@@ -83,7 +83,7 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
         pg_sys::AddWaitEventToSet(
             (*append).as_eventset,
             pg_sys::WL_SOCKET_READABLE,
-            backend::door().or_report(),
+            backend::wakeup_socket().or_report(),
             std::ptr::null_mut(),
             request.cast(),
         );
@@ -143,7 +143,7 @@ unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
     }
 }
 
-/// Whether a branch before this one waits, which then hears the door.
+/// Whether a branch before this one waits, which then hears the wakeup socket.
 unsafe fn one_before_waits(request: *mut pg_sys::AsyncRequest) -> bool {
     // SAFETY: as above. PostgreSQL goes through the branches in their order.
     unsafe {

@@ -9,17 +9,17 @@
 pub mod append;
 pub mod parameters;
 
-use crate::ahead::{Ahead, Invoker};
 use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout};
-use crate::dispatch::{Dispatch, Flight, Outcome, runs};
+use crate::dispatch::{Dispatch, InvocationHandle, Outcome, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
 use crate::postgres::{compat, slots};
-use crate::rows::batch::{Batch, Taken};
+use crate::prefetch::{Invoker, Prefetch};
 use crate::rows::conditions::{self, Conditions};
+use crate::rows::invocation_set::{InvocationSet, Taken};
 use crate::rows::sources::Sources;
 use crate::rows::writer::Writer;
 use crate::rows::{new_context, output};
@@ -39,17 +39,17 @@ pub struct Scan {
     parameters: Parameters,
     of_conditions: Parameters,
     writers: Vec<Writer>,
-    /// What the rows that give the values have invoked, where they can be told, and no node reads them ahead.
+    /// What the rows that give the values have invoked, where they can be told, and no node reads them prefetch.
     sources: Option<Sources>,
     /// Holds the values of the current batch.
-    batch_context: pg_sys::MemoryContext,
+    set_context: pg_sys::MemoryContext,
     table: pg_sys::Oid,
     user: pg_sys::Oid,
-    /// The node that reads outer rows ahead, null where there is none.
-    ahead: *mut Ahead,
+    /// The node that reads outer rows prefetch, null where there is none.
+    prefetch: *mut Prefetch,
     /// Made when the first row is asked for.
     pub dispatch: Option<Dispatch>,
-    batch: Option<Batch>,
+    set: Option<InvocationSet>,
     /// Whether the conditions are to be checked again.
     chooses: bool,
     /// Whether the next row was asked for, and not yet taken.
@@ -102,15 +102,15 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             .filter(|attribute| !attribute.column.is_input() && plan.reads(attribute.number))
             .map(|attribute| Writer::new(*attribute, query_context))
             .collect();
-        let batch_context = new_context(query_context);
+        let set_context = new_context(query_context);
         let (told, ids) = std::mem::take(&mut plan.source);
         let of_bindings = plan.bindings.iter().map(|binding| binding.expression);
         let sources = match plan.mode {
             Mode::Plain => Sources::begin(told, &ids, of_bindings, &raw mut (*node).ss.ps),
             _ => None,
         };
-        let ahead = match plan.mode {
-            Mode::Ahead(parameter) => Ahead::of(estate, parameter),
+        let prefetch = match plan.mode {
+            Mode::Prefetch(parameter) => Prefetch::of(estate, parameter),
             _ => std::ptr::null_mut(),
         };
         let scan = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Scan {
@@ -123,17 +123,17 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
             of_conditions,
             writers,
             sources,
-            batch_context,
+            set_context,
             table: (*relation).rd_id,
             user: compat::scan_user(node),
-            ahead,
+            prefetch,
             dispatch: None,
-            batch: None,
+            set: None,
             chooses: false,
             asked: false,
         });
-        if let Some(ahead) = ahead.as_mut() {
-            ahead.serve(scan, (*scan).layout.clone());
+        if let Some(prefetch) = prefetch.as_mut() {
+            prefetch.serve(scan, (*scan).layout.clone());
         }
         (*node).fdw_state = scan.cast();
     }
@@ -152,7 +152,7 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let slot = (*node).ss.ss_ScanTupleSlot;
         let more = scan.next(slot).or_report();
-        backend::let_go().or_report();
+        backend::flush().or_report();
         if more { slot } else { std::ptr::null_mut() }
     }
 }
@@ -165,18 +165,18 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
 pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
     // SAFETY: as above; the set of changed parameters is the executor's.
     unsafe {
-        runs::refuse_rewind((*node).ss.ps.state).or_report();
+        executor_hooks::refuse_rewind((*node).ss.ps.state).or_report();
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         let changed = scan.parameters.overlap((*node).ss.ps.chgParam);
         if let Some(sources) = &mut scan.sources {
             sources.forget_if((*node).ss.ps.chgParam);
         }
-        let whole = (scan.batch.as_mut()).is_none_or(|batch| batch.start_over());
+        let whole = (scan.set.as_mut()).is_none_or(|set| set.start_over());
         scan.asked = false;
         if let Some(dispatch) = &mut scan.dispatch
-            && scan.ahead.is_null()
+            && scan.prefetch.is_null()
         {
-            dispatch.pace.start_over();
+            dispatch.prefetch_limit.start_over();
         }
         if changed || !whole {
             scan.forget();
@@ -206,12 +206,12 @@ pub unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanS
 impl Scan {
     /// Puts the next row into the slot; false when there is none.
     unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool, Error> {
-        // SAFETY: the node that reads ahead lives as long as the scan, and has begun before it.
+        // SAFETY: the node that reads prefetch lives as long as the scan, and has begun before it.
         unsafe {
-            if let (Some(ahead), Some(dispatch)) = (self.ahead.as_mut(), &mut self.dispatch) {
-                return match ahead.next_outcome(dispatch)? {
-                    Some((batch, (place, outcome))) => {
-                        self.write(slot, batch, place, &outcome)?;
+            if let (Some(prefetch), Some(dispatch)) = (self.prefetch.as_mut(), &mut self.dispatch) {
+                return match prefetch.next_outcome(dispatch)? {
+                    Some((set, (place, outcome))) => {
+                        self.write(slot, set, place, &outcome)?;
                         Ok(true)
                     }
                     None => Ok(false),
@@ -220,44 +220,44 @@ impl Scan {
             if let Mode::Missing(column, in_join) = self.plan.mode {
                 return Err((self.plan).not_bound(column, in_join, self.table, &self.layout));
             }
-            let mut batch = self.ask()?;
-            let outcome = self.next_outcome(&mut batch);
+            let mut set = self.ask()?;
+            let outcome = self.next_outcome(&mut set);
             self.asked = false;
             if let Ok(Some((place, outcome))) = &outcome {
-                self.write(slot, &batch, *place, outcome)?;
+                self.write(slot, &set, *place, outcome)?;
             }
-            self.batch = Some(batch);
+            self.set = Some(set);
             Ok(outcome?.is_some())
         }
     }
 
     /// Takes the batch to find the next row in it.
-    unsafe fn ask(&mut self) -> Result<Batch, Error> {
+    unsafe fn ask(&mut self) -> Result<InvocationSet, Error> {
         // SAFETY: called while the scan runs.
         unsafe {
             if !self.asked {
-                self.own_dispatch()?.pace.ask();
+                self.own_dispatch()?.prefetch_limit.note_requested();
                 self.asked = true;
             }
             let chooses = std::mem::take(&mut self.chooses);
-            let Some(mut batch) = self.batch.take() else {
+            let Some(mut set) = self.set.take() else {
                 return self.evaluate();
             };
             if chooses {
-                batch.choose(&self.conditions, (*self.node).ss.ps.ps_ExprContext)?;
+                set.choose(&self.conditions, (*self.node).ss.ps.ps_ExprContext)?;
             }
-            Ok(batch)
+            Ok(set)
         }
     }
 
     /// The invocation that the next row is made of, if it is on its way.
-    fn next_flight(&self) -> Option<Rc<Flight>> {
-        self.batch.as_ref().and_then(Batch::next_flight)
+    fn next_handle(&self) -> Option<Rc<InvocationHandle>> {
+        self.set.as_ref().and_then(InvocationSet::next_handle)
     }
 
     /// Whether the next row is on its way.
     fn is_awaited(&self) -> bool {
-        self.batch.as_ref().is_some_and(Batch::is_awaited)
+        self.set.as_ref().is_some_and(InvocationSet::is_awaited)
     }
 
     /// Asks for the next row, and tells whether it, or the end, is there. Where not all rows are wanted, this waits its
@@ -265,17 +265,18 @@ impl Scan {
     unsafe fn poll(&mut self, others: impl Fn() -> bool) -> Result<bool, Error> {
         // SAFETY: called while the scan runs.
         unsafe {
-            let mut batch = self.ask()?;
+            let mut set = self.ask()?;
             if let Some(dispatch) = &mut self.dispatch {
-                let may_wait = !dispatch.pace.all_are_wanted() || !dispatch.budget.has_room();
-                let waits = may_wait && batch.untaken() == 0 && others();
+                let may_wait =
+                    !dispatch.prefetch_limit.all_are_wanted() || !dispatch.budget.has_room();
+                let waits = may_wait && set.untaken() == 0 && others();
                 if !waits {
-                    batch.fill(self.table, dispatch)?;
+                    set.fill(self.table, dispatch)?;
                 }
             }
-            backend::let_go()?;
-            let ready = batch.is_over() || batch.outcome()?.is_some();
-            self.batch = Some(batch);
+            backend::flush()?;
+            let ready = set.is_over() || set.outcome()?.is_some();
+            self.set = Some(set);
             Ok(ready)
         }
     }
@@ -288,17 +289,17 @@ impl Scan {
         }
     }
 
-    unsafe fn evaluate(&mut self) -> Result<Batch, Error> {
+    unsafe fn evaluate(&mut self) -> Result<InvocationSet, Error> {
         // SAFETY: the batch context outlives the batch, and is reset with it.
-        let batch = unsafe {
+        let set = unsafe {
             let econtext = (*self.node).ss.ps.ps_ExprContext;
-            let context = pg_sys::MemoryContextSwitchTo(self.batch_context);
+            let context = pg_sys::MemoryContextSwitchTo(self.set_context);
             let fixed = &self.own_dispatch()?.config.fixed.clone();
             let source = (self.sources.as_ref())
                 .map(|sources| sources.now(econtext))
                 .transpose();
-            let batch = source.and_then(|source| {
-                Batch::new(
+            let set = source.and_then(|source| {
+                InvocationSet::new(
                     fixed,
                     (&self.plan.bindings, &self.states),
                     &self.conditions,
@@ -308,30 +309,37 @@ impl Scan {
                 )
             });
             pg_sys::MemoryContextSwitchTo(context);
-            batch?
+            set?
         };
         if let Some(dispatch) = &self.dispatch {
-            dispatch.announce(dispatch.pace.is_once().then_some(batch.combinations()))?;
+            dispatch.expect(
+                dispatch
+                    .prefetch_limit
+                    .is_once()
+                    .then_some(set.combinations()),
+            )?;
         }
-        Ok(batch)
+        Ok(set)
     }
 
     /// Starts what may be started, and takes the next outcome when it is there.
-    fn next_outcome(&mut self, batch: &mut Batch) -> Result<Option<Taken>, Error> {
+    fn next_outcome(&mut self, set: &mut InvocationSet) -> Result<Option<Taken>, Error> {
         let dispatch = (self.dispatch.as_mut())
             .ok_or(Error::Unexpected("row was asked for before the beginning"))?;
-        batch.fill(self.table, dispatch)?;
+        set.fill(self.table, dispatch)?;
         loop {
-            if batch.is_over() {
+            if set.is_over() {
                 return Ok(None);
             }
-            if let Some(outcome) = batch.outcome()? {
-                return batch.take(outcome, !dispatch.pace.is_once()).map(Some);
+            if let Some(outcome) = set.outcome()? {
+                return set
+                    .take(outcome, !dispatch.prefetch_limit.is_once())
+                    .map(Some);
             }
-            dispatch.wait(batch.next_flight().as_deref())?;
+            dispatch.wait(set.next_handle().as_deref())?;
             // What has come is handed on before more is started.
-            if batch.outcome()?.is_none() {
-                batch.fill(self.table, dispatch)?;
+            if set.outcome()?.is_none() {
+                set.fill(self.table, dispatch)?;
             }
         }
     }
@@ -340,7 +348,7 @@ impl Scan {
     unsafe fn write(
         &mut self,
         slot: *mut pg_sys::TupleTableSlot,
-        batch: &Batch,
+        set: &InvocationSet,
         place: u64,
         outcome: &Outcome,
     ) -> Result<(), Error> {
@@ -355,8 +363,8 @@ impl Scan {
                     *(*slot).tts_isnull.add(column) = false;
                 }
             };
-            slots::set_ctid(slot, batch.row_number(place));
-            for (column, value) in batch.combination(place) {
+            slots::set_ctid(slot, set.row_number(place));
+            for (column, value) in set.combination(place) {
                 if let Some(attribute) = self.layout.find(column) {
                     put(attribute.number, value.datum);
                 }
@@ -371,14 +379,14 @@ impl Scan {
     }
 
     fn forget(&mut self) {
-        self.batch = None;
+        self.set = None;
         if let Some(dispatch) = &mut self.dispatch
-            && self.ahead.is_null()
+            && self.prefetch.is_null()
         {
             dispatch.start_over();
         }
         // SAFETY: nothing else points into the scan's own context.
-        unsafe { pg_sys::MemoryContextReset(self.batch_context) };
+        unsafe { pg_sys::MemoryContextReset(self.set_context) };
     }
 }
 

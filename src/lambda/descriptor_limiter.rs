@@ -4,7 +4,7 @@
 //! not decided here. There may be fewer, as others in the process and on the machine take them too: where there was none for an attempt, as
 //! many are let out as were out beside it, and once so many have ended well one more.
 
-use super::watch::Watch;
+use super::attempt_probe::AttemptProbe;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const OF_CONNECTING: usize = 2;
 
 /// Lets attempts out.
-pub struct Gate {
+pub struct DescriptorLimiter {
     /// Most descriptors.
     most: AtomicUsize,
     /// How many connections there are, or more.
@@ -40,7 +40,7 @@ struct Width {
 #[derive(Default)]
 struct Out {
     next: u64,
-    connecting: HashMap<u64, Watch>,
+    connecting: HashMap<u64, AttemptProbe>,
     connected: usize,
     width: Option<Width>,
 }
@@ -51,10 +51,10 @@ impl Out {
     }
 }
 
-impl Gate {
+impl DescriptorLimiter {
     /// One that lets out a single attempt until it is told otherwise.
-    pub fn new(connections: impl Fn() -> usize + Send + Sync + 'static) -> Gate {
-        Gate {
+    pub fn new(connections: impl Fn() -> usize + Send + Sync + 'static) -> DescriptorLimiter {
+        DescriptorLimiter {
             most: AtomicUsize::new(0),
             connections: Box::new(connections),
             turn: tokio::sync::Mutex::default(),
@@ -75,12 +75,12 @@ impl Gate {
 
     /// Waits until an attempt may go out. `drops_others` drops the clients that nobody uses but the attempt's own, and tells whether that is
     /// then the only one, so that what is kept is the attempt's to use. One that is `held_up` goes out beside those that wait to be read.
-    pub async fn admit(
+    pub async fn acquire(
         self: &Arc<Self>,
-        watch: &Watch,
+        probe: &AttemptProbe,
         drops_others: impl Fn() -> bool,
         held_up: impl Future<Output = ()>,
-    ) -> Pass {
+    ) -> DescriptorPermit {
         tokio::select! {
             biased;
             () = self.wait_for_room(&drops_others) => (),
@@ -89,9 +89,9 @@ impl Gate {
         let mut out = self.out();
         let number = out.next;
         out.next += 1;
-        out.connecting.insert(number, watch.clone());
-        Pass {
-            gate: self.clone(),
+        out.connecting.insert(number, probe.clone());
+        DescriptorPermit {
+            descriptors: self.clone(),
             number,
         }
     }
@@ -117,7 +117,7 @@ impl Gate {
             return true;
         }
         let before = out.connecting.len();
-        out.connecting.retain(|_, watch| !watch.has_connection());
+        out.connecting.retain(|_, probe| !probe.has_connection());
         out.connected += before - out.connecting.len();
         let connecting = out.connecting.len();
         let in_use = out.connected + connecting;
@@ -136,15 +136,15 @@ impl Gate {
 }
 
 /// An attempt that is out. Dropped, it makes room for another.
-pub struct Pass {
-    gate: Arc<Gate>,
+pub struct DescriptorPermit {
+    descriptors: Arc<DescriptorLimiter>,
     number: u64,
 }
 
-impl Pass {
+impl DescriptorPermit {
     /// There was no descriptor for it. Whether there may be one once another has ended.
     pub fn narrow(&self) -> bool {
-        let mut out = self.gate.out();
+        let mut out = self.descriptors.out();
         let others = out.count() - 1;
         let most = out.width.map_or(others, |width| width.most.min(others));
         let most = most.max(1);
@@ -154,7 +154,7 @@ impl Pass {
 
     /// There was one.
     pub fn widen(&self) {
-        let mut out = self.gate.out();
+        let mut out = self.descriptors.out();
         if let Some(width) = &mut out.width {
             width.well += 1;
             if width.well >= width.most {
@@ -165,14 +165,14 @@ impl Pass {
     }
 }
 
-impl Drop for Pass {
+impl Drop for DescriptorPermit {
     fn drop(&mut self) {
-        let mut out = self.gate.out();
+        let mut out = self.descriptors.out();
         if out.connecting.remove(&self.number).is_none() {
             out.connected -= 1;
         }
         drop(out);
-        self.gate.ended.notify_one();
+        self.descriptors.ended.notify_one();
     }
 }
 
@@ -192,17 +192,17 @@ mod tests {
     }
 
     /// A gate, and the number of connections, which is the test's to set.
-    fn gate(most: usize) -> (Arc<Gate>, Arc<AtomicUsize>) {
+    fn descriptors(most: usize) -> (Arc<DescriptorLimiter>, Arc<AtomicUsize>) {
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
-        let gate = Gate::new(move || counted.load(Relaxed));
-        gate.set_most(most);
-        (Arc::new(gate), connections)
+        let descriptors = DescriptorLimiter::new(move || counted.load(Relaxed));
+        descriptors.set_most(most);
+        (Arc::new(descriptors), connections)
     }
 
-    fn try_admit(gate: &Arc<Gate>, alone: bool) -> Option<Pass> {
-        let watch = Watch::default();
-        let admitted = pin!(gate.admit(&watch, || alone, pending()));
+    fn try_admit(descriptors: &Arc<DescriptorLimiter>, alone: bool) -> Option<DescriptorPermit> {
+        let probe = AttemptProbe::default();
+        let admitted = pin!(descriptors.acquire(&probe, || alone, pending()));
         poll(admitted)
     }
 
@@ -216,8 +216,9 @@ mod tests {
     #[test]
     fn what_connects_takes_two_descriptors_and_leaves_a_reserve() {
         run(async {
-            let (gate, _) = gate(16);
-            let passes: Vec<Pass> = std::iter::from_fn(|| try_admit(&gate, false)).collect();
+            let (descriptors, _) = descriptors(16);
+            let passes: Vec<DescriptorPermit> =
+                std::iter::from_fn(|| try_admit(&descriptors, false)).collect();
             assert_eq!(passes.len(), 6);
         });
     }
@@ -225,69 +226,73 @@ mod tests {
     #[test]
     fn one_always_goes_out() {
         run(async {
-            let (gate, connections) = gate(0);
+            let (descriptors, connections) = descriptors(0);
             connections.store(1000, Relaxed);
-            let pass = try_admit(&gate, false);
-            assert!(pass.is_some() && try_admit(&gate, false).is_none());
+            let pass = try_admit(&descriptors, false);
+            assert!(pass.is_some() && try_admit(&descriptors, false).is_none());
             drop(pass);
-            assert!(try_admit(&gate, false).is_some());
+            assert!(try_admit(&descriptors, false).is_some());
         });
     }
 
     #[test]
     fn what_is_kept_counts_unless_it_can_be_used() {
         run(async {
-            let (gate, connections) = gate(16);
-            let _passes = [(); 3].map(|()| try_admit(&gate, false).unwrap());
+            let (descriptors, connections) = descriptors(16);
+            let _passes = [(); 3].map(|()| try_admit(&descriptors, false).unwrap());
             connections.store(7, Relaxed);
-            assert!(try_admit(&gate, false).is_none());
-            let _more = try_admit(&gate, true).unwrap();
+            assert!(try_admit(&descriptors, false).is_none());
+            let _more = try_admit(&descriptors, true).unwrap();
             // Nothing beyond all that there may be, unless there is plenty to use.
-            assert!(try_admit(&gate, true).is_none());
+            assert!(try_admit(&descriptors, true).is_none());
             connections.store(9, Relaxed);
-            assert!(try_admit(&gate, false).is_none());
-            assert!(try_admit(&gate, true).is_some());
+            assert!(try_admit(&descriptors, false).is_none());
+            assert!(try_admit(&descriptors, true).is_some());
         });
     }
 
     #[test]
     fn fewer_go_out_after_there_was_no_descriptor_and_more_again() {
         run(async {
-            let (gate, _) = gate(1000);
-            let mut passes: Vec<Pass> = (0..4).filter_map(|_| try_admit(&gate, false)).collect();
+            let (descriptors, _) = descriptors(1000);
+            let mut passes: Vec<DescriptorPermit> = (0..4)
+                .filter_map(|_| try_admit(&descriptors, false))
+                .collect();
             let last = passes.pop().unwrap();
             assert!(last.narrow());
             drop(last);
-            assert!(try_admit(&gate, false).is_none());
-            passes.iter().for_each(Pass::widen);
-            passes.push(try_admit(&gate, false).unwrap());
-            assert!(try_admit(&gate, false).is_none());
+            assert!(try_admit(&descriptors, false).is_none());
+            passes.iter().for_each(DescriptorPermit::widen);
+            passes.push(try_admit(&descriptors, false).unwrap());
+            assert!(try_admit(&descriptors, false).is_none());
             passes.truncate(1);
             assert!(!passes[0].narrow());
-            assert!(try_admit(&gate, false).is_none());
+            assert!(try_admit(&descriptors, false).is_none());
             passes.clear();
-            assert!(try_admit(&gate, false).is_some());
+            assert!(try_admit(&descriptors, false).is_some());
         });
     }
 
     #[test]
     fn what_is_held_up_goes_out_beside_others() {
         run(async {
-            let (gate, _) = gate(0);
-            let _pass = try_admit(&gate, false).unwrap();
-            let watch = Watch::default();
-            assert!(poll(pin!(gate.admit(&watch, || false, ready(())))).is_some());
+            let (descriptors, _) = descriptors(0);
+            let _pass = try_admit(&descriptors, false).unwrap();
+            let probe = AttemptProbe::default();
+            assert!(poll(pin!(descriptors.acquire(&probe, || false, ready(())))).is_some());
         });
     }
 
     #[test]
     fn an_end_lets_the_first_that_waits_out() {
         run(async {
-            let (gate, _) = gate(4);
-            let pass = gate.admit(&Watch::default(), || false, pending()).await;
-            let watch = Watch::default();
-            let mut first = pin!(gate.admit(&watch, || false, pending()));
-            let mut second = pin!(gate.admit(&watch, || false, pending()));
+            let (descriptors, _) = descriptors(4);
+            let pass = descriptors
+                .acquire(&AttemptProbe::default(), || false, pending())
+                .await;
+            let probe = AttemptProbe::default();
+            let mut first = pin!(descriptors.acquire(&probe, || false, pending()));
+            let mut second = pin!(descriptors.acquire(&probe, || false, pending()));
             assert!(poll(first.as_mut()).is_none() && poll(second.as_mut()).is_none());
             drop(pass);
             assert!(poll(second.as_mut()).is_none());

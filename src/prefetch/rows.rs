@@ -1,4 +1,4 @@
-//! The rows that were read ahead, and what they invoke.
+//! The rows that were read prefetch, and what they invoke.
 
 use crate::backend;
 use crate::columns::Layout;
@@ -9,15 +9,15 @@ use crate::plan;
 use crate::plan::clause::Binding;
 use crate::plan::sources::Source;
 use crate::postgres::{nodes, slots};
-use crate::rows::batch::{Batch, Taken};
 use crate::rows::conditions::{self, Conditions};
+use crate::rows::invocation_set::{InvocationSet, Taken};
 use crate::rows::sources::Sources;
 use crate::rows::{inserted, new_context};
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// That whose invocations are made ahead.
+/// That whose invocations are made prefetch.
 pub trait Invoker {
     /// Its invocations, which are made as fast as `node` is asked for rows.
     ///
@@ -51,8 +51,8 @@ pub trait Invoker {
     fn shows_payload(&self) -> bool;
 }
 
-/// What reads ahead, dropped with the query's memory context.
-pub struct Ahead {
+/// What reads prefetch, dropped with the query's memory context.
+pub struct Prefetch {
     node: *mut pg_sys::CustomScanState,
     /// The one whose invocations these are.
     invoker: Option<*mut dyn Invoker>,
@@ -99,7 +99,7 @@ struct Ready {
 /// An outer row.
 struct Row {
     tuple: pg_sys::MinimalTuple,
-    batch: Batch,
+    set: InvocationSet,
     /// Holds both, but for what is printed to be sent.
     context: pg_sys::MemoryContext,
     /// Where they are counted.
@@ -109,17 +109,17 @@ struct Row {
 impl Row {
     /// Counts what it has now.
     fn count(&self) {
-        self.share.set(Row::bytes(self.context, &self.batch));
+        self.share.set(Row::bytes(self.context, &self.set));
     }
 
-    fn bytes(context: pg_sys::MemoryContext, batch: &Batch) -> usize {
+    fn bytes(context: pg_sys::MemoryContext, set: &InvocationSet) -> usize {
         // SAFETY: the context is the row's.
         let held = unsafe { pg_sys::MemoryContextMemAllocated(context, true) };
-        held + batch.printed()
+        held + set.printed()
     }
 }
 
-impl Ahead {
+impl Prefetch {
     /// Makes it, without rows, in the memory of the query.
     ///
     /// # Safety
@@ -129,11 +129,11 @@ impl Ahead {
         numbers: [Vec<i32>; 2],
         expressions: Vec<*mut pg_sys::Node>,
         [first_only, keeps_rows]: [bool; 2],
-    ) -> *mut Ahead {
+    ) -> *mut Prefetch {
         // SAFETY: the node has a query, and a slot for its rows.
         unsafe {
             let estate = (*node).ss.ps.state;
-            PgMemoryContexts::For((*estate).es_query_cxt).leak_and_drop_on_delete(Ahead {
+            PgMemoryContexts::For((*estate).es_query_cxt).leak_and_drop_on_delete(Prefetch {
                 node,
                 invoker: None,
                 table: pg_sys::InvalidOid,
@@ -164,7 +164,7 @@ impl Ahead {
     ///
     /// # Safety
     /// `estate` is that of a query being initialised, and `parameter` is of its plan.
-    pub unsafe fn of(estate: *mut pg_sys::EState, parameter: i32) -> *mut Ahead {
+    pub unsafe fn of(estate: *mut pg_sys::EState, parameter: i32) -> *mut Prefetch {
         // SAFETY: the outer side of a join is initialised before its inner side.
         unsafe {
             let slot = (*estate).es_param_exec_vals.add(parameter as usize);
@@ -207,7 +207,7 @@ impl Ahead {
             slots::clear((*self.node).ss.ss_ScanTupleSlot);
             let mut counts = true;
             if let Some(row) = self.current.take() {
-                counts = self.keeps_rows || row.batch.combinations() > 0;
+                counts = self.keeps_rows || row.set.combinations() > 0;
                 self.drop_row(row);
             }
             let Some(invoker) = self.invoker else {
@@ -217,22 +217,22 @@ impl Ahead {
             if std::mem::take(&mut self.starts_over) {
                 dispatch.start_over();
             }
-            dispatch.announce(None)?;
+            dispatch.expect(None)?;
             // A row that the join left out is still being asked for.
             match counts {
-                true => dispatch.pace.ask(),
-                false => dispatch.pace.look(),
+                true => dispatch.prefetch_limit.note_requested(),
+                false => dispatch.prefetch_limit.note_skipped(),
             }
             self.fill(dispatch)?;
             loop {
                 let Some(row) = self.queue.front() else {
                     return Ok(None);
                 };
-                if row.batch.is_over() || row.batch.outcome()?.is_some() {
+                if row.set.is_over() || row.set.outcome()?.is_some() {
                     break;
                 }
-                let flight = row.batch.next_flight();
-                dispatch.wait(flight.as_deref())?;
+                let handle = row.set.next_handle();
+                dispatch.wait(handle.as_deref())?;
                 self.fill_while_late(dispatch)?;
             }
             self.current = self.queue.pop_front();
@@ -247,7 +247,7 @@ impl Ahead {
     pub unsafe fn next_outcome(
         &mut self,
         dispatch: &mut Dispatch,
-    ) -> Result<Option<(&Batch, Taken)>, Error> {
+    ) -> Result<Option<(&InvocationSet, Taken)>, Error> {
         // SAFETY: as above.
         unsafe {
             let (mut asked, mut waited) = (false, false);
@@ -255,19 +255,19 @@ impl Ahead {
                 let Some(row) = &mut self.current else {
                     return Ok(None);
                 };
-                if row.batch.is_over() {
+                if row.set.is_over() {
                     return Ok(None);
                 }
-                if row.batch.is_begun() && !asked {
+                if row.set.is_begun() && !asked {
                     asked = true;
-                    dispatch.pace.ask();
+                    dispatch.prefetch_limit.note_requested();
                 }
-                if let Some(outcome) = row.batch.outcome()? {
-                    let taken = row.batch.take(outcome, false)?;
+                if let Some(outcome) = row.set.outcome()? {
+                    let taken = row.set.take(outcome, false)?;
                     self.untaken -= 1;
-                    return Ok(self.current.as_ref().map(|row| (&row.batch, taken)));
+                    return Ok(self.current.as_ref().map(|row| (&row.set, taken)));
                 }
-                if self.first_only && row.batch.untaken() == 0 {
+                if self.first_only && row.set.untaken() == 0 {
                     start(row, self.econtext, self.table, dispatch)?;
                     self.untaken += 1;
                 } else if !waited {
@@ -276,8 +276,8 @@ impl Ahead {
                 if self.next_is_there()? {
                     continue;
                 }
-                let flight = (self.current.as_ref()).and_then(|row| row.batch.next_flight());
-                dispatch.wait(flight.as_deref())?;
+                let handle = (self.current.as_ref()).and_then(|row| row.set.next_handle());
+                dispatch.wait(handle.as_deref())?;
                 waited = true;
                 self.fill_while_late(dispatch)?;
             }
@@ -287,10 +287,10 @@ impl Ahead {
     /// Whether the next outcome is there. The row that was handed on last comes first.
     fn next_is_there(&self) -> Result<bool, Error> {
         let next = (self.current.as_ref())
-            .filter(|row| !row.batch.is_over())
+            .filter(|row| !row.set.is_over())
             .or(self.queue.front());
         match next {
-            Some(row) => Ok(row.batch.outcome()?.is_some()),
+            Some(row) => Ok(row.set.outcome()?.is_some()),
             None => Ok(false),
         }
     }
@@ -311,7 +311,7 @@ impl Ahead {
             let is_queued = !self.queue.is_empty();
             let last = self.queue.back_mut().or(self.current.as_mut());
             match last.filter(|row| {
-                row.batch.can_start() && !(first_only && (!is_queued || row.batch.untaken() > 0))
+                row.set.can_start() && !(first_only && (!is_queued || row.set.untaken() > 0))
             }) {
                 Some(row) => {
                     if !dispatch.may_start(self.untaken) {
@@ -342,7 +342,7 @@ impl Ahead {
         // goes with the query's after an error.
         unsafe {
             // Whatever runs below may take its time.
-            backend::let_go()?;
+            backend::flush()?;
             let query_context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(query_context);
             let below = slots::next((*self.node).ss.ps.lefttree);
@@ -357,14 +357,14 @@ impl Ahead {
             pg_sys::ExecForceStoreMinimalTuple(tuple, self.reading, false);
             pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
             (*self.econtext).ecxt_scantuple = self.reading;
-            let batch = self.batch(dispatch);
+            let set = self.set(dispatch);
             slots::clear(self.reading);
             pg_sys::MemoryContextSwitchTo(before);
-            let batch = batch?;
-            let share = dispatch.budget.row(Row::bytes(context, &batch));
+            let set = set?;
+            let share = dispatch.budget.row(Row::bytes(context, &set));
             self.queue.push_back(Row {
                 tuple,
-                batch,
+                set,
                 context,
                 share,
             });
@@ -373,7 +373,7 @@ impl Ahead {
     }
 
     /// What the row being read invokes.
-    unsafe fn batch(&mut self, dispatch: &Dispatch) -> Result<Batch, Error> {
+    unsafe fn set(&mut self, dispatch: &Dispatch) -> Result<InvocationSet, Error> {
         let fixed = &dispatch.config.fixed;
         // SAFETY: the current memory context is the row's.
         unsafe {
@@ -382,20 +382,21 @@ impl Ahead {
                     (*invoker).check(self.reading)?;
                 }
                 return Ok(match inserted::inputs(layout, fixed, self.reading) {
-                    Ok(inputs) => Batch::single(inputs),
-                    Err(error) => Batch::refused(error),
+                    Ok(inputs) => InvocationSet::single(inputs),
+                    Err(error) => InvocationSet::refused(error),
                 });
             }
             if self.ready.is_none() {
                 self.ready = Some(self.prepare()?);
             }
-            let ready = (self.ready.as_ref())
-                .ok_or(Error::Unexpected("row was read ahead before the beginning"))?;
+            let ready = (self.ready.as_ref()).ok_or(Error::Unexpected(
+                "row was read prefetch before the beginning",
+            ))?;
             let source = (ready.sources.as_ref())
-                .filter(|sources| sources.repeat() || !dispatch.pace.is_once())
+                .filter(|sources| sources.repeat() || !dispatch.prefetch_limit.is_once())
                 .map(|sources| sources.now(self.econtext))
                 .transpose()?;
-            Batch::new(
+            InvocationSet::new(
                 fixed,
                 (&ready.bindings, &ready.states),
                 &ready.conditions,
@@ -409,7 +410,7 @@ impl Ahead {
     /// Makes the expressions ready: the scan, which knows the columns, begins after this node.
     unsafe fn prepare(&mut self) -> Result<Ready, Error> {
         let layout =
-            (self.layout.as_ref()).ok_or(Error::Unexpected("node reads ahead for no scan"))?;
+            (self.layout.as_ref()).ok_or(Error::Unexpected("node reads prefetch for no scan"))?;
         // SAFETY: the expressions are the plan's, and what is made of them lives as long as the query.
         unsafe {
             let context = (*(*self.node).ss.ps.state).es_query_cxt;
@@ -452,8 +453,8 @@ impl Ahead {
     }
 
     fn drop_row(&mut self, row: Row) {
-        self.untaken -= row.batch.untaken();
-        drop(row.batch);
+        self.untaken -= row.set.untaken();
+        drop(row.set);
         // SAFETY: nothing else points into the row's own context.
         unsafe { pg_sys::MemoryContextDelete(row.context) };
     }
@@ -509,7 +510,7 @@ unsafe fn start(
     unsafe {
         let memory = (*econtext).ecxt_per_tuple_memory;
         let before = pg_sys::MemoryContextSwitchTo(memory);
-        let started = row.batch.start(table, dispatch);
+        let started = row.set.start(table, dispatch);
         pg_sys::MemoryContextSwitchTo(before);
         pg_sys::MemoryContextReset(memory);
         row.count();

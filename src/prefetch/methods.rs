@@ -1,7 +1,7 @@
 //! How the node's callbacks are handed to PostgreSQL.
 
 /// The node's name in EXPLAIN.
-pub use crate::dispatch::demand::READ_AHEAD as NAME;
+pub use crate::dispatch::rows_wanted::PREFETCH as NAME;
 
 /// PostgreSQL's structures of callbacks, which it only reads.
 pub struct Methods<T>(pub T);

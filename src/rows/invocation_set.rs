@@ -4,7 +4,7 @@ use super::conditions::{Choice, Conditions, Digits};
 use super::sources::Source;
 use super::values::{self, Value};
 use crate::columns::Column;
-use crate::dispatch::{Dispatch, Flight, Outcome};
+use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::plan::clause::{Binding, value_type};
@@ -56,7 +56,7 @@ impl List {
 }
 
 /// What a scan invokes until its parameters change.
-pub struct Batch {
+pub struct InvocationSet {
     lists: Vec<List>,
     /// Values that options fix, for columns that the table does not have.
     fixed: Inputs,
@@ -65,7 +65,7 @@ pub struct Batch {
     /// Whether others may be chosen later.
     may_choose_again: bool,
     /// What was started for other choices of the same values.
-    known: HashMap<Digits, Rc<Flight>>,
+    known: HashMap<Digits, Rc<InvocationHandle>>,
     /// The source row that gives the values, if it may come again.
     source: Option<Source>,
     /// The number of the first row of the foreign table, which it has as a ctid.
@@ -79,12 +79,12 @@ pub struct Batch {
     /// What came back for the first combinations, if a rescan may want it.
     kept: Vec<Rc<Outcome>>,
     /// Those that were started and not yet taken.
-    flights: VecDeque<Rc<Flight>>,
+    handles: VecDeque<Rc<InvocationHandle>>,
 }
 
-impl Batch {
-    fn of(fixed: Inputs, lists: Vec<List>, choice: Choice) -> Batch {
-        Batch {
+impl InvocationSet {
+    fn of(fixed: Inputs, lists: Vec<List>, choice: Choice) -> InvocationSet {
+        InvocationSet {
             lists,
             fixed,
             choice,
@@ -96,7 +96,7 @@ impl Batch {
             started: 0,
             next: 0,
             kept: Vec::new(),
-            flights: VecDeque::new(),
+            handles: VecDeque::new(),
         }
     }
 
@@ -112,7 +112,7 @@ impl Batch {
         econtext: *mut pg_sys::ExprContext,
         shows_payload: bool,
         source: Option<Source>,
-    ) -> Result<Batch, Error> {
+    ) -> Result<InvocationSet, Error> {
         let is_shown =
             |column| shows_payload || column != Column::Payload || conditions.read(column);
         let keeping = source.as_ref().filter(|source| source.keeps_values);
@@ -142,26 +142,28 @@ impl Batch {
         }
         let rows = || new_rows(&lists);
         let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
-        let mut batch = Batch::of(fixed.clone(), lists, choice);
-        batch.may_choose_again = conditions.may_change;
-        batch.first_row = first_row;
-        batch.source = source;
-        Ok(batch)
+        let mut set = InvocationSet::of(fixed.clone(), lists, choice);
+        set.may_choose_again = conditions.may_change;
+        set.first_row = first_row;
+        set.source = source;
+        Ok(set)
     }
 
     /// Chooses anew among the same values. What was started for them before is not started again.
     ///
     /// # Safety
-    /// As for [`Batch::new`].
+    /// As for [`InvocationSet::new`].
     pub unsafe fn choose(
         &mut self,
         conditions: &Conditions,
         econtext: *mut pg_sys::ExprContext,
     ) -> Result<(), Error> {
-        let kept = std::mem::take(&mut self.kept).into_iter().map(Flight::of);
-        let started = kept.chain(std::mem::take(&mut self.flights));
-        for (number, flight) in started.enumerate() {
-            self.known.insert(self.choice.digits(number as u64), flight);
+        let kept = std::mem::take(&mut self.kept)
+            .into_iter()
+            .map(InvocationHandle::of);
+        let started = kept.chain(std::mem::take(&mut self.handles));
+        for (number, handle) in started.enumerate() {
+            self.known.insert(self.choice.digits(number as u64), handle);
         }
         (self.started, self.next) = (0, 0);
         // SAFETY: see above.
@@ -170,15 +172,15 @@ impl Batch {
     }
 
     /// One invocation.
-    pub fn single(inputs: Inputs) -> Batch {
-        Batch::of(inputs, Vec::new(), Choice::all(&[]))
+    pub fn single(inputs: Inputs) -> InvocationSet {
+        InvocationSet::of(inputs, Vec::new(), Choice::all(&[]))
     }
 
     /// One invocation that can't be made.
-    pub fn refused(error: Error) -> Batch {
-        let mut batch = Batch::single(Inputs::default());
-        batch.refused = Some(error);
-        batch
+    pub fn refused(error: Error) -> InvocationSet {
+        let mut set = InvocationSet::single(Inputs::default());
+        set.refused = Some(error);
+        set
     }
 
     /// How many invocations it is.
@@ -187,8 +189,8 @@ impl Batch {
     }
 
     /// The invocation that the next row is made of, if it is on its way.
-    pub fn next_flight(&self) -> Option<Rc<Flight>> {
-        self.flights.front().cloned()
+    pub fn next_handle(&self) -> Option<Rc<InvocationHandle>> {
+        self.handles.front().cloned()
     }
 
     /// Bytes of what is printed to be sent.
@@ -199,7 +201,7 @@ impl Batch {
 
     /// How many were started and not yet taken.
     pub fn untaken(&self) -> usize {
-        self.flights.len()
+        self.handles.len()
     }
 
     /// Whether not every combination was started.
@@ -209,7 +211,7 @@ impl Batch {
 
     /// Starts what may be started, until the next outcome is there.
     pub fn fill(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
-        dispatch.tell();
+        dispatch.report_progress();
         if self.next < self.kept.len() as u64 {
             return Ok(());
         }
@@ -224,7 +226,7 @@ impl Batch {
 
     /// Whether the next outcome is on its way.
     pub fn is_awaited(&self) -> bool {
-        !self.flights.is_empty()
+        !self.handles.is_empty()
     }
 
     /// Starts the next combination.
@@ -234,15 +236,15 @@ impl Batch {
                 "more invocations are started than there are values",
             ));
         }
-        let flight = match self.known.get(&self.choice.digits(self.started)) {
-            Some(flight) => flight.clone(),
+        let handle = match self.known.get(&self.choice.digits(self.started)) {
+            Some(handle) => handle.clone(),
             None => self.start_or_find(table, dispatch)?,
         };
         self.started += 1;
         if !self.can_start() && !self.may_choose_again {
             (self.lists.iter_mut()).for_each(|list| list.printed = None);
         }
-        self.flights.push_back(flight);
+        self.handles.push_back(handle);
         Ok(())
     }
 
@@ -251,18 +253,18 @@ impl Batch {
         &mut self,
         table: pg_sys::Oid,
         dispatch: &mut Dispatch,
-    ) -> Result<Rc<Flight>, Error> {
+    ) -> Result<Rc<InvocationHandle>, Error> {
         let number = self.number(self.started);
         if let Some(source) = &self.source
-            && let Some(flight) = source.find(number, dispatch)?
+            && let Some(handle) = source.find(number, dispatch)?
         {
-            return Ok(flight);
+            return Ok(handle);
         }
-        let flight = self.start_new(table, dispatch)?;
+        let handle = self.start_new(table, dispatch)?;
         if let Some(source) = &self.source {
-            source.keep(number, &flight);
+            source.keep(number, &handle);
         }
-        Ok(flight)
+        Ok(handle)
     }
 
     /// The number of a combination among all of the values, whatever is chosen.
@@ -282,7 +284,7 @@ impl Batch {
         &mut self,
         table: pg_sys::Oid,
         dispatch: &mut Dispatch,
-    ) -> Result<Rc<Flight>, Error> {
+    ) -> Result<Rc<InvocationHandle>, Error> {
         let request = match self.refused.take() {
             Some(error) => Err(error),
             None => (self.inputs(self.started)).and_then(InvokeRequest::new),
@@ -305,9 +307,9 @@ impl Batch {
 
     /// What became of the next combination; `None` as long as that is not known.
     pub fn outcome(&self) -> Result<Option<Rc<Outcome>>, Error> {
-        match (self.kept.get(self.next as usize), self.flights.front()) {
+        match (self.kept.get(self.next as usize), self.handles.front()) {
             (Some(outcome), _) => Ok(Some(outcome.clone())),
-            (None, Some(flight)) => flight.landed(),
+            (None, Some(handle)) => handle.poll(),
             (None, None) => Ok(None),
         }
     }
@@ -318,7 +320,7 @@ impl Batch {
             source.settle(self.number(self.next), &outcome)?;
         }
         if self.next >= self.kept.len() as u64 {
-            self.flights.pop_front();
+            self.handles.pop_front();
             if keep {
                 outcome.keep();
                 self.kept.push(outcome.clone());
@@ -363,7 +365,7 @@ impl Batch {
             })?;
             inputs.set(list.column, printed);
         }
-        Ok(inputs.unfolded_unless_fixed(&self.fixed))
+        Ok(inputs.with_row_literal_unless_fixed(&self.fixed))
     }
 }
 

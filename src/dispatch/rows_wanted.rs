@@ -2,16 +2,16 @@
 //!
 //! An invocation that nobody asks for is paid for nothing, so what may stop early is taken to.
 
-use super::runs::Run;
+use super::executor_hooks::ExecutorRun;
 use crate::postgres::nodes;
 use pgrx::{is_a, pg_sys};
 use std::ffi::CStr;
 
 /// What will be asked of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Demand {
+pub struct RowsWanted {
     /// Whether it may be asked for fewer rows than it has, and it is not known for how many.
-    pub may_stop: bool,
+    pub may_end_early: bool,
     /// At least so many rows, and with more only if not each of them becomes a row of the result: a LIMIT.
     pub limit: Option<u64>,
     /// The same for this run: a FETCH.
@@ -20,37 +20,37 @@ pub struct Demand {
     pub rescans: bool,
 }
 
-impl Demand {
+impl RowsWanted {
     /// All rows, once.
-    pub const ALL: Demand = Demand {
-        may_stop: false,
+    pub const ALL: RowsWanted = RowsWanted {
+        may_end_early: false,
         limit: None,
         rows: None,
         rescans: false,
     };
 
     /// Nothing is known.
-    pub const UNKNOWN: Demand = Demand {
-        may_stop: true,
+    pub const UNKNOWN: RowsWanted = RowsWanted {
+        may_end_early: true,
         rescans: true,
-        ..Demand::ALL
+        ..RowsWanted::ALL
     };
 
     /// Whether it will be asked for all rows.
     pub fn is_all(&self) -> bool {
-        !self.may_stop && self.limit.is_none() && self.rows.is_none()
+        !self.may_end_early && self.limit.is_none() && self.rows.is_none()
     }
 
     /// What a run will ask of a node.
     ///
     /// # Safety
     /// `node` is part of the query that is being run.
-    pub unsafe fn of(node: *mut pg_sys::PlanState, run: &Run) -> Demand {
+    pub unsafe fn of(node: *mut pg_sys::PlanState, run: &ExecutorRun) -> RowsWanted {
         // SAFETY: a query that runs has its nodes' states. A subplan's place in the list is its number.
         unsafe {
             let query = &*run.query;
             if let Some(way) = Way::up(node, query.planstate) {
-                return way.map_or(Demand::UNKNOWN, |way| way.demand(run.rows));
+                return way.map_or(RowsWanted::UNKNOWN, |way| way.rows_wanted(run.rows));
             }
             let rewound = (*query.plannedstmt).rewindPlanIDs;
             let subplans = nodes::pointers((*query.estate).es_subplanstates);
@@ -59,19 +59,19 @@ impl Demand {
                     continue;
                 };
                 let Some(way) = way else {
-                    return Demand::UNKNOWN;
+                    return RowsWanted::UNKNOWN;
                 };
                 let again = !(*(*root).plan).extParam.is_null()
                     || pg_sys::bms_is_member(place as i32 + 1, rewound);
                 let users = Users::of(root, run);
                 let drained = way.drained || (way.is_all() && users.read_all);
-                return Demand {
-                    may_stop: !drained,
+                return RowsWanted {
+                    may_end_early: !drained,
                     rescans: way.rescans || again || users.rescan,
-                    ..Demand::ALL
+                    ..RowsWanted::ALL
                 };
             }
-            Demand::UNKNOWN
+            RowsWanted::UNKNOWN
         }
     }
 }
@@ -85,7 +85,7 @@ struct Users {
 }
 
 impl Users {
-    unsafe fn of(root: *mut pg_sys::PlanState, run: &Run) -> Users {
+    unsafe fn of(root: *mut pg_sys::PlanState, run: &ExecutorRun) -> Users {
         let (mut all, mut some, mut expressions) = (true, false, 0);
         // SAFETY: the nodes are states of the query that is being run.
         unsafe {
@@ -119,7 +119,7 @@ impl Users {
                 {
                     some = true;
                     let way = Way::up(node, query.planstate).flatten();
-                    all &= way.is_some_and(|way| way.demand(run.rows).is_all());
+                    all &= way.is_some_and(|way| way.rows_wanted(run.rows).is_all());
                 }
                 rest.extend(nodes::child_states(node));
             }
@@ -139,7 +139,7 @@ struct Way {
     at: *mut pg_sys::PlanState,
     /// Whether something read all of it, whatever is above.
     drained: bool,
-    may_stop: bool,
+    may_end_early: bool,
     limit: Option<u64>,
     /// Whether each row above needs at least one row of the node.
     counts: bool,
@@ -154,7 +154,7 @@ impl Way {
             node,
             at: node,
             drained: false,
-            may_stop: false,
+            may_end_early: false,
             limit: None,
             counts: true,
             direct: true,
@@ -181,13 +181,13 @@ impl Way {
     }
 
     fn is_all(&self) -> bool {
-        self.drained || (!self.may_stop && self.limit.is_none())
+        self.drained || (!self.may_end_early && self.limit.is_none())
     }
 
-    fn demand(&self, rows: Option<u64>) -> Demand {
+    fn rows_wanted(&self, rows: Option<u64>) -> RowsWanted {
         let rows = rows.filter(|_| !self.drained);
-        Demand {
-            may_stop: self.may_stop || (rows.is_some() && !self.counts),
+        RowsWanted {
+            may_end_early: self.may_end_early || (rows.is_some() && !self.counts),
             limit: self.limit,
             rows: rows.filter(|_| self.counts),
             rescans: self.rescans,
@@ -227,7 +227,7 @@ impl Way {
                     self.direct = false;
                 }
                 T_LimitState => self.limit(&*next.cast::<pg_sys::LimitState>()),
-                T_CustomScanState if !is_read_ahead(next) => return false,
+                T_CustomScanState if !is_prefetch(next) => return false,
                 // Reads ahead at its own pace, which is that of what is above it.
                 T_CustomScanState => {
                     self.counts = false;
@@ -282,8 +282,8 @@ impl Way {
         self.direct = false;
     }
 
-    fn stop(&mut self, may_stop: bool) {
-        self.may_stop |= may_stop && !self.drained;
+    fn stop(&mut self, may_end_early: bool) {
+        self.may_end_early |= may_end_early && !self.drained;
     }
 
     /// The executor has evaluated it before it asks for the first row.
@@ -294,7 +294,7 @@ impl Way {
         }
         let with_ties = state.limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT;
         if with_ties || !self.counts {
-            self.may_stop = true;
+            self.may_end_early = true;
             return;
         }
         let rows = state.offset.saturating_add(state.count).max(0) as u64;
@@ -311,12 +311,12 @@ unsafe fn keeps_rows(node: *mut pg_sys::PlanState) -> bool {
 }
 
 /// The name of the node that reads ahead.
-pub const READ_AHEAD: &CStr = c"LambdaReadAhead";
+pub const PREFETCH: &CStr = c"LambdaReadAhead";
 
-unsafe fn is_read_ahead(node: *mut pg_sys::PlanState) -> bool {
+unsafe fn is_prefetch(node: *mut pg_sys::PlanState) -> bool {
     // SAFETY: a custom scan has methods with a name.
     unsafe {
         let methods = &*(*node.cast::<pg_sys::CustomScanState>()).methods;
-        CStr::from_ptr(methods.CustomName) == READ_AHEAD
+        CStr::from_ptr(methods.CustomName) == PREFETCH
     }
 }

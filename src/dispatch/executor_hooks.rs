@@ -15,13 +15,13 @@ static PREVIOUS: OnceLock<pg_sys::ExecutorRun_hook_type> = OnceLock::new();
 static PREVIOUS_FINISH: OnceLock<pg_sys::ExecutorFinish_hook_type> = OnceLock::new();
 
 thread_local! {
-    static RUNS: RefCell<Vec<Run>> = const { RefCell::new(Vec::new()) };
+    static RUNS: RefCell<Vec<ExecutorRun>> = const { RefCell::new(Vec::new()) };
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
 /// One call of the executor for some rows of a query.
 #[derive(Clone, Copy)]
-pub struct Run {
+pub struct ExecutorRun {
     /// The query.
     pub query: *mut pg_sys::QueryDesc,
     /// Rows that are asked for; `None` is all.
@@ -77,7 +77,7 @@ pub fn install() {
 }
 
 /// The run that is going on.
-pub fn innermost() -> Option<Run> {
+pub fn innermost() -> Option<ExecutorRun> {
     RUNS.with_borrow(|runs| runs.last().copied())
 }
 
@@ -103,7 +103,7 @@ pub fn outermost() -> Option<pg_sys::MemoryContext> {
 
 /// Refuses to invoke for queries with a scan that can't run, before the first invocation of each.
 pub fn refuse_doomed() -> Result<(), Error> {
-    let unchecked: Vec<Run> = RUNS.with_borrow(|runs| match runs.last() {
+    let unchecked: Vec<ExecutorRun> = RUNS.with_borrow(|runs| match runs.last() {
         Some(last) if !last.is_checked => {
             (runs.iter().filter(|run| !run.is_checked).copied()).collect()
         }
@@ -151,7 +151,7 @@ impl Entry {
         let number = COUNT.get() + 1;
         COUNT.set(number);
         RUNS.with_borrow_mut(|runs| {
-            runs.push(Run {
+            runs.push(ExecutorRun {
                 query,
                 rows: (count > 0).then_some(count),
                 number,

@@ -48,17 +48,17 @@ impl Storable for IsKnown {
 }
 
 tokio::task_local! {
-    static ATTEMPT: Watch;
+    static ATTEMPT: AttemptProbe;
 }
 
 /// An attempt as the SDK makes it.
 #[derive(Clone)]
-pub struct Watch(Arc<Seen>);
+pub struct AttemptProbe(Arc<Seen>);
 
 #[cfg(test)]
-impl Default for Watch {
-    fn default() -> Watch {
-        Watch::new(0, Room::endless())
+impl Default for AttemptProbe {
+    fn default() -> AttemptProbe {
+        AttemptProbe::new(0, Room::endless())
     }
 }
 
@@ -99,7 +99,7 @@ pub enum Reached {
     Connection,
 }
 
-impl Keeps for Watch {
+impl Keeps for AttemptProbe {
     fn kept(&self) -> &Kept {
         &self.0.kept
     }
@@ -112,10 +112,10 @@ struct Request {
     connection: Option<CaptureSmithyConnection>,
 }
 
-impl Watch {
+impl AttemptProbe {
     /// Watches an attempt whose response has so many bytes at most, and is counted there.
-    pub fn new(max_response: usize, room: Room) -> Watch {
-        Watch(Arc::new(Seen {
+    pub fn new(max_response: usize, room: Room) -> AttemptProbe {
+        AttemptProbe(Arc::new(Seen {
             request: OnceLock::new(),
             max_response,
             kept: Kept::new(room),
@@ -183,7 +183,7 @@ impl Watch {
 
 /// What the SDK tells of a client's attempts.
 #[derive(Debug, Default)]
-pub struct Watcher {
+pub struct AttemptInterceptor {
     /// What the SDK said that it is, in the client's first request.
     user_agent: OnceLock<[Option<String>; 2]>,
     /// The SDK's correction of a clock that is off. Only an answer that may be a refusal for that is measured, and from then on all are:
@@ -193,9 +193,9 @@ pub struct Watcher {
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for Watcher {
+impl Intercept for AttemptInterceptor {
     fn name(&self) -> &'static str {
-        "Watcher"
+        "AttemptInterceptor"
     }
 
     /// These serve the SDK's retries, which are off, or make the same words again and again: together a fifth of what the SDK
@@ -293,7 +293,7 @@ impl Intercept for Watcher {
         let length =
             (headers.get("content-length")).filter(|_| headers.get("transfer-encoding").is_none());
         let length = length.and_then(|length| length.parse().ok());
-        let attempt = ATTEMPT.try_with(Watch::clone)?;
+        let attempt = ATTEMPT.try_with(AttemptProbe::clone)?;
         let is_response = context.response().status().is_success();
         let body = context.response_mut().body_mut();
         let all = std::mem::replace(body, SdkBody::taken());
@@ -310,7 +310,7 @@ impl Intercept for Watcher {
 /// Has the connection count the heads before the answer's own. The SDK has no way to tell it, so the request goes through the type of
 /// the crate that has.
 fn count_heads(request: &mut HttpRequest) -> Result<(), BoxError> {
-    let attempt = ATTEMPT.try_with(Watch::clone)?;
+    let attempt = ATTEMPT.try_with(AttemptProbe::clone)?;
     let taken = std::mem::replace(request, HttpRequest::new(SdkBody::taken()));
     let mut taken = taken.try_into_http1x()?;
     hyper::ext::on_informational(&mut taken, move |head| attempt.0.head(head.headers()));

@@ -1,10 +1,10 @@
-//! Runs the node that reads ahead.
+//! Runs the node that reads prefetch.
 
 use super::methods::{Methods, NAME};
-use super::queue::Ahead;
+use super::rows::Prefetch;
 use crate::backend;
 use crate::backend::config::Limits;
-use crate::dispatch::runs;
+use crate::dispatch::executor_hooks;
 use crate::error::{Error, OrReport};
 use crate::explain;
 use crate::plan::sources::Source;
@@ -41,7 +41,7 @@ static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::Custom
 pub struct State {
     css: pg_sys::CustomScanState,
     /// Null under EXPLAIN without ANALYZE.
-    ahead: *mut Ahead,
+    prefetch: *mut Prefetch,
 }
 
 /// Callback: makes the node's state.
@@ -85,20 +85,20 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
         let own = numbers(plan, 0);
         let [parameter, _, first_only, keeps_rows] = own[..] else {
             Err(Error::Unexpected(
-                "plan of a node that reads ahead is incomplete",
+                "plan of a node that reads prefetch is incomplete",
             ))
             .or_report()
         };
-        let ahead = Ahead::begin(
+        let prefetch = Prefetch::begin(
             node,
             [numbers(plan, 1), numbers(plan, 2)],
             nodes::pointers((*plan).custom_exprs).collect(),
             [first_only != 0, keeps_rows != 0],
         );
         let slot = (*estate).es_param_exec_vals.add(parameter as usize);
-        (*slot).value = pg_sys::Datum::from(ahead);
+        (*slot).value = pg_sys::Datum::from(prefetch);
         (*slot).isnull = false;
-        (*node.cast::<State>()).ahead = ahead;
+        (*node.cast::<State>()).prefetch = prefetch;
     }
 }
 
@@ -129,10 +129,10 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the state is the one that was begun.
     unsafe {
-        let ahead = &mut *(*node.cast::<State>()).ahead;
+        let prefetch = &mut *(*node.cast::<State>()).prefetch;
         let slot = (*node).ss.ss_ScanTupleSlot;
         // A row that was changed meanwhile is checked once more with what it was joined to, which PostgreSQL has kept.
-        if ahead.is_substituted() {
+        if prefetch.is_substituted() {
             let below = slots::next((*node).ss.ps.lefttree);
             if slots::is_empty(below) {
                 return std::ptr::null_mut();
@@ -141,8 +141,8 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
             pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
             return outer_row(node);
         }
-        let next = ahead.next().or_report();
-        backend::let_go().or_report();
+        let next = prefetch.next().or_report();
+        backend::flush().or_report();
         match next {
             Some(tuple) => {
                 pg_sys::ExecForceStoreMinimalTuple(tuple, slot, false);
@@ -175,9 +175,9 @@ unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTab
 pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: as above; a child with changed parameters is rescanned when it is asked.
     unsafe {
-        runs::refuse_rewind((*node).ss.ps.state).or_report();
-        let ahead = &mut *(*node.cast::<State>()).ahead;
-        ahead.start_over((*node).ss.ps.chgParam);
+        executor_hooks::refuse_rewind((*node).ss.ps.state).or_report();
+        let prefetch = &mut *(*node.cast::<State>()).prefetch;
+        prefetch.start_over((*node).ss.ps.chgParam);
         let below = (*node).ss.ps.lefttree;
         if (*below).chgParam.is_null() {
             pg_sys::ExecReScan(below);
@@ -193,8 +193,8 @@ pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScan
 pub unsafe extern "C-unwind" fn end_custom_scan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: as above, except that EXPLAIN began only what is below.
     unsafe {
-        if let Some(ahead) = (*node.cast::<State>()).ahead.as_mut() {
-            ahead.end();
+        if let Some(prefetch) = (*node.cast::<State>()).prefetch.as_mut() {
+            prefetch.end();
         }
         pg_sys::ExecEndNode((*node).ss.ps.lefttree);
     }
@@ -209,7 +209,7 @@ unsafe fn numbers(plan: *mut pg_sys::CustomScan, place: usize) -> Vec<i32> {
     }
 }
 
-/// The foreign table for which a plan reads ahead.
+/// The foreign table for which a plan reads prefetch.
 unsafe fn table(plan: *mut pg_sys::CustomScan) -> pg_sys::Oid {
     // SAFETY: see above.
     let numbers = unsafe { numbers(plan, 0) };
@@ -218,7 +218,7 @@ unsafe fn table(plan: *mut pg_sys::CustomScan) -> pg_sys::Oid {
     })
 }
 
-/// Callback: adds to a part of EXPLAIN of a node that reads ahead.
+/// Callback: adds to a part of EXPLAIN of a node that reads prefetch.
 ///
 /// # Safety
 /// Called by EXPLAIN.

@@ -90,7 +90,7 @@ unsafe fn read_ahead(root: *mut pg_sys::PlannerInfo, join: *mut pg_sys::JoinPath
         };
         let scan = copy_of(inner);
         let joined = checked_by(scan, outer, &joined);
-        (*scan).fdw_private = plan::path_private(Mode::Ahead(UNNUMBERED), joined);
+        (*scan).fdw_private = plan::path_private(Mode::Prefetch(UNNUMBERED), joined);
         join.innerjoinpath = in_place(scan, between);
         put_above_outer(root, join, scan);
     }

@@ -9,17 +9,17 @@
 //! The rows of an INSERT that returns what came back are read ahead in the same way.
 //!
 //! - [`paths`] puts the node into paths, [`plans`] into plans.
-//! - [`node`] has its callbacks, [`queue`] the rows that were read ahead.
+//! - [`node`] has its callbacks, [`rows`] the rows that were read ahead.
 
 mod methods;
 mod node;
 mod paths;
 mod plans;
-mod queue;
+mod rows;
 
 pub use paths::of_parents_too;
 pub use plans::{new_parameter, wrap};
-pub use queue::{Ahead, Invoker};
+pub use rows::{Invoker, Prefetch};
 
 use pgrx::pg_sys;
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// The thread's side.
-pub struct Bell {
+pub struct Wakeup {
     socket: UnixStream,
     rung: AtomicBool,
     /// Something has ended.
@@ -16,31 +16,31 @@ pub struct Bell {
 }
 
 /// The backend's side.
-pub struct Door {
+pub struct WakeupReceiver {
     socket: UnixStream,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
 }
 
-/// A bell, and the door that it is heard at.
-pub fn new() -> io::Result<(Arc<Bell>, Door)> {
+/// A wakeup, and the wakeup socket that it is heard at.
+pub fn new() -> io::Result<(Arc<Wakeup>, WakeupReceiver)> {
     let (inside, outside) = UnixStream::pair()?;
     inside.set_nonblocking(true)?;
     outside.set_nonblocking(true)?;
-    let bell = Arc::new(Bell {
+    let wakeup = Arc::new(Wakeup {
         socket: outside,
         rung: AtomicBool::new(false),
         wanted: Notify::new(),
     });
-    let door = Door {
+    let wakeup_socket = WakeupReceiver {
         socket: inside,
-        bell: bell.clone(),
+        wakeup: wakeup.clone(),
     };
-    Ok((bell, door))
+    Ok((wakeup, wakeup_socket))
 }
 
-impl Bell {
+impl Wakeup {
     /// Rings.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         // While the backend has not looked, it will, and one byte is enough to wake it.
         if !self.rung.swap(true, Ordering::AcqRel) {
             let _ = (&self.socket).write(&[1]);
@@ -53,7 +53,7 @@ impl Bell {
     }
 
     /// Has it rung once the thread has done what else is to be done now.
-    pub fn ring_soon(&self) {
+    pub fn notify_soon(&self) {
         self.wanted.notify_one();
     }
 
@@ -61,23 +61,23 @@ impl Bell {
     pub async fn serve(&self) {
         loop {
             self.wanted.notified().await;
-            self.ring();
+            self.notify();
         }
     }
 }
 
-impl Door {
-    /// The file descriptor that becomes readable when the bell rings.
+impl WakeupReceiver {
+    /// The file descriptor that becomes readable when the backend is notified.
     pub fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
     /// Forgets the rings so far.
-    pub fn answer(&self) {
+    pub fn drain(&self) {
         let mut rings = [0u8; 64];
         while matches!((&self.socket).read(&mut rings), Ok(n) if n == rings.len()) {}
         // Not before: a ring in between would be read with those before it, and none would follow. What it tells of is there, as this
         // reads what it wrote.
-        self.bell.rung.swap(false, Ordering::AcqRel);
+        self.wakeup.rung.swap(false, Ordering::AcqRel);
     }
 }

@@ -3,15 +3,15 @@
 //! If all rows will be asked for, at once as far as `max_concurrency`. If so many will be, so far. Otherwise 1, 2, 4, …,
 //! twice as far with each row.
 
-use super::demand::Demand;
-use super::runs;
+use super::executor_hooks;
+use super::rows_wanted::RowsWanted;
 use pgrx::pg_sys;
 
 /// The pace of one scan.
-pub struct Pace {
+pub struct PrefetchLimit {
     node: *mut pg_sys::PlanState,
     most: usize,
-    demand: Demand,
+    rows_wanted: RowsWanted,
     /// The run in which the demand was looked at, and how many runs there were.
     run: u64,
     runs: u32,
@@ -21,16 +21,16 @@ pub struct Pace {
     asked_in_run: u64,
 }
 
-impl Pace {
+impl PrefetchLimit {
     /// The pace of a scan that has not been asked yet. Rows that no node asks for are all wanted.
-    pub fn new(node: *mut pg_sys::PlanState, most: usize) -> Pace {
-        Pace {
+    pub fn new(node: *mut pg_sys::PlanState, most: usize) -> PrefetchLimit {
+        PrefetchLimit {
             node,
             most,
-            demand: if node.is_null() {
-                Demand::ALL
+            rows_wanted: if node.is_null() {
+                RowsWanted::ALL
             } else {
-                Demand::UNKNOWN
+                RowsWanted::UNKNOWN
             },
             run: 0,
             runs: 0,
@@ -41,15 +41,15 @@ impl Pace {
     }
 
     /// The next row is asked for.
-    pub fn ask(&mut self) {
-        self.look();
+    pub fn note_requested(&mut self) {
+        self.note_skipped();
         self.asked += 1;
         self.asked_in_run += 1;
     }
 
     /// Looks at what the query is going to ask, once in each of its runs.
-    pub fn look(&mut self) {
-        if let Some(run) = runs::innermost()
+    pub fn note_skipped(&mut self) {
+        if let Some(run) = executor_hooks::innermost()
             && (run.number != self.run || self.stale)
             && !self.node.is_null()
         {
@@ -60,7 +60,7 @@ impl Pace {
                 self.asked_in_run = 0;
             }
             // SAFETY: the node is part of a query that is being run.
-            self.demand = unsafe { Demand::of(self.node, &run) };
+            self.rows_wanted = unsafe { RowsWanted::of(self.node, &run) };
         }
     }
 
@@ -74,17 +74,17 @@ impl Pace {
 
     /// Whether no row is going to be asked for twice.
     pub fn is_once(&self) -> bool {
-        !self.demand.rescans
+        !self.rows_wanted.rescans
     }
 
     /// Whether it is not known how many rows will be asked for.
-    pub fn may_stop(&self) -> bool {
-        self.demand.may_stop
+    pub fn may_end_early(&self) -> bool {
+        self.rows_wanted.may_end_early
     }
 
     /// Whether every row is going to be asked for.
     pub fn all_are_wanted(&self) -> bool {
-        self.demand.is_all()
+        self.rows_wanted.is_all()
     }
 
     /// Most invocations that may be on their way.
@@ -94,15 +94,15 @@ impl Pace {
 
     /// How many rows from the one being asked for on are worth invoking for.
     pub fn wanted(&self) -> u64 {
-        let demand = &self.demand;
+        let rows_wanted = &self.rows_wanted;
         let mut wanted = u64::MAX;
-        if demand.may_stop {
+        if rows_wanted.may_end_early {
             wanted = doubled(self.asked).min(self.most as u64);
         }
-        if let Some(rows) = demand.limit {
+        if let Some(rows) = rows_wanted.limit {
             wanted = wanted.min(left(rows, self.asked));
         }
-        if let Some(rows) = demand.rows {
+        if let Some(rows) = rows_wanted.rows {
             // Who comes back for more may do so again: once as many ahead, then three times, then seven times.
             let ahead = rows.saturating_mul((1 << (self.runs - 1).min(16)) - 1);
             wanted = wanted.min(left(rows, self.asked_in_run).saturating_add(ahead));
@@ -129,38 +129,41 @@ fn left(rows: u64, asked: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn pace(demand: Demand, runs: u32) -> Pace {
-        Pace {
-            demand,
+    fn prefetch_limit(rows_wanted: RowsWanted, runs: u32) -> PrefetchLimit {
+        PrefetchLimit {
+            rows_wanted,
             runs,
-            ..Pace::new(std::ptr::null_mut(), 64)
+            ..PrefetchLimit::new(std::ptr::null_mut(), 64)
         }
     }
 
-    fn allowed(pace: &mut Pace, asks: usize) -> Vec<usize> {
+    fn allowed(prefetch_limit: &mut PrefetchLimit, asks: usize) -> Vec<usize> {
         (0..asks)
             .map(|_| {
-                pace.asked += 1;
-                pace.asked_in_run += 1;
-                pace.allowed()
+                prefetch_limit.asked += 1;
+                prefetch_limit.asked_in_run += 1;
+                prefetch_limit.allowed()
             })
             .collect()
     }
 
     #[test]
     fn all() {
-        assert_eq!(allowed(&mut pace(Demand::ALL, 1), 2), [64, 64]);
+        assert_eq!(
+            allowed(&mut prefetch_limit(RowsWanted::ALL, 1), 2),
+            [64, 64]
+        );
     }
 
     #[test]
     fn not_known() {
-        let demand = Demand {
-            may_stop: true,
-            ..Demand::ALL
+        let rows_wanted = RowsWanted {
+            may_end_early: true,
+            ..RowsWanted::ALL
         };
         let expected = [1, 2, 4, 8, 16, 32, 64, 64];
-        assert_eq!(allowed(&mut pace(demand, 1), 8), expected);
-        let mut again = pace(demand, 1);
+        assert_eq!(allowed(&mut prefetch_limit(rows_wanted, 1), 8), expected);
+        let mut again = prefetch_limit(rows_wanted, 1);
         allowed(&mut again, 8);
         again.start_over();
         assert_eq!(allowed(&mut again, 2), [1, 2]);
@@ -168,27 +171,30 @@ mod tests {
 
     #[test]
     fn a_limit_and_rows_that_were_filtered_out() {
-        let demand = Demand {
+        let rows_wanted = RowsWanted {
             limit: Some(3),
-            ..Demand::ALL
+            ..RowsWanted::ALL
         };
-        assert_eq!(allowed(&mut pace(demand, 1), 6), [3, 2, 1, 1, 2, 4]);
+        assert_eq!(
+            allowed(&mut prefetch_limit(rows_wanted, 1), 6),
+            [3, 2, 1, 1, 2, 4]
+        );
     }
 
     #[test]
     fn fetches() {
-        let demand = Demand {
+        let rows_wanted = RowsWanted {
             rows: Some(2),
-            ..Demand::ALL
+            ..RowsWanted::ALL
         };
-        assert_eq!(allowed(&mut pace(demand, 1), 3), [2, 1, 1]);
-        assert_eq!(allowed(&mut pace(demand, 2), 2), [4, 3]);
-        assert_eq!(allowed(&mut pace(demand, 3), 2), [8, 7]);
-        assert_eq!(pace(demand, 9).wanted(), 3 + 2 * 255);
-        let many = Demand {
+        assert_eq!(allowed(&mut prefetch_limit(rows_wanted, 1), 3), [2, 1, 1]);
+        assert_eq!(allowed(&mut prefetch_limit(rows_wanted, 2), 2), [4, 3]);
+        assert_eq!(allowed(&mut prefetch_limit(rows_wanted, 3), 2), [8, 7]);
+        assert_eq!(prefetch_limit(rows_wanted, 9).wanted(), 3 + 2 * 255);
+        let many = RowsWanted {
             rows: Some(u64::MAX),
-            ..Demand::ALL
+            ..RowsWanted::ALL
         };
-        assert_eq!(allowed(&mut pace(many, 9), 1), [64]);
+        assert_eq!(allowed(&mut prefetch_limit(many, 9), 1), [64]);
     }
 }

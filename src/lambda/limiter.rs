@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Lets out so many attempts at once, and fewer after some were throttled.
-pub struct Limit {
+pub struct ConcurrencyLimit {
     permits: Semaphore,
-    width: Mutex<Width>,
+    width: Mutex<AimdState>,
     most: f64,
 }
 
 /// The attempts of one scan.
-pub struct Traffic {
-    limit: Arc<Limit>,
+pub struct Limiter {
+    limit: Arc<ConcurrencyLimit>,
     /// Counted since the scan began.
     pub counters: Counters,
 }
@@ -25,7 +25,7 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Invocations begun and not yet ended, those that wait for their turn included.
-    pub pending: AtomicUsize,
+    pub unfinished: AtomicUsize,
     /// Invocations that were sent: an attempt had its connection.
     pub sent: AtomicU64,
     /// Invocations that ended without a result, or with an error of the function's.
@@ -44,7 +44,7 @@ pub struct Counters {
     pub bytes_in: AtomicU64,
 }
 
-struct Width {
+struct AimdState {
     /// How many attempts should be let out.
     target: f64,
     /// How many are, or may be: the permits in being.
@@ -53,12 +53,12 @@ struct Width {
     cuts: u64,
 }
 
-impl Limit {
+impl ConcurrencyLimit {
     /// Lets out so many attempts at once as long as none is throttled.
-    pub fn new(most: usize) -> Arc<Limit> {
-        Arc::new(Limit {
+    pub fn new(most: usize) -> Arc<ConcurrencyLimit> {
+        Arc::new(ConcurrencyLimit {
             permits: Semaphore::new(most),
-            width: Mutex::new(Width {
+            width: Mutex::new(AimdState {
                 target: most as f64,
                 issued: most,
                 cuts: 0,
@@ -67,15 +67,15 @@ impl Limit {
         })
     }
 
-    fn width(&self) -> MutexGuard<'_, Width> {
+    fn width(&self) -> MutexGuard<'_, AimdState> {
         self.width.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Traffic {
+impl Limiter {
     /// That of a scan for which the limit holds.
-    pub fn new(limit: Arc<Limit>) -> Arc<Traffic> {
-        Arc::new(Traffic {
+    pub fn new(limit: Arc<ConcurrencyLimit>) -> Arc<Limiter> {
+        Arc::new(Limiter {
             limit,
             counters: Counters::default(),
         })
@@ -88,7 +88,7 @@ impl Traffic {
 
     /// Waits until one more attempt may go out. One that is `held_up` goes out beside others that the limit has let out and whose functions
     /// have ended.
-    pub async fn admit(self: &Arc<Self>, held_up: impl Future<Output = ()>) -> Attempt {
+    pub async fn acquire(self: &Arc<Self>, held_up: impl Future<Output = ()>) -> Attempt {
         tokio::select! {
             biased;
             permit = self.limit.permits.acquire() => if let Ok(permit) = permit {
@@ -98,7 +98,7 @@ impl Traffic {
         }
         Attempt {
             cuts: self.limit.width().cuts,
-            traffic: self.clone(),
+            limiter: self.clone(),
             has_begun: false,
         }
     }
@@ -106,7 +106,7 @@ impl Traffic {
 
 /// An attempt that was let out. Dropped, it makes room for another.
 pub struct Attempt {
-    traffic: Arc<Traffic>,
+    limiter: Arc<Limiter>,
     cuts: u64,
     has_begun: bool,
 }
@@ -115,20 +115,20 @@ impl Attempt {
     /// It is on its way.
     pub fn begin(&mut self) {
         self.has_begun = true;
-        let counters = &self.traffic.counters;
+        let counters = &self.limiter.counters;
         let now = counters.in_flight.fetch_add(1, Relaxed) + 1;
         counters.most_in_flight.fetch_max(now, Relaxed);
     }
 
     /// What is counted of the scan.
     pub fn counters(&self) -> &Counters {
-        &self.traffic.counters
+        &self.limiter.counters
     }
 
     /// Lambda had no capacity. Of attempts that were out together only the first to say so counts.
     pub fn throttled(self) {
-        self.traffic.counters.throttles.fetch_add(1, Relaxed);
-        let limit = &self.traffic.limit;
+        self.limiter.counters.throttles.fetch_add(1, Relaxed);
+        let limit = &self.limiter.limit;
         let mut width = limit.width();
         if width.cuts == self.cuts {
             width.target = (width.target / 2.0).max(1.0);
@@ -140,7 +140,7 @@ impl Attempt {
 
     /// Lambda had capacity.
     pub fn succeeded(self) {
-        let limit = &self.traffic.limit;
+        let limit = &self.limiter.limit;
         let mut width = limit.width();
         width.target = (width.target + 1.0 / width.target).min(limit.most);
     }
@@ -149,9 +149,9 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.has_begun {
-            (self.traffic.counters.in_flight).fetch_sub(1, Relaxed);
+            (self.limiter.counters.in_flight).fetch_sub(1, Relaxed);
         }
-        let limit = &self.traffic.limit;
+        let limit = &self.limiter.limit;
         let mut width = limit.width();
         let target = width.target as usize;
         // A permit that is given back goes to whoever waits, so one that is too many is not given back.
@@ -169,18 +169,18 @@ mod tests {
     use super::*;
 
     /// How many more attempts are let out right now.
-    fn room(traffic: &Arc<Traffic>) -> usize {
-        traffic.limit.permits.available_permits()
+    fn room(limiter: &Arc<Limiter>) -> usize {
+        limiter.limit.permits.available_permits()
     }
 
-    fn traffic(most: usize) -> Arc<Traffic> {
-        Traffic::new(Limit::new(most))
+    fn limiter(most: usize) -> Arc<Limiter> {
+        Limiter::new(ConcurrencyLimit::new(most))
     }
 
-    async fn admit(traffic: &Arc<Traffic>, count: usize) -> Vec<Attempt> {
+    async fn acquire(limiter: &Arc<Limiter>, count: usize) -> Vec<Attempt> {
         let mut attempts = Vec::new();
         for _ in 0..count {
-            let mut attempt = traffic.admit(std::future::pending()).await;
+            let mut attempt = limiter.acquire(std::future::pending()).await;
             attempt.begin();
             attempts.push(attempt);
         }
@@ -197,28 +197,28 @@ mod tests {
     #[test]
     fn attempts_throttled_together_halve_it_once() {
         run(async {
-            let traffic = traffic(8);
-            let attempts = admit(&traffic, 8).await;
-            assert_eq!(room(&traffic), 0);
+            let limiter = limiter(8);
+            let attempts = acquire(&limiter, 8).await;
+            assert_eq!(room(&limiter), 0);
             attempts.into_iter().for_each(Attempt::throttled);
-            assert_eq!(room(&traffic), 4);
-            admit(&traffic, 2)
+            assert_eq!(room(&limiter), 4);
+            acquire(&limiter, 2)
                 .await
                 .into_iter()
                 .for_each(Attempt::throttled);
-            assert_eq!(room(&traffic), 2);
-            assert_eq!(traffic.counters.throttles.load(Relaxed), 10);
-            assert_eq!(traffic.counters.most_in_flight.load(Relaxed), 8);
+            assert_eq!(room(&limiter), 2);
+            assert_eq!(limiter.counters.throttles.load(Relaxed), 10);
+            assert_eq!(limiter.counters.most_in_flight.load(Relaxed), 8);
         });
     }
 
     #[test]
     fn room_shrinks_although_others_wait() {
         run(async {
-            let traffic = traffic(4);
-            let attempts = admit(&traffic, 4).await;
+            let limiter = limiter(4);
+            let attempts = acquire(&limiter, 4).await;
             let mut waiting: Vec<_> = (0..4)
-                .map(|_| Box::pin(traffic.admit(std::future::pending())))
+                .map(|_| Box::pin(limiter.acquire(std::future::pending())))
                 .collect();
             for one in &mut waiting {
                 assert!(poll(one).is_pending());
@@ -243,49 +243,49 @@ mod tests {
     #[test]
     fn it_never_closes_and_recovers() {
         run(async {
-            let traffic = traffic(4);
+            let limiter = limiter(4);
             for _ in 0..10 {
-                traffic.admit(std::future::pending()).await.throttled();
+                limiter.acquire(std::future::pending()).await.throttled();
             }
-            assert_eq!(room(&traffic), 1);
+            assert_eq!(room(&limiter), 1);
             for _ in 0..100 {
-                traffic.admit(std::future::pending()).await.succeeded();
+                limiter.acquire(std::future::pending()).await.succeeded();
             }
-            assert_eq!(room(&traffic), 4);
+            assert_eq!(room(&limiter), 4);
         });
     }
 
     #[test]
     fn what_is_dropped_makes_room() {
         run(async {
-            let traffic = traffic(3);
-            drop(admit(&traffic, 3).await);
-            assert_eq!(room(&traffic), 3);
-            assert_eq!(traffic.counters.in_flight.load(Relaxed), 0);
+            let limiter = limiter(3);
+            drop(acquire(&limiter, 3).await);
+            assert_eq!(room(&limiter), 3);
+            assert_eq!(limiter.counters.in_flight.load(Relaxed), 0);
         });
     }
 
     #[test]
     fn room_shrinks_as_attempts_end() {
         run(async {
-            let traffic = traffic(4);
-            let mut attempts = admit(&traffic, 4).await;
+            let limiter = limiter(4);
+            let mut attempts = acquire(&limiter, 4).await;
             attempts.remove(0).throttled();
-            assert_eq!(room(&traffic), 0);
+            assert_eq!(room(&limiter), 0);
             drop(attempts.remove(0));
-            assert_eq!(room(&traffic), 0);
+            assert_eq!(room(&limiter), 0);
             drop(attempts.remove(0));
-            assert_eq!(room(&traffic), 1);
+            assert_eq!(room(&limiter), 1);
         });
     }
 
     #[test]
     fn scans_share_a_limit_and_not_what_is_counted() {
         run(async {
-            let limit = Limit::new(3);
-            let [one, other] = [limit.clone(), limit].map(Traffic::new);
-            let attempts = admit(&one, 2).await;
-            let _more = admit(&other, 1).await;
+            let limit = ConcurrencyLimit::new(3);
+            let [one, other] = [limit.clone(), limit].map(Limiter::new);
+            let attempts = acquire(&one, 2).await;
+            let _more = acquire(&other, 1).await;
             assert_eq!(room(&other), 0);
             attempts.into_iter().for_each(Attempt::throttled);
             assert_eq!(room(&other), 0);

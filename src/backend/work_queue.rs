@@ -1,9 +1,9 @@
 //! Work that nobody has taken yet, and who is to take it: the network thread, or the backend that is about to wait for it.
 //!
-//! Work that comes alone is held back, because the backend mostly waits for it next, and then does it itself: no thread has to be
+//! Work that comes alone is deferred, because the backend mostly waits for it next, and then does it itself: no thread has to be
 //! woken. It goes to the thread as soon as there is more, or something else to do.
 
-use super::bell::Bell;
+use super::wakeup::Wakeup;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 /// How long the thread sees to connections after work that was dropped or failed: those are closed, and what was begun for them ends.
-const TIDYING: Duration = Duration::from_secs(10);
+const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -30,11 +30,11 @@ pub struct Sweep {
 /// How long the thread works at most until it looks for such connections.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Starts the thread, which has to [run](Inbox::run).
+/// Starts the thread, which has to [run](WorkQueue::run).
 pub type Start = Box<dyn Fn() -> io::Result<JoinHandle<()>> + Send + Sync>;
 
 /// Work that comes from the backend's thread.
-pub struct Inbox {
+pub struct WorkQueue {
     start: Start,
     sweep: Sweep,
     state: Mutex<State>,
@@ -48,13 +48,13 @@ pub struct Inbox {
 
 #[derive(Default)]
 struct State {
-    held: Option<Work>,
+    deferred: Option<Work>,
     waiting: Vec<Work>,
     thread: Option<JoinHandle<()>>,
     /// Whether the thread is awake.
     awake: bool,
     /// Until when it is not to sleep, if ever.
-    tidies_until: Option<Instant>,
+    drains_until: Option<Instant>,
     /// When it sweeps next, if ever.
     sweeps_at: Option<Instant>,
     closed: bool,
@@ -63,15 +63,15 @@ struct State {
 impl State {
     /// Whether there is something for the thread.
     fn calls(&mut self) -> bool {
-        self.tidies_until = self.tidies_until.filter(|until| *until > Instant::now());
-        !self.waiting.is_empty() || self.tidies_until.is_some()
+        self.drains_until = self.drains_until.filter(|until| *until > Instant::now());
+        !self.waiting.is_empty() || self.drains_until.is_some()
     }
 }
 
-impl Inbox {
+impl WorkQueue {
     /// An empty one, whose thread is started when there is something for it.
-    pub fn new(start: Start, sweep: Sweep) -> Inbox {
-        Inbox {
+    pub fn new(start: Start, sweep: Sweep) -> WorkQueue {
+        WorkQueue {
             start,
             sweep,
             state: Mutex::default(),
@@ -88,51 +88,51 @@ impl Inbox {
     /// Takes work, and holds it back if it is alone and the backend could do it.
     ///
     /// Errors, as the others here do, if the thread can't be started.
-    pub fn put(&self, work: Work, holds_back: bool) -> io::Result<()> {
+    pub fn submit(&self, work: Work, may_defer: bool) -> io::Result<()> {
         let mut state = self.lock();
-        if holds_back && !state.awake && state.held.is_none() {
-            state.held = Some(work);
+        if may_defer && !state.awake && state.deferred.is_none() {
+            state.deferred = Some(work);
             return Ok(());
         }
         self.start_thread(&mut state)?;
-        let held = state.held.take();
-        self.give(state, held.into_iter().chain([work]));
+        let deferred = state.deferred.take();
+        self.enqueue(state, deferred.into_iter().chain([work]));
         Ok(())
     }
 
-    /// The work that is held back, for the backend to do.
-    pub fn take_held(&self) -> Option<Work> {
-        self.lock().held.take()
+    /// The work that is deferred, for the backend to do.
+    pub fn take_deferred(&self) -> Option<Work> {
+        self.lock().deferred.take()
     }
 
     /// Takes back what the backend has not finished.
-    pub fn hold(&self, work: Work) {
-        self.lock().held = Some(work);
+    pub fn defer(&self, work: Work) {
+        self.lock().deferred = Some(work);
     }
 
-    /// Whether work is held back.
-    pub fn is_holding(&self) -> bool {
-        self.lock().held.is_some()
+    /// Whether work is deferred.
+    pub fn has_deferred(&self) -> bool {
+        self.lock().deferred.is_some()
     }
 
-    /// Gives the thread what is held back.
-    pub fn let_go(&self) -> io::Result<()> {
+    /// Gives the thread what is deferred.
+    pub fn flush(&self) -> io::Result<()> {
         let mut state = self.lock();
-        if state.held.is_some() {
+        if state.deferred.is_some() {
             self.start_thread(&mut state)?;
-            let held = state.held.take();
-            self.give(state, held);
+            let deferred = state.deferred.take();
+            self.enqueue(state, deferred);
         }
         Ok(())
     }
 
-    /// Has the thread see to connections for a while, and do what is held back.
-    pub fn tidy_up(&self) -> io::Result<()> {
+    /// Has the thread see to connections for a while, and do what is deferred.
+    pub fn drain_connections(&self) -> io::Result<()> {
         let mut state = self.lock();
         self.start_thread(&mut state)?;
-        state.tidies_until = Some(Instant::now() + TIDYING);
-        let held = state.held.take();
-        self.give(state, held);
+        state.drains_until = Some(Instant::now() + DRAIN_TIME);
+        let deferred = state.deferred.take();
+        self.enqueue(state, deferred);
         Ok(())
     }
 
@@ -151,15 +151,15 @@ impl Inbox {
 
     /// Ends that while, and waits until the thread sleeps.
     #[cfg(test)]
-    pub fn rest(&self) {
-        self.lock().tidies_until = None;
+    pub fn stop_draining(&self) {
+        self.lock().drains_until = None;
         self.filled.notify_one();
         while self.lock().awake {
             std::thread::sleep(Duration::from_micros(100));
         }
     }
 
-    /// Before anything is taken for it: what is held back stays so if there can be no thread.
+    /// Before anything is taken for it: what is deferred stays so if there can be no thread.
     fn start_thread(&self, state: &mut State) -> io::Result<()> {
         if state.thread.is_none() {
             state.thread = Some((self.start)()?);
@@ -167,7 +167,7 @@ impl Inbox {
         Ok(())
     }
 
-    fn give(&self, mut state: MutexGuard<'_, State>, work: impl IntoIterator<Item = Work>) {
+    fn enqueue(&self, mut state: MutexGuard<'_, State>, work: impl IntoIterator<Item = Work>) {
         let known = !state.waiting.is_empty();
         state.waiting.extend(work);
         let awake = std::mem::replace(&mut state.awake, true);
@@ -190,7 +190,7 @@ impl Inbox {
         let mut state = self.lock();
         state.closed = true;
         let thread = state.thread.take();
-        let left = (state.held.take(), std::mem::take(&mut state.waiting));
+        let left = (state.deferred.take(), std::mem::take(&mut state.waiting));
         drop(state);
         drop(left);
         self.called.notify_one();
@@ -201,7 +201,7 @@ impl Inbox {
     }
 
     /// The thread: works while there is something to do, and sleeps otherwise.
-    pub fn run(self: &Arc<Self>, runtime: &Runtime, bell: &Arc<Bell>) {
+    pub fn run(self: &Arc<Self>, runtime: &Runtime, wakeup: &Arc<Wakeup>) {
         loop {
             let mut state = self.lock();
             while !state.closed && !state.calls() {
@@ -221,7 +221,7 @@ impl Inbox {
             }
             state.awake = true;
             drop(state);
-            runtime.block_on(self.serve(bell));
+            runtime.block_on(self.serve(wakeup));
         }
     }
 
@@ -240,20 +240,20 @@ impl Inbox {
     }
 
     /// Takes work and starts it, until all is done.
-    async fn serve(self: &Arc<Self>, bell: &Arc<Bell>) {
+    async fn serve(self: &Arc<Self>, wakeup: &Arc<Wakeup>) {
         let mut had_work = false;
         loop {
-            let (taken, tidies_until) = {
+            let (taken, drains_until) = {
                 let mut state = self.lock();
                 if state.closed || !state.calls() && self.unfinished.load(Ordering::Acquire) == 0 {
                     break;
                 }
-                (std::mem::take(&mut state.waiting), state.tidies_until)
+                (std::mem::take(&mut state.waiting), state.drains_until)
             };
             had_work = true;
             for work in taken {
                 self.unfinished.fetch_add(1, Ordering::Relaxed);
-                let finished = Finished(self.clone(), bell.clone());
+                let finished = Finished(self.clone(), wakeup.clone());
                 tokio::spawn(async move {
                     // Dropped after the work, so that a panic rings too.
                     let _finished = finished;
@@ -262,11 +262,11 @@ impl Inbox {
             }
             // What is used now may be idle soon.
             let looks = (self.sweep()).unwrap_or_else(|| Instant::now() + LOOK_AGAIN);
-            let until = tidies_until.map_or(looks, |until| until.min(looks));
+            let until = drains_until.map_or(looks, |until| until.min(looks));
             drop(tokio::time::timeout_at(until.into(), self.filled.notified()).await);
         }
         if had_work {
-            bell.ring();
+            wakeup.notify();
         }
         self.sweep();
         // What else the end of work leaves to do is done: connections to be closed or kept.
@@ -280,11 +280,11 @@ impl Inbox {
 const TURNS: usize = 4;
 
 /// Tells of the end of work when it is dropped.
-struct Finished(Arc<Inbox>, Arc<Bell>);
+struct Finished(Arc<WorkQueue>, Arc<Wakeup>);
 
 impl Drop for Finished {
     fn drop(&mut self) {
-        self.1.ring_soon();
+        self.1.notify_soon();
         if self.0.unfinished.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.filled.notify_one();
         }
