@@ -151,7 +151,7 @@ unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &mut Dispatch) {
         (c"Throttles", counters.throttles.load(Relaxed)),
         (c"Errors", counters.failed.load(Relaxed)),
         (
-            c"Most In InvocationHandle",
+            c"Most In Flight",
             counters.most_in_flight.load(Relaxed) as u64,
         ),
         (c"Bytes Sent", counters.bytes_out.load(Relaxed)),

@@ -205,7 +205,7 @@ impl Statement {
             _ => String::new(),
         };
         pgrx::notice!(
-            "{done}{of} invocations done, {} failed, {} in handle, {rate:.0} per second",
+            "{done}{of} invocations done, {} failed, {} in flight, {rate:.0} per second",
             self.totals.failed.load(Relaxed),
             self.totals.unfinished.load(Relaxed),
         );

@@ -190,7 +190,7 @@ impl Insert {
             if let (Some(prefetch), Some(dispatch)) = (self.prefetch.as_mut(), &mut self.dispatch) {
                 let (_, (_, outcome)) = prefetch
                     .next_outcome(dispatch)?
-                    .ok_or(Error::Unexpected("inserted row was not read prefetch"))?;
+                    .ok_or(Error::Unexpected("inserted row was not prefetched"))?;
                 return self.put(slot, &outcome);
             }
             let returns = self.returns();

@@ -85,7 +85,7 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
         let own = numbers(plan, 0);
         let [parameter, _, first_only, keeps_rows] = own[..] else {
             Err(Error::Unexpected(
-                "plan of a node that reads prefetch is incomplete",
+                "plan of a prefetching node is incomplete",
             ))
             .or_report()
         };

@@ -389,9 +389,8 @@ impl Prefetch {
             if self.ready.is_none() {
                 self.ready = Some(self.prepare()?);
             }
-            let ready = (self.ready.as_ref()).ok_or(Error::Unexpected(
-                "row was read prefetch before the beginning",
-            ))?;
+            let ready = (self.ready.as_ref())
+                .ok_or(Error::Unexpected("row was prefetched before the beginning"))?;
             let source = (ready.sources.as_ref())
                 .filter(|sources| sources.repeat() || !dispatch.prefetch_limit.is_once())
                 .map(|sources| sources.now(self.econtext))
@@ -410,7 +409,7 @@ impl Prefetch {
     /// Makes the expressions ready: the scan, which knows the columns, begins after this node.
     unsafe fn prepare(&mut self) -> Result<Ready, Error> {
         let layout =
-            (self.layout.as_ref()).ok_or(Error::Unexpected("node reads prefetch for no scan"))?;
+            (self.layout.as_ref()).ok_or(Error::Unexpected("node prefetches for no scan"))?;
         // SAFETY: the expressions are the plan's, and what is made of them lives as long as the query.
         unsafe {
             let context = (*(*self.node).ss.ps.state).es_query_cxt;
