@@ -99,7 +99,7 @@ package: deps
 	@$(MAKE) --no-print-directory build PROFILE=packaged
 	packaging/package $(PGVER)
 
-installcheck: deps
+installcheck: venv
 	@echo "==> regression tests: about two minutes"
 	tests/harness/run --endpoint -- tests/harness/installcheck
 
@@ -182,7 +182,7 @@ test: venv installed
 
 # What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
 bench: PROFILE = packaged
-bench: installed
+bench: venv installed
 	@echo "==> benchmarks: about three minutes once all is compiled"
 	@tests/harness/deps benches
 	@tests/harness/venv benches

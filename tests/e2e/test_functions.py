@@ -29,11 +29,13 @@ def arns(emulator):
     created = {name: emulator.create_function(name, source, wait=False) for name, source in SOURCES.items()}
     for name in created:
         emulator.wait_active(name)
-    emulator.create_alias("version", "live", emulator.publish_version("version"))
-    emulator.put_concurrency("busy", 0)
+    client = emulator.client("lambda")
+    published = client.publish_version(FunctionName="version")["Version"]
+    client.create_alias(FunctionName="version", Name="live", FunctionVersion=published)
+    client.put_function_concurrency(FunctionName="busy", ReservedConcurrentExecutions=0)
     yield created
     for name in created:
-        emulator.delete_function(name)
+        client.delete_function(FunctionName=name)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import asyncio
 import base64
 import binascii
 import collections
+import functools
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ from urllib.parse import parse_qs, unquote
 import scripts
 import sigv4
 import sts
-from wire import MAX_HEAD, Answer, Connection, Gone
+from wire import Answer, Connection, Disconnected
 
 INVOKE_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 
@@ -78,7 +79,7 @@ class Endpoint:
         connection = Connection(reader, writer)
         try:
             await self.serve_requests(connection)
-        except (Gone, asyncio.CancelledError):
+        except (Disconnected, asyncio.CancelledError):
             # Cancelled only on SIGTERM, when asyncio would report every open connection.
             pass
         finally:
@@ -91,7 +92,7 @@ class Endpoint:
             if request is None:
                 return
             if request.path.startswith("/_control/"):
-                answer = self.control(request, await connection.read_body(request))
+                answer = self.control(request, await connection.read_body())
                 await connection.send(answer)
             else:
                 if not counted:
@@ -101,8 +102,8 @@ class Endpoint:
                 answer = await self.answer_signed(request, connection)
             if answer is None or request.headers.get("connection", "").lower() == "close":
                 return
-            if answer.stale:
-                self.record.aborted += await connection.close_stale()
+            if answer.closes_idle:
+                self.record.aborted += await connection.close_idle()
                 return
 
     async def answer_signed(self, request, connection):
@@ -114,8 +115,8 @@ class Endpoint:
             connection.reset()
             return None
         try:
-            body = await connection.read_body(request)
-        except Gone:
+            body = await connection.read_body()
+        except Disconnected:
             self.record.aborted += 1
             raise
         if invoke and request.method == "POST":
@@ -129,8 +130,7 @@ class Endpoint:
         return answer
 
     async def invoke(self, function, request, body, connection):
-        # That of a function's name, as messages show it, and what a test prints is the same each time.
-        request_id = ("x-amzn-RequestId", uuid.uuid5(uuid.NAMESPACE_URL, function))
+        request_id = ("x-amzn-RequestId", request_id_of(function))
         try:
             caller = self.verify(request, body, "lambda")
         except sigv4.Refused as reason:
@@ -256,6 +256,12 @@ def with_headers(answer, *headers):
     return answer._replace(headers=answer.headers + headers)
 
 
+@functools.lru_cache(maxsize=1024)
+def request_id_of(function):
+    # Messages show it, and what a test prints may not depend on the run.
+    return uuid.uuid5(uuid.NAMESPACE_URL, function)
+
+
 def decode_context(header):
     """The client context's text; the header itself when it is not base64 of UTF-8."""
     if header is None:
@@ -285,9 +291,7 @@ async def main(port_file):
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = await asyncio.start_server(
-        Endpoint().serve, "127.0.0.1", 0, limit=MAX_HEAD, backlog=1024
-    )
+    server = await asyncio.start_server(Endpoint().serve, "127.0.0.1", 0, backlog=1024)
     # Renamed into place, so that whoever waits for the file never reads half of it.
     temporary = f"{port_file}.{os.getpid()}"
     with open(temporary, "w") as file:

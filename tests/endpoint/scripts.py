@@ -315,7 +315,7 @@ async def close_after(call, connection):
 
 @script("close-next")
 async def close_next(call, connection):
-    return Answer(200, call.payload, stale=True)
+    return Answer(200, call.payload, closes_idle=True)
 
 
 @script("garbage")
@@ -328,7 +328,7 @@ async def verbatim(call, connection, close):
     """Sends what the payload says, a string of JSON with a character for each byte."""
     answer = json.loads(call.payload).encode("latin-1")
     if close is None:
-        return Answer(200, verbatim=answer)
+        return Answer(200, raw=answer)
     await connection.write(answer)
 
 

@@ -1,6 +1,6 @@
-"""Verifies AWS Signature Version 4 in the Authorization header, refusing as AWS does.
+"""Verifies AWS Signature Version 4 in the Authorization header, and refuses as AWS does.
 
-Leaves out presigned URLs, aws-chunked bodies, SigV4A, the Date header in place
+botocore makes the signature that is expected. Leaves out presigned URLs, aws-chunked bodies, SigV4A, the Date header in place
 of X-Amz-Date, and the exceptions S3 makes.
 """
 
@@ -10,7 +10,10 @@ import hashlib
 import hmac
 import re
 from typing import NamedTuple, Optional
-from urllib.parse import quote, unquote
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 
 class Key(NamedTuple):
@@ -50,7 +53,7 @@ class Caller(NamedTuple):
 
 
 def verify(request, body, service, now=None):
-    """Who signed the request. Raises Refused when nobody known did, or not rightly."""
+    """Who signed the request. Raises Refused where the key is unknown or the signature is wrong."""
     headers = request.headers
     if "authorization" not in headers:
         raise Refused("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -75,10 +78,7 @@ def verify(request, body, service, now=None):
 
     signed = fields["signed"].split(";")
     check_signed_headers(signed, headers)
-    canonical = canonical_request(
-        request.method, request.path, request.query, headers, signed, body
-    )
-    expected = signature(key.secret, timestamp, region, service, canonical)
+    expected = signature(request, body, signed, key.secret, timestamp, region, service)
     if not hmac.compare_digest(expected, fields["signature"]):
         raise Refused(
             "InvalidSignatureException",
@@ -107,15 +107,19 @@ def check_scope(date, region, scope_service, service, timestamp):
         )
 
 
+@functools.lru_cache(maxsize=64)
+def parse_timestamp(timestamp):
+    return datetime.datetime.strptime(timestamp, TIMESTAMP).replace(tzinfo=datetime.timezone.utc)
+
+
 def check_age(timestamp, now):
     try:
-        signed_at = datetime.datetime.strptime(timestamp, TIMESTAMP)
+        signed_at = parse_timestamp(timestamp)
     except ValueError:
         raise Refused(
             "IncompleteSignatureException",
             f"Date must be in ISO-8601 'basic format'. Got '{timestamp}'.",
         ) from None
-    signed_at = signed_at.replace(tzinfo=datetime.timezone.utc)
     earliest, latest = now - TOLERANCE, now + TOLERANCE
     if signed_at < earliest:
         raise Refused(
@@ -132,9 +136,9 @@ def check_age(timestamp, now):
 
 
 def check_signed_headers(signed, headers):
-    # A header that changes the meaning of the call must not be open to tampering.
-    must = ["host"] + [name for name in headers if name.startswith("x-amz-")]
-    for name in must:
+    # Who changes a header on the way must not change the call.
+    must_be_signed = ["host"] + [name for name in headers if name.startswith("x-amz-")]
+    for name in must_be_signed:
         if name not in signed:
             raise Refused(
                 "InvalidSignatureException",
@@ -142,53 +146,15 @@ def check_signed_headers(signed, headers):
             )
 
 
-def canonical_request(method, path, query, headers, signed, body):
-    payload_hash = headers.get("x-amz-content-sha256")
-    if payload_hash != "UNSIGNED-PAYLOAD":
-        # Never the client's own claim: a body changed on the way must not verify.
-        payload_hash = hashlib.sha256(body).hexdigest()
-    return "\n".join(
-        [
-            method,
-            # The path arrives encoded once; every service but S3 signs it encoded twice.
-            quote(path, safe="/-_.~"),
-            canonical_query(query),
-            *(f"{name}:{' '.join(headers.get(name, '').split())}" for name in signed),
-            "",
-            ";".join(signed),
-            payload_hash,
-        ]
-    )
-
-
-def canonical_query(query):
-    pairs = []
-    for pair in filter(None, query.split("&")):
-        name, _, value = pair.partition("=")
-        pairs.append((quote(unquote(name), safe="-_.~"), quote(unquote(value), safe="-_.~")))
-    return "&".join(f"{name}={value}" for name, value in sorted(pairs))
-
-
-def signature(secret, timestamp, region, service, canonical):
-    date = timestamp[:8]
-    to_sign = "\n".join(
-        [
-            "AWS4-HMAC-SHA256",
-            timestamp,
-            f"{date}/{region}/{service}/aws4_request",
-            hashlib.sha256(canonical.encode("latin-1")).hexdigest(),
-        ]
-    )
-    return hmac_sha256(signing_key(secret, date, region, service), to_sign).hex()
-
-
-@functools.lru_cache(maxsize=64)
-def signing_key(secret, date, region, service):
-    key = f"AWS4{secret}".encode()
-    for part in (date, region, service, "aws4_request"):
-        key = hmac_sha256(key, part)
-    return key
-
-
-def hmac_sha256(key, text):
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+def signature(request, body, signed, secret, timestamp, region, service):
+    """The signature of a request with these signed headers."""
+    headers = {name: request.headers.get(name, "") for name in signed}
+    if headers.get("x-amz-content-sha256", "UNSIGNED-PAYLOAD") != "UNSIGNED-PAYLOAD":
+        # botocore signs the hash that is claimed. A body that was changed on the way must not verify.
+        headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
+    url = f"http://{request.headers['host']}{request.path}?{request.query}"
+    to_sign = AWSRequest(request.method, url, headers, body)
+    to_sign.context["timestamp"] = timestamp
+    signer = SigV4Auth(Credentials("", secret), service, region)
+    string_to_sign = signer.string_to_sign(to_sign, signer.canonical_request(to_sign))
+    return signer.signature(string_to_sign, to_sign)

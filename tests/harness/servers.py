@@ -46,8 +46,6 @@ class EmulatorServer:
 
     def __init__(self, directory, auth):
         program = ROOT / "target/venv/bin/ministack"
-        if not program.exists():
-            raise StartError("target/venv has no ministack: run tests/harness/venv")
         own = os.path.join(directory, "emulator")
         os.mkdir(own, 0o700)
         port = free_port()
