@@ -3,13 +3,15 @@
 import errno
 import os
 import resource
+import threading
 import time
 
 import psycopg
 import pytest
 
 import scripted
-from networks import proxy
+from listeners import listener
+from networks import body_of, proxy, read_head
 from own_server import WHERE, connect, open_directory
 
 # As many shells have, and what PostgreSQL takes of them by default.
@@ -183,6 +185,41 @@ def test_what_the_machine_lacks(start, endpoint, number):
             assert time.monotonic() - began < 3
             print(raised.value, raised.value.diag.message_detail)
             assert scripted.counter("invocations") == 100
+
+
+def test_descriptors_and_memory_are_taken_by_others(start):
+    """An invocation that is throttled and tried again goes out, although unread responses behind it hold memory and connections."""
+    lock, requests = threading.Lock(), []
+    throttled = b"HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\nContent-Length: 2\r\n\r\n{}"
+
+    def talk(connection):
+        while head := read_head(connection):
+            request = "/functions/b/" in head, body_of(connection, head)
+            with lock:
+                is_first = request not in requests
+                requests.append(request)
+            if request == (False, b"7") and is_first:
+                time.sleep(0.3)
+                connection.sendall(throttled)
+                continue
+            answer = b'"%s"' % (b"x" * 100_000) if request[0] else request[1]
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+
+    with listener(talk) as (port, _):
+        where = [f"aws_lambda.endpoint_override = 'http://127.0.0.1:{port}'", *WHERE[1:]]
+        server = start("max_files_per_process = 100", where=where)
+        with connect(server) as session:
+            for name, most in (("a", 2), ("b", 8)):
+                session.execute(f"CREATE FOREIGN TABLE {name} (payload text, response text) SERVER aws_lambda "
+                                f"OPTIONS (function_name '{name}', max_concurrency '{most}')")
+            session.execute("SET aws_lambda.max_memory = '64kB'")
+            session.execute(f"SET aws_lambda.request_timeout_ms = {TIMEOUT * 1000}")
+            session.execute("SET statement_timeout = '40s'")
+            counts = session.execute("""
+                SELECT count(*), sum(length(b.response)) FROM a JOIN b ON b.payload = a.response
+                WHERE a.payload = ANY (ARRAY(SELECT i::text FROM generate_series(1, 60) i))""").fetchone()
+        assert counts == (60, 60 * 100_002)
+        assert len(requests) == 121
 
 
 def test_none_left(server, endpoint):

@@ -16,6 +16,8 @@ TABLES = """
         SERVER aws_lambda OPTIONS (function_name 'told', max_payload_bytes '6291456');
     CREATE SERVER narrow FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (max_concurrency '2', max_memory '64kB');
     CREATE FOREIGN TABLE narrow (function_name text, payload text, response text, error_code text) SERVER narrow;
+    CREATE FOREIGN TABLE crowded (payload text, response text)
+        SERVER narrow OPTIONS (function_name 'size-50000', max_concurrency '12');
     CREATE FOREIGN TABLE narrow_too (function_name text, payload text, response text) SERVER narrow;
     CREATE FUNCTION asks(text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
         BEGIN RETURN (SELECT left(response, 1) FROM narrow_too WHERE function_name = 'size-30000' AND payload = $1); END $$;
@@ -165,6 +167,16 @@ def test_nothing_waits_for_ever(warm, endpoint, statement):
     assert warm.execute(statement).fetchone() == (12,)
     # Each of two, or one that was throttled twice.
     assert endpoint.counter("invocations") == (14 if "throttle" in statement else 24)
+
+
+def test_waiting_to_be_read_is_no_part_of_the_time_out(warm, endpoint):
+    """The last of twelve responses is read after 4.4 s, as there is memory for one and each row takes 0.4 s."""
+    warm.execute("SET aws_lambda.request_timeout_ms = 2000")
+    rows = warm.execute("""
+        SELECT length(response), pg_sleep(0.4) FROM crowded
+        WHERE payload = ANY (ARRAY(SELECT i::text FROM generate_series(1, 12) i))""").fetchall()
+    assert [length for length, _ in rows] == [50_000] * 12
+    assert endpoint.counter("invocations") == 12
 
 
 def test_an_option(session, schema):
