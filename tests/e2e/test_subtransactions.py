@@ -1,6 +1,6 @@
 """Calls that fail in subtransactions, many in one statement or transaction: each is made once, and leaves nothing.
 
-SOAK=1 makes it ten thousand of each kind; `pytest -rP` shows how memory went. Cursors and loops of few rows are in
+SOAK=1 makes it three thousand of each kind; `pytest -rP` shows how memory went. Cursors and loops of few rows are in
 tests/regress/sql/cursors.sql and loops.sql.
 """
 
@@ -17,7 +17,7 @@ from background import pid_of
 from scripted import EXAMPLE_KEYS, counter, functions, invoke, wait_until
 from tables import failure, options
 
-TIMES = 10_000 if os.environ.get("SOAK") else 100
+TIMES = 3_000 if os.environ.get("SOAK") else 100
 # So that what is made once, and kept, is there before memory is looked at.
 WARMING = 50
 
