@@ -170,15 +170,15 @@ soak: venv installed build-19 build-18
 
 # Servers can be fetched for Linux on x86-64, and those with assertions are made of Debian's source.
 ifeq ($(shell uname -s -m),Linux x86_64)
-OTHER_SERVERS = $(addprefix version-, $(POSTGRESQL_VERSIONS_OF_EACH_CHANGE)) \
-	$(if $(shell command -v apt-get),assertions-15 assertions-18)
+OTHER_SERVERS = $(addprefix version-, $(POSTGRESQL_VERSIONS_OF_EACH_CHANGE))
+WITH_ASSERTIONS = $(if $(shell command -v apt-get),assertions-15 assertions-18)
 endif
 
 # What may ask for a password goes before the tests, which take their time.
 test: venv installed
 	@echo "==> all tests: about half an hour on two cores"
-	$(if $(filter assertions-%,$(OTHER_SERVERS)),@tests/harness/deps source)
-	@tests/harness/test e2e 'unit installcheck $(OTHER_SERVERS)'
+	$(if $(WITH_ASSERTIONS),@tests/harness/deps source)
+	@tests/harness/test 'e2e $(WITH_ASSERTIONS)' 'unit installcheck $(OTHER_SERVERS)'
 
 # What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
 bench: PROFILE = packaged
