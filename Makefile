@@ -52,7 +52,7 @@ EMULATOR = --emulator --functions examples/functions
 # Of the end-to-end tests those that meet the planner and the executor, and one that runs in 18 and later alone.
 E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_random_counts.py \
 	test_concurrent_updates.py \
-	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_readme.py test_update_scripts.py test_guards.py)
+	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_documents.py test_update_scripts.py test_guards.py)
 
 # Of goals and prerequisites, one after the other, as some bring what others need. cargo compiles many crates at a time by itself.
 .NOTPARALLEL:
@@ -200,7 +200,7 @@ demo: venv installed
 	@tests/harness/run $(EMULATOR) -- psql -X -a -v ON_ERROR_STOP=1 -P pager=off -f examples/quickstart.sql
 	@echo "==> all of it is stopped and removed again; make psql gives you a prompt in the same place"
 
-# In a database of the name that README uses.
+# In a database of the name that the documents use.
 psql: venv installed
 	@echo "==> $(STARTING)"
 	@tests/harness/run $(EMULATOR) -- sh -c 'psql -X -q -c "CREATE DATABASE mydb"; export PGDATABASE=mydb; \

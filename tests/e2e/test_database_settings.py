@@ -1,6 +1,6 @@
 """Settings that are kept with a database or a role, and sessions that have not loaded the library yet.
 
-PostgreSQL lets an ordinary role keep only settings that it knows. README says what a database's owner does.
+PostgreSQL lets an ordinary role keep only settings that it knows. docs/configuration.md says what a database's owner does.
 """
 
 import psycopg

@@ -249,7 +249,7 @@ def test_a_server_that_is_given_away(administrator, maker):
     administrator.execute("CREATE SERVER shared FOREIGN DATA WRAPPER aws_lambda_fdw")
     administrator.execute("GRANT USAGE ON FOREIGN SERVER shared TO alice")
     describing(maker, "shared")
-    # As README says of USAGE.
+    # As docs/security.md says of USAGE.
     maker.execute("PREPARE p AS SELECT response::json ->> 'access_key' FROM f WHERE payload = '1'")
     for _ in range(7):
         assert maker.execute("EXECUTE p").fetchone() == (MACHINE,)
@@ -442,7 +442,7 @@ def test_mappings_are_unreadable(administrator, as_role):
             "SELECT array_agg(q)::text FROM pg_stat_activity q",
         ]:
             assert "othersecret" not in str(session.execute(query).fetchall()), query
-    # README: with USAGE on the server a role sees its own.
+    # docs/security.md: with USAGE on the server a role sees its own.
     administrator.execute("GRANT USAGE ON FOREIGN SERVER shared TO bob")
     query = "SELECT usename, umoptions::text LIKE '%othersecret%' FROM pg_user_mappings"
     seen = as_role("bob").execute(query).fetchall()

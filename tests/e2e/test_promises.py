@@ -1,4 +1,4 @@
-"""Each promise of README and SECURITY.md names a test, and that is there."""
+"""Each promise of the documents names a test, and that is there."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILIN
 
 
 def promises():
-    for document, section in (("README.md", "## Reliability"), ("SECURITY.md", "## Promised")):
+    for document, section in (("docs/operations.md", "## Reliability"), ("docs/security.md", "## Promised")):
         text = (ROOT / document).read_text().partition(section + "\n")[2].partition("\n## ")[0]
         rows = [line.split(" | ") for line in text.splitlines() if " | " in line]
         assert len(rows) > 10
@@ -27,7 +27,7 @@ def is_there(name):
 
 @pytest.mark.parametrize("held_by", list(promises()))
 def test_promise(held_by):
-    if held_by.startswith("[SECURITY.md]"):
+    if held_by.startswith("[security]"):
         return
     names = [name for name in re.findall("`([^`]+)`", held_by) if "." in name or name.startswith("make ")]
     assert names

@@ -1,4 +1,4 @@
-"""Random clauses make the invocations that README says, neither more nor others, and give the rows that they should.
+"""Random clauses make the invocations that docs/tables.md says, neither more nor others, and give the rows that they should.
 
 What they are to be is worked out here, from the clauses alone, and compared with what the endpoint was sent. RANDOM_QUERIES
 in the environment makes it more.

@@ -472,7 +472,7 @@ def dumped(server):
 
 
 def test_a_superusers_dump(dumped):
-    """It has the mappings of servers, as README says, and not those of the extension's own."""
+    """It has the mappings of servers, as docs/operations.md says, and not those of the extension's own."""
     status, dumped_sql, _ = dump(dumped, "postgres")
     assert status == 0
     assert f"secret_access_key '{SECRET}'" in dumped_sql and "CREATE USER MAPPING FOR owner SERVER here" in dumped_sql

@@ -1,0 +1,193 @@
+"""The documents are true: their SQL runs, prints the output that is shown below it, and their links lead somewhere.
+
+The SQL of a page runs in one psql, in the order of the page, where `make psql` gives its prompt: in the database mydb, after
+examples/quickstart.sql. README also runs in a database without the extension. A block whose first line says `-- Needs PostgreSQL 18`
+runs from that version on. A block that needs anything else, such as pg_cron, does not run. Blocks of Python run as programs.
+
+An output that follows a block is compared, without ids, widths, and what versions of PostgreSQL print differently. A block without an
+output ends without an error.
+"""
+
+import collections
+import functools
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from of_make import ROOT
+
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "DESIGN.md", "CHANGELOG.md")]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = ["tests/harness/run", "--emulator", "--functions", "examples/functions", "--"]
+# Blocks that need what is not here.
+MOST_NOT_RUN = 6
+
+Block = collections.namedtuple("Block", "language text output line")
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+@functools.cache
+def blocks(path):
+    """The fenced blocks of a document. The output of one is the block without a language right below it."""
+    parts = re.split(r"^```(\w*)\n(.*?)^```\n", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found, line = [], 1 + parts[0].count("\n")
+    for i in range(1, len(parts), 3):
+        language, text, after = parts[i : i + 3]
+        output = parts[i + 4] if after.strip() == "" and parts[i + 3 : i + 4] == [""] else None
+        found.append(Block(language, text, output, line))
+        line += text.count("\n") + 2 + after.count("\n")
+    return found
+
+
+def runs(block, version):
+    needs = re.match(r"-- Needs (?:PostgreSQL (\d+))?", block.text)
+    return block.language in ("sql", "python") and (not needs or (needs[1] is not None and int(needs[1]) <= version))
+
+
+class Server:
+    """A PostgreSQL with the emulator and its functions."""
+
+    def __init__(self, environment):
+        self.environment = {**os.environ, **environment, "PSQLRC": "/dev/null"}
+        self.psql("CREATE DATABASE prompt", "postgres")
+        self.psql((ROOT / "examples/quickstart.sql").read_text(), "prompt")
+
+    def run(self, *command, database="postgres", text=""):
+        done = subprocess.run(
+            command, cwd=ROOT, env={**self.environment, "PGDATABASE": database}, input=text,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def psql(self, script, database):
+        return self.run("psql", "-X", "-q", "-P", "pager=off", database=database, text=script)
+
+    @functools.cached_property
+    def version(self):
+        return int(self.psql("\\echo :SERVER_VERSION_NUM", "postgres")) // 10000
+
+    def drop(self):
+        """Removes what a page has made."""
+        self.psql(
+            "DROP DATABASE IF EXISTS mydb WITH (FORCE);"
+            "SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> current_user \\gexec",
+            "postgres",
+        )
+
+
+@pytest.fixture(scope="module")
+def server():
+    # It runs until its standard input ends.
+    with subprocess.Popen(
+        [*RUN, "sh", "-c", "env | grep ^PG; echo; cat"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Server(dict(line.rstrip("\n").split("=", 1) for line in iter(process.stdout.readline, "\n") if line))
+        finally:
+            process.stdin.close()
+
+
+def comparable(output):
+    output = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", output)
+    if "QUERY PLAN" in output:
+        # Since 18 rows of plans have decimals, and ANALYZE counts buffers.
+        output = re.sub(r"(rows=\d+)\.00\b", r"\1", output)
+        output = re.sub(r"^ *(Buffers|Planning):?.*\n|^-+\n|^\(\d+ rows\)\n|^ *QUERY PLAN *\n", "", output, flags=re.MULTILINE)
+    return [line.rstrip() for line in output.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("page", "template"),
+    [pytest.param(PAGES[0], "template1", id="README.md in a new database")]
+    + [pytest.param(page, "prompt", id=name_of(page)) for page in PAGES],
+)
+def test_sql(page, template, server, tmp_path):
+    server.drop()
+    server.psql(f"CREATE DATABASE mydb TEMPLATE {template}", "postgres")
+    shown = [block for block in blocks(page) if runs(block, server.version)]
+    script = ""
+    for block in shown:
+        text = block.text
+        if block.language == "python":
+            program = tmp_path / f"{block.line}.py"
+            program.write_text(text)
+            text = f"\\! {sys.executable} {program} 2>&1\n"
+        # A line before each block tells the outputs apart.
+        script += f"\\echo @@@ {block.line}\n{text}"
+    output = server.psql(script + "\\echo @@@ end\n", "mydb")
+    server.drop()
+    printed = dict(re.findall(r"^@@@ (\d+)\n(.*?)(?=^@@@ )", output, re.MULTILINE | re.DOTALL))
+    assert list(printed) == [str(block.line) for block in shown], output
+    for block in shown:
+        came = printed[str(block.line)]
+        where = f"{name_of(page)}:{block.line}\n{block.text}{came}"
+        if block.output is None:
+            assert "ERROR: " not in came and "Traceback" not in came, where
+        else:
+            expected = comparable(block.output)
+            # Notices of statements before the last are not shown.
+            assert comparable(came)[-len(expected) :] == expected, where
+
+
+def test_few_blocks_do_not_run():
+    left_out = [(name_of(page), block.line) for page in PAGES for block in blocks(page) if block.language == "sql" and not runs(block, 99)]
+    assert len(left_out) <= MOST_NOT_RUN, left_out
+
+
+def anchors(path):
+    """The anchors of the headings of a document, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in re.findall(r"^#+ (.*)", text, re.MULTILINE)]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS, *PAGES}), ids=name_of)
+def test_links(document):
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match("https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_is_short_and_links_to_each_page():
+    readme = (ROOT / "README.md").read_text()
+    assert readme.count("\n") <= 250
+    assert [name_of(page) for page in PAGES[1:] if f"]({name_of(page)})" not in readme] == []
+
+
+def targets():
+    makefile = (ROOT / "Makefile").read_text()
+    return set(re.findall(r"^([a-z0-9-]+)(?: [a-z-]+)*:(?!=)", makefile, re.MULTILINE)) | {"version-18", "build-18", "package-17"}
+
+
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS, *PAGES}), ids=name_of)
+def test_targets_of_make_are_there(document):
+    text = document.read_text()
+    shell = "".join(block.text for block in blocks(document) if block.language == "sh")
+    for command in [*re.findall(r"`([^`\n]+)`", text), *re.split(r"\n|&&|#.*", shell)]:
+        words = command.split()
+        if words[:1] == ["make"] or words[:2] == ["sudo", "make"]:
+            assert {word for word in words[words.index("make") + 1 :] if "=" not in word} <= targets(), command
+
+
+def test_a_restore_without_filling_views(server, tmp_path):
+    server.drop()
+    server.psql("CREATE DATABASE mydb TEMPLATE prompt", "postgres")
+    server.psql("CREATE MATERIALIZED VIEW greeted AS SELECT payload FROM aws_lambda.invoke('hello', '{\"name\": \"Ada\"}'::jsonb)", "mydb")
+    shell = next(block.text for block in blocks(ROOT / "docs/operations.md") if "pg_restore" in block.text)
+    dump, listed, restore = shell.strip().splitlines()
+    server.run("sh", "-ec", f"cd {tmp_path}; {dump}; {listed}; psql -X -q -c 'DROP DATABASE mydb'; {restore}")
+    assert "f" in server.psql("\\pset tuples_only\nSELECT relispopulated FROM pg_class WHERE relname = 'greeted'", "mydb").split()
+    server.drop()
