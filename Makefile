@@ -101,7 +101,7 @@ package: deps
 
 installcheck: venv
 	@echo "==> regression tests: about two minutes"
-	tests/harness/run --endpoint -- tests/harness/installcheck
+	tests/harness/installcheck
 
 unit: ready
 	@echo "==> formatting, Clippy and the Rust tests: where only the library was compiled, about five minutes on two cores"

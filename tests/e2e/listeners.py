@@ -1,9 +1,26 @@
-"""Ports of 127.0.0.1 where something else than an endpoint listens."""
+"""Ports of 127.0.0.1 where something other than the scripted endpoint listens, and what it answers."""
 
 import contextlib
 import socket
 import threading
 import time
+
+
+def response(status, body="", *headers):
+    """A response of HTTP, in bytes. `status` is a code and a reason."""
+    body = body if isinstance(body, bytes) else body.encode()
+    head = "".join(f"{line}\r\n" for line in [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}"])
+    return head.encode() + b"\r\n" + body
+
+
+def respond(*arguments):
+    """What sends that response to the first request of a connection."""
+
+    def talk(connection):
+        connection.recv(65536)
+        connection.sendall(response(*arguments))
+
+    return talk
 
 
 @contextlib.contextmanager

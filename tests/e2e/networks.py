@@ -1,12 +1,14 @@
 """A company's network on 127.0.0.1: an endpoint in TLS, and a proxy that tells what it was asked."""
 
 import contextlib
+import http.client
+import io
 import socket
 import ssl
 import threading
 import time
 
-from listeners import listener
+from listeners import listener, response
 
 TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -23,23 +25,18 @@ def read_head(connection):
 
 
 def header(head, name):
-    for line in head.split("\r\n")[1:]:
-        found, _, value = line.partition(":")
-        if found.lower() == name:
-            return value.strip()
-    return None
+    _, _, lines = head.partition("\r\n")
+    return http.client.parse_headers(io.BytesIO(lines.encode("latin-1")))[name]
 
 
 def body_of(connection, head):
-    left = int(header(head, "content-length") or 0)
-    parts = []
-    while left:
-        part = connection.recv(min(left, 65536))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+    length = int(header(head, "content-length") or 0)
+    # Clients do not send the next request before they have the answer, so the file reads nothing of it.
+    with connection.makefile("rb") as file:
+        body = file.read(length)
+    if len(body) < length:
+        raise EOFError
+    return body
 
 
 def answer_all(connection, requests, answer=lambda head, body: body):
@@ -50,7 +47,7 @@ def answer_all(connection, requests, answer=lambda head, body: body):
         said = answer(head, body)
         if said is None:
             return
-        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said)
+        connection.sendall(response("200 OK", said))
 
 
 def in_tls(certificate, talk, protocols=("http/1.1",)):

@@ -1,7 +1,8 @@
-"""The scripted endpoint as tests see it: what it counted, and invocations of its functions."""
+"""The scripted endpoint: its counters, and invocations of its functions."""
 
+import contextlib
+import http.client
 import os
-import subprocess
 import time
 
 URL = os.environ["ENDPOINT_URL"]
@@ -10,27 +11,39 @@ EXAMPLE_KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "wJalrXUtnF
 OTHER_KEYS = {"access_key_id": "AKIDOTHER", "secret_access_key": "othersecret"}
 
 
-def control(command):
-    program, port = os.environ["ENDPOINT_CONTROL"], os.environ["ENDPOINT_PORT"]
-    return subprocess.run([program, port, command], check=True, stdout=subprocess.PIPE, text=True).stdout
+def control(method, command):
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", int(os.environ["ENDPOINT_PORT"]))) as connection:
+        connection.request(method, f"/_control/{command}")
+        answer = connection.getresponse()
+        assert answer.status in (200, 204)
+        return answer.read().decode()
+
+
+def rows(command):
+    return [tuple(line.split("\t")) for line in control("GET", command).splitlines()]
 
 
 def reset():
-    control("reset")
+    control("POST", "reset")
+
+
+def revoke(key, code):
+    """From now on the endpoint refuses this key with this error."""
+    control("POST", f"revoke?key={key}&code={code}")
 
 
 def counter(name):
-    return int(dict(line.split("\t") for line in control("counters").splitlines())[name])
+    return int(dict(rows("counters"))[name])
 
 
 def functions():
     """The names of the functions that were invoked, in order."""
-    return [line.split("\t")[0] for line in control("invocations").splitlines()]
+    return [function for function, *_ in rows("invocations")]
 
 
 def executions():
-    """Of the invocations with a durable execution name: that, the tenant, and the payload, in order."""
-    return [tuple(line.split("\t")) for line in control("executions").splitlines()]
+    """The name, the tenant and the payload of each invocation that has a durable execution name, in order."""
+    return rows("executions")
 
 
 def wait_for_invocations(number):

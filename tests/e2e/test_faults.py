@@ -20,7 +20,7 @@ from psycopg import sql
 
 import scripted
 import tables
-from listeners import listener
+from listeners import listener, respond, response
 from own_server import WHERE, connect as connect_to, looked_up, own_server
 from scripted import EXAMPLE_KEYS, counter, functions, invoke
 from tables import failure
@@ -385,10 +385,7 @@ def test_log(session, endpoint, answered, encoded, text):
 # The way to the endpoint
 
 
-def answer_once(connection):
-    """What an endpoint that is reached answers: how many bytes of a request came does not matter here."""
-    connection.recv(65536)
-    connection.sendall((HEAD + ONE).encode())
+answer_once = respond("200 OK", "[1]")
 
 
 def through_tls(certificate, talk, context=None):
@@ -596,20 +593,9 @@ def refuse(connection):
     pass
 
 
-def garbage(connection):
-    connection.recv(65536)
-    connection.sendall(HEAD.encode() + b"Content-Length: 9\r\n\r\nnot JSON!")
-
-
-def fail(connection):
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
-
-
-def give(connection):
-    connection.recv(65536)
-    body = json.dumps(SESSION_KEYS)
-    connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+garbage = respond("200 OK", "not JSON!")
+fail = respond("500 Oops")
+give = respond("200 OK", json.dumps(SESSION_KEYS))
 
 
 INSTANCE_ANSWERS = {
@@ -624,13 +610,11 @@ def give_of_instance(connection):
     _, path, _ = connection.recv(65536).decode("latin-1").split(" ", 2)
     body = INSTANCE_ANSWERS.get(path)
     status = "404 Not Found" if body is None else "200 OK"
-    connection.sendall(
-        f"HTTP/1.1 {status}\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\nConnection: close\r\n"
-        f"Content-Length: {len(body or '')}\r\n\r\n{body or ''}".encode("latin-1")
-    )
+    ttl = "x-aws-ec2-metadata-token-ttl-seconds: 21600"
+    connection.sendall(response(status, (body or "").encode("latin-1"), ttl, "Connection: close"))
 
 
-every_way = pytest.mark.parametrize("talk", [hang, refuse, garbage, fail])
+every_way = pytest.mark.parametrize("talk", [hang, refuse, garbage, fail], ids=["hang", "refuse", "garbage", "fail"])
 # What is told to a server where it is to ask. Of nothing else its machine has keys or a region.
 MACHINES = {
     "instance": {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:{}"},
@@ -827,18 +811,13 @@ def test_no_sts(session, endpoint, assumes):
 )
 def test_keys_that_have_expired(session, endpoint, assumes, expiration, refused_by):
     """Whose clock is wrong is Lambda's to say: they are sent, and refused. What is no time is no answer of STS's."""
-
-    def talk(connection):
-        connection.recv(65536)
-        body = (
-            '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
-            "<AccessKeyId>ASIAEXPIRED</AccessKeyId><SecretAccessKey>expiredsecret</SecretAccessKey>"
-            "<SessionToken>expired-token</SessionToken>"
-            f"<Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
-        )
-        connection.sendall(f"{HEAD}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    with listener(talk) as (port, accepted):
+    body = (
+        '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
+        "<AccessKeyId>ASIAEXPIRED</AccessKeyId><SecretAccessKey>expiredsecret</SecretAccessKey>"
+        "<SessionToken>expired-token</SessionToken>"
+        f"<Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    )
+    with listener(respond("200 OK", body)) as (port, accepted):
         sqlstate, primary, detail = facts(failure(assumes, port))
         assert (sqlstate, primary) == ("28000", "invoke API failed") and refused_by in detail
         assert len(accepted) == 1

@@ -15,7 +15,7 @@ from psycopg import sql
 
 import tables
 from background import pid_of
-from listeners import full_listener, listener
+from listeners import full_listener, listener, response
 from networks import body_of, in_tls, read_head
 from own_server import connect, looked_up, own_server
 from scripted import wait_until
@@ -46,8 +46,7 @@ class Endpoint:
             with self.lock:
                 self.requests.append(body)
             time.sleep(self.ms / 1000)
-            close = "Connection: close\r\n" if number == self.most else ""
-            tls.sendall(f"HTTP/1.1 200 OK\r\n{close}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            tls.sendall(response("200 OK", body, *["Connection: close"] * (number == self.most)))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +188,7 @@ def test_an_answer_before_the_request_was_read(session):
 
     def talk(connection):
         read_head(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        connection.sendall(response("200 OK", "{}"))
         over.wait(30)
 
     with listener(talk) as (port, accepted):

@@ -8,10 +8,10 @@ import pytest
 
 import tables
 from background import pid_of, running
-from listeners import listener
+from listeners import listener, response
 from scripted import EXAMPLE_KEYS, functions, invoke
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+ANSWER = response("200 OK", "{}")
 # The second row takes its time.
 ROWS = """(SELECT format('"%s"', i) AS payload FROM generate_series(0, 1) AS i, pg_sleep(i * 3))"""
 

@@ -8,6 +8,7 @@ import os
 import psycopg
 import pytest
 
+from listeners import response
 from tables import failure
 
 # A control sequence, a line feed, a carriage return, C1, marks of direction, what has no width, and the separator of lines.
@@ -15,7 +16,6 @@ EVIL = "a\x1b[2Jb\nc\rd\x9be\u202ef\u2066g\u200bh\ufeffi\u2028j\u061ck\u00adl\U0
 SHOWN = (
     r"a\u{1b}[2Jb\u{a}c\u{d}d\u{9b}e\u{202e}f\u{2066}g\u{200b}h\u{feff}i\u{2028}j\u{61c}k\u{ad}l\u{e0041}m\u{7f}n"
 )
-HEAD = "HTTP/1.1 {} Oops\r\n{}Content-Length: {}\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,8 @@ def printing(schema):
 
 
 def said(status, body, *headers):
-    """The payload that has the endpoint answer so."""
-    body = body.encode()
-    head = HEAD.format(status, "".join(f"{header}\r\n" for header in headers), len(body)).encode()
-    return json.dumps((head + body).decode("latin-1"))
+    """The payload that has `verbatim` send this."""
+    return json.dumps(response(f"{status} Oops", body, *headers).decode("latin-1"))
 
 
 FAILED = "X-Amz-Function-Error: Unhandled"

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import scripted
-from listeners import listener
+from listeners import listener, respond
 from own_server import KEYS, connect, own_server
 from scripted import EXAMPLE_KEYS, OTHER_KEYS, URL, counter, functions
 from tables import failure, keys, options
@@ -26,13 +26,7 @@ ALICE, BOB = OTHER_KEYS["access_key_id"], TOKEN_KEYS["access_key_id"]
 @pytest.fixture(scope="module")
 def elsewhere():
     """Where the machine's AWS configuration has Lambda, so that nothing here goes to Amazon's. All is refused there."""
-
-    def refuse(connection):
-        connection.recv(65536)
-        answer = "HTTP/1.1 403 No\r\nx-amzn-ErrorType: AccessDeniedException\r\nContent-Length: 2\r\n\r\n{}"
-        connection.sendall(answer.encode())
-
-    with listener(refuse) as (port, accepted):
+    with listener(respond("403 No", "{}", "x-amzn-ErrorType: AccessDeniedException")) as (port, accepted):
         yield f"http://127.0.0.1:{port}", accepted
 
 
@@ -934,4 +928,4 @@ def test_a_bound_table_stays_bound(shared, as_role):
     alice.execute("RESET search_path")
     alice.execute("INSERT INTO private.bound (payload, qualifier) VALUES ('1', 'v1')")
     assert functions() == ["echo"] * 3
-    assert {call.split("\t")[2] for call in scripted.control("invocations").splitlines()} == {"DryRun"}
+    assert {invocation_type for _, _, invocation_type, *_ in scripted.rows("invocations")} == {"DryRun"}

@@ -12,7 +12,7 @@ import random
 import psycopg
 import pytest
 
-from scripted import control, reset
+from scripted import reset, rows as rows_of
 from test_random_joins import change_settings
 
 QUERIES = int(os.environ.get("RANDOM_QUERIES", 220))
@@ -158,8 +158,7 @@ def as_sent(row):
 
 def sent():
     """What the endpoint was sent; COPY's format writes a null as \\N, and doubles backslashes, which none of these has."""
-    lines = control("invocations").splitlines()
-    return [tuple(None if field == "\\N" else field for field in line.split("\t")) for line in lines]
+    return [tuple(None if field == "\\N" else field for field in row) for row in rows_of("invocations")]
 
 
 def contradicts(row):

@@ -10,7 +10,7 @@ import random
 import psycopg
 import pytest
 
-from scripted import control, reset
+from scripted import counter, reset
 from test_random_joins import change_settings
 
 QUERIES = int(os.environ.get("RANDOM_QUERIES", 25))
@@ -89,7 +89,7 @@ GUARDS = ["CASE WHEN l.r IS NOT NULL THEN '' ELSE {doomed}::text END", "COALESCE
 
 
 def invocations():
-    return len(control("invocations").splitlines())
+    return counter("invocations")
 
 
 def asked(session, query):

@@ -7,6 +7,7 @@ import pytest
 
 import scripted
 import tables
+from listeners import response
 from own_server import WHERE, connect, own_server
 from scripted import EXAMPLE_KEYS, counter, functions, invoke
 from tables import failure
@@ -14,8 +15,7 @@ from tables import failure
 
 def answer(status, body, *headers):
     """The payload that has `verbatim` send this."""
-    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body.encode())}"]
-    return json.dumps("\r\n".join(lines).encode().decode("latin-1") + "\r\n\r\n" + body.encode().decode("latin-1"))
+    return json.dumps(response(status, body, *headers).decode("latin-1"))
 
 
 HTML = "Content-Type: text/html"

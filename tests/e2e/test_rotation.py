@@ -11,7 +11,7 @@ import pytest
 
 import scripted
 import tables
-from listeners import listener
+from listeners import listener, response
 from own_server import WHERE, connect, open_directory, own_server
 from scripted import EXAMPLE_KEYS, OTHER_KEYS, invoke
 from tables import failure
@@ -27,7 +27,7 @@ def profile(keys):
 
 
 def revoke(key, code="ExpiredTokenException"):
-    scripted.control(f"revoke-{key}-{code}")
+    scripted.revoke(key, code)
 
 
 class Machine:
@@ -65,9 +65,7 @@ class Machine:
                 f"<SessionToken>{token}</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials>"
                 f"</{action}Result></{action}Response>"
             )
-        connection.sendall(
-            f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-        )
+        connection.sendall(response("200 OK", body, "Connection: close"))
 
 
 @pytest.fixture(scope="module")

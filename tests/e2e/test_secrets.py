@@ -15,7 +15,7 @@ import pytest
 
 import tables
 from background import pid_of, running
-from listeners import listener
+from listeners import listener, respond, response
 from own_server import connect, own_server
 from scripted import EXAMPLE_KEYS, URL
 from tables import failure
@@ -162,13 +162,8 @@ def test_an_endpoint_that_tells(shown, endpoint, answer, secret):
     """Lambda's own answer to a wrong signature has the session token in it."""
     status, headers, body = answer(f"you sent {secret} here")
 
-    def talk(connection):
-        connection.recv(65536)
-        # It closes the connection, so the second request comes over one of its own.
-        head = "".join(f"{header}\r\n" for header in [*headers, "Connection: close"])
-        connection.sendall(f"HTTP/1.1 {status} No\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    with listener(talk) as (port, accepted):
+    # The listener closes the connection, so the second request comes on another one.
+    with listener(respond(f"{status} No", body, *headers, "Connection: close")) as (port, accepted):
         shown.session.execute(f"ALTER SERVER nowhere OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
         said = shown(ask("nowhere", "echo"))
         shown("SELECT * FROM as_row WHERE payload = '1'")
@@ -196,8 +191,7 @@ def test_an_endpoint_that_tells_the_request(shown, endpoint, answer, header, tab
         head = connection.recv(65536).decode("latin-1")
         seen.append({name: sent(head, name) for name in ("signature", "x-amz-security-token")})
         status, headers, body = answer(f"{sent(head, header)} was {header}")
-        head = "".join(f"{line}\r\n" for line in headers)
-        connection.sendall(f"HTTP/1.1 {status} No\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        connection.sendall(response(f"{status} No", body, *headers))
 
     with listener(talk) as (port, _):
         shown.session.execute(f"ALTER SERVER {table} OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
@@ -213,14 +207,8 @@ def test_an_endpoint_that_tells_the_request(shown, endpoint, answer, header, tab
 @pytest.mark.parametrize("length", range(150, 215, 4))
 def test_a_secret_at_the_end_of_what_is_shown(shown, length):
     """A message is cut off somewhere. Half a secret is one too."""
-
-    def talk(connection):
-        connection.recv(65536)
-        body = json.dumps({"message": "x" * length + SECRET + TOKEN})
-        head = "HTTP/1.1 403 No\r\nx-amzn-ErrorType: AccessDeniedException\r\n"
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    with listener(talk) as (port, _):
+    body = json.dumps({"message": "x" * length + SECRET + TOKEN})
+    with listener(respond("403 No", body, "x-amzn-ErrorType: AccessDeniedException")) as (port, _):
         shown.session.execute(f"ALTER SERVER nowhere OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
         said = shown(ask("nowhere", "echo"))
         shown("SELECT * FROM as_row WHERE payload = '1'")
@@ -230,13 +218,8 @@ def test_a_secret_at_the_end_of_what_is_shown(shown, length):
 
 
 def test_an_sts_that_tells(shown):
-    def talk(connection):
-        connection.recv(65536)
-        error = f"<Error><Code>AccessDenied</Code><Message>{TOKEN} {SECRET}</Message></Error>"
-        body = f"<ErrorResponse>{error}</ErrorResponse>"
-        connection.sendall(f"HTTP/1.1 403 No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    with listener(talk) as (port, accepted):
+    error = f"<Error><Code>AccessDenied</Code><Message>{TOKEN} {SECRET}</Message></Error>"
+    with listener(respond("403 No", f"<ErrorResponse>{error}</ErrorResponse>")) as (port, accepted):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
         assert "AssumeRole returned 'AccessDenied: *** ***'" in shown(ask("assumes", "echo"))
         assert accepted
@@ -249,8 +232,7 @@ def test_an_sts_that_tells_the_request(shown, header):
     def talk(connection):
         seen.append(sent(connection.recv(65536).decode("latin-1"), header))
         error = f"<Error><Code>IncompleteSignature</Code><Message>{seen[-1]}</Message></Error>"
-        body = f"<ErrorResponse>{error}</ErrorResponse>"
-        connection.sendall(f"HTTP/1.1 403 No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        connection.sendall(response("403 No", f"<ErrorResponse>{error}</ErrorResponse>"))
 
     with listener(talk) as (port, _):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
@@ -272,13 +254,7 @@ def test_an_sts_that_tells_the_request(shown, header):
 ], ids=["cut", "incomplete", "no date", "tag", "text", "json"])  # fmt: skip
 def test_an_sts_that_is_misunderstood(shown, answer):
     """What can't be read of the answer may be the keys."""
-
-    def talk(connection):
-        connection.recv(65536)
-        body = answer.format(PROCESS)
-        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    with listener(talk) as (port, accepted):
+    with listener(respond("200 OK", answer.format(PROCESS))) as (port, accepted):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
         assert "sqlstate: 28000" in shown(ask("assumes", "echo"))
         assert accepted
@@ -346,7 +322,7 @@ def contained():
     def talk(connection):
         connection.recv(65536)
         status, body = answers[0]
-        connection.sendall(f"HTTP/1.1 {status} So\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        connection.sendall(response(f"{status} So", body))
 
     with listener(talk) as (port, accepted):
         environment = {

@@ -10,6 +10,7 @@ the API, and running any code.
 /_control/invocations                   GET, the log in COPY's text format
 /_control/executions                    GET, likewise: of invocations with a durable execution name that, tenant and payload
 /_control/assume-roles                  GET, likewise: role ARN, session name, external ID
+                                        each of the four with ?reset=1 resets afterwards
 /_control/refuse-connections?on=1|0     POST, resets every request that is not control
 /_control/revoke?key=KEY&code=CODE      POST, refuses a key with that error until the next reset
 """
@@ -92,7 +93,8 @@ class Endpoint:
             if request is None:
                 return
             if request.path.startswith("/_control/"):
-                answer = self.control(request, await connection.read_body())
+                await connection.read_body()
+                answer = self.control(request)
                 await connection.send(answer)
             else:
                 if not counted:
@@ -195,16 +197,21 @@ class Endpoint:
         self.record.assume_roles.append(call)
         return await sts.answer(call, connection)
 
-    def control(self, request, body):
+    def control(self, request):
         operation = (request.method, request.path[len("/_control/") :])
+        answer = self.answer_control(operation, parse_qs(request.query))
+        if request.query == "reset=1":
+            self.record = Record()
+        return answer
+
+    def answer_control(self, operation, query):
         if operation == ("POST", "reset"):
             self.record = Record()
             return Answer(204)
         if operation == ("POST", "refuse-connections"):
-            self.refuse_connections = parse_qs(request.query).get("on") == ["1"]
+            self.refuse_connections = query.get("on") == ["1"]
             return Answer(204)
         if operation == ("POST", "revoke"):
-            query = parse_qs(request.query)
             self.record.revoked[query["key"][0]] = query["code"][0]
             return Answer(204)
         if operation == ("GET", "counters"):

@@ -822,6 +822,15 @@ def test_revoke(port, client):
     assert client.invoke("echo")[0].status == 200
 
 
+def test_counters_and_reset(port, client):
+    client.invoke("echo")
+    assert "invocations\t1\n" in control(port, "counters-reset")
+    assert "invocations\t0\n" in control(port, "counters")
+    client.invoke("echo")
+    assert control(port, "invocations-reset").startswith("echo\t")
+    assert control(port, "invocations") == ""
+
+
 def test_control_usage(port):
     for arguments in ([str(port), "nonsense"], [str(port)], ["1", "reset"]):
         done = subprocess.run(

@@ -20,6 +20,7 @@ DECLARE
     off text;
 BEGIN
     CREATE TEMP TABLE runs (rows_ bigint, invocations int) ON COMMIT DROP;
+    PERFORM endpoint.reset();
     FOREACH off IN ARRAY ARRAY['none', 'enable_nestloop', 'enable_hashjoin', 'enable_mergejoin',
         'enable_nestloop,enable_hashjoin', 'enable_nestloop,enable_mergejoin', 'enable_material', 'enable_seqscan',
         'enable_hashagg', 'enable_sort', 'enable_memoize', 'enable_hashjoin,enable_mergejoin,enable_material']
@@ -27,9 +28,8 @@ BEGIN
         IF off <> 'none' THEN
             PERFORM set_config(name, 'off', true) FROM unnest(string_to_array(off, ',')) name;
         END IF;
-        PERFORM endpoint.reset();
         EXECUTE 'WITH q AS MATERIALIZED (' || query || ') INSERT INTO runs SELECT count(*) FROM q';
-        UPDATE runs SET invocations = endpoint.count() WHERE runs.invocations IS NULL;
+        UPDATE runs SET invocations = endpoint.made() WHERE runs.invocations IS NULL;
         IF off <> 'none' THEN
             PERFORM set_config(name, 'on', true) FROM unnest(string_to_array(off, ',')) name;
         END IF;

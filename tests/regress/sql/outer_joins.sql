@@ -52,6 +52,7 @@ DECLARE
 BEGIN
     CREATE TEMP TABLE IF NOT EXISTS results (way int, row_count bigint, sum text, made int, error text);
     TRUNCATE results;
+    PERFORM endpoint.reset();
     FOR way IN SELECT * FROM outer_joins.ways ORDER BY number LOOP
         result := NULL;
         BEGIN
@@ -61,15 +62,15 @@ BEGIN
                     PERFORM set_config(split_part(setting, '=', 1), split_part(setting, '=', 2), true);
                 END IF;
             END LOOP;
-            PERFORM endpoint.reset();
             EXECUTE 'WITH q AS MATERIALIZED (' || statement || $q$)
                 SELECT count(*) AS row_count, left(md5(coalesce(string_agg(q::text, E'\n' ORDER BY q::text), '')), 6) AS sum FROM q$q$ INTO result;
-            made := endpoint.count();
+            made := endpoint.made();
             RAISE EXCEPTION USING ERRCODE = 'UX001';
         EXCEPTION
             WHEN SQLSTATE 'UX001' THEN
                 INSERT INTO results VALUES (way.number, result.row_count, result.sum, made, NULL);
             WHEN OTHERS THEN
+                PERFORM endpoint.reset();
                 INSERT INTO results VALUES (way.number, NULL, NULL, NULL, SQLERRM);
         END;
     END LOOP;

@@ -1,24 +1,24 @@
--- Runs before all other tests: the extensions, and what the tests ask of the scripted endpoint.
+-- Runs before all other tests: creates the extensions, and functions that ask the scripted endpoint.
 
 CREATE EXTENSION aws_lambda CASCADE;
 
 CREATE SCHEMA endpoint;
 GRANT USAGE ON SCHEMA endpoint TO PUBLIC;
 
--- Where the endpoint is differs from run to run.
+-- The endpoint's port differs from run to run.
 \getenv control ENDPOINT_CONTROL
 \getenv port ENDPOINT_PORT
 CREATE TABLE endpoint.location AS SELECT :'control'::text AS control, :'port'::int AS port;
 
--- Filled and emptied by the functions below, so that nobody ever sees a row of it.
+-- The functions below fill and empty these tables.
 CREATE UNLOGGED TABLE endpoint.answer (
     place int GENERATED ALWAYS AS IDENTITY,
     function text, qualifier text, invocation_type text, log_type text, client_context text, payload text
 );
 CREATE UNLOGGED TABLE endpoint.counters (name text, value int);
 
--- Sends one command to the endpoint and puts what it answers into a table.
-CREATE FUNCTION endpoint.tell(command text, answer text) RETURNS void
+-- Sends a command to the endpoint and copies the response into a table.
+CREATE FUNCTION endpoint.control(command text, answer text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE (
@@ -27,19 +27,19 @@ BEGIN
     );
 END $$;
 
--- Forgets what has arrived.
+-- Sets all counters to zero and empties the log of invocations.
 CREATE FUNCTION endpoint.reset() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT endpoint.tell('reset', 'counters (name)')
+    SELECT endpoint.control('reset', 'counters (name)')
 $$;
 
 -- The invocations since the last reset, in their order of arrival.
-CREATE FUNCTION endpoint.invocations() RETURNS TABLE (
+CREATE FUNCTION endpoint.invocations(command text DEFAULT 'invocations') RETURNS TABLE (
     function text, qualifier text, invocation_type text, log_type text, client_context text, payload text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM endpoint.tell('invocations',
+    PERFORM endpoint.control(command,
         'answer (function, qualifier, invocation_type, log_type, client_context, payload)');
     RETURN QUERY
         WITH answer AS (DELETE FROM endpoint.answer RETURNING *)
@@ -52,7 +52,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     counted int;
 BEGIN
-    PERFORM endpoint.tell('counters', 'counters');
+    PERFORM endpoint.control('counters', 'counters');
     WITH answer AS (DELETE FROM endpoint.counters RETURNING *)
     SELECT value INTO STRICT counted FROM answer WHERE answer.name = counter.name;
     RETURN counted;
@@ -64,33 +64,25 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT endpoint.counter('invocations')
 $$;
 
--- The same, and forgets them.
-CREATE FUNCTION endpoint.made() RETURNS int LANGUAGE plpgsql AS $$
-DECLARE
-    made int := endpoint.count();
+-- Invocations and the most in flight since the last reset, followed by a reset.
+CREATE FUNCTION endpoint.counted(OUT invocations int, OUT most int)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    PERFORM endpoint.reset();
-    RETURN made;
-END $$;
-
--- Invocations and the most in flight since the last reset, with one question to the endpoint, and forgets them.
-CREATE FUNCTION endpoint.counted(OUT invocations int, OUT most int) LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM endpoint.tell('counters', 'counters');
+    PERFORM endpoint.control('counters-reset', 'counters');
     SELECT value INTO STRICT invocations FROM endpoint.counters WHERE name = 'invocations';
     SELECT value INTO STRICT most FROM endpoint.counters WHERE name = 'most_in_flight';
     DELETE FROM endpoint.counters;
-    PERFORM endpoint.reset();
 END $$;
 
--- What has arrived, in no order, and forgets it.
-CREATE FUNCTION endpoint.arrived() RETURNS TABLE (function text, invocation_type text, payload text) LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN QUERY SELECT i.function, i.invocation_type, i.payload FROM endpoint.invocations() i ORDER BY i.payload COLLATE "C", i.function;
-    PERFORM endpoint.reset();
-END $$;
+-- The invocations of them alone.
+CREATE FUNCTION endpoint.made() RETURNS int LANGUAGE sql AS $$ SELECT invocations FROM endpoint.counted() $$;
 
--- Runs a statement and tells its error, without what differs from run to run; 00000 when there is none.
+-- The invocations since the last reset, ordered by payload, followed by a reset.
+CREATE FUNCTION endpoint.arrived() RETURNS TABLE (function text, invocation_type text, payload text) LANGUAGE sql AS $$
+    SELECT function, invocation_type, payload FROM endpoint.invocations('invocations-reset') ORDER BY payload COLLATE "C", function
+$$;
+
+-- Runs a statement and returns its error, without the parts that differ from run to run. The SQLSTATE is 00000 if there is none.
 CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint text);
 CREATE FUNCTION endpoint.redact(given text) RETURNS text
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -116,7 +108,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN ROW(code, endpoint.redact(message), endpoint.redact(detail), endpoint.redact(hint));
 END $$;
 
--- What EXPLAIN prints, in words that all versions share.
+-- The output of EXPLAIN, the same on all versions.
 CREATE FUNCTION endpoint.explain(statement text, options text DEFAULT '') RETURNS TABLE ("QUERY PLAN" text) LANGUAGE plpgsql AS $$
 DECLARE
     line text;
