@@ -17,7 +17,7 @@ import pytest
 from of_make import ROOT
 
 # Of the machine that runs the tests.
-TOOLS = """awk basename bash cat chmod comm cp cut date dirname env find grep head id install ls make mkdir mktemp paste printf readlink rm
+TOOLS = """awk basename bash cat chmod comm cp cut date dirname env find grep head id install ls make mkdir mktemp mv paste printf readlink rm
     sed sh sort stat tail tee test touch tr uname wc""".split()
 
 NOBODY = 65534

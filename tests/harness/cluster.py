@@ -5,12 +5,14 @@ loses it, which is the point of throwing it away. Extensions are those installed
 created in the databases.
 """
 
+import atexit
 import os
 import pwd
 import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 
 from processes import StartError, show_end, start, stop, wait_until
 
@@ -24,6 +26,9 @@ timezone = UTC
 log_timezone = UTC
 log_line_prefix = '%m [%p] '
 """
+
+# Data directories as initdb makes them, by the directory of its program.
+TEMPLATES = {}
 
 
 class Cluster:
@@ -65,14 +70,26 @@ class Cluster:
             resource.setrlimit(what, (most, most))
 
     def initdb(self):
-        # With checksums, as 18 does by itself: pg_upgrade wants the same of both.
-        made = subprocess.run(
-            [f"{self.bindir}/initdb", "-D", self.data, "-U", "postgres"]
-            + ["-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-sync"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **self.options,
+        """Makes the data directory, from a copy of the first one: tests start many servers, and initdb takes a second."""
+        copy = TEMPLATES.get(self.bindir)
+        if copy is None:
+            copy = TEMPLATES[self.bindir] = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
+            atexit.register(shutil.rmtree, copy, ignore_errors=True)
+            if self.user:
+                shutil.chown(copy, self.user)
+            # With checksums, which are the default since 18: pg_upgrade wants the same of both.
+            self.execute(
+                f"{self.bindir}/initdb", "-D", f"{copy}/data", "-U", "postgres",
+                "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-sync",
+            )  # fmt: skip
+        self.execute("cp", "-a", f"{copy}/data", self.data)
+
+    def execute(self, *command):
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **self.options
         )
-        if made.returncode != 0:
-            raise StartError("initdb failed:\n" + made.stdout)
+        if done.returncode != 0:
+            raise StartError(f"{command[0]} failed:\n{done.stdout}")
 
     def environment(self, aws_environment):
         """The machine's environment, without what would give the server other AWS, proxy or PostgreSQL settings."""
