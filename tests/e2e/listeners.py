@@ -14,18 +14,18 @@ def response(status, body="", *headers):
 
 
 def respond(*arguments):
-    """What sends that response to the first request of a connection."""
+    """A handler that sends this response to the first request of a connection."""
 
-    def talk(connection):
+    def handle(connection):
         connection.recv(65536)
         connection.sendall(response(*arguments))
 
-    return talk
+    return handle
 
 
 @contextlib.contextmanager
-def listener(talk=None):
-    """A port of 127.0.0.1, and what has been accepted there. Each connection is handed to `talk`, and closed after that."""
+def listener(handle=None):
+    """A port of 127.0.0.1, and the connections that were accepted there. `handle` gets each; then it is closed."""
     accepted = []
 
     def serve():
@@ -33,12 +33,12 @@ def listener(talk=None):
             while True:
                 connection, _ = server.accept()
                 accepted.append(connection)
-                if talk:
+                if handle:
                     threading.Thread(target=run, args=[connection], daemon=True).start()
 
     def run(connection):
         with contextlib.suppress(OSError), connection:
-            talk(connection)
+            handle(connection)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve, daemon=True)
@@ -54,7 +54,7 @@ def listener(talk=None):
 
 @contextlib.contextmanager
 def full_listener(address=("127.0.0.1", 0)):
-    """A listener that is out of room: it leaves connections unanswered."""
+    """A listener whose backlog is full. It does not respond to connections."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(address)

@@ -1,4 +1,4 @@
-"""A company's network on 127.0.0.1: an endpoint in TLS, and a proxy that tells what it was asked."""
+"""An HTTPS endpoint and a forward proxy on 127.0.0.1."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 def read_head(connection):
-    """A request as far as its empty line, as text; empty if the connection is closed before."""
+    """The head of a request or response, as text; empty if the connection is closed before."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
@@ -39,8 +39,8 @@ def body_of(connection, head):
     return body
 
 
-def answer_all(connection, requests, answer=lambda head, body: body):
-    """Answers requests of HTTP/1.1 as they come, each with what it brings."""
+def serve_requests(connection, requests, answer=lambda head, body: body):
+    """Responds to each request, with its own body unless `answer` returns another one."""
     while head := read_head(connection):
         body = body_of(connection, head)
         requests.append((head, body))
@@ -50,33 +50,35 @@ def answer_all(connection, requests, answer=lambda head, body: body):
         connection.sendall(response("200 OK", said))
 
 
-def in_tls(certificate, talk, protocols=("http/1.1",)):
-    """Talks in TLS."""
+def in_tls(certificate, handle, protocols=("http/1.1",)):
+    """A handler that accepts TLS, and then calls `handle`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
     context.set_alpn_protocols(list(protocols))
 
-    def talk_tls(connection):
+    def handle_tls(connection):
         with contextlib.suppress(OSError, EOFError), context.wrap_socket(connection, server_side=True) as tls:
-            talk(tls)
+            handle(tls)
 
-    return talk_tls
+    return handle_tls
 
 
 @contextlib.contextmanager
 def https_endpoint(certificate, answer=lambda head, body: body):
-    """Its port, and the requests that it has."""
+    """The endpoint's port, and the requests that it has got."""
     requests = []
-    with listener(in_tls(certificate, lambda tls: answer_all(tls, requests, answer))) as (port, _):
+    with listener(in_tls(certificate, lambda tls: serve_requests(tls, requests, answer))) as (port, _):
         yield port, requests
 
 
 class Proxy:
-    """`heads` are those of the requests that it had, of which the connections are `accepted`. What it lets through goes to `to`, a port. `answer`
-    is what it says instead, or does with a connection."""
+    """Relays to the port `upstream`. With `answer` it sends these bytes instead, or calls it with the connection.
+
+    `heads` are those of its requests, and `accepted` its connections.
+    """
 
     def __init__(self):
-        self.to, self.lock, self.active = None, threading.Lock(), 0
+        self.upstream, self.lock, self.active = None, threading.Lock(), 0
         self.reset()
 
     def reset(self, answer=None):
@@ -84,23 +86,23 @@ class Proxy:
         self.accepted = getattr(self, "accepted", [])
         self.accepted.clear()
 
-    def settle(self):
-        """Waits until those who asked it before are gone: a pool goes on connecting after its statement has ended."""
+    def wait_until_idle(self):
+        """Waits until it has no connection: a pool goes on connecting after its statement has ended."""
         quiet, deadline = 0, time.monotonic() + 2
         while quiet < 5 and time.monotonic() < deadline:
             time.sleep(0.01)
             quiet = quiet + 1 if self.active == 0 else 0
 
-    def talk(self, connection):
+    def handle(self, connection):
         with self.lock:
             self.active += 1
         try:
-            self.answer_to(connection)
+            self.respond(connection)
         finally:
             with self.lock:
                 self.active -= 1
 
-    def answer_to(self, connection):
+    def respond(self, connection):
         head = read_head(connection)
         with self.lock:
             self.heads.append(head)
@@ -111,9 +113,9 @@ class Proxy:
             connection.sendall(answer)
         elif head.startswith("CONNECT "):
             connection.sendall(TUNNEL)
-            self.join(connection)
+            self.relay(connection)
         elif head:
-            self.join(connection, self.forwarded(head) + body_of(connection, head))
+            self.relay(connection, self.forwarded(head) + body_of(connection, head))
 
     def forwarded(self, head):
         method, url, rest = head.split(" ", 2)
@@ -121,35 +123,35 @@ class Proxy:
         lines = [line for line in rest.split("\r\n") if not line.lower().startswith("proxy-")]
         return f"{method} /{path} ".encode() + "\r\n".join(lines).replace("\r\n", "\r\nConnection: close\r\n", 1).encode()
 
-    def join(self, connection, first=b""):
-        with socket.create_connection(("127.0.0.1", self.to)) as other:
+    def relay(self, connection, first=b""):
+        with socket.create_connection(("127.0.0.1", self.upstream)) as other:
             other.sendall(first)
             if first:
-                # One request has one connection, and is told so.
+                # One request for each connection.
                 connection.sendall(read_head(other).replace("\r\n", "\r\nConnection: close\r\n", 1).encode("latin-1"))
-            back = threading.Thread(target=self.pump, args=[other, connection], daemon=True)
+            back = threading.Thread(target=self.copy, args=[other, connection], daemon=True)
             back.start()
-            self.pump(connection, other)
+            self.copy(connection, other)
             back.join()
 
     @staticmethod
-    def pump(source, target):
+    def copy(source, target):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
         with contextlib.suppress(OSError):
-            # What has been read of TLS has no other end.
+            # TLS has no half-closed state.
             (target.unwrap if isinstance(target, ssl.SSLSocket) else lambda: target.shutdown(socket.SHUT_WR))()
 
-    def asked(self):
-        """What it was asked for, without repetition."""
+    def targets(self):
+        """The methods and targets of its requests, each once."""
         return sorted({" ".join(head.split(" ", 2)[:2]) for head in self.heads})
 
 
 @contextlib.contextmanager
 def proxy(certificate=None, protocols=("http/1.1",)):
-    """Its port is `port`. With a certificate it speaks TLS."""
+    """A proxy; its port is `port`. With a certificate it accepts TLS."""
     made = Proxy()
-    talk = in_tls(certificate, made.talk, protocols) if certificate else made.talk
-    with listener(talk) as (made.port, made.accepted):
+    handle = in_tls(certificate, made.handle, protocols) if certificate else made.handle
+    with listener(handle) as (made.port, made.accepted):
         yield made

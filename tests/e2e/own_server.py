@@ -2,7 +2,7 @@
 
 With `resolver`, names are looked up by `resolver.c`: what ends in `.fails.test` does not exist, `.again.test` has no
 answer now, `.hangs.test` has none for 30 s, `.local.test` is 127.0.0.1, `.two.test` 127.0.0.9 and 127.0.0.1. With LINK_LOCAL_PORT in its environment,
-what is to go to 169.254.0.0/16 goes to that port. `looked_up` tells which names a server has asked for, and which of these addresses. With `home` it is the
+what is to go to 169.254.0.0/16 goes to that port. `resolved_names` tells which names a server has asked for, and which of these addresses. With `home` it is the
 server's user's home in the password database, and with `clock` the machine's clock is so many seconds ahead (`machine.c`).
 """
 
@@ -83,7 +83,7 @@ def log_of(directory):
     return os.path.join(directory, "pg", "resolver.log")
 
 
-def looked_up(server):
+def resolved_names(server):
     """The names that the server's resolver was asked for, in order."""
     try:
         return pathlib.Path(server.socket_dir, "resolver.log").read_text().splitlines()

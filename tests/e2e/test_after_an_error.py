@@ -1,6 +1,6 @@
-"""What a failed statement has started is not sent any more, also while the transaction it was in is still open.
+"""A failed statement sends no further attempts, even while its transaction is still open.
 
-PostgreSQL frees a query's memory late then: at ROLLBACK, or when the block that caught the error ends.
+PostgreSQL then frees a query's memory late: at ROLLBACK, or at the end of the block that caught the error.
 """
 
 import time
@@ -10,7 +10,7 @@ import pytest
 
 from scripted import counter
 
-# One that fails or is done, and others that are throttled, and would be tried again for a while.
+# The first fails or ends. The others are throttled, and would be retried for a while.
 FIRST = "jsonb_build_object('as', CASE i WHEN 1 THEN '{first}' ELSE 'throttle' END, 'i', i)"
 STATEMENTS = {
     "a list": ("unhandled", "SELECT count(response) FROM told WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))"),
@@ -37,8 +37,8 @@ def told(session, endpoint):
     return session
 
 
-def attempts_settle():
-    """Whether no attempt comes any more. Left alone, each would be tried again ten times in some seconds."""
+def no_attempt_follows():
+    """Whether no attempt comes any more. Otherwise each would be retried ten times within some seconds."""
     time.sleep(0.1)
     before = counter("invocations")
     time.sleep(1.5)
@@ -61,7 +61,7 @@ def test_in_an_open_transaction(told, name):
             try:
                 told.execute("SELECT failing()")
             finally:
-                assert attempts_settle()
+                assert no_attempt_follows()
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -78,7 +78,7 @@ def test_where_the_error_is_caught(told, name):
 
 
 def test_a_cursor_survives_a_savepoint(told):
-    """What a cursor has started inside a savepoint is its own, and is not dropped when that is rolled back."""
+    """Invocations that a cursor has started inside a savepoint are not dropped when that is rolled back."""
     with told.transaction():
         told.execute(
             "DECLARE c CURSOR FOR SELECT response->>'i' FROM generate_series(1, 6) i JOIN told ON payload = jsonb_build_object('ms', 50, 'i', i)"

@@ -44,7 +44,7 @@ def connect(server, database="postgres"):
     return session
 
 
-def test_first(server):
+def test_aws_s3_created_first(server):
     with connect(server) as session:
         session.execute("CREATE EXTENSION aws_s3")
         session.execute("CREATE EXTENSION aws_commons; CREATE EXTENSION aws_lambda")
@@ -56,7 +56,7 @@ def test_first(server):
         session.execute("DROP EXTENSION aws_s3")
 
 
-def test_later(server):
+def test_aws_s3_created_later(server):
     with connect(server) as session:
         session.execute("CREATE EXTENSION aws_lambda CASCADE")
         (warning,) = [notice for notice in server.notices if "aws_s3" in notice]
@@ -70,7 +70,7 @@ def test_later(server):
         assert session.execute(WORKS).fetchone() == ("bucket", "key", "1")
 
 
-def test_a_control_file_of_others_that_is_none(server, scripts):
+def test_malformed_control_file_of_another_extension(server, scripts):
     (scripts / "broken.control").write_text("this is no control file\n")
     with connect(server) as session:
         session.execute("CREATE EXTENSION aws_lambda CASCADE")

@@ -1,7 +1,7 @@
-"""Rows that another session changes while ours has invoked for them.
+"""Rows that another session changes after a statement has invoked for them.
 
-PostgreSQL waits for the other session and looks at the row once more, with the answer that it has, so nothing is
-invoked again.
+PostgreSQL waits for the other session and evaluates the row once more (EvalPlanQual), with the answer that it has, so
+nothing is invoked again.
 """
 
 import concurrent.futures
@@ -37,7 +37,7 @@ def ours(session, endpoint):
 
 @contextlib.contextmanager
 def blocked(ours, connect, statement, *changes, invocations=ROWS):
-    """Runs a statement in the background against changes that are not committed yet, and goes on once it waits for them
+    """Runs a statement in the background against changes that are not committed yet, and yields once it waits for them
     and the endpoint has had so many invocations. The changes are committed at the end."""
     theirs, watcher = connect(), connect()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -297,7 +297,7 @@ def test_repeatable_read(ours, connect, endpoint, statement, change):
     assert ours.execute(statement).rowcount == counter("invocations") == len(table(ours, "n"))
 
 
-def test_locked_for_longer_than_a_request_may_take(ours, connect):
+def test_lock_held_for_longer_than_the_request_timeout(ours, connect):
     """The answers are taken from the network while the session waits for the lock."""
     ours.execute("SET aws_lambda.request_timeout_ms = 300")
     with blocked(ours, connect, UPDATE, *CHANGES) as result:

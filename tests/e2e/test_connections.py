@@ -159,7 +159,7 @@ def test_a_function_error_is_no_reason_for_a_second_attempt(session, endpoint):
     assert_not_sent_again(["unhandled"])
 
 
-def test_throttled_for_ever(session, endpoint):
+def test_always_throttled(session, endpoint):
     """A throttled function did not run, so it is tried again, but not for ever."""
     assert failure(invoke, session, "throttle").sqlstate == "53400"
     assert_not_sent_again(["throttle"] * 11)

@@ -171,7 +171,7 @@ def test_process_that_hangs(at_home, home, server, how, whose):
         session.execute("SELECT 1")
 
 
-def test_nothing_anywhere(at_home, home):
+def test_no_credentials_anywhere(at_home, home):
     """Each place, in the order in which it was looked at, and why it has none."""
     session = at_home()
     (home / ".aws/config").unlink()
@@ -227,14 +227,14 @@ def fifo(path):
     """One that nobody writes to. Who reads it nonetheless is let go after a while, which `waited` then tells."""
     waited = threading.Event()
 
-    def let_go():
+    def close_fifo():
         with contextlib.suppress(OSError):
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
             waited.set()
 
     os.mkfifo(path)
     os.chmod(path, 0o666)
-    timer = threading.Timer(5, let_go)
+    timer = threading.Timer(5, close_fifo)
     timer.start()
     try:
         yield waited
@@ -284,7 +284,7 @@ def test_token_of_a_profile_without_an_end(at_home, home):
 
 
 @pytest.mark.parametrize("config, said", PROFILES.values(), ids=PROFILES)
-def test_profile_of_no_use(at_home, config, said):
+def test_useless_profile(at_home, config, said):
     session = at_home(config=config)
     for _ in range(2):
         error = failure(invoke, session, "echo")
@@ -320,7 +320,7 @@ def test_file_that_may_not_be_read(at_home, home):
     assert f"Shared credentials file {home}/.aws/credentials: permission denied." in detail
 
 
-def test_a_mended_profile_counts_from_the_next_statement(at_home, home):
+def test_corrected_profile_counts_from_the_next_statement(at_home, home):
     session = at_home(config="[default]\naws_access_key_id = AKIDOTHER\n")
     assert failure(invoke, session, "describe").sqlstate == "28000"
     write(home, credentials=f"[default]\n{STATIC}")
@@ -373,7 +373,7 @@ VARIABLES = {
 
 
 @pytest.mark.parametrize("environment, said", VARIABLES.values(), ids=VARIABLES)
-def test_variable_of_no_use(start, endpoint, environment, said):
+def test_useless_variable(start, endpoint, environment, said):
     with contextlib.closing(connect(start(keys={}, **environment))) as session:
         detail = failure(invoke, session, "echo").diag.message_detail
     assert re.search(said, detail), detail

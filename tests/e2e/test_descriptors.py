@@ -116,7 +116,7 @@ def test_few_files(start, endpoint, files):
 def test_behind_a_proxy(start, endpoint):
     """A connection to a proxy counts as any other."""
     with proxy() as company:
-        company.to = int(scripted.URL.rsplit(":")[-1])
+        company.upstream = int(scripted.URL.rsplit(":")[-1])
         where = ["aws_lambda.endpoint_override = 'http://lambda.company.test'", *WHERE[1:]]
         server = prepared(start, 200, where=where, HTTP_PROXY=f"127.0.0.1:{company.port}")
         with caller(server) as session:
@@ -133,7 +133,7 @@ def limit(administrator, pid, more):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_few_left(start, endpoint, host):
+def test_few_descriptors_left(start, endpoint, host):
     """Where others have taken the files that a process may open, fewer are in flight, and each row is invoked for once."""
     url = f"http://{host}:{scripted.URL.rsplit(':')[-1]}"
     server = prepared(start, MAX_FILES_PER_PROCESS, where=[f"aws_lambda.endpoint_override = '{url}'", *WHERE[1:]])
@@ -145,7 +145,7 @@ def test_few_left(start, endpoint, host):
         assert scripted.counter("invocations") == 2 + 2 * 128
 
 
-def test_the_last_files(server, endpoint):
+def test_last_descriptors(server, endpoint):
     """However few are left, to the library, to PostgreSQL and to connections: all rows are there, or an error says what there is none of."""
     said = []
     with connect(server) as other:
@@ -167,7 +167,7 @@ def test_the_last_files(server, endpoint):
 
 
 @pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENFILE])
-def test_what_the_machine_lacks(start, endpoint, number):
+def test_connect_fails_for_lack_of_resources(start, endpoint, number):
     """Where connections can't be made for lack of ports, memory or files of the machine, others of the statement are waited for."""
     with open_directory() as directory:
         left = directory / "left"
@@ -192,7 +192,7 @@ def test_descriptors_and_memory_are_taken_by_others(start):
     lock, requests = threading.Lock(), []
     throttled = b"HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\nContent-Length: 2\r\n\r\n{}"
 
-    def talk(connection):
+    def handle(connection):
         while head := read_head(connection):
             request = "/functions/b/" in head, body_of(connection, head)
             with lock:
@@ -205,7 +205,7 @@ def test_descriptors_and_memory_are_taken_by_others(start):
             answer = b'"%s"' % (b"x" * 100_000) if request[0] else request[1]
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
 
-    with listener(talk) as (port, _):
+    with listener(handle) as (port, _):
         where = [f"aws_lambda.endpoint_override = 'http://127.0.0.1:{port}'", *WHERE[1:]]
         server = start("max_files_per_process = 100", where=where)
         with connect(server) as session:
@@ -222,7 +222,7 @@ def test_descriptors_and_memory_are_taken_by_others(start):
         assert len(requests) == 121
 
 
-def test_none_left(server, endpoint):
+def test_no_descriptors_left(server, endpoint):
     """Where a process may open nothing more, whoever has taken it, the statement goes on with the connections that it has."""
     with connect(server) as other, caller(server) as session:
         session.execute(union(1, 2))

@@ -8,7 +8,6 @@ import tempfile
 import pytest
 
 import scripted
-import tables
 from listeners import listener
 from own_server import connect, own_server
 from tables import failure

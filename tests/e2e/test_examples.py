@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from of_make import ROOT, command_of
+from make_commands import ROOT, command_of
 
 SHOWN = {
     "quickstart": "Hello, Ada!",

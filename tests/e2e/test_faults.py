@@ -1,6 +1,6 @@
-"""Faults of the endpoint and of the way to it: what each is reported as, and that it costs no second invocation.
+"""Faults of the endpoint and of the network: how each is reported, and that it causes no second invocation.
 
-After each of them the session goes on, and the next invocation has its own answer. Errors that the API models, broken
+After each of them the session works, and the next invocation has its own answer. Errors of the API's model, broken
 connections and time-outs are in tests/regress/sql/api_errors.sql and test_connections.py.
 """
 
@@ -21,17 +21,17 @@ from psycopg import sql
 import scripted
 import tables
 from listeners import listener, respond, response
-from own_server import WHERE, connect as connect_to, looked_up, own_server
+from own_server import WHERE, connect as connect_to, resolved_names, own_server
 from scripted import EXAMPLE_KEYS, counter, functions, invoke
 from tables import failure
 
 
-def facts(error):
+def diagnostics(error):
     return error.sqlstate, tables.primary(error), error.diag.message_detail or ""
 
 
-def assert_goes_on(session, sent):
-    """The endpoint has seen that and nothing else, and the next invocation gets its own payload."""
+def assert_session_works(session, sent):
+    """The endpoint has got these invocations and no others, and the next invocation gets its own payload."""
     assert functions() == sent
     for number in (41, 42):
         assert invoke(session, "echo", f"[{number}]") == [number]
@@ -51,7 +51,7 @@ BAD_LENGTH, BAD_STATUS = (*BAD, "Invalid content-length"), (*BAD, "Invalid HTTP 
 BAD_HEADER, BAD_VERSION = (*BAD, "Invalid HTTP header"), (*BAD, "Invalid HTTP version")
 BAD_CHUNK, CUT = (*LOST, "Invalid chunk"), (*LOST, "End of file before")
 NOT_READ = (*BAD, "HTTP status 200")
-# What the endpoint sends, whether it closes then, and the response, or an error with words of its DETAIL.
+# The bytes that the endpoint sends, whether it closes the connection then, and the response, or an error with words of its DETAIL.
 ANSWERS = {
     "plain": (HEAD + ONE, False, [1]),
     "more than the length": (HEAD + ONE + "leftovers", False, [1]),
@@ -110,12 +110,12 @@ def test_answer(session, endpoint, answer, closes, outcome, kept_alive):
     function = "verbatim-close" if closes else "verbatim"
     if isinstance(outcome, tuple):
         error = failure(invoke, session, function, json.dumps(answer))
-        sqlstate, primary, detail = facts(error)
+        sqlstate, primary, detail = diagnostics(error)
         assert (sqlstate, primary) == outcome[:2] and outcome[2] in detail
         assert "may have run" in error.diag.message_hint
     else:
         assert invoke(session, function, json.dumps(answer)) == outcome
-    assert_goes_on(session, sent + [function])
+    assert_session_works(session, sent + [function])
 
 
 ENDLESS = {
@@ -131,13 +131,13 @@ def test_answer_that_does_not_end(session, endpoint, answer):
     """The connection stays open, and is not used again."""
     session.execute("SET aws_lambda.request_timeout_ms = 300")
     error = failure(invoke, session, "verbatim", json.dumps(answer))
-    assert facts(error)[:2] == ("08007", "invoke API failed") and "may have run" in error.diag.message_hint
-    assert_goes_on(session, ["verbatim"])
+    assert diagnostics(error)[:2] == ("08007", "invoke API failed") and "may have run" in error.diag.message_hint
+    assert_session_works(session, ["verbatim"])
     assert counter("connections") == 2
 
 
 def test_each_of_many_has_its_own_answer(session, endpoint, answered):
-    """Whatever is left over on the connections that they share."""
+    """Bytes behind an answer on a shared connection change nothing."""
     answers = {
         json.dumps(f"{HEAD}Content-Length: 5\r\n\r\n[{number}]{HEAD}{TWO}"): f"[{number}]" for number in range(100, 200)
     }
@@ -146,13 +146,13 @@ def test_each_of_many_has_its_own_answer(session, endpoint, answered):
         [list(answers)],
     ).fetchall()
     assert len(rows) == 100 and dict(rows) == answers
-    assert_goes_on(session, ["verbatim"] * 100)
+    assert_session_works(session, ["verbatim"] * 100)
 
 
 def test_second_answer_that_comes_late(faulty):
-    """What comes when nothing was asked is nobody's answer."""
+    """Bytes that come without a request are no answer."""
 
-    def talk(connection):
+    def handle(connection):
         for number in itertools.count(1):
             if not connection.recv(65536):
                 return
@@ -160,7 +160,7 @@ def test_second_answer_that_comes_late(faulty):
             time.sleep(0.05)
             connection.sendall(f"{HEAD}Content-Length: 4\r\n\r\n[-1]".encode())
 
-    with listener(talk) as (port, accepted):
+    with listener(handle) as (port, accepted):
         for number in (1, 2, 3):
             assert faulty(f"http://127.0.0.1:{port}") == "[1]"
             time.sleep(0.2)
@@ -168,13 +168,13 @@ def test_second_answer_that_comes_late(faulty):
 
 
 def test_redirect(session, endpoint):
-    """It is not followed, neither with the payload nor without it."""
+    """A redirect is not followed, neither with the payload nor without it."""
     with listener() as (port, accepted):
         for status in (301, 302, 303, 307, 308):
             answer = f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:{port}/\r\nContent-Length: 0\r\n\r\n"
-            assert facts(failure(invoke, session, "verbatim", json.dumps(answer)))[:2] == BAD
+            assert diagnostics(failure(invoke, session, "verbatim", json.dumps(answer)))[:2] == BAD
         assert accepted == []
-    assert_goes_on(session, ["verbatim"] * 5)
+    assert_session_works(session, ["verbatim"] * 5)
 
 
 # Requests that are not read to their end
@@ -187,7 +187,7 @@ def read_a_part(connection):
 
 
 def refuse_early(connection):
-    """As a proxy does: the answer comes first, and the rest of the request is read and forgotten."""
+    """As a proxy does: responds first, then reads the rest of the request."""
     connection.recv(1000)
     connection.sendall(
         b"HTTP/1.1 413 Too Large\r\nx-amzn-ErrorType: RequestTooLargeException\r\nContent-Length: 2\r\n\r\n{}"
@@ -209,23 +209,23 @@ NOT_READ_TO_THE_END = {
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("talk, sqlstate, hint", NOT_READ_TO_THE_END.values(), ids=NOT_READ_TO_THE_END)
-def test_request_that_is_not_read_to_its_end(faulty, trusted, talk, sqlstate, hint, secure):
+@pytest.mark.parametrize("handle, sqlstate, hint", NOT_READ_TO_THE_END.values(), ids=NOT_READ_TO_THE_END)
+def test_request_that_is_not_read_to_its_end(faulty, trusted, handle, sqlstate, hint, secure):
     faulty.session.execute("SET aws_lambda.request_timeout_ms = 700")
     if secure:
-        talk = through_tls(trusted.issue_cert("localhost"), talk)
-    with listener(talk) as (port, accepted):
+        handle = through_tls(trusted.issue_cert("localhost"), handle)
+    with listener(handle) as (port, accepted):
         since = time.monotonic()
         error = failure(faulty, f"{'https' if secure else 'http'}://localhost:{port}", LARGE)
         assert time.monotonic() - since < 2.5
-        assert facts(error)[:2] == (sqlstate, "invoke API failed")
+        assert diagnostics(error)[:2] == (sqlstate, "invoke API failed")
         assert hint in error.diag.message_hint
         time.sleep(0.3)
         assert len(accepted) == 1
     faulty.session.execute("RESET aws_lambda.request_timeout_ms")
 
 
-# What a function says
+# Responses of functions
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_function_error(session, endpoint, answered, payload, code, message):
     headers = ["X-Amz-Function-Error: Unhandled"]
     for kind in ("jsonb", "json", "text"):
         error = failure(answered, kind, "raise", headers, payload)
-        sqlstate, primary, detail = facts(error)
+        sqlstate, primary, detail = diagnostics(error)
         assert (sqlstate, primary) == ("38000", "lambda invocation failed")
         assert detail.startswith('"verbatim" returned error "Unhandled", details: "') and len(detail) < 9000
         # A type that can't hold the payload leaves no response; what the function threw is there all the same.
@@ -292,28 +292,28 @@ def test_function_error(session, endpoint, answered, payload, code, message):
         assert response in (None, payload.decode(errors="replace")) or json.loads(response) == json.loads(payload)
     # The last of them was text, which holds whatever is text.
     assert response == (payload.decode() if payload.isascii() and payload and b"\0" not in payload else None)
-    assert_goes_on(session, ["verbatim"] * 6)
+    assert_session_works(session, ["verbatim"] * 6)
 
 
 @pytest.mark.parametrize(
     "kind, shown", [("Odd", "Odd"), ("", ""), ("Z" * 5000, "Z" * 200 + "...")], ids=["odd", "empty", "long"]
 )
-def test_a_kind_of_function_error_that_nobody_knows(session, endpoint, answered, kind, shown):
+def test_unknown_kind_of_function_error(session, endpoint, answered, kind, shown):
     """It is one all the same."""
     headers = [f"X-Amz-Function-Error: {kind}"]
-    sqlstate, primary, detail = facts(failure(answered, "json", "raise", headers, b"{}"))
+    sqlstate, primary, detail = diagnostics(failure(answered, "json", "raise", headers, b"{}"))
     assert (sqlstate, primary, detail) == (
         "38000", "lambda invocation failed", f'"verbatim" returned error "{shown}", details: "{{}}".'
     )  # fmt: skip
     row = answered("json", "return", headers, b"{}", "error_code, error_message, function_error")
     assert row == (kind, "{}", kind)
-    assert_goes_on(session, ["verbatim"] * 2)
+    assert_session_works(session, ["verbatim"] * 2)
 
 
 def test_a_control_character_in_a_kind_of_function_error(session, endpoint, answered):
     error = failure(answered, "json", "raise", ["X-Amz-Function-Error: Who \x1b[31m knows"], b"{}")
-    assert facts(error)[:2] == BAD and "\x1b" not in str(error)
-    assert_goes_on(session, ["verbatim"])
+    assert diagnostics(error)[:2] == BAD and "\x1b" not in str(error)
+    assert_session_works(session, ["verbatim"])
 
 
 HOLDS = None
@@ -348,23 +348,23 @@ def test_response(session, endpoint, answered, body, as_jsonb, as_json, as_text)
         if outcome is HOLDS:
             assert answered(kind, "raise", [], body) == (body.decode(),)
         else:
-            assert facts(failure(answered, kind, "raise", [], body))[:2] == outcome
+            assert diagnostics(failure(answered, kind, "raise", [], body))[:2] == outcome
             sent.append("verbatim")
             response, code, message = answered(kind, "return", [], body)
             assert (response, code) == (None, "InvalidResponse")
             assert message.startswith("response of the function is not ") and "The function ran." in message
-    assert_goes_on(session, sent)
+    assert_session_works(session, sent)
 
 
 def test_an_answer_without_end(session, endpoint):
     """What is read of it is bounded, so that it does not take all memory."""
     session.execute("SET aws_lambda.request_timeout_ms = 60000")
     error = failure(invoke, session, "size-70000000")
-    assert facts(error)[:2] == BAD and "more than 7340032 bytes" in error.diag.message_detail
+    assert diagnostics(error)[:2] == BAD and "more than 7340032 bytes" in error.diag.message_detail
     length = "SELECT octet_length(payload::text) FROM aws_lambda.invoke('size-7340032', '{}'::json)"
     assert session.execute(length).fetchone() == (7_340_032,)
-    assert facts(failure(invoke, session, "size-7340033"))[:2] == BAD
-    assert_goes_on(session, ["size-70000000", "size-7340032", "size-7340033"])
+    assert diagnostics(failure(invoke, session, "size-7340033"))[:2] == BAD
+    assert_session_works(session, ["size-70000000", "size-7340032", "size-7340033"])
 
 
 LOGS = {
@@ -379,36 +379,36 @@ LOGS = {
 def test_log(session, endpoint, answered, encoded, text):
     row = answered("json", "raise", [f"X-Amz-Log-Result: {encoded}"], b"[1]", "response, log, log_result")
     assert row == ([1], text, encoded)
-    assert_goes_on(session, ["verbatim"])
+    assert_session_works(session, ["verbatim"])
 
 
-# The way to the endpoint
+# DNS, TCP and TLS
 
 
 answer_once = respond("200 OK", "[1]")
 
 
-def through_tls(certificate, talk, context=None):
-    """Talks in TLS, which is not ended before the connection is."""
+def through_tls(certificate, handle, context=None):
+    """Handles in TLS, without close_notify at the end."""
     context = context or ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
 
-    def talk_tls(connection):
+    def handle_tls(connection):
         with contextlib.suppress(ssl.SSLError, OSError), context.wrap_socket(connection, server_side=True) as tls:
-            talk(tls)
+            handle(tls)
 
-    return talk_tls
+    return handle_tls
 
 
 def over_tls(certificate, requests, answer=HEAD + ONE, context=None):
-    """Answers in TLS; what gets through the handshake is noted."""
+    """Responds in TLS. `requests` has what came after the handshake."""
 
-    def talk(tls):
+    def handle(tls):
         if request := tls.recv(65536):
             requests.append(request)
             tls.sendall(answer.encode())
 
-    return through_tls(certificate, talk, context)
+    return through_tls(certificate, handle, context)
 
 
 @pytest.fixture(scope="module")
@@ -418,7 +418,7 @@ def trusted():
 
 @pytest.fixture(scope="module")
 def server(trusted):
-    """A server that trusts an authority of ours, and whose resolver can fail."""
+    """A server that trusts an authority of the tests, and whose resolver can fail."""
     with trusted.cert_pem.tempfile(dir="/tmp") as roots:
         pathlib.Path(roots).chmod(0o644)
         with own_server("aws_lambda.connect_timeout_ms = 500", resolver=True, SSL_CERT_FILE=roots) as server:
@@ -430,7 +430,7 @@ def server(trusted):
 
 @pytest.fixture
 def faulty(server):
-    """A session there, and a way to invoke at an endpoint."""
+    """Invokes in a session there, at an endpoint."""
     with contextlib.closing(connect_to(server)) as session:
 
         def invoke_at(url, payload="[1]"):
@@ -457,7 +457,7 @@ def test_answer_that_is_cut_in_tls(faulty, trusted, name):
     requests = []
     with listener(over_tls(trusted.issue_cert("localhost"), requests, ENDLESS[name])) as (port, accepted):
         error = failure(faulty, f"https://localhost:{port}")
-    assert facts(error)[:2] == LOST and "may have run" in error.diag.message_hint
+    assert diagnostics(error)[:2] == LOST and "may have run" in error.diag.message_hint
     assert len(requests) == len(accepted) == 1
 
 
@@ -469,10 +469,10 @@ def test_no_authority_that_is_trusted(start, endpoint):
         with listener(over_tls(trustme.CA().issue_cert("localhost"), requests)) as (port, accepted):
             session.execute(sql.SQL("SET aws_lambda.endpoint_override = {}").format(f"https://localhost:{port}"))
             error = failure(invoke, session, "echo")
-        assert facts(error)[:2] == ("F0000", "invoke API failed") and "/nowhere" in error.diag.message_detail
+        assert diagnostics(error)[:2] == ("F0000", "invoke API failed") and "/nowhere" in error.diag.message_detail
         assert (len(requests), len(accepted)) == (0, 0)
         session.execute("RESET aws_lambda.endpoint_override")
-        assert_goes_on(session, [])
+        assert_session_works(session, [])
 
 
 NOW, DAY = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
@@ -492,7 +492,7 @@ def test_wrong_certificate(faulty, trusted, issue, word):
     with listener(over_tls(issue(trusted), requests)) as (port, accepted):
         url = f"https://localhost:{port}"
         error = failure(faulty, url)
-    sqlstate, primary, detail = facts(error)
+    sqlstate, primary, detail = diagnostics(error)
     assert (sqlstate, primary) == ("08001", "invoke API failed")
     assert url in detail and "certificate" in detail and word in detail
     assert "did not run" in error.diag.message_hint
@@ -502,7 +502,7 @@ def test_wrong_certificate(faulty, trusted, issue, word):
 @pytest.mark.parametrize(
     "version, outcome", [("TLSv1_2", ("08001", "did not run", 3)), ("TLSv1_3", ("08006", "may have run", 1))]
 )
-def test_certificate_that_is_wanted_of_us(faulty, trusted, version, outcome):
+def test_client_certificate_requested(faulty, trusted, version, outcome):
     """We have none. In TLS 1.3 that is said only after the handshake, when the request is on its way."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
@@ -512,7 +512,7 @@ def test_certificate_that_is_wanted_of_us(faulty, trusted, version, outcome):
     with listener(over_tls(trusted.issue_cert("localhost"), requests, context=context)) as (port, accepted):
         error = failure(faulty, f"https://localhost:{port}")
     sqlstate, hint, connections = outcome
-    assert facts(error)[:2] == (sqlstate, "invoke API failed") and hint in error.diag.message_hint
+    assert diagnostics(error)[:2] == (sqlstate, "invoke API failed") and hint in error.diag.message_hint
     assert (len(requests), len(accepted)) == (0, connections)
 
 
@@ -520,7 +520,7 @@ def test_no_tls_at_an_https_url(faulty):
     """Our hello is no HTTP request, so nothing was invoked, and nothing will be."""
     with listener(answer_once) as (port, accepted):
         error = failure(faulty, f"https://localhost:{port}")
-    assert facts(error)[:2] == ("08001", "invoke API failed") and "did not run" in error.diag.message_hint
+    assert diagnostics(error)[:2] == ("08001", "invoke API failed") and "did not run" in error.diag.message_hint
     assert "The endpoint may speak http, not https." in error.diag.message_detail and len(accepted) == 1
 
 
@@ -538,7 +538,7 @@ def test_handshake_that_never_ends(faulty):
     with listener() as (port, accepted):
         since = time.monotonic()
         error = failure(faulty, f"https://localhost:{port}")
-        assert facts(error)[:2] == ("08004", "invoke API failed")
+        assert diagnostics(error)[:2] == ("08004", "invoke API failed")
         assert 0.4 < time.monotonic() - since < 2.5 and len(accepted) == 1
     assert "did not run" in error.diag.message_hint
 
@@ -546,7 +546,7 @@ def test_handshake_that_never_ends(faulty):
 def test_handshake_that_is_cut(faulty):
     with listener(lambda connection: connection.recv(1)) as (port, accepted):
         error = failure(faulty, f"https://localhost:{port}")
-    assert facts(error)[:2] == ("08001", "invoke API failed")
+    assert diagnostics(error)[:2] == ("08001", "invoke API failed")
     # Such a connection was never made, so it is tried again.
     assert len(accepted) == 3
 
@@ -554,16 +554,16 @@ def test_handshake_that_is_cut(faulty):
 @pytest.mark.parametrize("host", ["lambda.fails.test", "lambda.again.test"])
 def test_name_that_cannot_be_resolved(faulty, server, host):
     error = failure(faulty, f"http://{host}:80")
-    sqlstate, primary, detail = facts(error)
+    sqlstate, primary, detail = diagnostics(error)
     assert (sqlstate, primary) == ("08001", "invoke API failed") and host in detail
     assert "did not run" in error.diag.message_hint
-    assert looked_up(server).count(host) == 3
+    assert resolved_names(server).count(host) == 3
 
 
 def test_name_whose_resolution_hangs(faulty, server):
     since = time.monotonic()
     error = failure(faulty, "http://lambda.hangs.test:80")
-    assert facts(error)[:2] == ("08004", "invoke API failed") and "lambda.hangs.test" in error.diag.message_detail
+    assert diagnostics(error)[:2] == ("08004", "invoke API failed") and "lambda.hangs.test" in error.diag.message_detail
     assert 0.4 < time.monotonic() - since < 2.5
 
 
@@ -614,8 +614,8 @@ def give_of_instance(connection):
     connection.sendall(response(status, (body or "").encode("latin-1"), ttl, "Connection: close"))
 
 
-every_way = pytest.mark.parametrize("talk", [hang, refuse, garbage, fail], ids=["hang", "refuse", "garbage", "fail"])
-# What is told to a server where it is to ask. Of nothing else its machine has keys or a region.
+every_way = pytest.mark.parametrize("handle", [hang, refuse, garbage, fail], ids=["hang", "refuse", "garbage", "fail"])
+# The environment that says where to ask for credentials. The server has no other keys, and no region.
 MACHINES = {
     "instance": {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:{}"},
     "container": {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:{}/c"},
@@ -630,9 +630,9 @@ def environment_of(kind, port):
 
 @pytest.fixture(scope="module")
 def machine(request):
-    """A server on such a machine. What it asks there is answered by `talk`, and counted in `accepted`."""
+    """A server on such a machine. `handle` responds to its requests for credentials, and `accepted` has their connections."""
     machine = types.SimpleNamespace()
-    with listener(lambda connection: machine.talk(connection)) as (port, machine.accepted):
+    with listener(lambda connection: machine.handle(connection)) as (port, machine.accepted):
         with own_server(
             "aws_lambda.request_timeout_ms = 1500", keys={}, where=WHERE[:1], **environment_of(request.param, port)
         ) as machine.server:
@@ -640,9 +640,9 @@ def machine(request):
 
 
 @contextlib.contextmanager
-def asking(machine, talk, region="us-west-2"):
-    """A session there, which goes on with keys of its own once the machine has none."""
-    machine.talk = talk
+def asking(machine, handle, region="us-west-2"):
+    """A session there. At the end it invokes with keys of its own."""
+    machine.handle = handle
     machine.accepted.clear()
     with contextlib.closing(connect_to(machine.server)) as session:
         session.execute(sql.SQL("SET aws_lambda.region = {}").format(region))
@@ -656,38 +656,38 @@ def asking(machine, talk, region="us-west-2"):
 
 
 def fails_in_time(session, sqlstate):
-    """Whoever is asked, it takes no longer than the time-out of a request, which is 1.5 s here."""
+    """The error comes within the time-out of a request, which is 1.5 s here."""
     since = time.monotonic()
     error = failure(invoke, session, "echo")
     took = time.monotonic() - since
     print(f"{took:.1f} s: {error.diag.message_detail}")
-    assert facts(error)[:2] == (sqlstate, "invoke API failed") and took < 3
+    assert diagnostics(error)[:2] == (sqlstate, "invoke API failed") and took < 3
     return error.diag.message_detail
 
 
 @every_machine
 @every_way
-def test_no_credentials_on_the_machine(machine, endpoint, talk):
-    with asking(machine, talk) as session:
+def test_no_credentials_on_the_machine(machine, endpoint, handle):
+    with asking(machine, handle) as session:
         detail = fails_in_time(session, "28000")
         assert re.search("Environment variables: .* Shared config file .* Web identity token: .* Container credentials: ", detail)
-        # The SDK goes no further than to a place that there is.
+        # The SDK stops at the first source that is configured.
         assert ("Instance metadata: " in detail) == ("Container credentials: neither" in detail)
         assert 'Role "postgres" has no user mapping for server "aws_lambda".' in detail
 
 
 @instance
 @every_way
-def test_no_region_anywhere(machine, endpoint, talk):
-    """Where the region is looked for is as patient as any other part of an invocation."""
-    with asking(machine, talk, region="") as session:
+def test_no_region_anywhere(machine, endpoint, handle):
+    """The look-up of the region ends with the time-out of the request."""
+    with asking(machine, handle, region="") as session:
         detail = fails_in_time(session, "HV00L")
         assert "Nothing was sent" in detail and re.search("Environment variables: .*Instance metadata: ", detail)
 
 
 @instance
 def test_region_is_looked_for_once(machine, endpoint):
-    """For all invocations that wait for it, however many there are."""
+    """Once for all invocations that wait for it."""
     with asking(machine, hang, region="") as session:
         session.execute(
             "CREATE FOREIGN TABLE several (payload text, error_code text) SERVER aws_lambda"
@@ -714,11 +714,11 @@ def test_looking_for_them_can_be_cancelled(machine, endpoint, region):
 @pytest.mark.parametrize(
     "kind, place", [("instance", "Instance metadata: not reachable"), ("container", "Container credentials: what AWS_CONTAINER")], ids=MACHINES
 )
-def test_nobody_to_be_asked(start, endpoint, kind, place):
-    """Nobody listens there. DETAIL says where it was looked, and is not cut before it does."""
+def test_credential_source_refuses_connections(start, endpoint, kind, place):
+    """DETAIL names each source that was asked, and is not cut before."""
     server = start("aws_lambda.request_timeout_ms = 6000", keys={}, **environment_of(kind, 1))
     with contextlib.closing(connect_to(server)) as session:
-        sqlstate, primary, detail = facts(failure(invoke, session, "echo"))
+        sqlstate, primary, detail = diagnostics(failure(invoke, session, "echo"))
     assert (sqlstate, primary) == ("28000", "invoke API failed")
     assert re.search(place, detail) and "?" not in detail
     assert counter("connections") == 0
@@ -726,8 +726,8 @@ def test_nobody_to_be_asked(start, endpoint, kind, place):
 
 @instance
 def test_instance_that_has_both(machine, endpoint):
-    """Region and credentials, each asked for once."""
-    machine.talk = give_of_instance
+    """It is asked once for the region and once for the credentials."""
+    machine.handle = give_of_instance
     machine.accepted.clear()
     with contextlib.closing(connect_to(machine.server)) as session:
         seen = invoke(session, "describe")
@@ -740,7 +740,7 @@ def test_instance_that_has_both(machine, endpoint):
 @instance
 @pytest.mark.parametrize("region", ["example.com/", "a@example.com", "eu-west-1.example.com#", "x" * 2000, "", "\xe9"])
 def test_instance_whose_region_is_none(machine, endpoint, monkeypatch, region):
-    """What the machine says does not choose the host that is signed for and sent to."""
+    """The region of instance metadata can't change the host that the request goes to."""
     monkeypatch.setitem(INSTANCE_ANSWERS, "/latest/meta-data/placement/region", region)
     with asking(machine, give_of_instance, region="") as session:
         assert failure(invoke, session, "echo").sqlstate in ("22023", "HV00L")
@@ -748,7 +748,7 @@ def test_instance_whose_region_is_none(machine, endpoint, monkeypatch, region):
 
 @pytest.mark.parametrize("machine", ["container"], indirect=True)
 def test_container_that_has_credentials(machine, endpoint):
-    machine.talk = give
+    machine.handle = give
     machine.accepted.clear()
     with contextlib.closing(connect_to(machine.server)) as session:
         session.execute("SET aws_lambda.region = 'us-west-2'")
@@ -765,7 +765,7 @@ ROLE = "arn:aws:iam::123456789012:role/name"
 
 @pytest.fixture
 def assumes(session):
-    """Invokes as a role that the STS of a port is asked for."""
+    """Invokes as a role, with the STS at a port."""
 
     def invoke_as(port, **options):
         tables.create_server(session, "assumes", sts_endpoint_url=f"http://127.0.0.1:{port}", role_arn=ROLE, **options)
@@ -777,40 +777,40 @@ def assumes(session):
 
 
 @every_way
-def test_sts(session, endpoint, assumes, talk):
-    with listener(talk) as (port, accepted):
+def test_sts(session, endpoint, assumes, handle):
+    with listener(handle) as (port, accepted):
         since = time.monotonic()
         error = failure(lambda: assumes(port, request_timeout_ms="1500"))
-        sqlstate, primary, detail = facts(error)
+        sqlstate, primary, detail = diagnostics(error)
         assert (sqlstate, primary) == ("28000", "invoke API failed") and time.monotonic() - since < 3
         assert accepted and re.search(f"AssumeRole|{ROLE}", detail)
     assert counter("connections") == 0
-    assert_goes_on(session, [])
+    assert_session_works(session, [])
 
 
 def test_sts_that_hangs_for_long(session, endpoint, assumes):
-    """The SDK gives up before a time-out that is longer than its own. That is no other error."""
+    """The SDK's own time-out ends first. The error is the same."""
     with listener(hang) as (port, accepted):
         error = failure(lambda: assumes(port, request_timeout_ms="7000"))
-        assert facts(error)[:2] == ("28000", "invoke API failed")
+        assert diagnostics(error)[:2] == ("28000", "invoke API failed")
         assert "AWS Lambda client returned 'No usable credentials'" in error.diag.message_detail
         assert accepted
-    assert_goes_on(session, [])
+    assert_session_works(session, [])
 
 
 def test_no_sts(session, endpoint, assumes):
-    """Nobody listens there. DETAIL says that it was asked for a role, or where."""
-    sqlstate, primary, detail = facts(failure(lambda: assumes(1, request_timeout_ms="6000")))
+    """The connection is refused. DETAIL names the role or the address."""
+    sqlstate, primary, detail = diagnostics(failure(lambda: assumes(1, request_timeout_ms="6000")))
     assert (sqlstate, primary) == ("28000", "invoke API failed")
     assert re.search(f"AssumeRole|127.0.0.1:1|{ROLE}", detail) and "refused" in detail
-    assert_goes_on(session, [])
+    assert_session_works(session, [])
 
 
 @pytest.mark.parametrize(
     "expiration, refused_by", [("2001-01-01T00:00:00Z", "UnrecognizedClientException"), ("soon", "AssumeRole")]
 )
 def test_keys_that_have_expired(session, endpoint, assumes, expiration, refused_by):
-    """Whose clock is wrong is Lambda's to say: they are sent, and refused. What is no time is no answer of STS's."""
+    """Expired keys are sent, and Lambda refuses them. A malformed time is an error of STS's response."""
     body = (
         '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>'
         "<AccessKeyId>ASIAEXPIRED</AccessKeyId><SecretAccessKey>expiredsecret</SecretAccessKey>"
@@ -818,8 +818,8 @@ def test_keys_that_have_expired(session, endpoint, assumes, expiration, refused_
         f"<Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
     )
     with listener(respond("200 OK", body)) as (port, accepted):
-        sqlstate, primary, detail = facts(failure(assumes, port))
+        sqlstate, primary, detail = diagnostics(failure(assumes, port))
         assert (sqlstate, primary) == ("28000", "invoke API failed") and refused_by in detail
         assert len(accepted) == 1
     assert (counter("invocations"), counter("refused")) == (0, int(refused_by != "AssumeRole"))
-    assert_goes_on(session, [])
+    assert_session_works(session, [])

@@ -7,7 +7,6 @@ Answers that end are in test_faults.py.
 import contextlib
 import pathlib
 import socket
-import threading
 import time
 
 import psycopg
@@ -46,7 +45,7 @@ FLOODS = {
 IN_TLS = ["heads of 103", "a chunk's length"]
 
 
-class Place:
+class Endpoints:
     """A server whose tables `clear` and `secure` are where endpoints speak without and in TLS. They flood with what is set, and answer
     if nothing is."""
 
@@ -60,7 +59,7 @@ class Place:
                 connection.shutdown(socket.SHUT_RDWR)
         self.what, self.requests, self.flooding = what, 0, []
 
-    def talk(self, connection):
+    def handle(self, connection):
         while connection.recv(65536):
             self.requests += 1
             if self.what:
@@ -76,27 +75,27 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place():
+def endpoints():
     authority = trustme.CA()
-    place = Place()
+    endpoints = Endpoints()
     with contextlib.ExitStack() as stack:
         roots = stack.enter_context(authority.cert_pem.tempfile(dir="/tmp"))
         pathlib.Path(roots).chmod(0o644)
-        place.server = stack.enter_context(own_server(SSL_CERT_FILE=roots))
-        port, _ = stack.enter_context(listener(place.talk))
-        secure, _ = stack.enter_context(listener(in_tls(authority.issue_cert("localhost"), place.talk)))
-        place.administrator = stack.enter_context(contextlib.closing(connect(place.server)))
+        endpoints.server = stack.enter_context(own_server(SSL_CERT_FILE=roots))
+        port, _ = stack.enter_context(listener(endpoints.handle))
+        secure, _ = stack.enter_context(listener(in_tls(authority.issue_cert("localhost"), endpoints.handle)))
+        endpoints.administrator = stack.enter_context(contextlib.closing(connect(endpoints.server)))
         for name, url in (("clear", f"http://127.0.0.1:{port}"), ("secure", f"https://localhost:{secure}")):
             tables.create_server(
-                place.administrator, name, endpoint_url=url, region="us-east-1", request_timeout_ms="30000"
+                endpoints.administrator, name, endpoint_url=url, region="us-east-1", request_timeout_ms="30000"
             )
-        place.administrator.execute("CREATE ROLE eve LOGIN; GRANT SELECT ON clear, secure TO eve")
-        yield place
+        endpoints.administrator.execute("CREATE ROLE eve LOGIN; GRANT SELECT ON clear, secure TO eve")
+        yield endpoints
 
 
 @pytest.fixture
-def eve(place):
-    session = psycopg.connect(host=place.server.socket_dir, port=5432, user="eve", dbname="postgres", autocommit=True)
+def eve(endpoints):
+    session = psycopg.connect(host=endpoints.server.socket_dir, port=5432, user="eve", dbname="postgres", autocommit=True)
     with contextlib.closing(session):
         yield session
 
@@ -138,10 +137,10 @@ def bounded_memory(session):
     assert grown < 300
 
 
-def assert_goes_on(place, session, table, payloads):
+def assert_session_works(endpoints, session, table, payloads):
     """Nothing was sent again, and another invocation has its answer."""
-    assert place.requests <= payloads.count("[")
-    place.set(None)
+    assert endpoints.requests <= payloads.count("[")
+    endpoints.set(None)
 
     def is_answered():
         # Behind what is left of a flood, the end of a connection is heard of when it is used.
@@ -153,8 +152,8 @@ def assert_goes_on(place, session, table, payloads):
 
 @every_driver
 @floods(ends=True)
-def test_error(place, eve, table, what, payloads):
-    place.set(what)
+def test_error(endpoints, eve, table, what, payloads):
+    endpoints.set(what)
     eve.execute("SET statement_timeout = '20s'")
     with bounded_memory(eve):
         error = failure(eve.execute, query(table, payloads))
@@ -162,61 +161,61 @@ def test_error(place, eve, table, what, payloads):
     assert error.sqlstate.startswith(sqlstate) and primary(error) == "invoke API failed"
     assert "may have run" in error.diag.message_hint
     assert word in error.diag.message_detail
-    assert_goes_on(place, eve, table, payloads)
+    assert_session_works(endpoints, eve, table, payloads)
 
 
-def flooded(place, session, table, what, payloads):
+def flooded(endpoints, session, table, what, payloads):
     """Runs a statement in the background, and goes on when buffers have grown, or nobody reads any more."""
 
     def wait():
-        wait_until(lambda: place.flooding)
+        wait_until(lambda: endpoints.flooding)
         time.sleep(0.5)
 
-    place.set(what)
+    endpoints.set(what)
     return running_until(session, wait, session.execute, query(table, payloads))
 
 
 @every_driver
 @floods(ends=False)
-def test_cancel(place, eve, table, what, payloads):
-    with bounded_memory(eve), flooded(place, eve, table, what, payloads) as running:
+def test_cancel(endpoints, eve, table, what, payloads):
+    with bounded_memory(eve), flooded(endpoints, eve, table, what, payloads) as running:
         since = time.monotonic()
-        place.administrator.execute("SELECT pg_cancel_backend(%s)", [pid_of(eve)])
+        endpoints.administrator.execute("SELECT pg_cancel_backend(%s)", [pid_of(eve)])
         assert error_within_2_s(running, since).sqlstate == "57014"
-    assert_goes_on(place, eve, table, payloads)
+    assert_session_works(endpoints, eve, table, payloads)
 
 
 @every_driver
 @floods(ends=False)
-def test_terminate(place, eve, table, what, payloads):
+def test_terminate(endpoints, eve, table, what, payloads):
     pid = pid_of(eve)
-    with flooded(place, eve, table, what, payloads) as running:
+    with flooded(endpoints, eve, table, what, payloads) as running:
         since = time.monotonic()
-        place.administrator.execute("SELECT pg_terminate_backend(%s)", [pid])
+        endpoints.administrator.execute("SELECT pg_terminate_backend(%s)", [pid])
         assert error_within_2_s(running, since).sqlstate == "57P01"
         wait_until(lambda: not is_running(pid), seconds=2)
 
 
 @every_driver
 @floods(ends=False)
-def test_statement_timeout(place, eve, table, what, payloads):
-    place.set(what)
+def test_statement_timeout(endpoints, eve, table, what, payloads):
+    endpoints.set(what)
     eve.execute("SET statement_timeout = '700ms'")
     since = time.monotonic()
     assert failure(eve.execute, query(table, payloads)).sqlstate == "57014"
     assert 0.6 < time.monotonic() - since < 2.7
     eve.execute("RESET statement_timeout")
-    assert_goes_on(place, eve, table, payloads)
+    assert_session_works(endpoints, eve, table, payloads)
 
 
 @every_driver
 @floods(ends=False)
-def test_request_timeout(place, eve, table, what, payloads):
+def test_request_timeout(endpoints, eve, table, what, payloads):
     """Time-outs of Tokio's are looked at, too."""
-    place.set(what)
-    place.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '700')")
+    endpoints.set(what)
+    endpoints.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '700')")
     since = time.monotonic()
     error = failure(eve.execute, query(table, payloads))
     assert error.sqlstate == "08007" and 0.6 < time.monotonic() - since < 2.7
-    place.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '30000')")
-    assert_goes_on(place, eve, table, payloads)
+    endpoints.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '30000')")
+    assert_session_works(endpoints, eve, table, payloads)

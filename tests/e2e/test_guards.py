@@ -119,7 +119,7 @@ def test_rows_before_the_one_that_is_refused(administrator, eve):
 
 
 @pytest.fixture
-def parted(administrator):
+def partitioned(administrator):
     """A partitioned table with a policy, whose one partition is a foreign table, and the other is not."""
     administrator.execute(
         """
@@ -139,27 +139,27 @@ def parted(administrator):
 
 
 @pytest.mark.parametrize("insert", INSERTS)
-def test_a_policy_of_a_partitioned_table(parted, eve, insert):
+def test_a_policy_of_a_partitioned_table(partitioned, eve, insert):
     refuses(eve, insert.format("p", "evil"), POLICY)
     refuses(eve, insert.format("p", "found"), POLICY)
     sends(eve, insert.format("p", "echo"), count_of(insert))
 
 
-def test_a_policy_on_rows_that_move(parted, eve):
+def test_a_policy_on_rows_that_move(partitioned, eve):
     """UPDATE moves a row to the partition that its new values belong to, which here is to send it."""
-    parted.execute("INSERT INTO kept (function_name, payload) VALUES ('kept', '1')")
+    partitioned.execute("INSERT INTO kept (function_name, payload) VALUES ('kept', '1')")
     statement = "UPDATE p SET function_name = '{}' WHERE function_name = 'kept'"
     refuses(eve, statement.format("evil"), POLICY)
     refuses(eve, statement.format("lost"), POLICY)
     sends(eve, statement.format("echo"), 1)
 
 
-def test_a_policy_on_rows_that_a_merge_moves(parted, eve):
+def test_a_policy_on_rows_that_a_merge_moves(partitioned, eve):
     """It updates, or inserts, a row of the partition that is not foreign; what comes of it goes to the other one."""
-    version = parted.info.server_version
+    version = partitioned.info.server_version
     if version < 150000:
         pytest.skip("there is no MERGE")
-    parted.execute("INSERT INTO kept (function_name, payload) VALUES ('kept', '1')")
+    partitioned.execute("INSERT INTO kept (function_name, payload) VALUES ('kept', '1')")
     statement = """
         MERGE INTO p USING (VALUES ('{}')) s (fn) ON p.function_name = 'kept'
         WHEN MATCHED THEN UPDATE SET function_name = s.fn
@@ -172,7 +172,7 @@ def test_a_policy_on_rows_that_a_merge_moves(parted, eve):
     sends(eve, statement.format("echo"), 1)
 
 
-def test_a_policy_under_copy(parted, eve):
+def test_a_policy_under_copy(partitioned, eve):
     """PostgreSQL does not check policies in COPY, and says so."""
     with pytest.raises(psycopg.errors.FeatureNotSupported), eve.cursor().copy("COPY p (function_name, payload) FROM STDIN"):
         pass
@@ -218,18 +218,18 @@ LEAK = """
     " (EXISTS (SELECT FROM allowed WHERE fn LIKE l.function_name || '%' AND role = current_user)) IS TRUE",
     f"SELECT * FROM {TEXTS} l WHERE (NOT EXISTS (SELECT FROM allowed WHERE fn = l.function_name AND role <> 'eve')) IS TRUE",
     f"SELECT * FROM {TEXTS} l WHERE function_name = ANY (ARRAY(SELECT fn FROM allowed WHERE role = current_user))",
-    "SELECT * FROM guarded.parted",
+    "SELECT * FROM guarded.partitioned",
 ])  # fmt: skip
 def test_a_filter_of_inputs_guards(administrator, eve, view):
     """In a view, and in a policy, of a partitioned table whose only partition is foreign."""
     administrator.execute(
         f"""
         CREATE TABLE allowed AS SELECT 'echo' AS fn, 'eve' AS role UNION SELECT 'evil', 'bob';
-        CREATE TABLE parted (function_name text, payload text, response text) PARTITION BY LIST (function_name);
-        CREATE FOREIGN TABLE part PARTITION OF parted DEFAULT SERVER aws_lambda;
-        ALTER TABLE parted ENABLE ROW LEVEL SECURITY;
-        ALTER TABLE parted FORCE ROW LEVEL SECURITY;
-        CREATE POLICY reading ON parted FOR SELECT
+        CREATE TABLE partitioned (function_name text, payload text, response text) PARTITION BY LIST (function_name);
+        CREATE FOREIGN TABLE part PARTITION OF partitioned DEFAULT SERVER aws_lambda;
+        ALTER TABLE partitioned ENABLE ROW LEVEL SECURITY;
+        ALTER TABLE partitioned FORCE ROW LEVEL SECURITY;
+        CREATE POLICY reading ON partitioned FOR SELECT
             USING (EXISTS (SELECT FROM allowed WHERE fn = function_name AND role = current_user));
         REVOKE ALL ON allowed, part FROM eve;
         GRANT SELECT ON allowed TO eve;
@@ -237,7 +237,7 @@ def test_a_filter_of_inputs_guards(administrator, eve, view):
         GRANT SELECT ON v TO eve;
         """
     )
-    table = "parted" if "parted" in view else "v"
+    table = "partitioned" if "partitioned" in view else "v"
     payload = """'{"tenant": "eve"}'"""
     for clause in [
         "function_name = '{}'",
@@ -245,13 +245,13 @@ def test_a_filter_of_inputs_guards(administrator, eve, view):
         "function_name IN ('{}', 'evil')",
         "function_name = ANY (ARRAY['{}', 'evil'])",
         # What is joined to a view that is a barrier gives it no values.
-        *(["function_name IN (SELECT fn FROM (VALUES ('{}'), ('evil')) v (fn))"] if table == "parted" else []),
+        *(["function_name IN (SELECT fn FROM (VALUES ('{}'), ('evil')) v (fn))"] if table == "partitioned" else []),
     ]:
         query = f"SELECT response IS NULL FROM {table} WHERE payload = {payload} AND "
         reads(eve, query + clause.format("evil"), [])
         reads(eve, query + clause.format("echo"), [(False,)], "echo")
-    if table == "parted":
-        joined = f"(VALUES ('echo'), ('evil')) x (fn) JOIN parted ON function_name = fn AND payload = {payload}"
+    if table == "partitioned":
+        joined = f"(VALUES ('echo'), ('evil')) x (fn) JOIN partitioned ON function_name = fn AND payload = {payload}"
         reads(eve, f"SELECT fn FROM {joined}", [("echo",)], "echo")
     eve.execute(f"PREPARE p AS SELECT function_name FROM {table} WHERE function_name = $1 AND payload = {payload}")
     for _ in range(7):
@@ -268,10 +268,10 @@ def test_what_a_filter_of_inputs_may_see(administrator, eve):
         REVOKE ALL ON ours FROM eve;
         CREATE VIEW v WITH (security_barrier) AS SELECT l.payload, l.response FROM ours o JOIN {TABLE} l USING (payload)
             WHERE o.open AND l.function_name = 'echo' AND l.response::text NOT LIKE '"secret%';
-        CREATE TABLE parted (payload text, response text) PARTITION BY LIST (payload);
-        CREATE FOREIGN TABLE part PARTITION OF parted DEFAULT SERVER aws_lambda OPTIONS (function_name 'echo');
-        ALTER TABLE parted ENABLE ROW LEVEL SECURITY;
-        CREATE POLICY reading ON parted FOR SELECT USING (response NOT LIKE 'secret%' AND payload <> 'never');
+        CREATE TABLE partitioned (payload text, response text) PARTITION BY LIST (payload);
+        CREATE FOREIGN TABLE part PARTITION OF partitioned DEFAULT SERVER aws_lambda OPTIONS (function_name 'echo');
+        ALTER TABLE partitioned ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY reading ON partitioned FOR SELECT USING (response NOT LIKE 'secret%' AND payload <> 'never');
         REVOKE ALL ON part FROM eve;
         """
     )
@@ -281,7 +281,7 @@ def test_what_a_filter_of_inputs_may_see(administrator, eve):
     reads(eve, "SELECT payload FROM v WHERE pg_temp.leak(payload::text)", [("mine",)], "echo", "echo")
     assert heard == ['leaked "mine"']
     heard.clear()
-    query = "SELECT payload FROM parted WHERE payload IN ('mine', 'secret 1', 'never') AND pg_temp.leak(payload)"
+    query = "SELECT payload FROM partitioned WHERE payload IN ('mine', 'secret 1', 'never') AND pg_temp.leak(payload)"
     reads(eve, query, [("mine",)], "echo", "echo")
     assert heard == ["leaked mine"]
 

@@ -18,7 +18,7 @@ HANGING_ROLE = "arn:aws:iam::123456789012:role/hang"
 
 
 @pytest.fixture
-def patient(session):
+def waiting_session(session):
     """A session whose invocations may take as long as they like."""
     session.execute("SET aws_lambda.request_timeout_ms = 900000")
     return session
@@ -30,73 +30,73 @@ def waiting(session, function="hang"):
 
 
 @pytest.mark.parametrize("function", ["hang", "stall-body", "sleep-60000"])
-def test_cancel(patient, connect, endpoint, function):
+def test_cancel(waiting_session, connect, endpoint, function):
     """The statement ends, nothing is sent again, and the session goes on."""
     other = connect()
-    with waiting(patient, function) as statement:
+    with waiting(waiting_session, function) as statement:
         since = time.monotonic()
-        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(waiting_session)])
         assert error_within_2_s(statement, since).sqlstate == "57014"
     time.sleep(0.5)
     assert functions() == [function]
-    assert invoke(patient, "echo", "[1]") == [1]
+    assert invoke(waiting_session, "echo", "[1]") == [1]
     assert functions() == [function, "echo"]
 
 
-def test_cancel_while_a_role_is_assumed(patient, connect, endpoint):
+def test_cancel_while_a_role_is_assumed(waiting_session, connect, endpoint):
     """Getting credentials is part of the invocation, so it can be interrupted too."""
-    tables.create_server(patient, "hanging_role", sts_endpoint_url=URL, role_arn=HANGING_ROLE)
-    tables.create_mapping(patient, "hanging_role", "postgres", **EXAMPLE_KEYS)
+    tables.create_server(waiting_session, "hanging_role", sts_endpoint_url=URL, role_arn=HANGING_ROLE)
+    tables.create_mapping(waiting_session, "hanging_role", "postgres", **EXAMPLE_KEYS)
     other = connect()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        statement = pool.submit(tables.invoke, patient, "hanging_role", "echo")
+        statement = pool.submit(tables.invoke, waiting_session, "hanging_role", "echo")
         wait_until(lambda: endpoint.counter("assume_role") == 1)
         since = time.monotonic()
-        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(waiting_session)])
         assert error_within_2_s(statement, since).sqlstate == "57014"
     assert functions() == []
-    assert invoke(patient, "echo", "[1]") == [1]
+    assert invoke(waiting_session, "echo", "[1]") == [1]
 
 
-def test_cancel_many_times(patient, connect, endpoint):
+def test_cancel_many_times(waiting_session, connect, endpoint):
     """What a cancelled invocation leaves behind does not disturb or end the next ones."""
     other = connect()
     for _ in range(20):
         endpoint.reset()
-        with waiting(patient) as statement:
-            other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+        with waiting(waiting_session) as statement:
+            other.execute("SELECT pg_cancel_backend(%s)", [pid_of(waiting_session)])
             assert statement.exception(timeout=10).sqlstate == "57014"
-        assert invoke(patient, "echo", "[1]") == [1]
-    assert len(threads(pid_of(patient))) == 2
+        assert invoke(waiting_session, "echo", "[1]") == [1]
+    assert len(threads(pid_of(waiting_session))) == 2
 
 
-def test_a_timeout_before_it_waits(patient, endpoint):
+def test_a_timeout_before_it_waits(waiting_session, endpoint):
     """To hash 400 MB takes a while in which PostgreSQL looks at nothing. The invocation may begin, and is not waited for."""
-    tables.execute(patient, "CREATE FOREIGN TABLE late (payload text, response text) SERVER aws_lambda {options}", function_name="hang")
-    patient.execute("SET plan_cache_mode = force_generic_plan")
-    patient.execute("PREPARE late (text) AS SELECT response FROM late WHERE payload = md5(repeat(repeat($1, 1000000), 400))")
-    patient.execute("SET statement_timeout = '600ms'")
+    tables.execute(waiting_session, "CREATE FOREIGN TABLE late (payload text, response text) SERVER aws_lambda {options}", function_name="hang")
+    waiting_session.execute("SET plan_cache_mode = force_generic_plan")
+    waiting_session.execute("PREPARE late (text) AS SELECT response FROM late WHERE payload = md5(repeat(repeat($1, 1000000), 400))")
+    waiting_session.execute("SET statement_timeout = '600ms'")
     since = time.monotonic()
-    error = failure(patient.execute, "EXECUTE late ('x')")
+    error = failure(waiting_session.execute, "EXECUTE late ('x')")
     assert error.sqlstate == "57014" and 0.5 < time.monotonic() - since < 8
-    patient.execute("RESET statement_timeout")
-    assert invoke(patient, "echo", "[1]") == [1]
+    waiting_session.execute("RESET statement_timeout")
+    assert invoke(waiting_session, "echo", "[1]") == [1]
 
 
-def test_statement_timeout(patient, endpoint):
-    patient.execute("SET statement_timeout = '300ms'")
+def test_statement_timeout(waiting_session, endpoint):
+    waiting_session.execute("SET statement_timeout = '300ms'")
     since = time.monotonic()
-    error = failure(invoke, patient, "hang")
+    error = failure(invoke, waiting_session, "hang")
     took = time.monotonic() - since
     assert error.sqlstate == "57014" and 0.25 < took < 2
-    patient.execute("RESET statement_timeout")
-    assert invoke(patient, "echo", "[1]") == [1]
+    waiting_session.execute("RESET statement_timeout")
+    assert invoke(waiting_session, "echo", "[1]") == [1]
     assert functions() == ["hang", "echo"]
 
 
-def test_terminate(patient, connect, endpoint):
-    other, pid = connect(), pid_of(patient)
-    with waiting(patient) as statement:
+def test_terminate(waiting_session, connect, endpoint):
+    other, pid = connect(), pid_of(waiting_session)
+    with waiting(waiting_session) as statement:
         since = time.monotonic()
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
         assert error_within_2_s(statement, since).sqlstate == "57P01"
@@ -104,13 +104,13 @@ def test_terminate(patient, connect, endpoint):
     assert functions() == ["hang"]
 
 
-def test_client_goes_away(patient, endpoint):
+def test_client_disconnects(waiting_session, endpoint):
     """With client_connection_check_interval, a backend does not wait for an answer that nobody will read."""
-    patient.execute("SET client_connection_check_interval = '200ms'")
-    pid = pid_of(patient)
-    patient.pgconn.send_query(b"SELECT aws_lambda.invoke('hang'::text, '1'::json)")
+    waiting_session.execute("SET client_connection_check_interval = '200ms'")
+    pid = pid_of(waiting_session)
+    waiting_session.pgconn.send_query(b"SELECT aws_lambda.invoke('hang'::text, '1'::json)")
     wait_for_invocations(1)
-    patient.close()
+    waiting_session.close()
     wait_until(lambda: not is_running(pid), seconds=2)
     with open(os.environ["PG_LOG"], errors="replace") as log:
         said = [line for line in log if f"[{pid}] FATAL:" in line]
@@ -126,21 +126,21 @@ def test_session_ends_without_delay(session):
     wait_until(lambda: not is_running(pid), seconds=1)
 
 
-def test_wait_event(patient, connect, endpoint):
+def test_wait_event(waiting_session, connect, endpoint):
     other = connect()
-    with waiting(patient):
+    with waiting(waiting_session):
         row = other.execute(
-            "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s", [pid_of(patient)]
+            "SELECT state, wait_event_type FROM pg_stat_activity WHERE pid = %s", [pid_of(waiting_session)]
         ).fetchone()
     assert row == ("active", "Extension")
 
 
 @pytest.mark.parametrize("function", ["hang", "stall-body"])
-def test_waiting_uses_no_cpu(patient, endpoint, function):
-    with waiting(patient, function):
-        before = ticks(pid_of(patient))
+def test_waiting_uses_no_cpu(waiting_session, endpoint, function):
+    with waiting(waiting_session, function):
+        before = ticks(pid_of(waiting_session))
         time.sleep(1)
-        assert ticks(pid_of(patient)) - before < 5
+        assert ticks(pid_of(waiting_session)) - before < 5
 
 
 # Many invocations at once: of a hundred values the first sixty-four are in flight
@@ -151,8 +151,8 @@ forms = pytest.mark.parametrize("form", [LIST, JOIN], ids=["list", "join"])
 
 
 @pytest.fixture
-def sets(patient):
-    """A patient session with a table for each function."""
+def sets(waiting_session):
+    """The session, with a table for each function."""
     for name, function, others in [
         ("hanging", "hang", ""),
         ("hanging_rows", "hang", ", on_error 'return'"),
@@ -162,11 +162,11 @@ def sets(patient):
         ("slow", "accept-100", ""),
         ("echoing", "echo", ""),
     ]:
-        patient.execute(
+        waiting_session.execute(
             f"CREATE FOREIGN TABLE IF NOT EXISTS {name} (payload text, response text, error_code text) SERVER aws_lambda"
             f" OPTIONS (function_name '{function}'{others})"
         )
-    return patient
+    return waiting_session
 
 
 def connections():
@@ -240,7 +240,7 @@ def test_terminate_many(sets, connect, endpoint, form, table):
     assert_dropped(counter("invocations"))
 
 
-def test_client_of_many_goes_away(sets, endpoint):
+def test_client_of_many_disconnects(sets, endpoint):
     sets.execute("SET client_connection_check_interval = '200ms'")
     pid = pid_of(sets)
     sets.pgconn.send_query(JOIN.format("hanging").encode())

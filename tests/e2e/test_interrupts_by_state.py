@@ -1,6 +1,6 @@
-"""Every way to interrupt a backend in every state of an invocation: it acts soon, and leaves nothing on its way.
+"""Every kind of interrupt in every state of an invocation: the statement ends soon, and no request is in flight afterwards.
 
-At the end, how long each took, in ms; `pytest -rP` shows it.
+`pytest -rP` shows how many ms each took.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import scripted
 import tables
 from background import is_running, pid_of
 from listeners import full_listener, listener
-from own_server import connect, looked_up, own_server
+from own_server import connect, resolved_names, own_server
 from scripted import EXAMPLE_KEYS, counter, wait_until
 
 ONE = "SELECT response FROM {} WHERE payload = '1'"
@@ -45,14 +45,14 @@ CHECK_INTERVAL = 0.05
 
 
 @pytest.fixture(scope="module")
-def places():
+def unresponsive():
     with full_listener() as full, listener() as (silent, accepted):
         yield {"full": full.getsockname()[1], "silent": silent}, accepted
 
 
 @pytest.fixture(scope="module")
-def server(places):
-    ports, _ = places
+def server(unresponsive):
+    ports, _ = unresponsive
     with own_server(resolver=True) as server:
         with contextlib.closing(connect(server)) as session:
             for number, (server_options, options, _, _) in enumerate(STATES.values()):
@@ -75,44 +75,44 @@ def server(places):
 
 
 @pytest.fixture(scope="module")
-def took():
+def durations():
     """Seconds, by state and interrupt."""
     return {}
 
 
 class Statement:
-    """A statement that is brought into a state."""
+    """A statement, and the state of an invocation that it is brought into."""
 
-    def __init__(self, server, places, state):
+    def __init__(self, server, unresponsive, state):
         self.server, self.state = server, state
         self.session = connect(server)
         self.pid = pid_of(self.session)
         self.table = f"s{list(STATES).index(state)}"
         _, _, self.text, self.invocations = STATES[state]
-        ports, self.accepted = places
+        ports, self.accepted = unresponsive
         self.ports = [int(os.environ["ENDPOINT_PORT"]), *ports.values()]
         self.before = self.connections()
 
     def connections(self):
-        """Our ends of connections to where it may connect, made or being made."""
+        """The client's ends of connections to the ports that it may connect to."""
         remote = [f"0100007F:{port:04X}" for port in self.ports]
         fields = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines())
         # ESTABLISHED and SYN_SENT.
         return {field[1] for field in fields if field[2] in remote and field[3] in ("01", "02")}
 
     def opened(self):
-        """How many of them are its own."""
+        """How many of them are this statement's."""
         return len(self.connections() - self.before)
 
     def run(self):
-        """Sends it, and comes back once it is in its state."""
-        accepted, names = len(self.accepted), len(looked_up(self.server))
+        """Sends the statement, and returns once it is in its state."""
+        accepted, names = len(self.accepted), len(resolved_names(self.server))
         self.session.pgconn.send_query(self.text.format(self.table).encode())
         self.since = time.monotonic()
         if self.invocations:
             scripted.wait_for_invocations(self.invocations)
         elif self.state == "resolving":
-            wait_until(lambda: len(looked_up(self.server)) > names)
+            wait_until(lambda: len(resolved_names(self.server)) > names)
         elif self.state == "connecting":
             wait_until(self.opened)
         else:
@@ -127,7 +127,7 @@ class Statement:
         return result.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode()
 
     def wait_for_end_of_backend(self):
-        # Looked at often, since it is measured.
+        # A short interval, because the time is measured.
         deadline = time.monotonic() + 10
         while is_running(self.pid):
             assert time.monotonic() < deadline, "the backend is still there"
@@ -185,7 +185,7 @@ def shutdown(statement):
         statement.server.start()
 
 
-def client_goes(statement):
+def client_disconnects(statement):
     statement.session.execute(f"SET client_connection_check_interval = {CHECK_INTERVAL * 1000}")
     statement.run()
     since = time.monotonic()
@@ -194,20 +194,20 @@ def client_goes(statement):
     return time.monotonic() - since - CHECK_INTERVAL
 
 
-INTERRUPTS = [cancel, two_signals, statement_timeout, terminate, shutdown, client_goes]
+INTERRUPTS = [cancel, two_signals, statement_timeout, terminate, shutdown, client_disconnects]
 # The session goes on after these.
 OF_STATEMENTS = [cancel, two_signals, statement_timeout]
 
 
 @pytest.mark.parametrize("interrupt", INTERRUPTS, ids=lambda interrupt: interrupt.__name__)
 @pytest.mark.parametrize("state", STATES)
-def test_interrupt(server, places, endpoint, took, state, interrupt):
-    statement = Statement(server, places, state)
+def test_interrupt(server, unresponsive, endpoint, durations, state, interrupt):
+    statement = Statement(server, unresponsive, state)
     with contextlib.closing(statement.session):
-        took[state, interrupt.__name__] = seconds = interrupt(statement)
+        durations[state, interrupt.__name__] = seconds = interrupt(statement)
         print(f"{seconds * 1000:.0f} ms")
         assert seconds < 2
-        # Between two attempts nothing is on its way, and a session keeps its connection, unless the answer is still to be read.
+        # Between two attempts nothing is in flight, and the session keeps its connection.
         kept = 1 if state == "backing off" and interrupt in OF_STATEMENTS else 0
         wait_until(lambda: statement.opened() <= kept, seconds=2)
         sent = counter("invocations")
@@ -227,7 +227,7 @@ def test_interrupt(server, places, endpoint, took, state, interrupt):
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM], ids=["cancel", "terminate"])
 def test_interrupt_between_statements(server, endpoint, sig):
-    """A cancel then is none of the next statement, and the network's thread does not hold up the end."""
+    """A cancel between statements does not cancel the next one, and the network thread does not delay the end of the session."""
     with contextlib.closing(connect(server)) as session:
         assert scripted.invoke(session, "echo", "[1]") == [1]
         os.kill(pid_of(session), sig)
@@ -238,9 +238,9 @@ def test_interrupt_between_statements(server, endpoint, sig):
             wait_until(lambda: not is_running(pid_of(session)), seconds=2)
 
 
-def test_they_act_at_once(took):
+def test_interrupts_take_effect_at_once(durations):
     names = [interrupt.__name__ for interrupt in INTERRUPTS]
     print(f"{'':18}" + "".join(f"{name:>19}" for name in names))
     for state in STATES:
-        print(f"{state:18}" + "".join(f"{took[state, name] * 1000:19.0f}" for name in names))
-    assert statistics.median(took.values()) < 0.1
+        print(f"{state:18}" + "".join(f"{durations[state, name] * 1000:19.0f}" for name in names))
+    assert statistics.median(durations.values()) < 0.1

@@ -66,7 +66,7 @@ def schema(database):
 
 
 @pytest.fixture
-def patient(schema, session):
+def waiting_session(schema, session):
     """A session whose invocations may take as long as they like."""
     session.execute("SET aws_lambda.request_timeout_ms = 900000")
     return session
@@ -98,56 +98,56 @@ def copy(session):
 
 
 @pytest.mark.parametrize("statement", INSERTS.values(), ids=INSERTS)
-def test_cancel_insert(patient, connect, endpoint, statement):
-    cancel(patient, connect(), MOST, patient.execute, statement)
+def test_cancel_insert(waiting_session, connect, endpoint, statement):
+    cancel(waiting_session, connect(), MOST, waiting_session.execute, statement)
 
 
-def test_cancel_insert_one_at_a_time(patient, connect, endpoint):
+def test_cancel_insert_one_at_a_time(waiting_session, connect, endpoint):
     """A row that a partition returns is waited for before the next one is read."""
-    cancel(patient, connect(), 1, patient.execute, f"{INSERTS['partition']} RETURNING response")
+    cancel(waiting_session, connect(), 1, waiting_session.execute, f"{INSERTS['partition']} RETURNING response")
 
 
-def test_cancel_end_of_insert(patient, connect, endpoint):
-    cancel(patient, connect(), 3, patient.execute, FEW)
+def test_cancel_end_of_insert(waiting_session, connect, endpoint):
+    cancel(waiting_session, connect(), 3, waiting_session.execute, FEW)
 
 
-def test_cancel_copy(patient, connect, endpoint):
-    cancel(patient, connect(), MOST, copy, patient)
+def test_cancel_copy(waiting_session, connect, endpoint):
+    cancel(waiting_session, connect(), MOST, copy, waiting_session)
 
 
 @pytest.mark.parametrize("query, number", APPENDS.values(), ids=APPENDS)
-def test_cancel_append(patient, connect, endpoint, query, number):
-    cancel(patient, connect(), number, patient.execute, query)
+def test_cancel_append(waiting_session, connect, endpoint, query, number):
+    cancel(waiting_session, connect(), number, waiting_session.execute, query)
 
 
 @every_wait
-def test_cancel_many_times(patient, connect, endpoint, statement, number):
+def test_cancel_many_times(waiting_session, connect, endpoint, statement, number):
     """No thread and no file descriptor is left behind, but those of connections that are kept."""
     other, left = connect(), []
     for _ in range(10):
         endpoint.reset()
-        cancel(patient, other, number, patient.execute, statement)
-        left.append(descriptors(patient))
+        cancel(waiting_session, other, number, waiting_session.execute, statement)
+        left.append(descriptors(waiting_session))
     assert max(left[5:]) <= max(left[:5])
-    assert threads(patient) == 2
+    assert threads(waiting_session) == 2
 
 
 @every_wait
-def test_statement_timeout(patient, endpoint, statement, number):
-    patient.execute("SET statement_timeout = '500ms'")
+def test_statement_timeout(waiting_session, endpoint, statement, number):
+    waiting_session.execute("SET statement_timeout = '500ms'")
     since = time.monotonic()
-    error = failure(patient.execute, statement)
+    error = failure(waiting_session.execute, statement)
     took = time.monotonic() - since
-    patient.execute("RESET statement_timeout")
+    waiting_session.execute("RESET statement_timeout")
     assert error.sqlstate == "57014" and 0.45 < took < 2
     assert functions() == ["hang"] * number
-    assert invoke(patient, "echo", "[1]") == [1]
+    assert invoke(waiting_session, "echo", "[1]") == [1]
 
 
 @every_wait
-def test_terminate(patient, connect, endpoint, statement, number):
-    other, pid = connect(), pid_of(patient)
-    with running(patient, number, patient.execute, statement) as ended:
+def test_terminate(waiting_session, connect, endpoint, statement, number):
+    other, pid = connect(), pid_of(waiting_session)
+    with running(waiting_session, number, waiting_session.execute, statement) as ended:
         since = time.monotonic()
         other.execute("SELECT pg_terminate_backend(%s)", [pid])
         assert error_within_2_s(ended, since).sqlstate == "57P01"
@@ -156,51 +156,51 @@ def test_terminate(patient, connect, endpoint, statement, number):
 
 
 @every_wait
-def test_client_goes_away(patient, endpoint, statement, number):
+def test_client_disconnects(waiting_session, endpoint, statement, number):
     """With client_connection_check_interval, a backend does not wait for answers that nobody will read."""
-    patient.execute("SET client_connection_check_interval = '200ms'")
-    pid = pid_of(patient)
-    patient.pgconn.send_query(statement.encode())
+    waiting_session.execute("SET client_connection_check_interval = '200ms'")
+    pid = pid_of(waiting_session)
+    waiting_session.pgconn.send_query(statement.encode())
     wait_for_invocations(number)
-    patient.close()
+    waiting_session.close()
     wait_until(lambda: not is_running(pid), seconds=2)
     assert functions() == ["hang"] * number
 
 
 @every_wait
-def test_waiting_uses_no_cpu(patient, endpoint, statement, number):
-    with running(patient, number, patient.execute, statement):
+def test_waiting_uses_no_cpu(waiting_session, endpoint, statement, number):
+    with running(waiting_session, number, waiting_session.execute, statement):
         time.sleep(0.2)
-        before = ticks(pid_of(patient))
+        before = ticks(pid_of(waiting_session))
         time.sleep(1)
-        assert ticks(pid_of(patient)) - before < 5
+        assert ticks(pid_of(waiting_session)) - before < 5
 
 
 @at_the_same_time
-def test_waiting_for_one_branch_uses_no_cpu(patient, endpoint):
+def test_waiting_for_one_branch_uses_no_cpu(waiting_session, endpoint):
     """Also where another one has rows and its end, and the last one has rows that were not waited for."""
     query = "SELECT response FROM echoes WHERE payload IN ('6', '7')"
     query = f"{query} UNION ALL {BRANCHES} UNION ALL {query} UNION ALL SELECT 'ordinary'"
-    with running(patient, 9, patient.execute, query):
+    with running(waiting_session, 9, waiting_session.execute, query):
         time.sleep(0.2)
-        before = ticks(pid_of(patient))
+        before = ticks(pid_of(waiting_session))
         time.sleep(1)
-        assert ticks(pid_of(patient)) - before < 5
+        assert ticks(pid_of(waiting_session)) - before < 5
 
 
 @at_the_same_time
-def test_error_of_a_branch_ends_the_others(patient, endpoint):
+def test_error_of_a_branch_ends_the_others(waiting_session, endpoint):
     since = time.monotonic()
-    error = failure(patient.execute, f"{BRANCHES} UNION ALL SELECT response FROM fails WHERE payload = '6'")
+    error = failure(waiting_session.execute, f"{BRANCHES} UNION ALL SELECT response FROM fails WHERE payload = '6'")
     assert error.sqlstate == "38000" and time.monotonic() - since < 2
     assert sorted(functions()) == ["handled"] + ["hang"] * 5
-    assert invoke(patient, "echo", "[1]") == [1]
+    assert invoke(waiting_session, "echo", "[1]") == [1]
 
 
-def test_cancel_in_a_subtransaction(patient, connect, endpoint):
+def test_cancel_in_a_subtransaction(waiting_session, connect, endpoint):
     """What was in flight is gone after the block, and the transaction goes on and commits."""
     other = connect()
-    patient.execute("CREATE TABLE IF NOT EXISTS kept (what text)")
+    waiting_session.execute("CREATE TABLE IF NOT EXISTS kept (what text)")
     block = """
         DO $$ BEGIN
             BEGIN
@@ -210,8 +210,8 @@ def test_cancel_in_a_subtransaction(patient, connect, endpoint):
             END;
         END $$
     """
-    with running(patient, MOST, patient.execute, block) as statement:
-        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(patient)])
+    with running(waiting_session, MOST, waiting_session.execute, block) as statement:
+        other.execute("SELECT pg_cancel_backend(%s)", [pid_of(waiting_session)])
         statement.result(timeout=2)
-    assert patient.execute("SELECT * FROM kept").fetchall() == [('"after"',)]
+    assert waiting_session.execute("SELECT * FROM kept").fetchall() == [('"after"',)]
     assert functions() == ["hang"] * MOST + ["echo"]

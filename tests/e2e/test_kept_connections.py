@@ -17,7 +17,7 @@ import tables
 from background import pid_of
 from listeners import full_listener, listener, response
 from networks import body_of, in_tls, read_head
-from own_server import connect, looked_up, own_server
+from own_server import connect, resolved_names, own_server
 from scripted import wait_until
 from tables import failure, primary
 
@@ -34,7 +34,7 @@ class Endpoint:
         self.most, self.ms, self.requests, self.connections, self.protocols = most, ms, [], 0, set()
         self.lock = threading.Lock()
 
-    def talk(self, tls):
+    def handle(self, tls):
         with self.lock:
             self.connections += 1
             self.protocols.add(tls.selected_alpn_protocol())
@@ -50,7 +50,7 @@ class Endpoint:
 
 
 @pytest.fixture(scope="module")
-def place():
+def shared_endpoint():
     """A server whose resolver knows names, and an endpoint there that would rather speak HTTP/2."""
     authority = trustme.CA()
     endpoint = Endpoint()
@@ -58,8 +58,8 @@ def place():
     with contextlib.ExitStack() as stack:
         roots = stack.enter_context(authority.cert_pem.tempfile(dir="/tmp"))
         pathlib.Path(roots).chmod(0o644)
-        talk = in_tls(certificate, endpoint.talk, ["h2", "http/1.1"])
-        endpoint.port, _ = stack.enter_context(listener(talk))
+        handle = in_tls(certificate, endpoint.handle, ["h2", "http/1.1"])
+        endpoint.port, _ = stack.enter_context(listener(handle))
         endpoint.roots = roots
         server = stack.enter_context(own_server("aws_lambda.connect_timeout_ms = 3000", resolver=True, SSL_CERT_FILE=roots))
         endpoint.server = server
@@ -71,14 +71,14 @@ def place():
 
 
 @pytest.fixture
-def endpoint(place):
-    place.set()
-    return place
+def endpoint(shared_endpoint):
+    shared_endpoint.set()
+    return shared_endpoint
 
 
 @pytest.fixture
-def session(place):
-    with contextlib.closing(connect(place.server)) as session:
+def session(shared_endpoint):
+    with contextlib.closing(connect(shared_endpoint.server)) as session:
         yield session
 
 
@@ -108,28 +108,28 @@ def switches(session):
 
 
 @pytest.fixture(scope="module")
-def idle(place):
+def idle(shared_endpoint):
     """Sessions that have had many invocations in flight, and one that has had a single one, since then idle; and since when."""
     with contextlib.ExitStack() as stack:
-        many, alone = (stack.enter_context(contextlib.closing(connect(place.server))) for _ in range(2))
-        place.set(ms=100)
+        many, alone = (stack.enter_context(contextlib.closing(connect(shared_endpoint.server))) for _ in range(2))
+        shared_endpoint.set(ms=100)
         invoke_many(many, 200)
-        assert len(states(many, place.port)) > 30
-        place.set()
+        assert len(states(many, shared_endpoint.port)) > 30
+        shared_endpoint.set()
         assert tables.invoke(alone, "local", "f", "[1]") == "[1]"
         yield many, alone, time.monotonic()
 
 
-def test_few_are_kept(place, idle):
+def test_few_idle_connections_are_kept(shared_endpoint, idle):
     """After a moment, and by a backend that does nothing."""
     many, alone, since = idle
-    wait_until(lambda: len(states(many, place.port)) <= 4, seconds=5)
+    wait_until(lambda: len(states(many, shared_endpoint.port)) <= 4, seconds=5)
     assert time.monotonic() - since < 5
     if time.monotonic() - since < 8:
-        assert len(states(many, place.port)) == 4 and states(alone, place.port) == [IN_USE]
+        assert len(states(many, shared_endpoint.port)) == 4 and states(alone, shared_endpoint.port) == [IN_USE]
 
 
-def test_the_other_end_closes(endpoint, session):
+def test_endpoint_closes_connections(endpoint, session):
     """What it has closed is not used, and not kept either."""
     endpoint.set(most=3)
     invoke_many(session, 150)
@@ -145,10 +145,10 @@ def test_http_1_1_alone(endpoint, session):
 
 def test_one_look_up_serves_all(endpoint, session):
     endpoint.set(most=2)
-    before = len(looked_up(endpoint.server))
+    before = len(resolved_names(endpoint.server))
     invoke_many(session, 200)
     assert endpoint.connections >= 100
-    assert looked_up(endpoint.server)[before:] == ["lambda.local.test"]
+    assert resolved_names(endpoint.server)[before:] == ["lambda.local.test"]
 
 
 def test_little_memory(endpoint):
@@ -186,12 +186,12 @@ def test_an_answer_before_the_request_was_read(session):
     """What was not read is given up with its connection."""
     over = threading.Event()
 
-    def talk(connection):
+    def handle(connection):
         read_head(connection)
         connection.sendall(response("200 OK", "{}"))
         over.wait(30)
 
-    with listener(talk) as (port, accepted):
+    with listener(handle) as (port, accepted):
         session.execute(f"SET aws_lambda.endpoint_override = 'http://127.0.0.1:{port}'")
         for _ in range(8):
             session.execute("SELECT aws_lambda.invoke('f', to_json(repeat('x', 5000000)), 'us-east-1')")
@@ -200,7 +200,7 @@ def test_an_answer_before_the_request_was_read(session):
         over.set()
 
 
-def test_names_that_hang(endpoint, session):
+def test_name_resolution_hangs(endpoint, session):
     """They cost no more than the time to connect, and no invocation of theirs ran. There are two threads for them, and none for each row."""
     session.execute("SET aws_lambda.connect_timeout_ms = 500")
     url = f"https://lambda.hangs.test:{endpoint.port}"
@@ -216,7 +216,7 @@ def test_names_that_hang(endpoint, session):
         tables.execute(session, "DROP SERVER {} CASCADE", "hangs")
 
 
-def test_an_address_that_is_silent(endpoint, session):
+def test_first_address_does_not_respond(endpoint, session):
     """The next is tried as well, and is the first for connections that come later."""
     with full_listener(("127.0.0.9", endpoint.port)):
         since = time.monotonic()
@@ -231,7 +231,7 @@ def test_an_address_that_is_silent(endpoint, session):
     assert len(endpoint.requests) == 30
 
 
-def test_addresses_that_are_all_silent(session):
+def test_no_address_responds(session):
     """It did not run, and the message says who was asked."""
     with full_listener(("127.0.0.9", 0)) as one:
         port = one.getsockname()[1]
@@ -251,14 +251,14 @@ def test_addresses_that_are_all_silent(session):
             assert "aws_lambda.request_timeout_ms" in error.diag.message_hint
 
 
-def test_none_is_kept_for_long(place, idle):
+def test_idle_connections_are_closed(shared_endpoint, idle):
     """Whoever closes it. Nothing looks for that again and again meanwhile."""
     many, alone, since = idle
     before = switches(many) + switches(alone)
-    wait_until(lambda: states(many, place.port) + states(alone, place.port) == [], seconds=12)
+    wait_until(lambda: states(many, shared_endpoint.port) + states(alone, shared_endpoint.port) == [], seconds=12)
     assert time.monotonic() - since > 8
     # A turn of each for what is closed, and some that are the machine's.
     assert switches(many) + switches(alone) - before < 50
-    place.set()
+    shared_endpoint.set()
     assert tables.invoke(alone, "local", "f", "[2]") == "[2]"
-    assert place.connections == 1
+    assert shared_endpoint.connections == 1

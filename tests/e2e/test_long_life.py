@@ -10,13 +10,12 @@ import os
 import pathlib
 import random
 import threading
-import time
 
 import psycopg
 import pytest
 
 from background import pid_of
-from own_server import connect as connect_to, own_server
+from own_server import connect as connect_to
 from scripted import EXAMPLE_KEYS, OTHER_KEYS, counter, functions, invoke, wait_until
 from tables import failure, options
 
@@ -67,7 +66,7 @@ def usable(schema, session):
     return session
 
 
-class Life:
+class Statements:
     """Statements of a session. Each method is a kind of them, and returns how many invocations it made."""
 
     def __init__(self, session, canceller, seed):
@@ -242,13 +241,13 @@ class Life:
 
 
 COMMON = [
-    Life.json_function, Life.jsonb_function, Life.prepared, Life.list, Life.join, Life.branches, Life.deduplicated,
-    Life.errors_as_rows, Life.insert, Life.insert_returning, Life.copy, Life.cursor, Life.explained, Life.not_run, Life.caught,
-    Life.as_roles, Life.large,
+    Statements.json_function, Statements.jsonb_function, Statements.prepared, Statements.list, Statements.join, Statements.branches, Statements.deduplicated,
+    Statements.errors_as_rows, Statements.insert, Statements.insert_returning, Statements.copy, Statements.cursor, Statements.explained, Statements.not_run, Statements.caught,
+    Statements.as_roles, Statements.large,
 ]  # fmt: skip
 RARE = [
-    Life.function_error, Life.denied, Life.lost, Life.throttled, Life.invalid_name, Life.not_json, Life.in_a_list, Life.timed_out,
-    Life.cancelled, Life.rolled_back, Life.alter_server, Life.alter_mapping, Life.alter_table, Life.discard,
+    Statements.function_error, Statements.denied, Statements.lost, Statements.throttled, Statements.invalid_name, Statements.not_json, Statements.in_a_list, Statements.timed_out,
+    Statements.cancelled, Statements.rolled_back, Statements.alter_server, Statements.alter_mapping, Statements.alter_table, Statements.discard,
 ]  # fmt: skip
 
 
@@ -278,16 +277,16 @@ def grown(before, after, what):
 def test_one_backend(usable, connect, endpoint):
     seed = int(os.environ.get("SEED", random.randrange(10**6)))
     print(f"SEED={seed}")
-    life, expected, samples = Life(usable, connect(), seed), 0, []
+    statements, expected, samples = Statements(usable, connect(), seed), 0, []
     # As many clients as are kept, and what PostgreSQL itself keeps.
     warm = STATEMENTS // 4
     # A new client's memory is given back by the C library some time after the oldest one's.
-    for life.number in range(1, STATEMENTS + 1):
-        kind = life.random.choice(COMMON if life.random.random() < 0.88 else RARE)
-        made = kind(life)
+    for statements.number in range(1, STATEMENTS + 1):
+        kind = statements.random.choice(COMMON if statements.random.random() < 0.88 else RARE)
+        made = kind(statements)
         expected += made
-        if life.number % (STATEMENTS // 20) == 0:
-            samples.append({"statements": life.number, **sample(usable)})
+        if statements.number % (STATEMENTS // 20) == 0:
+            samples.append({"statements": statements.number, **sample(usable)})
             assert counter("invocations") == expected, f"after {kind.__name__} or one before it"
             print(samples[-1])
     first, last = next(s for s in samples if s["statements"] >= warm), samples[-1]
@@ -302,7 +301,7 @@ def test_one_backend(usable, connect, endpoint):
 def test_fifty_backends(schema, connect, endpoint):
     """Each gets its own answers, though they come and go."""
 
-    def live(number):
+    def run(number):
         made = 0
         for turn in range(6 if SOAK else 2):
             with contextlib.closing(connect()) as session:
@@ -314,7 +313,7 @@ def test_fifty_backends(schema, connect, endpoint):
         return made
 
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
-        made = sum(pool.map(live, range(50)))
+        made = sum(pool.map(run, range(50)))
     assert counter("invocations") == made
     with contextlib.closing(connect()) as session:
         query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname = current_database()"

@@ -1,7 +1,7 @@
-"""A function that takes long, behind a box that forgets connections of which it hears nothing, as NAT gateways and firewalls do.
+"""A function that takes long, behind a stateful firewall that drops the packets of idle connections, as NAT gateways do too.
 
-Server and endpoint have networks of their own, and the box is in between: it is this process, which hands packets from one to the other.
-SOAK=1 takes the real times, some minutes.
+The server and the endpoint have a network each. This process is the firewall: it forwards packets between them. SOAK=1 takes
+the real times, some minutes.
 """
 
 import contextlib
@@ -18,19 +18,19 @@ import time
 
 import pytest
 
-from networks import answer_all
+from networks import serve_requests
 from own_server import connect, own_server
 
 SOAK = bool(os.environ.get("SOAK"))
-# After how many seconds TCP asks, after how many the box forgets a connection, and how many a function takes.
-KEEPALIVE, FORGETS, TAKES = (60, 100, 250) if SOAK else (1, 2.5, 4)
+# In seconds: TCP's keepalive interval, the firewall's idle timeout, and the duration of the function.
+KEEPALIVE, IDLE_TIMEOUT, DURATION = (60, 100, 250) if SOAK else (1, 2.5, 4)
 SERVER, ENDPOINT, PORT = "10.99.0.1", "10.99.0.2", 8080
 TUNSETIFF, TUN, WITHOUT_HEADER = 0x400454CA, 1, 0x1000
 NEW_NETWORK = 0x40000000
 
 
 def in_a_network(address, work):
-    """Runs `work` in a thread that has a network of its own, and in it a device with an address. Returns the device and the result."""
+    """Runs `work` in a thread that has its own network namespace, with a device of this address. Returns the device and the result."""
     done = queue.Queue()
 
     def run():
@@ -38,8 +38,8 @@ def in_a_network(address, work):
             if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK) != 0:
                 raise PermissionError(ctypes.get_errno(), "unshare")
             device = os.open("/dev/net/tun", os.O_RDWR)
-            fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"box", TUN | WITHOUT_HEADER))
-            for words in (f"addr add {address}/24 dev box", "link set box up", "link set lo up"):
+            fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"firewall", TUN | WITHOUT_HEADER))
+            for words in (f"addr add {address}/24 dev firewall", "link set firewall up", "link set lo up"):
                 subprocess.run(["ip", *words.split()], check=True)
             done.put((device, work()))
         except Exception as error:
@@ -52,12 +52,11 @@ def in_a_network(address, work):
     return found
 
 
-class Box:
-    """Forwards packets of connections that it knows, and drops those of others: it knows one from its first packet on, until it has heard
-    nothing of it for some time."""
+class Firewall:
+    """Forwards the packets of a connection from its SYN on, and drops them once it has seen none for some time."""
 
     def __init__(self, one, other):
-        self.heard, self.forgotten, self.open = {}, 0, True
+        self.last_packet, self.dropped, self.open = {}, 0, True
         self.other = {one: other, other: one}
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
@@ -74,10 +73,10 @@ class Box:
         tcp = packet[(packet[0] & 15) * 4 :]
         connection = frozenset(struct.unpack("!HH", tcp[:4]))
         now, is_first = time.monotonic(), tcp[13] & 2
-        if not is_first and now - self.heard.get(connection, 0) > FORGETS:
-            self.forgotten += 1
+        if not is_first and now - self.last_packet.get(connection, 0) > IDLE_TIMEOUT:
+            self.dropped += 1
             return
-        self.heard[connection] = now
+        self.last_packet[connection] = now
         os.write(self.other[device], packet)
 
     def close(self):
@@ -92,19 +91,19 @@ def serve():
 
 
 @pytest.fixture(scope="module")
-def place():
-    """The box, the requests that the endpoint has had, and a starter of servers."""
+def network():
+    """The firewall, the requests that the endpoint has got, and a server."""
     requests, stack = [], contextlib.ExitStack()
 
     def answer(head, body):
-        time.sleep(TAKES)
+        time.sleep(DURATION)
         return body
 
     def accept(listening):
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listening.accept()
-                threading.Thread(target=answer_all, args=[connection, requests, answer], daemon=True).start()
+                threading.Thread(target=serve_requests, args=[connection, requests, answer], daemon=True).start()
 
     def start():
         where = [f"aws_lambda.endpoint_override = 'http://{ENDPOINT}:{PORT}'", "aws_lambda.region = 'us-west-2'"]
@@ -118,16 +117,16 @@ def place():
         except (PermissionError, FileNotFoundError) as error:
             pytest.skip(f"Networks can't be made here: {error}")
         stack.callback(listening.close)
-        box = Box(one, other)
-        stack.callback(box.close)
+        firewall = Firewall(one, other)
+        stack.callback(firewall.close)
         threading.Thread(target=accept, args=[listening], daemon=True).start()
-        yield box, requests, server
+        yield firewall, requests, server
 
 
-def test_a_function_that_takes_long(place):
-    """It is heard of, as TCP asks in time, each time anew."""
-    box, requests, server = place
+def test_a_function_that_takes_long(network):
+    """TCP's keepalive packets come within the idle timeout."""
+    firewall, requests, server = network
     with contextlib.closing(connect(server)) as session:
-        session.execute("SET aws_lambda.request_timeout_ms = %d" % (TAKES * 3 * 1000))
+        session.execute("SET aws_lambda.request_timeout_ms = %d" % (DURATION * 3 * 1000))
         assert session.execute("SELECT payload FROM aws_lambda.invoke('f', '[1]'::json)").fetchone() == ([1],)
-        assert len(requests) == 1 and box.forgotten == 0
+        assert len(requests) == 1 and firewall.dropped == 0

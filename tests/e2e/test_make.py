@@ -14,7 +14,7 @@ import tempfile
 
 import pytest
 
-from of_make import ROOT
+from make_commands import ROOT
 
 # Of the machine that runs the tests.
 TOOLS = """awk basename bash cat chmod comm cp cut date dirname env find grep head id install ls make mkdir mktemp mv paste printf readlink rm

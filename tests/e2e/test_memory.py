@@ -160,7 +160,7 @@ CROWDED = {
 
 
 @pytest.mark.parametrize("statement", CROWDED.values(), ids=CROWDED)
-def test_nothing_waits_for_ever(warm, endpoint, statement):
+def test_statement_ends_with_little_memory(warm, endpoint, statement):
     """What the executor waits for goes on, though all memory, and all that may be in flight, is taken by what it has not asked for."""
     warm.execute("SET statement_timeout = '20s'")
     warm.execute("SET aws_lambda.request_timeout_ms = 2000")

@@ -1,4 +1,4 @@
-"""A call that is alone is made by the backend itself while it waits, and by the network thread where something else comes first."""
+"""A single invocation runs in the backend's own thread. Several run in the network thread."""
 
 import pathlib
 import re
@@ -17,7 +17,7 @@ ROWS = """(SELECT format('"%s"', i) AS payload FROM generate_series(0, 1) AS i, 
 
 
 def switches(session):
-    """How often the backend's other threads have gone to sleep."""
+    """The voluntary context switches of the backend's other threads."""
     found = 0
     for task in pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir():
         if task.name != str(pid_of(session)):
@@ -26,8 +26,8 @@ def switches(session):
     return found
 
 
-def test_no_thread_is_woken(session, endpoint):
-    """But for closing connections, once in a while."""
+def test_no_other_thread_wakes_up(session, endpoint):
+    """Except now and then to close connections."""
     tables.execute(session, "CREATE FOREIGN TABLE alone (payload text, response text) SERVER aws_lambda {options}", function_name="echo")
     invoke(session, "echo")
     for _ in range(2):
@@ -37,14 +37,14 @@ def test_no_thread_is_woken(session, endpoint):
             invoke(session, "echo")
             session.execute("SELECT response FROM alone WHERE payload = '{}'")
         assert switches(session) - before < 10
-        # What a list invokes for is not alone.
+        # A list makes several invocations.
         before = switches(session)
         session.execute("SELECT count(response) FROM alone WHERE payload IN ('1', '2', '3')")
         assert switches(session) > before
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_used(session):
-    """Nobody has seen it close, as nobody was waiting."""
+    """The backend was not waiting when it was closed."""
 
     def answer_once(connection):
         requests = b""
@@ -62,7 +62,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used(session):
 
 
 def test_each_request_says_once_what_sends_it(session):
-    """The SDK makes these headers for the first request; the others have them from there."""
+    """The SDK makes these headers for the first request, and the others copy them."""
     requests = []
 
     def answer(connection):

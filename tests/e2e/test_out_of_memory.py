@@ -99,7 +99,7 @@ def answer(head, body):
 
 
 @pytest.fixture(scope="module")
-def places():
+def endpoints():
     """The URLs of endpoints by their scheme, and the environment of a server that trusts them."""
     authority = trustme.CA()
     with open_directory() as directory, https_endpoint(authority.issue_cert("localhost"), answer) as (port, _):
@@ -128,9 +128,9 @@ def ends(session, statement):
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_running_out(start, endpoint, places, scheme):
+def test_memory_limit(start, endpoint, endpoints, scheme):
     """Wherever memory ends, it is the statement that ends, and the session goes on."""
-    urls, environment = places
+    urls, environment = endpoints
     server = start(where=[f"aws_lambda.endpoint_override = '{urls[scheme]}'", *WHERE[1:]], **environment)
     with connect(server) as other:
         other.execute(TABLES)

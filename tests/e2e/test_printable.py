@@ -103,7 +103,7 @@ def test_error(printing, endpoint, log, answer, shown):
     assert endpoint.counter("invocations") == 1
 
 
-def test_a_column_has_it_as_it_is(printing, endpoint):
+def test_columns_are_not_escaped(printing, endpoint):
     row = printing.execute(
         "SELECT response, error_code, error_message FROM kept WHERE payload = %s",
         [said(200, json.dumps({"errorMessage": EVIL, "errorType": EVIL}), FAILED)],

@@ -261,7 +261,7 @@ def own(maker):
     return maker
 
 
-RIDES = {
+WAYS_TO_MACHINE_CREDENTIALS = {
     "a superuser's query": "SET ROLE postgres; {}",
     "a superuser's function": "SELECT private.definer()",
     "a superuser's function with rights of the caller's": "SELECT private.invoker()",
@@ -283,8 +283,8 @@ RIDES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", RIDES.values(), ids=RIDES)
-def test_no_way_to_ride_on_the_machine(administrator, own, way):
+@pytest.mark.parametrize("way", WAYS_TO_MACHINE_CREDENTIALS.values(), ids=WAYS_TO_MACHINE_CREDENTIALS)
+def test_server_process_credentials_cannot_be_used(administrator, own, way):
     """Whoever else takes part, a superuser among them: what counts is who owns the server."""
     query = "SELECT * FROM f WHERE payload = '1'"
     administrator.execute(
@@ -522,7 +522,7 @@ INSERTED = "(payload, invocation_type) VALUES ('1', 'RequestResponse') RETURNING
 
 
 @pytest.fixture
-def parted(shared):
+def partitioned(shared):
     """The same table, with one for INSERT, as a partition, all in a view of alice's too."""
     shared.execute(
         """
@@ -541,9 +541,9 @@ def parted(shared):
 
 
 @pytest.mark.parametrize("table, owners", [("part", False), ("p", False), ("v", True), ("vp", True)])
-def test_whose_keys_by_way_of_partitions_and_views(parted, table, owners):
+def test_whose_keys_by_way_of_partitions_and_views(partitioned, table, owners):
     """Reading, a list, a join, INSERT, and all of it prepared, in turns."""
-    parted.execute(
+    partitioned.execute(
         f"""
         PREPARE read AS SELECT response::json ->> 'access_key' FROM private.{table} WHERE payload = '1';
         PREPARE list AS SELECT DISTINCT response::json ->> 'access_key'
@@ -556,46 +556,46 @@ def test_whose_keys_by_way_of_partitions_and_views(parted, table, owners):
     for role, key in [("bob", BOB), ("alice", ALICE), ("postgres", MACHINE)] * 2:
         if role != "alice" and owners:
             key = ALICE
-        parted.execute(f"SET ROLE {role}")
+        partitioned.execute(f"SET ROLE {role}")
         for statement in ("read", "list", "joined", "put"):
-            assert parted.execute(f"EXECUTE {statement}").fetchall() == [(key,)], (role, statement)
-        parted.execute("RESET ROLE")
+            assert partitioned.execute(f"EXECUTE {statement}").fetchall() == [(key,)], (role, statement)
+        partitioned.execute("RESET ROLE")
 
 
-def test_whose_keys_in_branches(parted):
+def test_whose_keys_in_branches(partitioned):
     """One statement, two owners, at the same time."""
-    parted.execute("SET ROLE bob")
+    partitioned.execute("SET ROLE bob")
     query = """
         SELECT response::json ->> 'access_key' FROM private.v WHERE payload IN ('1', '2')
         UNION ALL SELECT response::json ->> 'access_key' FROM private.part WHERE payload IN ('1', '2')
         UNION ALL SELECT response::json ->> 'access_key' FROM private.vp WHERE payload IN ('1', '2')
     """
-    plan = "\n".join(line for (line,) in parted.execute(f"EXPLAIN (COSTS OFF) {query}"))
+    plan = "\n".join(line for (line,) in partitioned.execute(f"EXPLAIN (COSTS OFF) {query}"))
     assert "Async Foreign Scan" in plan
-    assert sorted(parted.execute(query).fetchall()) == [(ALICE,)] * 4 + [(BOB,)] * 2
+    assert sorted(partitioned.execute(query).fetchall()) == [(ALICE,)] * 4 + [(BOB,)] * 2
 
 
 @pytest.mark.parametrize("table", ["part", "p", "v", "vp"])
-def test_whose_keys_in_copy(parted, table):
+def test_whose_keys_in_copy(partitioned, table):
     """Of keys that are wrong then only those of the role, or of the view's owner, matter."""
     signer = "alice" if table.startswith("v") else "bob"
     if signer == "alice":
         # COPY takes no view, but INSERT of many rows does.
         def put():
-            parted.execute(f"INSERT INTO private.{table} (payload) SELECT '1' FROM generate_series(1, 3)")
+            partitioned.execute(f"INSERT INTO private.{table} (payload) SELECT '1' FROM generate_series(1, 3)")
     else:
 
         def put():
-            with parted.cursor().copy(f"COPY private.{table} (payload) FROM STDIN") as copy:
+            with partitioned.cursor().copy(f"COPY private.{table} (payload) FROM STDIN") as copy:
                 copy.write("1\n" * 3)
 
-    parted.execute("SET ROLE bob")
+    partitioned.execute("SET ROLE bob")
     put()
     assert functions() == ["describe"] * 3
     for role, works in (("alice", signer != "alice"), ("bob", False)):
-        parted.execute("RESET ROLE")
-        parted.execute(f"ALTER USER MAPPING FOR {role} SERVER shared OPTIONS (SET secret_access_key 'wrong')")
-        parted.execute("SET ROLE bob")
+        partitioned.execute("RESET ROLE")
+        partitioned.execute(f"ALTER USER MAPPING FOR {role} SERVER shared OPTIONS (SET secret_access_key 'wrong')")
+        partitioned.execute("SET ROLE bob")
         if works:
             put()
         else:

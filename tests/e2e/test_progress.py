@@ -1,4 +1,4 @@
-"""What a statement tells of its invocations while it runs, if aws_lambda.progress_interval says how often."""
+"""The progress messages of a running statement, every aws_lambda.progress_interval seconds."""
 
 import concurrent.futures
 import re
@@ -40,26 +40,26 @@ def create_tables(session):
 
 
 def run(database, statement):
-    """What a session of its own is told while it runs a statement: when, and severity, SQLSTATE and message."""
+    """The notices that a session gets while it runs a statement: time, severity, SQLSTATE and message."""
     with psycopg.connect(dbname=database, autocommit=True) as session:
         session.execute("LOAD 'aws_lambda_fdw'")
         session.execute("SET aws_lambda.request_timeout_ms = 60000; SET aws_lambda.progress_interval = 1")
-        heard = []
+        notices = []
 
-        def hear(said):
-            heard.append((time.monotonic() - since, said.severity, said.sqlstate, said.message_primary))
+        def append(notice):
+            notices.append((time.monotonic() - since, notice.severity, notice.sqlstate, notice.message_primary))
 
-        session.add_notice_handler(hear)
+        session.add_notice_handler(append)
         since = time.monotonic()
         try:
             session.execute(statement)
         except psycopg.errors.QueryCanceled:
             assert "statement_timeout" in statement
-        return heard
+        return notices
 
 
 @pytest.fixture(scope="module")
-def heard(database):
+def notices(database):
     """All statements at once, since they only wait."""
     with psycopg.connect(dbname=database, autocommit=True) as session:
         create_tables(session)
@@ -68,26 +68,26 @@ def heard(database):
     return {name: statement.result() for name, statement in running.items()}
 
 
-def told(heard):
-    """Numbers of the notices: done, total or None, failed, in flight, per second."""
-    for seconds, severity, sqlstate, message in heard:
+def numbers(notices):
+    """The numbers of the notices: done, total or None, failed, in flight, per second."""
+    for seconds, severity, sqlstate, message in notices:
         print(f"{seconds:.2f} s: {message}")
         assert (severity, sqlstate) == ("NOTICE", "00000")
-    return [tuple(number and int(number) for number in LINE.fullmatch(message).groups()) for *_, message in heard]
+    return [tuple(number and int(number) for number in LINE.fullmatch(message).groups()) for *_, message in notices]
 
 
-def assert_twice(heard):
+def assert_two_notices(notices):
     """After one second and after two, give or take what a busy machine needs."""
-    assert len(heard) == 2
-    for expected, (seconds, *_) in enumerate(heard, start=1):
+    assert len(notices) == 2
+    for expected, (seconds, *_) in enumerate(notices, start=1):
         assert expected - 0.1 < seconds < expected + 0.5
 
 
 @pytest.mark.parametrize("name, total", [("a list", 30), ("two scans", 30), ("a join", None)])
-def test_told(heard, name, total):
-    """Four are done every 300 ms. The total is told where it is known, which that of a join is not."""
-    assert_twice(heard[name])
-    first, second = told(heard[name])
+def test_messages(notices, name, total):
+    """Four end every 300 ms. The total of a join is not known."""
+    assert_two_notices(notices[name])
+    first, second = numbers(notices[name])
     assert (first[1], second[1]) == (total, total)
     assert 4 <= first[0] <= 16 and first[0] < second[0] <= 28
     for done, _, failed, in_flight, rate in (first, second):
@@ -96,40 +96,40 @@ def test_told(heard, name, total):
         assert 4 <= rate <= 16
 
 
-def test_failed(heard):
-    assert_twice(heard["failures"])
-    for done, total, failed, in_flight, _ in told(heard["failures"]):
+def test_failed(notices):
+    assert_two_notices(notices["failures"])
+    for done, total, failed, in_flight, _ in numbers(notices["failures"]):
         assert total == 30
         assert 4 <= done <= 28
         assert failed == done
         assert 1 <= in_flight <= 4
 
 
-def test_nothing_happens(heard):
-    """What waits for one invocation alone is told so again and again."""
-    assert_twice(heard["one that hangs"])
-    assert told(heard["one that hangs"]) == [(0, 1, 0, 1, 0)] * 2
+def test_no_invocation_ends(notices):
+    """A statement that waits for one invocation reports it at each interval."""
+    assert_two_notices(notices["one that hangs"])
+    assert numbers(notices["one that hangs"]) == [(0, 1, 0, 1, 0)] * 2
 
 
-def test_interval(heard):
-    ((seconds, *_),) = heard["every two seconds"]
+def test_interval(notices):
+    ((seconds, *_),) = notices["every two seconds"]
     assert 1.9 < seconds < 2.5
-    ((done, total, failed, _, _),) = told(heard["every two seconds"])
+    ((done, total, failed, _, _),) = numbers(notices["every two seconds"])
     assert 8 <= done <= 28 and (total, failed) == (30, 0)
 
 
 @pytest.mark.parametrize("name", ["off", "the default", "warnings only"])
-def test_silence(heard, name):
-    assert heard[name] == []
+def test_no_messages(notices, name):
+    assert notices[name] == []
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("notices")
 def test_quick_statement(session):
-    """What is over before is not told of."""
-    said = []
-    session.add_notice_handler(said.append)
+    """A statement that ends within the interval reports nothing."""
+    notice = []
+    session.add_notice_handler(notice.append)
     session.execute("LOAD 'aws_lambda_fdw'")
     session.execute("SET aws_lambda.progress_interval = 1")
     for _ in range(4):
         assert session.execute("SELECT count(response) FROM slow WHERE payload IN ('1', '2')").fetchone() == (2,)
-    assert said == []
+    assert notice == []

@@ -16,8 +16,8 @@ import scripted
 import tables
 from background import running_until
 from listeners import listener
-from networks import TUNNEL, answer_all, header, https_endpoint, proxy
-from own_server import connect, looked_up, own_server
+from networks import TUNNEL, serve_requests, header, https_endpoint, proxy
+from own_server import connect, resolved_names, own_server
 from tables import failure, primary
 
 NAME = "lambda.company.test"
@@ -50,7 +50,7 @@ def lambda_(authority):
 def machine(roots, lambda_):
     """A server behind two proxies, for https and for http, of which the first wants a password."""
     with proxy() as https, proxy() as http:
-        https.to, http.to = lambda_[0], int(scripted.URL.rsplit(":")[-1])
+        https.upstream, http.upstream = lambda_[0], int(scripted.URL.rsplit(":")[-1])
         with own_server(
             "aws_lambda.connect_timeout_ms = 2000",
             resolver=True,
@@ -73,8 +73,8 @@ def machine(roots, lambda_):
 @pytest.fixture
 def session(machine, lambda_):
     """A session there, with which to invoke at an endpoint."""
-    machine.https.settle()
-    machine.http.settle()
+    machine.https.wait_until_idle()
+    machine.http.wait_until_idle()
     machine.https.reset()
     machine.http.reset()
     lambda_[1].clear()
@@ -88,7 +88,7 @@ def at(session, url, payload="[1]", function="echo"):
     return tables.invoke(session, "place", function, payload)
 
 
-def facts(error):
+def diagnostics(error):
     return error.sqlstate, primary(error), error.diag.message_detail
 
 
@@ -99,18 +99,18 @@ def test_tunnel(machine, session, lambda_):
     """The proxy sees where to, and no more. One tunnel serves what comes one after the other."""
     for number in range(3):
         assert at(session, f"https://{NAME}:8443", f"[{number}]") == f"[{number}]"
-    assert machine.https.asked() == [f"CONNECT {NAME}:8443"] and len(machine.https.heads) == 1
+    assert machine.https.targets() == [f"CONNECT {NAME}:8443"] and len(machine.https.heads) == 1
     head = machine.https.heads[0]
     assert header(head, "proxy-authorization") == SENT and header(head, "host") == f"{NAME}:8443"
     assert len(lambda_[1]) == 3 and not any(header(head, "proxy-authorization") for head, _ in lambda_[1])
     assert machine.http.heads == []
     # The proxy looks names up.
-    assert NAME not in looked_up(machine)
+    assert NAME not in resolved_names(machine)
 
 
 def test_tunnel_to_the_usual_port(machine, session, lambda_):
     assert at(session, f"https://{NAME}") == "[1]"
-    assert machine.https.asked() == [f"CONNECT {NAME}:443"]
+    assert machine.https.targets() == [f"CONNECT {NAME}:443"]
 
 
 def test_many_at_once(machine, session, lambda_):
@@ -121,17 +121,17 @@ def test_many_at_once(machine, session, lambda_):
     assert len(lambda_[1]) == 201 and len(machine.https.heads) < 100
 
 
-def test_request_in_the_clear(machine, session):
+def test_http_request(machine, session):
     """It is asked for by its whole URL."""
     assert at(session, f"http://{NAME}:4566") == "[1]"
-    assert machine.http.asked() == [f"POST http://{NAME}:4566/2015-03-31/functions/echo/invocations"]
+    assert machine.http.targets() == [f"POST http://{NAME}:4566/2015-03-31/functions/echo/invocations"]
     assert header(machine.http.heads[0], "proxy-authorization") is None
     assert scripted.counter("invocations") == 1 and machine.https.heads == []
-    assert NAME not in looked_up(machine)
+    assert NAME not in resolved_names(machine)
 
 
 @pytest.mark.parametrize("url", ["https://lambda.local.test:{}", "http://echo.direct.local.test:{}", "http://127.0.0.1:{}"])
-def test_past_the_proxy(machine, session, lambda_, url):
+def test_no_proxy(machine, session, lambda_, url):
     """With the rule's port, below a name, and on the machine itself, for which there is no rule."""
     port = lambda_[0] if url.startswith("https") else scripted.URL.rsplit(":")[-1]
     assert at(session, url.format(port)) == "[1]"
@@ -140,13 +140,13 @@ def test_past_the_proxy(machine, session, lambda_, url):
 
 def test_rule_of_another_port(machine, session):
     assert at(session, "https://lambda.local.test:8443") == "[1]"
-    assert machine.https.asked() == ["CONNECT lambda.local.test:8443"]
+    assert machine.https.targets() == ["CONNECT lambda.local.test:8443"]
 
 
 def test_certificate_behind_a_proxy(machine, session, lambda_):
     """That of the endpoint is looked at as ever."""
-    sqlstate, said_first, detail = facts(failure(at, session, "https://another.company.test"))
-    assert (sqlstate, said_first) == ("08001", "invoke API failed")
+    sqlstate, primary_message, detail = diagnostics(failure(at, session, "https://another.company.test"))
+    assert (sqlstate, primary_message) == ("08001", "invoke API failed")
     assert "certificate" in detail and "not valid for name" in detail
     assert "https://another.company.test (the server option endpoint_url)" in detail
     assert f"through the proxy http://127.0.0.1:{machine.https.port} (HTTPS_PROXY)" in detail
@@ -176,8 +176,8 @@ def test_refusal(machine, session, lambda_, answer, said):
     """It will be the same a moment later, so a statement asks once, whatever it wants."""
     machine.https.reset(answer)
     error = failure(at, session, f"https://{NAME}")
-    sqlstate, said_first, detail = facts(error)
-    assert (sqlstate, said_first) == ("08001", "invoke API failed") and said in detail
+    sqlstate, primary_message, detail = diagnostics(error)
+    assert (sqlstate, primary_message) == ("08001", "invoke API failed") and said in detail
     assert f"https://{NAME} (the server option endpoint_url) through the proxy http://127.0.0.1:{machine.https.port}" in detail
     assert "did not run" in error.diag.message_hint and "HTTPS_PROXY" in error.diag.message_hint
     assert_no_secret(machine, detail)
@@ -200,11 +200,11 @@ def assert_no_secret(machine, *texts):
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_answer_that_may_change(machine, session, lambda_, status):
+def test_retryable_proxy_response(machine, session, lambda_, status):
     """It could not reach the endpoint, so the function did not run, and it is asked again."""
     machine.https.reset(f"HTTP/1.1 {status} Later\r\n\r\n".encode())
     error = failure(at, session, f"https://{NAME}")
-    assert facts(error)[:2] == ("08001", "invoke API failed") and f"the proxy answered {status} Later" in facts(error)[2]
+    assert diagnostics(error)[:2] == ("08001", "invoke API failed") and f"the proxy answered {status} Later" in diagnostics(error)[2]
     assert "did not run" in error.diag.message_hint
     assert len(machine.https.heads) == 3 and lambda_[1] == []
 
@@ -226,15 +226,15 @@ def test_credentials_behind_a_proxy_that_recovers(machine, session):
     session.execute("SET aws_lambda.request_timeout_ms = 30000")
     for status, asked in [("503 Later", 3), ("403 Forbidden", 1), ("502 Later", 3)]:
         machine.https.reset(f"HTTP/1.1 {status}\r\n\r\n".encode())
-        sqlstate, _, detail = facts(failure(tables.invoke, session, "assumes", "echo"))
+        sqlstate, _, detail = diagnostics(failure(tables.invoke, session, "assumes", "echo"))
         assert sqlstate == "08001" and f"Assuming {role}, through the proxy" in detail
         assert f"the proxy answered {status}" in detail and len(machine.https.heads) == asked
     assert scripted.counter("connections") == 0
 
 
-def test_proxy_that_goes_away(machine, session, lambda_):
+def test_proxy_closes_the_connection(machine, session, lambda_):
     machine.https.reset(lambda connection: None)
-    assert "closed the connection without an answer" in facts(failure(at, session, f"https://{NAME}"))[2]
+    assert "closed the connection without an answer" in diagnostics(failure(at, session, f"https://{NAME}"))[2]
     assert len(machine.https.heads) == 3 and lambda_[1] == []
 
 
@@ -261,7 +261,7 @@ def test_proxy_that_takes_too_long(machine, session, lambda_, answer):
     session.execute("SET aws_lambda.connect_timeout_ms = 500; SET aws_lambda.request_timeout_ms = 30000")
     since = time.monotonic()
     error = failure(at, session, f"https://{NAME}")
-    assert facts(error)[:2] == ("08004", "invoke API failed") and "through the proxy" in facts(error)[2]
+    assert diagnostics(error)[:2] == ("08004", "invoke API failed") and "through the proxy" in diagnostics(error)[2]
     assert 0.4 < time.monotonic() - since < 10 and len(machine.https.heads) == 1
     assert lambda_[1] == []
 
@@ -280,17 +280,17 @@ def test_cancel_while_the_proxy_thinks(machine, session):
 def test_request_that_is_lost_behind_the_proxy(machine, session, lambda_):
     """Once a tunnel is there, what was sent may have run: it is not sent again."""
     error = failure(at, session, f"https://{NAME}", "[1]", "lost")
-    assert facts(error)[:2] == ("08006", "invoke API failed") and "through the proxy" in facts(error)[2]
+    assert diagnostics(error)[:2] == ("08006", "invoke API failed") and "through the proxy" in diagnostics(error)[2]
     assert "may have run" in error.diag.message_hint
     assert len(machine.https.heads) == len(lambda_[1]) == 1
 
 
-def test_refusal_in_the_clear(machine, session):
+def test_refusal_of_an_http_request(machine, session):
     """For http an answer is the proxy's own only if it wants a password."""
     machine.http.reset(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 3\r\n\r\nNo!")
     error = failure(at, session, f"http://{NAME}")
-    sqlstate, said_first, detail = facts(error)
-    assert (sqlstate, said_first) == ("08001", "invoke API failed")
+    sqlstate, primary_message, detail = diagnostics(error)
+    assert (sqlstate, primary_message) == ("08001", "invoke API failed")
     assert "407 Proxy Authentication Required; its URL has no user and password, and it asks for Basic" in detail
     assert f"through the proxy http://127.0.0.1:{machine.http.port} (http_proxy)" in detail
     assert "did not run" in error.diag.message_hint and len(machine.http.heads) == 1
@@ -299,14 +299,14 @@ def test_refusal_in_the_clear(machine, session):
     # One for each that was in flight, at most.
     assert 1 < len(machine.http.heads) <= 65
     machine.http.reset(b"HTTP/1.1 403 No\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>No</p>")
-    sqlstate, _, detail = facts(failure(at, session, f"http://{NAME}"))
+    sqlstate, _, detail = diagnostics(failure(at, session, f"http://{NAME}"))
     assert sqlstate == "08P01" and f"http://{NAME}/2015-03-31/functions/echo/invocations" in detail
     assert "through the proxy" in detail and len(machine.http.heads) == 1
     machine.http.reset()
     assert at(session, f"http://{NAME}") == "[1]"
 
 
-def test_endless_heads_in_a_tunnel(machine, session, lambda_):
+def test_endless_informational_responses(machine, session, lambda_):
     """What is bounded without a proxy is bounded with one."""
 
     def flood(connection):
@@ -317,10 +317,10 @@ def test_endless_heads_in_a_tunnel(machine, session, lambda_):
     machine.http.reset(flood)
     since = time.monotonic()
     error = failure(at, session, f"http://{NAME}")
-    assert error.sqlstate == "08P01" and "1000 heads" in facts(error)[2] and time.monotonic() - since < 3
+    assert error.sqlstate == "08P01" and "1000 heads" in diagnostics(error)[2] and time.monotonic() - since < 3
 
 
-def test_nobody_there(roots):
+def test_proxy_refuses_connections(roots):
     """A proxy that can't be reached may be so a moment later."""
     with listener() as (port, _):
         pass
@@ -328,7 +328,7 @@ def test_nobody_there(roots):
         SSL_CERT_FILE=roots, ALL_PROXY=f"http://user:s3cr3t@127.0.0.1:{port}"
     ) as server, contextlib.closing(connect(server)) as session:
         tables.create_server(session, "place", endpoint_url=f"https://{NAME}", region="us-east-1", max_retries="1")
-        sqlstate, _, detail = facts(failure(tables.invoke, session, "place", "f"))
+        sqlstate, _, detail = diagnostics(failure(tables.invoke, session, "place", "f"))
         assert sqlstate == "08001" and "refused" in detail
         assert f"through the proxy http://127.0.0.1:{port} (ALL_PROXY)" in detail
 
@@ -336,7 +336,7 @@ def test_nobody_there(roots):
 def test_proxy_that_speaks_tls(authority, roots, lambda_):
     """Also one that would rather have HTTP/2, in which it is not asked for tunnels. And a value that names none."""
     with proxy(authority.issue_cert("proxy.local.test"), ["h2", "http/1.1"]) as company:
-        company.to = lambda_[0]
+        company.upstream = lambda_[0]
         with own_server(
             resolver=True,
             SSL_CERT_FILE=roots,
@@ -346,16 +346,16 @@ def test_proxy_that_speaks_tls(authority, roots, lambda_):
             tables.create_server(session, "place", endpoint_url=f"https://{NAME}", region="us-east-1")
             session.execute("ALTER SERVER place OPTIONS (ADD request_timeout_ms '5000')")
             assert at(session, f"https://{NAME}") == "[1]"
-            assert company.asked() == [f"CONNECT {NAME}:443"]
+            assert company.targets() == [f"CONNECT {NAME}:443"]
             company.reset(b"HTTP/1.1 403 Forbidden\r\n\r\n")
             session.execute("ALTER SERVER place OPTIONS (ADD connect_timeout_ms '900')")
-            assert "403 Forbidden" in facts(failure(at, session, "https://other.company.test"))[2]
+            assert "403 Forbidden" in diagnostics(failure(at, session, "https://other.company.test"))[2]
             # The other proxy's URL is none. Its value is not shown.
             error = failure(at, session, f"http://{NAME}")
-            sqlstate, _, detail = facts(error)
+            sqlstate, _, detail = diagnostics(error)
             assert sqlstate == "08001" and "HTTP_PROXY of the server process is no URL" in detail and "%23" in detail
             assert "s3cr" not in detail and "did not run" in error.diag.message_hint
-            assert looked_up(server).count("proxy.local.test") <= 3
+            assert resolved_names(server).count("proxy.local.test") <= 3
 
 
 def test_wrong_scheme_of_a_proxy(roots):
@@ -376,7 +376,7 @@ def test_wrong_scheme_of_a_proxy(roots):
             tables.create_server(session, "place", endpoint_url=f"https://{NAME}", region="us-east-1")
             for url, said in [(f"https://{NAME}", "the proxy speaks no TLS"), (f"http://{NAME}", "the proxy's certificate is not")]:
                 error = failure(at, session, url)
-                assert error.sqlstate == "08001" and said in facts(error)[2] and "did not run" in error.diag.message_hint
+                assert error.sqlstate == "08001" and said in diagnostics(error)[2] and "did not run" in error.diag.message_hint
             assert (len(accepted), len(strange.accepted), strange.heads) == (1, 1, [])
 
 
@@ -386,11 +386,11 @@ def test_wrong_scheme_of_a_proxy(roots):
 def test_credentials_never_go_through_a_proxy(roots, lambda_):
     """Those of a container come from 169.254.170.2 in the clear."""
     requests = []
-    with proxy() as company, listener(lambda connection: answer_all(connection, requests, lambda *_: KEYS_OF_CONTAINER)) as (
+    with proxy() as company, listener(lambda connection: serve_requests(connection, requests, lambda *_: KEYS_OF_CONTAINER)) as (
         port,
         _,
     ):
-        company.to = lambda_[0]
+        company.upstream = lambda_[0]
         lambda_[1].clear()
         with own_server(
             keys={},
@@ -403,8 +403,8 @@ def test_credentials_never_go_through_a_proxy(roots, lambda_):
             tables.create_server(session, "place", endpoint_url=f"https://{NAME}", region="us-east-1")
             assert tables.invoke(session, "place", "f", "[1]") == "[1]"
             assert [head.split(" ")[1] for head, _ in requests] == ["/v2/credentials/x"]
-            assert "169.254.170.2" in looked_up(server)
-            assert company.asked() == [f"CONNECT {NAME}:443"] and "ASIABOX" in lambda_[1][0][0]
+            assert "169.254.170.2" in resolved_names(server)
+            assert company.targets() == [f"CONNECT {NAME}:443"] and "ASIABOX" in lambda_[1][0][0]
 
 
 @pytest.mark.parametrize(

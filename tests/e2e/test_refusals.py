@@ -1,4 +1,4 @@
-"""Answers that are no response: those without AWS's name of an error, and those for a clock that is off."""
+"""Answers that are no response: those without an AWS error code, and those to a request of a skewed clock."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ import pytest
 import scripted
 import tables
 from listeners import response
-from own_server import WHERE, connect, own_server
+from own_server import connect, own_server
 from scripted import EXAMPLE_KEYS, counter, functions, invoke
 from tables import failure
 
@@ -73,7 +73,7 @@ OF_TIME = ["RequestTimeTooSkewed", "RequestExpired", "RequestExpiredException", 
 
 
 @pytest.mark.parametrize("code", OF_TIME)
-def test_time_that_is_refused(session, endpoint, code):
+def test_clock_error_codes(session, endpoint, code):
     """Once: the endpoint's clock tells nothing else than the machine's."""
     error = failure(invoke, session, f"error-403-{code}")
     assert error.sqlstate == "28000" and code in error.diag.message_detail and "clock" in error.diag.message_detail
@@ -82,7 +82,7 @@ def test_time_that_is_refused(session, endpoint, code):
 
 
 @pytest.mark.parametrize("date", ["", "Date: yesterday", "Date: Sat, 01 Jan 2000 00:00:00 GMT\r\nAge: 60"], ids=["none", "no date", "cached"])
-def test_time_that_is_not_told(session, endpoint, date):
+def test_clock_error_without_a_date(session, endpoint, date):
     """Without it there is nothing to correct, and the message of a signature says it all the same."""
     fields = json.dumps({"message": "Signature expired: 20261129T120000Z is now earlier than 20261129T130000Z"})
     error = failure(invoke, session, "verbatim", answer("403 No", fields, "x-amzn-ErrorType: InvalidSignatureException", *filter(None, [date])))
@@ -92,7 +92,7 @@ def test_time_that_is_not_told(session, endpoint, date):
 
 
 @pytest.mark.parametrize("code", ["InvalidSignatureException", *OF_TIME])
-def test_an_endpoint_whose_time_is_never_right(session, endpoint, code):
+def test_clock_error_after_the_correction(session, endpoint, code):
     """It is sent once more, and no further."""
     sent = answer("403 No", '{"message":"no"}', f"x-amzn-ErrorType: {code}", "Date: Sat, 01 Jan 2000 00:00:00 GMT")
     error = failure(invoke, session, "verbatim", sent)
@@ -104,15 +104,15 @@ HOURS = {"ahead": 2 * 3600, "behind": -2 * 3600}
 
 
 @pytest.fixture(scope="module", params=HOURS.values(), ids=HOURS)
-def off(request):
-    """A server on a machine whose clock is off, which has keys."""
+def skewed(request):
+    """A server with keys, on a machine whose clock is skewed."""
     with own_server("aws_lambda.request_timeout_ms = 10000", clock=request.param) as server:
         yield server
 
 
-def test_clock_that_is_off(off, endpoint):
+def test_clock_that_is_off(skewed, endpoint):
     """The first statement learns the time from a refusal; later ones of the session know it."""
-    with contextlib.closing(connect(off)) as session:
+    with contextlib.closing(connect(skewed)) as session:
         assert invoke(session, "echo", "[1]") == [1]
         assert (counter("refused"), counter("invocations")) == (1, 1)
         for number in (2, 3):
@@ -124,8 +124,8 @@ def test_clock_that_is_off(off, endpoint):
         assert (counter("refused"), counter("invocations")) == (1, 5)
 
 
-def test_many_with_a_clock_that_is_off(off, endpoint):
-    with contextlib.closing(connect(off)) as session:
+def test_many_with_a_clock_that_is_off(skewed, endpoint):
+    with contextlib.closing(connect(skewed)) as session:
         rows = session.execute(
             "SELECT response FROM aws_lambda.lambda_invocations_json"
             " WHERE function_name = 'echo' AND payload = ANY (SELECT i::text FROM generate_series(1, 64) i)"
@@ -134,9 +134,9 @@ def test_many_with_a_clock_that_is_off(off, endpoint):
         assert counter("invocations") == 64 and 1 <= counter("refused") <= 64
 
 
-def test_wrong_keys_and_a_clock_that_is_off(off, endpoint):
+def test_wrong_keys_and_a_clock_that_is_off(skewed, endpoint):
     """What is refused with the right time was not refused for the time."""
-    with contextlib.closing(connect(off)) as session, session.transaction(force_rollback=True):
+    with contextlib.closing(connect(skewed)) as session, session.transaction(force_rollback=True):
         wrong = {**EXAMPLE_KEYS, "secret_access_key": "wrong"}
         tables.create_mapping(session, "aws_lambda", "postgres", **wrong)
         error = failure(invoke, session, "echo")
@@ -145,9 +145,9 @@ def test_wrong_keys_and_a_clock_that_is_off(off, endpoint):
     assert (counter("refused"), counter("invocations")) == (2, 0)
 
 
-def test_role_with_a_clock_that_is_off(off, endpoint):
+def test_role_with_a_clock_that_is_off(skewed, endpoint):
     """The SDK corrects it for STS, and keys that seem to have expired are not asked for with each invocation."""
-    with contextlib.closing(connect(off)) as session, session.transaction(force_rollback=True):
+    with contextlib.closing(connect(skewed)) as session, session.transaction(force_rollback=True):
         role = "arn:aws:iam::123456789012:role/invoker"
         tables.create_server(session, "assumes", role_arn=role, sts_endpoint_url=scripted.URL)
         for number in range(5):
@@ -155,8 +155,8 @@ def test_role_with_a_clock_that_is_off(off, endpoint):
     assert counter("invocations") == 5 and 1 <= counter("assume_role") <= 2 and counter("refused") <= 3
 
 
-def test_explain_counts_the_attempt(off, endpoint):
-    with contextlib.closing(connect(off)) as session:
+def test_explain_counts_the_attempt(skewed, endpoint):
+    with contextlib.closing(connect(skewed)) as session:
         lines = session.execute(
             "EXPLAIN (ANALYZE, FORMAT JSON) SELECT response FROM aws_lambda.lambda_invocations"
             " WHERE function_name = 'echo' AND payload = '1'"

@@ -1,6 +1,6 @@
-"""What is tried again, how often, and what is sent then: counted at the endpoint, on which `first-N-…` fails N times.
+"""Which errors are retried, how often, and what a retry sends. The endpoint counts; its `first-N-…` fails N times.
 
-Throttling is in test_throttling.py. That nothing is sent again without a durable execution name is there and in test_faults.py too.
+Throttling is in test_throttling.py. test_faults.py too shows that nothing is sent again without a durable execution name.
 """
 
 import time
@@ -13,7 +13,7 @@ from background import error_within_2_s, running
 from scripted import counter, executions, functions
 from tables import failure
 
-# Whatever happens to these, the function may have run.
+# After these the function may have run.
 UNKNOWN = [
     ("reset-after", "08006"),
     ("close-after", "08006"),
@@ -25,7 +25,7 @@ UNKNOWN = [
     ("plain-502", "08P01"),
     ("plain-504", "08P01"),
 ]
-# These end by themselves, and it did not run.
+# These are temporary, and the function did not run.
 NOT_READY = [
     "error-409-CodeArtifactUserPending",
     "error-502-EC2Throttled",
@@ -33,7 +33,7 @@ NOT_READY = [
     "error-502-ResourceNotReady",
     "error-409-SnapStartNotReady",
 ]
-# These do not, nor did it.
+# These are permanent, and the function did not run.
 REFUSED = [
     ("error-502-KMSAccessDeniedException", "55000"),
     ("error-502-EC2AccessDeniedException", "55000"),
@@ -61,7 +61,7 @@ def table(session):
             function_name=function,
             **options,
         )
-        # Enough for a loaded machine, and what hangs is given up soon.
+        # Long enough for a loaded machine, and short for functions that hang.
         timeout = "300ms" if function.endswith(("hang", "stall-body")) else "10s"
         session.execute(f"SET aws_lambda.request_timeout_ms = '{timeout}'")
 
@@ -95,7 +95,7 @@ def test_without_a_name_it_is_sent_once(session, endpoint, table, function, sqls
 
 @pytest.mark.parametrize("function, sqlstate", [UNKNOWN[0], UNKNOWN[4], UNKNOWN[5], UNKNOWN[7]])
 def test_the_bounds_hold_with_a_name(session, endpoint, table, function, sqlstate):
-    """And the error says that it may have run, how often it was tried, and that it may be invoked again."""
+    """The error says that it may have run, how often it was tried, and that it may be invoked again."""
     table(function, max_retries="2")
     error = failure(invoke, session)
     assert error.sqlstate == sqlstate
@@ -111,8 +111,8 @@ def test_the_bounds_hold_with_a_name(session, endpoint, table, function, sqlstat
 
 
 @pytest.mark.parametrize("last", ["error-403-AccessDeniedException", "throttle"])
-def test_a_last_attempt_that_did_not_run_hides_nothing(session, endpoint, table, last):
-    """The first may have run, and that is what is told."""
+def test_last_attempt_did_not_run_and_the_first_may_have(session, endpoint, table, last):
+    """The error says that the first attempt may have run."""
     table(f"reset-then-{last}", max_retries="1")
     error = failure(invoke, session)
     assert error.sqlstate == "08006"
@@ -139,8 +139,8 @@ def test_what_would_fail_again_is_not_sent_again(session, endpoint, table, funct
     assert counter("invocations") == 1
 
 
-def test_a_name_that_is_taken(session, endpoint, table):
-    """By an execution with another payload. It is not tried again."""
+def test_execution_name_in_use(session, endpoint, table):
+    """By an execution with another payload. It is not retried."""
     table("echo", on_error="raise")
     assert invoke(session, payload="1") == [("1",)]
     assert invoke(session, payload="1") == [("1",)]
@@ -153,7 +153,7 @@ def test_a_name_that_is_taken(session, endpoint, table):
     assert invoke(session, "order-1", "2", "status_code, error_code") == [(409, "DurableExecutionAlreadyStartedException")]
 
 
-# What Lambda is still preparing
+# Functions that Lambda is still preparing
 
 
 @pytest.mark.parametrize("ending", ["", "Exception"])
@@ -182,8 +182,8 @@ def test_never_ready(session, endpoint, table, function):
     assert 1 <= counter("invocations") < 12
 
 
-def test_what_is_not_ready_counts_as_a_retry_and_closes_no_gate(session, endpoint, table):
-    """All come back together: attempts in flight are not halved as throttled ones are."""
+def test_not_ready_counts_as_a_retry_and_does_not_lower_the_limit(session, endpoint, table):
+    """All are retried together: the limit of attempts in flight is not halved, as it is after throttling."""
     table("first-8-error-502-ENINotReadyException", retry_timeout_ms="2000")
     query = "SELECT FROM retried WHERE payload = ANY (ARRAY(SELECT generate_series(1, 8)::text))"
     plan = session.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}").fetchone()[0][0]["Plan"]
@@ -192,7 +192,7 @@ def test_what_is_not_ready_counts_as_a_retry_and_closes_no_gate(session, endpoin
 
 
 @pytest.mark.parametrize("way", ["cancel", "statement_timeout"])
-def test_a_pause_ends_when_it_should(session, endpoint, table, way):
+def test_interrupt_during_a_backoff(session, endpoint, table, way):
     """The default has the first two pauses take more than half a second, and one."""
     table("error-502-ResourceNotReadyException")
     if way == "statement_timeout":

@@ -47,7 +47,7 @@ class Machine:
         self.files[name].write_text(text)
         self.files[name].chmod(0o755)
 
-    def talk(self, connection):
+    def handle(self, connection):
         """Credentials of a container, and STS: which keys depends on the token that is shown, or on how often it was asked."""
         request = connection.recv(65536).decode("latin-1")
         self.asked.append(request)
@@ -72,7 +72,7 @@ class Machine:
 def shared():
     with open_directory() as directory:
         machine = Machine(directory)
-        with listener(machine.talk) as (machine.port, _), a_server(machine) as machine.server:
+        with listener(machine.handle) as (machine.port, _), a_server(machine) as machine.server:
             yield machine
 
 

@@ -34,14 +34,14 @@ KNOWN = EXAMPLE_KEYS
 SECRETS = [SECRET, TOKEN, MACHINES, PROCESS, KNOWN["secret_access_key"]]
 NOWHERE = {"endpoint_url": "http://127.0.0.1:1", "max_retries": "0"}
 # What does not answer, or not rightly, is asked once.
-PATIENCE = {"AWS_MAX_ATTEMPTS": "1"}
+ONE_ATTEMPT = {"AWS_MAX_ATTEMPTS": "1"}
 CONFIG = f"""
 [profile token]
 aws_access_key_id = AKIDMACHINE
 aws_secret_access_key = {MACHINES}
 aws_session_token = {MACHINES}Token
 """
-TALKATIVE = [
+VERBOSE_LOGGING = [
     "log_error_verbosity = verbose", "log_min_duration_statement = 0", "debug_print_parse = on",
     "debug_print_rewritten = on", "debug_print_plan = on", "log_parser_stats = on", "log_executor_stats = on",
     # log_min_messages comes later: a server that starts with debug3 logs its whole environment.
@@ -53,8 +53,8 @@ TALKATIVE = [
 @pytest.fixture(scope="module")
 def server():
     machine = {"AWS_ACCESS_KEY_ID": "AKIDMACHINE", "AWS_SECRET_ACCESS_KEY": MACHINES}
-    environment = {**PATIENCE, "RUST_LOG": "trace", "RUST_BACKTRACE": "full", "AWS_LOG_LEVEL": "trace"}
-    with own_server(*TALKATIVE, keys=machine, **environment) as server:
+    environment = {**ONE_ATTEMPT, "RUST_LOG": "trace", "RUST_BACKTRACE": "full", "AWS_LOG_LEVEL": "trace"}
+    with own_server(*VERBOSE_LOGGING, keys=machine, **environment) as server:
         configure(server, CONFIG)
         with contextlib.closing(connect(server)) as session:
             session.execute(QUIET)
@@ -131,7 +131,7 @@ def ask(table, function, payload="1"):
     return f"SELECT * FROM {table} WHERE function_name = '{function}' AND payload = '{payload}'"
 
 
-def test_whatever_fails(shown, endpoint):
+def test_errors_of_every_kind(shown, endpoint):
     for table in ("here", "nowhere", "assumes", "assumes_here", "machines"):
         for function in ("echo", "a b", "nosuchfunction"):
             assert "could not invoke" in shown(ask(table, function)) or function == "a b"
@@ -158,7 +158,7 @@ ECHOES = {
 
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("secret", [SECRET, TOKEN])
-def test_an_endpoint_that_tells(shown, endpoint, answer, secret):
+def test_secret_in_a_response(shown, endpoint, answer, secret):
     """Lambda's own answer to a wrong signature has the session token in it."""
     status, headers, body = answer(f"you sent {secret} here")
 
@@ -183,17 +183,17 @@ def sent(head, name):
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("header", ["authorization", "signature", "x-amz-security-token"])
 @pytest.mark.parametrize("table", ["nowhere", "assumed", "machines_token"])
-def test_an_endpoint_that_tells_the_request(shown, endpoint, answer, header, table):
+def test_request_header_in_a_response(shown, endpoint, answer, header, table):
     """Neither the signature nor the token, whether that is the mapping's, an assumed role's or the machine's."""
     seen = []
 
-    def talk(connection):
+    def handle(connection):
         head = connection.recv(65536).decode("latin-1")
         seen.append({name: sent(head, name) for name in ("signature", "x-amz-security-token")})
         status, headers, body = answer(f"{sent(head, header)} was {header}")
         connection.sendall(response(f"{status} No", body, *headers))
 
-    with listener(talk) as (port, _):
+    with listener(handle) as (port, _):
         shown.session.execute(f"ALTER SERVER {table} OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
         said = shown(ask(table, "echo"))
         assert "could not invoke" in said or "invocation failed" in said
@@ -205,7 +205,7 @@ def test_an_endpoint_that_tells_the_request(shown, endpoint, answer, header, tab
 
 
 @pytest.mark.parametrize("length", range(150, 215, 4))
-def test_a_secret_at_the_end_of_what_is_shown(shown, length):
+def test_secret_where_a_message_is_cut(shown, length):
     """A message is cut off somewhere. Half a secret is one too."""
     body = json.dumps({"message": "x" * length + SECRET + TOKEN})
     with listener(respond("403 No", body, "x-amzn-ErrorType: AccessDeniedException")) as (port, _):
@@ -217,7 +217,7 @@ def test_a_secret_at_the_end_of_what_is_shown(shown, length):
         assert not [text for text in shown.said if secret[:8] in text]
 
 
-def test_an_sts_that_tells(shown):
+def test_secret_in_an_sts_response(shown):
     error = f"<Error><Code>AccessDenied</Code><Message>{TOKEN} {SECRET}</Message></Error>"
     with listener(respond("403 No", f"<ErrorResponse>{error}</ErrorResponse>")) as (port, accepted):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
@@ -226,15 +226,15 @@ def test_an_sts_that_tells(shown):
 
 
 @pytest.mark.parametrize("header", ["signature", "x-amz-security-token"])
-def test_an_sts_that_tells_the_request(shown, header):
+def test_request_header_in_an_sts_response(shown, header):
     seen = []
 
-    def talk(connection):
+    def handle(connection):
         seen.append(sent(connection.recv(65536).decode("latin-1"), header))
         error = f"<Error><Code>IncompleteSignature</Code><Message>{seen[-1]}</Message></Error>"
         connection.sendall(response("403 No", f"<ErrorResponse>{error}</ErrorResponse>"))
 
-    with listener(talk) as (port, _):
+    with listener(handle) as (port, _):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
         said = shown(ask("assumes", "echo")) + shown("SELECT 1")
     assert seen and "IncompleteSignature" in said
@@ -252,7 +252,7 @@ def test_an_sts_that_tells_the_request(shown, header):
     "{0}",
     '{{"SecretAccessKey": "{0}"}}',
 ], ids=["cut", "incomplete", "no date", "tag", "text", "json"])  # fmt: skip
-def test_an_sts_that_is_misunderstood(shown, answer):
+def test_malformed_sts_response(shown, answer):
     """What can't be read of the answer may be the keys."""
     with listener(respond("200 OK", answer.format(PROCESS))) as (port, accepted):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
@@ -275,7 +275,7 @@ PROCESSES = {
 
 
 @pytest.mark.parametrize("script", PROCESSES.values(), ids=PROCESSES)
-def test_a_process_that_tells(server, shown, script):
+def test_secret_in_the_output_of_a_process(server, shown, script):
     """What a credential_process writes, and what it returns."""
     process = os.path.join(server.socket_dir, "tells")
     pathlib.Path(process).write_text(f"#!/bin/sh\n{script}\n")
@@ -294,7 +294,7 @@ def test_a_process_that_tells(server, shown, script):
     "credential_process = /nothing/here {0}",
     "aws_access_key_id = A\n  {0}",
 ])  # fmt: skip
-def test_a_profile_that_is_misunderstood(server, shown, lines):
+def test_malformed_profile(server, shown, lines):
     """A line that can't be read may have a key in it."""
     configure(server, f"[profile line]\n{lines.format(PROCESS)}\n")
     try:
@@ -319,19 +319,19 @@ def contained():
     """A server in a container, whose address of credentials, and whose STS, gives the first of `answers`."""
     answers = []
 
-    def talk(connection):
+    def handle(connection):
         connection.recv(65536)
         status, body = answers[0]
         connection.sendall(response(f"{status} So", body))
 
-    with listener(talk) as (port, accepted):
+    with listener(handle) as (port, accepted):
         environment = {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": f"{MACHINES}Authorization",
             "AWS_ENDPOINT_URL_STS": f"http://127.0.0.1:{port}",
-            **PATIENCE,
+            **ONE_ATTEMPT,
         }
-        with own_server(*TALKATIVE, keys={}, **environment) as server:
+        with own_server(*VERBOSE_LOGGING, keys={}, **environment) as server:
             with contextlib.closing(connect(server)) as session:
                 tables.create_server(session, "contained")
                 tables.create_server(session, "web", profile="web")
@@ -340,7 +340,7 @@ def contained():
 
 
 @pytest.mark.parametrize("answer", CONTAINERS.values(), ids=CONTAINERS)
-def test_a_container_that_tells(contained, answer):
+def test_secret_in_a_response_of_a_container(contained, answer):
     """Its address of credentials is given a token, and answers with keys, or what should be them."""
     server, answers, accepted = contained
     answers[:] = [answer]
@@ -353,7 +353,7 @@ def test_a_container_that_tells(contained, answer):
         assert secret not in log_of(server, since)
 
 
-def test_a_web_identity_that_is_told(contained):
+def test_web_identity_token_in_an_sts_response(contained):
     """STS is given the token of a file, and may send it back."""
     server, answers, accepted = contained
     token = pathlib.Path(server.socket_dir, "token")
@@ -373,7 +373,7 @@ def test_a_web_identity_that_is_told(contained):
 @pytest.mark.parametrize("function", [
     "unhandled", "html", "reset-after", "garbage", "throttle", "plain-502", "huge-headers",
 ])  # fmt: skip
-def test_what_fails_later(shown, endpoint, function):
+def test_errors_of_invocations(shown, endpoint, function):
     """Once the keys are accepted."""
     shown.session.execute("ALTER SERVER known OPTIONS (ADD max_retries '1')")
     for statement in (ask("known", function), f"INSERT INTO known (function_name, payload) VALUES ('{function}', '1')"):

@@ -64,7 +64,7 @@ TABLES = """
         OPTIONS (function_name 'told', max_invocations '1');
     CREATE FOREIGN TABLE any_function (function_name text, payload text, response text) SERVER quick;
     CREATE FOREIGN TABLE nobody (payload text, response text) SERVER closed OPTIONS (function_name 'echo');
-    CREATE FOREIGN TABLE patient (payload text, response text) SERVER aws_lambda
+    CREATE FOREIGN TABLE waiting_session (payload text, response text) SERVER aws_lambda
         OPTIONS (function_name 'told', max_retries '100');
 
     -- Memory in contexts, and how many of them are the extension's.
@@ -289,7 +289,7 @@ def test_cursor_read_in_blocks_that_fail(usable, query):
 MIXED = """
     DECLARE c CURSOR FOR SELECT {}
     FROM unnest(ARRAY['1', '2', '{{"ms": 100}}', '{{"as": "throttle"}}', '{{"as": "throttle", "n": 2}}']) p
-    JOIN patient ON payload = p
+    JOIN waiting_session ON payload = p
 """
 HAS_ALL_ON_THE_WAY = "FETCH 1 FROM c; FETCH 1 FROM c; FETCH 1 FROM c"
 

@@ -1,4 +1,4 @@
-"""Throttled functions: how often, how fast and how many at once they are tried again, and what EXPLAIN counts of it."""
+"""Throttled functions: how often, how soon and how many at once they are retried, and the counters of EXPLAIN."""
 
 import time
 
@@ -9,7 +9,7 @@ from scripted import counter, functions
 from tables import failure
 
 FIRST_BACKOFF = 0.1
-# For what a test machine adds.
+# For a slow test machine.
 SLACK = 1.5
 
 
@@ -57,7 +57,7 @@ def every_row(count):
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_throttled_at_first(session, endpoint, table, times):
-    """Each pause is at most twice as long as the one before it."""
+    """Each backoff is at most twice as long as the one before it."""
     table(f"throttle-{times}")
     found, took = timed(rows, session, as_list(1))
     assert found == [("1", "1")]
@@ -66,7 +66,7 @@ def test_throttled_at_first(session, endpoint, table, times):
 
 
 @pytest.mark.parametrize("retries", [1, 2])
-def test_throttled_for_ever(session, endpoint, table, retries):
+def test_always_throttled(session, endpoint, table, retries):
     table("throttle", max_retries=str(retries))
     error, took = timed(failure, session.execute, as_list(1))
     assert error.sqlstate == "53400"
@@ -81,8 +81,8 @@ def test_without_retries_it_fails_at_once(session, endpoint, table):
     assert counter("invocations") == 1
 
 
-def test_pauses_differ(session, endpoint, table):
-    """All invocations that were throttled together would otherwise come back together. One pause is at most 0.2 s."""
+def test_backoffs_differ(session, endpoint, table):
+    """Otherwise all invocations that were throttled together would be retried together. A backoff is at most 0.2 s."""
     table("throttle-1")
     pauses = []
     for _ in range(7):
@@ -96,7 +96,7 @@ def test_pauses_differ(session, endpoint, table):
 
 @pytest.mark.parametrize("form", [as_list, as_join])
 def test_time_for_retries(session, endpoint, table, form):
-    """No attempt is started when it is over, however many are left."""
+    """No attempt starts after retry_timeout_ms, however many retries are left."""
     table("throttle", max_retries="100", retry_timeout_ms="400")
     error, took = timed(failure, session.execute, form(3))
     assert error.sqlstate == "53400"
@@ -122,15 +122,15 @@ def test_the_table_comes_before_its_server(session, endpoint, table):
 
 @pytest.mark.parametrize("form", [as_list, as_join])
 def test_many_that_are_throttled_at_first(session, endpoint, table, form):
-    """Sixty-four go out together, of which thirty-two come back. Each is right, in order, and ran once."""
+    """Of sixty-four that are sent together, thirty-two are throttled. Each row is right, in order, and ran once."""
     table("throttle-32")
     assert rows(session, form(64)) == every_row(64)
     assert (counter("invocations"), counter("throttled")) == (64 + 32, 32)
 
 
 @pytest.mark.parametrize("form", [as_list, as_join])
-def test_one_is_always_let_out(session, endpoint, table, form):
-    """However often two are halved."""
+def test_one_attempt_is_always_in_flight(session, endpoint, table, form):
+    """However often a limit of two is halved."""
     table("throttle-4", max_concurrency="2")
     assert rows(session, form(6)) == every_row(6)
     assert (counter("invocations"), counter("throttled")) == (6 + 4, 4)
@@ -147,8 +147,8 @@ def test_it_is_throttled_and_returned(session, endpoint, table, form):
 @pytest.mark.parametrize("form", [as_list, as_join])
 @pytest.mark.parametrize("limit, values, most_throttled", [(1, 60, 250), (4, 200, 150), (16, 300, 100)])
 def test_limit(session, endpoint, table, limit, values, most_throttled, form):
-    """A function that runs so many times at once is given many values with sixty-four in flight: each row is right and
-    each value ran once. As soon as few enough are let out, next to none is throttled."""
+    """A function with this concurrency limit gets many values, with up to sixty-four in flight. Each row is right, and each
+    value ran once. Once the client's limit is low enough, almost none is throttled."""
     table(f"limit-{limit}-10")
     found, took = timed(rows, session, form(values))
     print(f"{counter('invocations')} requests, {counter('throttled')} throttled, {took:.2f} s")
@@ -209,7 +209,7 @@ def test_explain_in_flight(session, endpoint, table, form):
 
 @pytest.mark.parametrize("form", [as_list, as_join])
 def test_explain_errors(session, endpoint, table, form):
-    """Five that are given up after two attempts each."""
+    """Five invocations fail after two attempts each."""
     table("throttle", max_retries="1", on_error="return")
     (node,), _ = explained(session, form(5))
     counted = counts(node, "Invocations", "Retries", "Throttles", "Errors", "Bytes Sent", "Bytes Received")

@@ -4,7 +4,7 @@ What an extension has is told by `pg_dump --binary-upgrade`, which dumps its obj
 options. The scripts come from a directory of the test's own, for which PostgreSQL 18 has a setting; on older ones this is skipped.
 
 Before there is a release, an example takes its place: an older version in which each kind of object is another, and an update script
-that makes up for each. With one of its statements forgotten, the comparison has to show it.
+that makes up for each. With one of its statements missing, the comparison has to show it.
 """
 
 import difflib
@@ -165,7 +165,7 @@ def differences(start, scripts, older):
     return found
 
 
-def write_example(scripts, forgotten=None):
+def write_example(scripts, missing=None):
     for extension in EXTENSIONS:
         version = default_version(now(f"{extension}.control"))
         script, update = now(f"sql/{extension}--{version}.sql"), []
@@ -173,7 +173,7 @@ def write_example(scripts, forgotten=None):
             if of == extension:
                 assert script.count(present) == 1, name
                 script = script.replace(present, past)
-                update += [statement] if name != forgotten else []
+                update += [statement] if name != missing else []
         (scripts / f"{extension}--{OLDER}.sql").write_text(script)
         (scripts / f"{extension}--{OLDER}--{version}.sql").write_text("\n".join(update) + "\n")
     return dict.fromkeys(EXTENSIONS, OLDER)
@@ -198,6 +198,6 @@ def test_example(start, scripts):
     assert differences(start, scripts, write_example(scripts)) == []
 
 
-@pytest.mark.parametrize("forgotten", CHANGES)
-def test_forgotten(start, scripts, forgotten):
-    assert differences(start, scripts, write_example(scripts, forgotten)) != []
+@pytest.mark.parametrize("missing", CHANGES)
+def test_statement_missing_in_an_update_script(start, scripts, missing):
+    assert differences(start, scripts, write_example(scripts, missing)) != []
