@@ -6,7 +6,7 @@
 use crate::backend::config::Config;
 use crate::columns::{Attribute, Column};
 use crate::dispatch::Dispatch;
-use crate::error::{By, Error, OrReport};
+use crate::error::{Error, InvokedBy, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::options::OnError;
 use crate::plan::estimate::INVOCATION_COST;
@@ -158,14 +158,14 @@ unsafe extern "C-unwind" fn guarded(
 }
 
 /// By what it is called. What psql's \gset keeps of a structure is one, though it comes as text.
-unsafe fn by(call: pg_sys::FunctionCallInfo, signature: Signature, kind: &Kind) -> By {
+unsafe fn by(call: pg_sys::FunctionCallInfo, signature: Signature, kind: &Kind) -> InvokedBy {
     if signature == Signature::Structure {
-        return By::CallOfStructure;
+        return InvokedBy::FunctionWithStructure;
     }
     // SAFETY: the first argument of the other signatures is a text.
     match unsafe { Arguments { call, kind }.print(0, pg_sys::TEXTOID) } {
-        Ok(Some(name)) if name.starts_with(b"(") => By::CallOfStructure,
-        _ => By::Call,
+        Ok(Some(name)) if name.starts_with(b"(") => InvokedBy::FunctionWithStructure,
+        _ => InvokedBy::Function,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What a clause binds to an input column is clause.rs's and values.rs's, how a value becomes a datum writer.rs's.
 
-use crate::error::Error;
+use crate::error::{Error, TableError};
 use crate::options::OnError;
 use crate::postgres::text::{self, Text};
 use pgrx::{PgTupleDesc, pg_sys};
@@ -196,7 +196,7 @@ pub struct Layout {
 impl Layout {
     /// Reads the columns of an open foreign table.
     ///
-    /// Errors with [`Error::UnknownColumn`], [`Error::ColumnType`] or [`Error::GeneratedColumn`].
+    /// Errors with [`TableError::UnknownColumn`], [`TableError::ColumnType`] or [`TableError::GeneratedColumn`].
     ///
     /// # Safety
     /// `relation` is open.
@@ -220,35 +220,37 @@ impl Layout {
             if let Some(column) = known
                 && generated == if column.is_input() { VIRTUAL } else { STORED }
             {
-                return Err(Error::GeneratedColumn {
+                return Err(Error::Table(TableError::GeneratedColumn {
                     column: column.name(),
                     table,
                     input: column.is_input(),
-                });
+                }));
             }
             // PostgreSQL computes it of the others, and asks nobody for it.
             if generated == VIRTUAL {
                 continue;
             }
-            let column = known.ok_or_else(|| Error::UnknownColumn {
-                column: Text::of_server(name.to_bytes()).shown(),
-                table: table.clone(),
-                known: Column::all()
-                    .map(Column::name)
-                    .collect::<Vec<_>>()
-                    .join(", "),
+            let column = known.ok_or_else(|| {
+                Error::Table(TableError::UnknownColumn {
+                    column: Text::of_server(name.to_bytes()).shown(),
+                    table: table.clone(),
+                    known: Column::all()
+                        .map(Column::name)
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                })
             })?;
             // SAFETY: a catalog look-up.
             let base_type = unsafe { pg_sys::getBaseType(attribute.atttypid) };
             let (types, allowed) = column.allowed_types();
             if !types.contains(&base_type) {
-                return Err(Error::ColumnType {
+                return Err(Error::Table(TableError::ColumnType {
                     column: column.name(),
                     table,
                     // SAFETY: gives a palloc'd string for any oid.
                     found: unsafe { text::shown(pg_sys::format_type_be(attribute.atttypid)) },
                     allowed,
-                });
+                }));
             }
             attributes.push(Attribute {
                 number: attribute.attnum,
@@ -261,7 +263,7 @@ impl Layout {
         Ok(Layout { attributes, table })
     }
 
-    /// Errors with [`Error::FailuresUnseen`] where failures are rows, and no column would tell them from others.
+    /// Errors with [`TableError::FailuresUnseen`] where failures are rows, and no column would tell them from others.
     pub fn tells_failures(&self, on_error: OnError) -> Result<(), Error> {
         let tells = [
             Column::ErrorCode,
@@ -272,9 +274,9 @@ impl Layout {
             on_error == OnError::Raise || tells.iter().any(|column| self.find(*column).is_some());
         match seen {
             true => Ok(()),
-            false => Err(Error::FailuresUnseen {
+            false => Err(Error::Table(TableError::FailuresUnseen {
                 table: self.table.clone(),
-            }),
+            })),
         }
     }
 

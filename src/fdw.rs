@@ -3,7 +3,7 @@
 //! Its own scan calls the wrapper before parameters have values and keeps rows for a scan's whole life, which a
 //! table whose every scan costs money can't afford; see DESIGN.md.
 
-use crate::error::{self, Error, OrReport};
+use crate::error::{self, Error, OptionError, OrReport};
 use crate::explain;
 use crate::options::{self, Object};
 use crate::postgres::nodes;
@@ -175,19 +175,19 @@ unsafe fn check_options(options: *mut pg_sys::List, catalog: pg_sys::Oid) -> Res
             (text::shown((*option).defname), value.to_bytes())
         };
         if value.len() > text::LONGEST {
-            return Err(Error::TooLong {
+            return Err(Error::Option(OptionError::TooLong {
                 what: format!("option \"{}\"", error::quotable(&name)),
                 bytes: value.len(),
                 most: text::LONGEST,
-            });
+            }));
         }
         let value = Text::of_server(value).checked();
         let definition = options::check(object, &name, value.as_deref())?;
         // SAFETY: asks for the current role.
-        if definition.superuser && !unsafe { pg_sys::superuser() } {
-            return Err(Error::OptionNeedsSuperuser {
+        if definition.is_for_superusers && !unsafe { pg_sys::superuser() } {
+            return Err(Error::Option(OptionError::OptionNeedsSuperuser {
                 name: definition.name,
-            });
+            }));
         }
         names.push(definition.name);
     }

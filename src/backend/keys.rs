@@ -1,7 +1,8 @@
 //! The user mapping of a role, and what is said of a role that has no keys in it.
 
-use super::config::Options;
+use super::config::read_options;
 use crate::lambda::credentials::NoKeys;
+use crate::options::Options;
 use crate::postgres::text;
 use pgrx::pg_sys;
 
@@ -32,7 +33,7 @@ impl Mapping {
                 }
                 pg_sys::ReleaseSysCache(tuple);
                 Some(Mapping {
-                    options: Options::read((*pg_sys::GetUserMapping(user, server)).options),
+                    options: read_options((*pg_sys::GetUserMapping(user, server)).options),
                     is_publics: role == pg_sys::InvalidOid,
                 })
             }
@@ -96,5 +97,8 @@ pub unsafe fn no_keys(
         );
     }
     remedy.push('.');
-    NoKeys { why, remedy }
+    NoKeys {
+        reason: why,
+        hint: remedy,
+    }
 }

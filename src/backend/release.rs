@@ -4,7 +4,7 @@
 //! It is looked up once in a backend, before its first invocation, and not while options are checked: pg_upgrade makes the
 //! objects of an older release again, and a database that is updated has to keep its servers meanwhile.
 
-use crate::error::Error;
+use crate::error::{ConfigurationError, Error};
 use crate::postgres::extensions;
 use std::cell::Cell;
 
@@ -36,12 +36,12 @@ pub unsafe fn check() -> Result<(), Error> {
         .into_iter()
         .find(|(name, version)| EXTENSIONS.contains(&name.as_str()) && version != RELEASE);
     match other {
-        Some((extension, version)) => Err(Error::OtherRelease {
+        Some((extension, version)) => Err(Error::Configuration(ConfigurationError::OtherRelease {
             newer: numbers(&version) > numbers(RELEASE),
             extension,
             version,
             library: RELEASE,
-        }),
+        })),
         None => {
             SAME.set(true);
             Ok(())

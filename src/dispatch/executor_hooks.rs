@@ -3,7 +3,7 @@
 //! PostgreSQL tells a scan neither, so hooks note them while a run lasts. What is left to the end of a statement (triggers, and
 //! WITH clauses that write) is a run for all rows.
 
-use crate::error::Error;
+use crate::error::{Error, StatementError};
 use crate::plan;
 use crate::postgres::{compat, nodes};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -135,7 +135,7 @@ pub unsafe fn refuse_rewind(estate: *mut pg_sys::EState) -> Result<(), Error> {
     };
     match is_run {
         true => Ok(()),
-        false => Err(Error::CursorRewound),
+        false => Err(Error::Statement(StatementError::CursorRewound)),
     }
 }
 

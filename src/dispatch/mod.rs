@@ -14,7 +14,7 @@ pub mod statement;
 use crate::backend::config::Config;
 use crate::backend::task::Task;
 use crate::backend::{self, SharedClient, wait};
-use crate::error::Error;
+use crate::error::{Error, StatementError};
 use crate::lambda::budget::{Budget, Share};
 use crate::lambda::limiter::Limiter;
 use crate::lambda::request::InvokeRequest;
@@ -30,6 +30,11 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+
+/// Whether the statement that runs has invoked functions.
+pub fn has_invoked() -> bool {
+    Statement::current().started() > 0
+}
 
 /// How many times `max_concurrency` outcomes may wait behind one that is late, while they fit into `max_memory`.
 const MOST_KEPT: usize = 4;
@@ -134,11 +139,11 @@ impl Dispatch {
                     && !self.config.deduplicate
                     && self.statement.started().saturating_add(count) > most =>
             {
-                Err(Error::TooManyInvocations {
+                Err(Error::Statement(StatementError::TooManyInvocations {
                     most,
                     made: self.statement.started(),
                     wanted: Some(count),
-                })
+                }))
             }
             _ => Ok(()),
         }
@@ -200,11 +205,11 @@ impl Dispatch {
         let made = self.statement.started();
         match self.config.limits.max_invocations {
             Some(most) if made >= most => {
-                return Err(Error::TooManyInvocations {
+                return Err(Error::Statement(StatementError::TooManyInvocations {
                     most,
                     made,
                     wanted: None,
-                });
+                }));
             }
             _ => (),
         }

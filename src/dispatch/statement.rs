@@ -184,7 +184,8 @@ impl Statement {
 
     /// How long until the user is to be told; `None` if never.
     pub fn progress_interval(&self) -> Option<Duration> {
-        let interval = settings::progress_interval()?;
+        let seconds = Some(settings::progress_interval()).filter(|seconds| *seconds > 0)?;
+        let interval = Duration::from_secs(seconds.into());
         let (told, _) = self.told.get()?;
         Some(interval.saturating_sub(told.elapsed()))
     }

@@ -1,6 +1,6 @@
 //! The invocation that an error is of: the one place where a failure is told with its function and the id of its request.
 
-use super::{Error, Row, quotable};
+use super::{Error, RequestError, Row, quotable};
 
 /// What an error is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,18 +11,18 @@ pub struct Invocation {
     request_id: Option<String>,
     /// Whether it never went out.
     unsent: bool,
-    by: By,
+    by: InvokedBy,
 }
 
 /// How it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum InvokedBy {
     /// A clause, or a row that is inserted.
     Clause,
     /// `aws_lambda.invoke` of a name. The words are those of RDS, as in the next.
-    Call,
+    Function,
     /// `aws_lambda.invoke` of a structure of name and region.
-    CallOfStructure,
+    FunctionWithStructure,
 }
 
 impl Error {
@@ -44,13 +44,13 @@ impl Error {
             function_name: function_name.to_owned(),
             request_id: request_id.map(str::to_owned),
             unsent,
-            by: By::Clause,
+            by: InvokedBy::Clause,
         };
         Error::Of(Box::new(invocation), Box::new(self))
     }
 
     /// The same error, as `aws_lambda.invoke` tells it.
-    pub fn of_call(mut self, by: By) -> Error {
+    pub fn of_call(mut self, by: InvokedBy) -> Error {
         if let Error::Of(invocation, _) = &mut self {
             invocation.by = by;
         }
@@ -61,15 +61,18 @@ impl Error {
 impl Invocation {
     /// What PostgreSQL is told of an error of this.
     pub(super) fn row(&self, error: &Error) -> Row {
-        let mut row = error.of_table();
+        let mut row = error.raw_row();
         let name = quotable(&self.function_name);
         let id = self.request_id.as_deref().map(quotable);
         match error {
-            Error::Api(failure) if self.by == By::Clause => {
-                row.message = format!("could not invoke \"{name}\": {}", failure.cause.phrase());
+            Error::Api(failure) if self.by == InvokedBy::Clause => {
+                row.message = format!(
+                    "could not invoke \"{name}\": {}",
+                    failure.cause.row().phrase
+                );
             }
-            Error::InvalidValue { what, value, .. } => {
-                if let Some(hint) = super::misplaced::hint(what, value, self.by) {
+            Error::Request(RequestError::InvalidValue { what, value, .. }) => {
+                if let Some(hint) = super::wrong_argument::hint(what, value, self.by) {
                     row.hint = Some(hint);
                 }
             }
@@ -79,10 +82,12 @@ impl Invocation {
             (Error::Function { .. }, Some(id)) => {
                 row.hint = Some(format!("Its log in CloudWatch has request id {id}."));
                 // RDS's DETAIL has no more than the function's error.
-                (self.by == By::Clause).then(|| format!("Request id {id}."))
+                (self.by == InvokedBy::Clause).then(|| format!("Request id {id}."))
             }
             (Error::Function { .. }, None) => None,
-            (Error::InvalidValue { what, .. }, _) if *what == "function_name" => {
+            (Error::Request(RequestError::InvalidValue { what, .. }), _)
+                if *what == "function_name" =>
+            {
                 Some("It was not invoked.".to_owned())
             }
             _ if self.unsent => Some(format!("Function \"{name}\" was not invoked.")),

@@ -71,10 +71,10 @@ enum Origin {
 /// Why a role has no keys in the database, and the statement that gives it some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoKeys {
-    /// A sentence.
-    pub why: String,
-    /// A statement of SQL, and what it does.
-    pub remedy: String,
+    /// A sentence for DETAIL.
+    pub reason: String,
+    /// A sentence for HINT, with the SQL statement that adds keys.
+    pub hint: String,
 }
 
 impl Identity {
@@ -194,9 +194,9 @@ impl Origin {
         if let Some(known) = error.and_then(|error| failure::find::<Explained>(error)) {
             return match self {
                 Origin::Role(role_arn) => Explained {
-                    facts: match known.network {
-                        Some(_) => known.facts.clone(),
-                        None => format!("Assuming {role_arn} needs credentials. {}", known.facts),
+                    detail: match known.network {
+                        Some(_) => known.detail.clone(),
+                        None => format!("Assuming {role_arn} needs credentials. {}", known.detail),
                     },
                     advice: known.advice.clone(),
                     network: known.network.clone(),
@@ -211,7 +211,7 @@ impl Origin {
                 _ => "Looking at environment, profile, container and instance".to_owned(),
             };
             return Explained {
-                facts: match &network.proxy {
+                detail: match &network.proxy {
                     Some(proxy) => format!("{source}, through {proxy}"),
                     None => source,
                 },
@@ -222,12 +222,12 @@ impl Origin {
         match self {
             Origin::Machine(machine) => machine.explain(error),
             Origin::Mapping => Explained {
-                facts: format!("The user mapping's keys: {}.", in_words(error)),
+                detail: format!("The user mapping's keys: {}.", in_words(error)),
                 advice: None,
                 network: None,
             },
             Origin::Role(role_arn) => Explained {
-                facts: format!("Assuming {role_arn}: {}.", in_words(error)),
+                detail: format!("Assuming {role_arn}: {}.", in_words(error)),
                 advice: None,
                 network: None,
             },

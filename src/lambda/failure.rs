@@ -62,13 +62,16 @@ pub fn from_sdk(
         return answered(&refusal, signed_at, way, secrets);
     }
     if reached != Reached::Connection
-        && let Some((cause, said)) = shortage(error)
+        && let Some((cause, message, hint)) = shortage(error)
     {
-        let facts = match way {
+        let detail = match way {
             Some(way) => format!("Connecting to {}: {}", way.place(), root(error, secrets)),
             None => root(error, secrets),
         };
-        return ApiFailure::new(cause, said, facts);
+        return ApiFailure {
+            hint: hint.map(Into::into),
+            ..ApiFailure::new(cause, message, detail)
+        };
     }
     if let Some(explained) = find::<Explained>(error) {
         return match &explained.network {
@@ -76,23 +79,23 @@ pub fn from_sdk(
             Some(network) if network.cause == Cause::Connect => {
                 let refused = Network {
                     cause: Cause::Proxy,
-                    said: REFUSED_BY_PROXY,
+                    message: REFUSED_BY_PROXY,
                     ..network.clone()
                 };
-                of_network(&refused, &explained.facts, secrets)
+                of_network(&refused, &explained.detail, secrets)
             }
-            Some(network) => of_network(network, &explained.facts, secrets),
+            Some(network) => of_network(network, &explained.detail, secrets),
             None => no_credentials(explained, secrets),
         };
     }
-    let facts = match way {
+    let detail = match way {
         // What was sent went somewhere.
         Some(way) if reached == Reached::Connection => {
             format!("{} It was sent to {}.", root(error, secrets), shown(way))
         }
         _ => root(error, secrets),
     };
-    let failure = |cause, said: &str| ApiFailure::new(cause, said, facts.clone());
+    let failure = |cause, message: &str| ApiFailure::new(cause, message, detail.clone());
     if let Some(network) = Network::of(error) {
         let place = match way {
             Some(way) => format!("Connecting to {}", way.place()),
@@ -108,17 +111,17 @@ pub fn from_sdk(
     }
     let timed_out = matches!(error, SdkError::DispatchFailure(dispatch) if dispatch.is_timeout());
     if reached == Reached::Client && matches!(error, SdkError::DispatchFailure(_)) {
-        let (cause, said) = not_connected(error, timed_out);
-        let mut facts = match way {
+        let (cause, message) = not_connected(error, timed_out);
+        let mut detail = match way {
             Some(way) => format!("Connecting to {}: {}", way.place(), root(error, secrets)),
             None => root(error, secrets),
         };
         if cause == Cause::NotTls {
-            facts.push_str(" The endpoint may speak http, not https.");
+            detail.push_str(" The endpoint may speak http, not https.");
         }
         return ApiFailure {
-            facts,
-            ..failure(cause, said)
+            detail,
+            ..failure(cause, message)
         };
     }
     if timed_out || matches!(error, SdkError::TimeoutError(_)) {
@@ -138,7 +141,7 @@ pub fn from_sdk(
     let is_clear = way.is_some_and(|way| !way.is_secure() && way.proxy.is_none());
     if is_unanswered && !is_large && is_clear {
         // A request in the clear is broken off there, or answered with what is no HTTP.
-        (failure.facts).push_str(" The endpoint may speak https, not http.");
+        (failure.detail).push_str(" The endpoint may speak https, not http.");
     }
     failure
 }
@@ -152,7 +155,7 @@ const LONGEST_WHY: usize = 600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     cause: Cause,
-    said: &'static str,
+    message: &'static str,
     why: String,
     /// The proxy, in words for a message.
     pub proxy: Option<String>,
@@ -162,33 +165,33 @@ impl Network {
     /// Finds it in an error.
     pub fn of(error: &(dyn StdError + 'static)) -> Option<Network> {
         let proxy = find::<ThroughProxy>(error).map(|through| through.proxy.clone());
-        let network = |cause, said, why| Network {
+        let network = |cause, message, why| Network {
             cause,
-            said,
+            message,
             why,
             proxy: proxy.clone(),
         };
         if let Some(NoAuthority(why)) = find(error) {
-            let said = "No trusted authority";
-            return Some(network(Cause::NoAuthority, said, why.clone()));
+            let message = "No trusted authority";
+            return Some(network(Cause::NoAuthority, message, why.clone()));
         }
         if let Some(problem) = find::<NoProxy>(error) {
             let why = problem.to_string();
             return Some(network(Cause::Proxy, "Unusable proxy", why));
         }
         let problem = find::<ProxyFailure>(error)?;
-        let (cause, said) = match problem {
+        let (cause, message) = match problem {
             ProxyFailure::Certificate(_) => (Cause::Certificate, "Certificate not accepted"),
             _ if problem.is_final() => (Cause::Proxy, REFUSED_BY_PROXY),
             _ => (Cause::Connect, "Unable to connect to endpoint"),
         };
-        Some(network(cause, said, problem.to_string()))
+        Some(network(cause, message, problem.to_string()))
     }
 }
 
 fn of_network(network: &Network, place: &str, secrets: &Secrets) -> ApiFailure {
     let why = shortened(&secrets.hide(&network.why), LONGEST_WHY);
-    ApiFailure::new(network.cause, network.said, format!("{place}: {why}."))
+    ApiFailure::new(network.cause, network.message, format!("{place}: {why}."))
 }
 
 /// Why there is no connection.
@@ -235,9 +238,9 @@ pub fn timed_out(limit: Duration, way: Option<&Way>) -> ApiFailure {
 /// The same before there were credentials.
 pub fn no_credentials_within(limit: Duration, explained: Explained) -> ApiFailure {
     ApiFailure {
-        facts: format!(
+        detail: format!(
             "{} None came within {} ms, so nothing was sent.",
-            explained.facts,
+            explained.detail,
             limit.as_millis()
         ),
         ..no_credentials(&explained, &Secrets::default())
@@ -245,10 +248,10 @@ pub fn no_credentials_within(limit: Duration, explained: Explained) -> ApiFailur
 }
 
 fn no_credentials(explained: &Explained, secrets: &Secrets) -> ApiFailure {
-    let facts = shortened(&secrets.hide(&explained.facts), 1500);
+    let detail = shortened(&secrets.hide(&explained.detail), 1500);
     ApiFailure {
         hint: explained.advice.as_deref().map(Into::into),
-        ..ApiFailure::new(Cause::Credentials, "No usable credentials", facts)
+        ..ApiFailure::new(Cause::Credentials, "No usable credentials", detail)
     }
 }
 
@@ -310,35 +313,35 @@ fn answered(
     // Shortened only then: half a secret is one too.
     let quotable = |text: &str| quotable(&secrets.hide(text));
     let status = refusal.status;
-    let mut said = match &refusal.code {
+    let mut message = match &refusal.code {
         Some(code) => quotable(code),
         None => "Unexpected answer".to_owned(),
     };
-    if let Some(message) = &refusal.message {
-        said = format!("{said}: {}", quotable(first_line(message)));
+    if let Some(words) = &refusal.message {
+        message = format!("{message}: {}", quotable(first_line(words)));
     }
-    let mut facts = format!("HTTP status {status}");
+    let mut detail = format!("HTTP status {status}");
     if refusal.code.is_none() {
-        facts.push_str(" without an error code");
+        detail.push_str(" without an error code");
     }
-    facts.push('.');
+    detail.push('.');
     let code = refusal.code.as_deref().unwrap_or_default();
     let difference = refusal.difference(signed_at);
     let mut cause = cause(status, code);
-    let clock_is_off = is_off(difference) && refusal.may_be_of_time();
-    if clock_is_off && cause == Cause::Credentials || refusal.is_of_time() {
+    let is_clock_skewed = is_off(difference) && refusal.may_be_of_time();
+    if is_clock_skewed && cause == Cause::Credentials || refusal.is_of_time() {
         cause = Cause::Clock;
     }
     if cause == Cause::Clock {
-        facts.push_str(&refusal.of_time(difference));
+        detail.push_str(&refusal.of_time(difference));
     }
     if cause == Cause::BadAnswer {
-        facts.push_str(&came_from(way));
+        detail.push_str(&came_from(way));
     }
     ApiFailure {
         cause,
-        said,
-        facts,
+        message,
+        detail,
         answer: Some(Box::new(Answer {
             status,
             code: refusal.code.as_deref().map(quotable),
@@ -346,7 +349,7 @@ fn answered(
         })),
         is_repeatable: false,
         hint: None,
-        clock_is_off,
+        is_clock_skewed,
     }
 }
 
@@ -410,19 +413,37 @@ pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> O
     chain(error).find_map(|error| error.downcast_ref::<T>())
 }
 
-/// What this process, or its machine, lacks for a connection. Who looks for names or reads files does not always tell what it lacked, so
-/// where the error has no number it is looked what there is.
-fn shortage(error: &(dyn StdError + 'static)) -> Option<(Cause, &'static str)> {
-    let descriptors = (Cause::Descriptors, "No file descriptor for a connection");
+/// What this process or its machine lacks for a connection: cause, message and hint, where the cause has another one.
+///
+/// The resolver and the readers of files do not always report the system's error. Where there is no number, opening files shows whether
+/// descriptors are what is missing.
+fn shortage(
+    error: &(dyn StdError + 'static),
+) -> Option<(Cause, &'static str, Option<&'static str>)> {
+    let descriptors = (
+        Cause::Descriptors,
+        "No file descriptor for a connection",
+        None,
+    );
     let numbers = chain(error)
         .filter_map(|error| error.downcast_ref::<std::io::Error>())
         .filter_map(std::io::Error::raw_os_error);
     match numbers.last() {
         Some(libc::EMFILE | libc::ENFILE) => Some(descriptors),
-        Some(libc::EADDRNOTAVAIL) => Some((Cause::Shortage, "No local port for a connection")),
-        Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => {
-            Some((Cause::Shortage, "No memory for a connection"))
+        Some(libc::EADDRNOTAVAIL) => {
+            Some((Cause::Shortage, "No local port for a connection", None))
         }
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            Some((Cause::Shortage, "No memory for a connection", None))
+        }
+        // A thread that looks up a name can't be started.
+        Some(libc::EAGAIN) => Some((
+            Cause::Shortage,
+            "No thread for a connection",
+            Some(
+                "The function did not run. Let the server's user have more processes and threads (ulimit -u, pids.max of its control group), or the machine more memory.",
+            ),
+        )),
         Some(_) => None,
         None => (!can_open(OF_LOOKING)).then_some(descriptors),
     }

@@ -97,7 +97,7 @@ pub fn option(data: &[u8]) {
             assert_printable(&error);
             let secret = options::OPTIONS
                 .iter()
-                .any(|option| option.secret && option.name == name);
+                .any(|option| option.is_secret && option.name == name);
             if let Some(value) = value.filter(|value| secret && value.len() > 16) {
                 assert!(!format!("{error:?}").contains(&value));
             }
@@ -190,7 +190,7 @@ pub fn answer(data: &[u8]) {
 fn assert_printable(error: &Error) {
     let (message, detail) = error.texts();
     for text in [message, detail.unwrap_or_default()] {
-        assert!(text.chars().all(crate::error::is_seen), "{text:?}");
+        assert!(text.chars().all(crate::error::is_visible), "{text:?}");
         assert!(text.len() < 4000, "{} bytes", text.len());
     }
 }

@@ -42,10 +42,10 @@ struct File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     /// Sentences.
-    pub facts: String,
+    pub detail: String,
     /// What to do, where that is known.
     pub advice: Option<String>,
-    /// What a proxy or trust has to do with it. Then the facts say what was being done.
+    /// What a proxy or trust has to do with it. Then the detail say what was being done.
     pub network: Option<Network>,
 }
 
@@ -53,7 +53,7 @@ impl StdError for Explained {}
 
 impl std::fmt::Display for Explained {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&self.facts)
+        formatter.write_str(&self.detail)
     }
 }
 
@@ -179,7 +179,7 @@ impl Machine {
     /// Why there are no credentials. `error` is the SDK's, and `None` if it has not come to an end.
     pub fn explain(&self, error: Option<&(dyn StdError + 'static)>) -> Explained {
         let tried = error.and_then(find::<ProviderChainError<CredentialsError>>);
-        let mut facts = Vec::new();
+        let mut detail = Vec::new();
         let mut advice = None;
         for (place, name) in self.places() {
             let of_place = match tried {
@@ -200,13 +200,13 @@ impl Machine {
                 Place::Container => places::of_container(of_place.or(error)),
                 Place::Instance => places::of_instance(of_place.or(error)),
             };
-            facts.push(why);
+            detail.push(why);
             if is_last {
                 break;
             }
         }
         Explained {
-            facts: facts.join(" "),
+            detail: detail.join(" "),
             advice,
             network: None,
         }
@@ -230,7 +230,7 @@ impl Machine {
             .chain(of_profiles)
             .find(|(_, path)| files::is_endless(path.as_ref()))?;
         Some(Explained {
-            facts: format!("{what}: {path}: is no file."),
+            detail: format!("{what}: {path}: is no file."),
             advice: None,
             network: None,
         })
@@ -316,7 +316,7 @@ impl Machine {
         }
     }
 
-    /// What is said where neither file has the profile; `None` if one has.
+    /// What is message where neither file has the profile; `None` if one has.
     fn missing_profile(&self) -> Option<String> {
         let selected = self.selected();
         if let Ok(profiles) = &self.profiles

@@ -69,8 +69,8 @@ pub struct ClientConfig {
     pub endpoint: Option<Endpoint>,
     /// Where STS is, if not at its public endpoint.
     pub sts_endpoint_url: Option<String>,
-    /// Milliseconds.
-    pub connect_timeout_ms: u64,
+    /// Bounds the time until a connection is made.
+    pub connect_timeout: Duration,
     /// Profile in the machine's AWS configuration files.
     pub profile: Option<String>,
     /// Role to assume.
@@ -149,7 +149,7 @@ impl ClientConfig {
     pub fn of_identity(&self) -> ClientConfig {
         ClientConfig {
             endpoint: None,
-            connect_timeout_ms: 0,
+            connect_timeout: Duration::ZERO,
             ..self.clone()
         }
     }
@@ -164,7 +164,7 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
+                .connect_timeout(config.connect_timeout)
                 .build(),
         );
     builder.push_interceptor(SharedInterceptor::permanent(AttemptInterceptor::default()));

@@ -4,7 +4,7 @@
 //! (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). Whether a function exists is not
 //! asked here, and nothing of PostgreSQL or of the SDK is known here.
 
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use regex_lite::Regex;
 use std::sync::LazyLock;
 
@@ -48,12 +48,14 @@ pub struct FunctionName {
 impl FunctionName {
     /// Takes a name apart.
     ///
-    /// Errors with [`Error::InvalidValue`] when it is too long or outside Lambda's grammar.
+    /// Errors with [`RequestError::InvalidValue`] when it is too long or outside Lambda's grammar.
     pub fn parse(given: &str) -> Result<FunctionName, Error> {
-        let invalid = |allowed: &str| Error::InvalidValue {
-            what: "function_name",
-            value: given.to_owned(),
-            allowed: allowed.to_owned(),
+        let invalid = |allowed: &str| {
+            Error::Request(RequestError::InvalidValue {
+                what: "function_name",
+                value: given.to_owned(),
+                allowed: allowed.to_owned(),
+            })
         };
         if given.len() > MAX_NAME {
             return Err(invalid("A function name has at most 256 characters."));
@@ -151,14 +153,14 @@ pub fn check_region(given: &str) -> Result<(), Error> {
     if is_region(given) {
         return Ok(());
     }
-    Err(Error::InvalidValue {
+    Err(Error::Request(RequestError::InvalidValue {
         what: "region",
         value: given.to_owned(),
         allowed: match meant_region(given) {
             Some(region) => format!("Write {region}."),
             None => "A region looks like us-east-1 or us-gov-west-1.".to_owned(),
         },
-    })
+    }))
 }
 
 fn is_region(given: &str) -> bool {
@@ -200,13 +202,13 @@ pub fn check_tenant_id(given: &str) -> Result<(), Error> {
     {
         return Ok(());
     }
-    Err(Error::InvalidValue {
+    Err(Error::Request(RequestError::InvalidValue {
         what: "tenant_id",
         value: given.to_owned(),
         allowed: format!(
             "A tenant id has 1 to {MAX_TENANT} letters, digits and ._:/=+-@, and spaces between them."
         ),
-    })
+    }))
 }
 
 /// Checks the name of a durable execution.
@@ -215,26 +217,26 @@ pub fn check_durable_execution_name(given: &str) -> Result<(), Error> {
     if (1..=MAX_EXECUTION).contains(&given.len()) && given.bytes().all(is_allowed) {
         return Ok(());
     }
-    Err(Error::InvalidValue {
+    Err(Error::Request(RequestError::InvalidValue {
         what: "durable_execution_name",
         value: given.to_owned(),
         allowed: format!(
             "The name of a durable execution has 1 to {MAX_EXECUTION} letters, digits, _ and -."
         ),
-    })
+    }))
 }
 
 /// Checks the name of an alias or version.
 pub fn check_qualifier(given: &str) -> Result<(), Error> {
     match QUALIFIER.as_ref() {
         Some(regex) if given.len() <= MAX_QUALIFIER && regex.is_match(given) => Ok(()),
-        _ => Err(Error::InvalidValue {
+        _ => Err(Error::Request(RequestError::InvalidValue {
             what: "qualifier",
             value: given.to_owned(),
             allowed:
                 "A qualifier is $LATEST, a version number or an alias, with at most 128 characters."
                     .to_owned(),
-        }),
+        })),
     }
 }
 

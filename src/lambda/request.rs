@@ -2,7 +2,7 @@
 //!
 //! Knows the Invoke API's rules and nothing of PostgreSQL or the SDK. Which function exists is left to Lambda.
 
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use crate::lambda::name::{
     FunctionName, check_durable_execution_name, check_qualifier, check_region, check_tenant_id,
 };
@@ -78,7 +78,7 @@ fn one_of<T: Copy>(what: &'static str, given: &str, all: &[(&str, T)]) -> Result
         .ok_or_else(|| {
             let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
             let is_meant = |name: &&&str| name.eq_ignore_ascii_case(given.trim());
-            Error::InvalidValue {
+            Error::Request(RequestError::InvalidValue {
                 what,
                 value: given.to_owned(),
                 allowed: match names.iter().find(is_meant) {
@@ -88,7 +88,7 @@ fn one_of<T: Copy>(what: &'static str, given: &str, all: &[(&str, T)]) -> Result
                         names.join(", ")
                     ),
                 },
-            }
+            })
         })
 }
 
@@ -204,7 +204,10 @@ impl InvokeRequest {
     /// Errors when the function's name is missing, when a value is outside the API's grammar, and when
     /// `region` or `qualifier` contradicts the name.
     pub fn new(mut inputs: Inputs) -> Result<InvokeRequest, Error> {
-        let given = inputs.function_name.take().ok_or(Error::NoFunctionName)?;
+        let given = inputs
+            .function_name
+            .take()
+            .ok_or(Error::Request(RequestError::NoFunctionName))?;
         InvokeRequest::of_function(&given, inputs).map_err(|error| error.of_unsent(&given))
     }
 
@@ -234,10 +237,10 @@ impl InvokeRequest {
         };
         let encoded = (inputs.context.as_ref()).map_or(0, |context| context.len().div_ceil(3) * 4);
         if encoded > MAX_CLIENT_CONTEXT {
-            return Err(Error::ContextTooLong {
+            return Err(Error::Request(RequestError::ContextTooLong {
                 length: encoded,
                 limit: MAX_CLIENT_CONTEXT,
-            });
+            }));
         }
         let client_context = inputs
             .context
@@ -248,11 +251,11 @@ impl InvokeRequest {
         });
         let bytes = inputs.payload.as_ref().map(Bytes::len).or(inputs.too_large);
         if let Some(bytes) = bytes.filter(|bytes| *bytes > limit) {
-            return Err(Error::PayloadTooLarge {
+            return Err(Error::Request(RequestError::PayloadTooLarge {
                 is_event: invocation_type == InvocationType::Event,
                 bytes,
                 limit,
-            });
+            }));
         }
         Ok(InvokeRequest {
             max_response: inputs.max_payload.unwrap_or_default().max(MAX_PAYLOAD),
@@ -285,11 +288,13 @@ fn agree(
     in_name: Option<String>,
 ) -> Result<Option<String>, Error> {
     match (argument, in_name) {
-        (Some(argument), Some(in_name)) if argument != in_name => Err(Error::Contradiction {
-            what,
-            argument,
-            in_name,
-        }),
+        (Some(argument), Some(in_name)) if argument != in_name => {
+            Err(Error::Request(RequestError::Contradiction {
+                what,
+                argument,
+                in_name,
+            }))
+        }
         (argument, in_name) => Ok(argument.or(in_name)),
     }
 }
@@ -327,7 +332,7 @@ mod tests {
     fn a_name_is_required() {
         assert!(matches!(
             InvokeRequest::new(Inputs::default()),
-            Err(Error::NoFunctionName)
+            Err(Error::Request(RequestError::NoFunctionName))
         ));
     }
 
@@ -354,7 +359,7 @@ mod tests {
         };
         assert!(matches!(
             refusal(other),
-            Error::Contradiction { what: "region", .. }
+            Error::Request(RequestError::Contradiction { what: "region", .. })
         ));
         let other = Inputs {
             qualifier: Some("v2".into()),
@@ -362,10 +367,10 @@ mod tests {
         };
         assert!(matches!(
             refusal(other),
-            Error::Contradiction {
+            Error::Request(RequestError::Contradiction {
                 what: "qualifier",
                 ..
-            }
+            })
         ));
     }
 
@@ -438,7 +443,7 @@ mod tests {
             assert!(request(most, invocation_type, None).is_ok());
             assert!(matches!(
                 refusal(given(most + 1, invocation_type, None)),
-                Error::PayloadTooLarge { bytes, limit, .. } if limit == most && bytes == most + 1
+                Error::Request(RequestError::PayloadTooLarge { bytes, limit, .. }) if limit == most && bytes == most + 1
             ));
             assert!(request(most + 1, invocation_type, Some(most + 1)).is_ok());
             assert!(request(11, invocation_type, Some(10)).is_err());
@@ -447,7 +452,10 @@ mod tests {
             too_large: Some(7 << 20),
             ..inputs("f")
         };
-        assert!(matches!(refusal(not_here), Error::PayloadTooLarge { .. }));
+        assert!(matches!(
+            refusal(not_here),
+            Error::Request(RequestError::PayloadTooLarge { .. })
+        ));
     }
 
     #[test]
@@ -460,7 +468,7 @@ mod tests {
         assert!(InvokeRequest::new(context(2685)).is_ok());
         assert!(matches!(
             refusal(context(2686)),
-            Error::ContextTooLong { length: 3584, .. }
+            Error::Request(RequestError::ContextTooLong { length: 3584, .. })
         ));
     }
 }

@@ -89,9 +89,9 @@ pub async fn invoke(
             continue;
         }
         // The client has learned the time by now.
-        if !failure.clock_is_off || std::mem::replace(&mut corrected, true) {
+        if !failure.is_clock_skewed || std::mem::replace(&mut corrected, true) {
             let pause = retries.after(failure, took).map_err(|mut failure| {
-                failure.lacks_keys(source.no_keys());
+                failure.add_missing_keys(source.no_keys());
                 Error::Api(failure)
             })?;
             tokio::time::sleep(pause).await;
@@ -274,10 +274,10 @@ impl<'a> Retries<'a> {
         let tells_all = last.cause.may_have_run() || last.cause == Cause::AlreadyStarted;
         let mut failure = match self.unknown.take() {
             Some(unknown) if !tells_all => ApiFailure {
-                facts: format!(
+                detail: format!(
                     "{} The last attempt: {}.",
-                    unknown.facts,
-                    last.said.trim_end_matches('.')
+                    unknown.detail,
+                    last.message.trim_end_matches('.')
                 ),
                 ..unknown
             },
@@ -290,7 +290,7 @@ impl<'a> Retries<'a> {
         };
         if failure.cause.may_have_run() {
             let told = format!(" It was tried {times} with durable execution name \"{name}\".");
-            failure.facts.push_str(&told);
+            failure.detail.push_str(&told);
         }
         failure
     }
@@ -398,7 +398,7 @@ mod tests {
             let failure = told(last);
             assert_eq!(failure.cause, Cause::RequestTimeout);
             assert_eq!(
-                failure.facts,
+                failure.detail,
                 "A fact. The last attempt: It failed. It was tried 2 times with durable execution name \"order-1\"."
             );
         }

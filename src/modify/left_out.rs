@@ -3,7 +3,7 @@
 //! A NULL in it means that none is to be sent, so what counts is whether the statement names the column.
 
 use crate::columns::{Column, Layout};
-use crate::error::{Error, NotBound};
+use crate::error::{Error, NoValueReason, StatementError};
 use crate::postgres::{compat, nodes, slots};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -90,11 +90,12 @@ pub unsafe fn refuse_all(
 }
 
 fn is_left_out(layout: &Layout) -> Error {
-    Error::NotBound {
+    Error::Statement(StatementError::NoValue {
         columns: vec![Column::Payload.name()],
         table: layout.table.clone(),
-        why: NotBound::LeftOut,
-    }
+        reason: NoValueReason::LeftOut,
+        has_invoked: false,
+    })
 }
 
 /// Refuses a row without a payload that the statement leaves out. A trigger may have given it one.

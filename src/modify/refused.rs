@@ -1,6 +1,6 @@
 //! UPDATE and DELETE, which are refused: with words of our own, for which PostgreSQL has to let them begin.
 
-use crate::error::{Error, OrReport};
+use crate::error::{Error, OrReport, StatementError};
 use crate::postgres::text;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;
@@ -40,10 +40,10 @@ pub unsafe fn refuse(
             _ => return Ok(()),
         };
         let open = (*relation).ri_RelationDesc;
-        Err(Error::NoSuchRows {
+        Err(Error::Statement(StatementError::NoSuchRows {
             verb,
             table: text::shown((*(*open).rd_rel).relname.data.as_ptr()),
-        })
+        }))
     }
 }
 

@@ -1,14 +1,15 @@
-//! The one table of options: for each its name, the catalog objects that take it, and its check.
+//! The table of options: name, type, check and catalog objects of each.
 //!
-//! The checks are in [`values`]. Reading options from the catalogs is config.rs's job; what a value means is told where it is
-//! used.
+//! The checks and the types are in [`values`]. `backend/config.rs` reads the catalogs and decides which object's value applies.
 
 mod values;
 
-use crate::error::{Error, quotable};
+use crate::error::{Error, OptionError, quotable};
+use std::time::Duration;
+use values::Value;
 pub use values::{
-    CONCURRENCY_RANGE, INVOCATIONS_RANGE, MEMORY_RANGE_KB, OnError, RETRIES_RANGE,
-    TIMEOUT_RANGE_MS, endpoint_url, parse_boolean, parse_kilobytes,
+    CONCURRENCY_RANGE, INVOCATIONS_RANGE, Kilobytes, MEMORY_RANGE_KB, OnError, RETRIES_RANGE,
+    TIMEOUT_RANGE_MS, endpoint_url,
 };
 
 /// A kind of catalog object that carries options.
@@ -38,132 +39,183 @@ impl Object {
     }
 }
 
-/// One option.
+/// Definition of one option.
 pub struct Definition {
     /// Its one spelling, in SQL, code, documents and errors.
     pub name: &'static str,
     /// The objects that take it.
     pub objects: &'static [Object],
     /// Whether its value may never be shown.
-    pub secret: bool,
+    pub is_secret: bool,
     /// Whether only a superuser sets it, since it sends the server process somewhere.
-    pub superuser: bool,
+    pub is_for_superusers: bool,
+    /// Another option of the same object, without which this one has no use.
+    needs: Option<&'static str>,
     check: fn(&str) -> Result<(), String>,
+    read: fn(&mut Options, &str),
 }
 
-const fn option(
-    name: &'static str,
-    objects: &'static [Object],
-    check: fn(&str) -> Result<(), String>,
-) -> Definition {
-    Definition {
-        name,
-        objects,
-        secret: false,
-        superuser: false,
-        check,
+impl Definition {
+    const fn new(
+        name: &'static str,
+        objects: &'static [Object],
+        check: fn(&str) -> Result<(), String>,
+        read: fn(&mut Options, &str),
+    ) -> Definition {
+        Definition {
+            name,
+            objects,
+            is_secret: false,
+            is_for_superusers: false,
+            needs: None,
+            check,
+            read,
+        }
+    }
+
+    const fn secret(self) -> Definition {
+        Definition {
+            is_secret: true,
+            ..self
+        }
+    }
+
+    const fn for_superusers(self) -> Definition {
+        Definition {
+            is_for_superusers: true,
+            ..self
+        }
+    }
+
+    const fn needs(self, option: &'static str) -> Definition {
+        Definition {
+            needs: Some(option),
+            ..self
+        }
     }
 }
 
-const fn secret(name: &'static str) -> Definition {
-    Definition {
-        secret: true,
-        ..option(name, &[Object::UserMapping], values::header_value)
+/// Makes [`OPTIONS`] and [`Options`] of one row for each option: `name: type, check, objects`, and perhaps `secret()`, `for_superusers()`
+/// or `needs("another option")`. The type says how the option is read ([`Value`]).
+macro_rules! options {
+    ($($name:ident: $type:ty, $check:expr, $objects:expr $(, $flag:ident($($argument:expr)?))*;)*) => {
+        /// Every option there is.
+        pub static OPTIONS: &[Definition] = &[
+            $(
+                Definition::new(stringify!($name), $objects, $check, |options, text| {
+                    options.$name = Value::read(text);
+                })
+                $(.$flag($($argument)?))*,
+            )*
+        ];
+
+        /// The values of the options of one object. There is no `Debug`, so that no secret ends up in a message.
+        #[derive(Default)]
+        #[allow(missing_docs, reason = "README.md describes the options")]
+        pub struct Options {
+            $(pub $name: Option<$type>,)*
+        }
+    };
+}
+
+const SERVER: &[Object] = &[Object::Server];
+const TABLE: &[Object] = &[Object::Table];
+const USER_MAPPING: &[Object] = &[Object::UserMapping];
+/// The table's own value precedes the server's.
+const SERVER_AND_TABLE: &[Object] = &[Object::Server, Object::Table];
+
+options! {
+    region: String, values::region, SERVER_AND_TABLE;
+    endpoint_url: String, values::endpoint_url, SERVER, for_superusers();
+    sts_endpoint_url: String, values::endpoint_url, SERVER, for_superusers();
+    connect_timeout_ms: Duration, values::timeout_ms, SERVER;
+    request_timeout_ms: Duration, values::timeout_ms, SERVER;
+    profile: String, values::header_value, SERVER, for_superusers();
+    role_arn: String, values::role_arn, SERVER;
+    external_id: String, values::external_id, SERVER, needs("role_arn");
+    use_fips: bool, values::boolean, SERVER;
+    use_dualstack: bool, values::boolean, SERVER;
+    access_key_id: String, values::header_value, USER_MAPPING, secret(), needs("secret_access_key");
+    secret_access_key: String, values::header_value, USER_MAPPING, secret(), needs("access_key_id");
+    session_token: String, values::header_value, USER_MAPPING, secret(), needs("access_key_id");
+    function_name: String, values::function_name, TABLE;
+    qualifier: String, values::qualifier, TABLE;
+    tenant_id: String, values::tenant_id, TABLE;
+    invocation_type: String, values::invocation_type, TABLE;
+    log_type: String, values::log_type, TABLE;
+    max_concurrency: usize, values::max_concurrency, SERVER_AND_TABLE;
+    max_invocations: u64, values::max_invocations, SERVER_AND_TABLE;
+    max_payload_bytes: usize, values::max_payload_bytes, SERVER_AND_TABLE;
+    max_memory: Kilobytes, values::max_memory, SERVER_AND_TABLE;
+    max_retries: u32, values::max_retries, SERVER_AND_TABLE;
+    retry_timeout_ms: Duration, values::timeout_ms, SERVER_AND_TABLE;
+    async_capable: bool, values::boolean, SERVER_AND_TABLE;
+    deduplicate: bool, values::boolean, TABLE;
+    on_error: OnError, values::on_error, TABLE;
+}
+
+impl Options {
+    /// Reads one option, which the validator has checked. A name that is no option is ignored.
+    pub fn read(&mut self, name: &str, text: &str) {
+        if let Some(definition) = definition(name) {
+            (definition.read)(self, text);
+        }
     }
 }
 
-const fn superuser(definition: Definition) -> Definition {
-    Definition {
-        superuser: true,
-        ..definition
-    }
+fn definition(name: &str) -> Option<&'static Definition> {
+    OPTIONS.iter().find(|definition| definition.name == name)
 }
 
-/// The table's own value comes before its server's.
-const SCANS: &[Object] = &[Object::Server, Object::Table];
-
-/// Every option there is.
-pub static OPTIONS: &[Definition] = &[
-    option("region", &[Object::Server, Object::Table], values::region),
-    superuser(option(
-        "endpoint_url",
-        &[Object::Server],
-        values::endpoint_url,
-    )),
-    superuser(option(
-        "sts_endpoint_url",
-        &[Object::Server],
-        values::endpoint_url,
-    )),
-    option("connect_timeout_ms", &[Object::Server], values::timeout_ms),
-    option("request_timeout_ms", &[Object::Server], values::timeout_ms),
-    superuser(option("profile", &[Object::Server], values::header_value)),
-    option("role_arn", &[Object::Server], values::role_arn),
-    option("external_id", &[Object::Server], values::external_id),
-    option("use_fips", &[Object::Server], values::boolean),
-    option("use_dualstack", &[Object::Server], values::boolean),
-    secret("access_key_id"),
-    secret("secret_access_key"),
-    secret("session_token"),
-    option("function_name", &[Object::Table], values::function_name),
-    option("qualifier", &[Object::Table], values::qualifier),
-    option("tenant_id", &[Object::Table], values::tenant_id),
-    option("invocation_type", &[Object::Table], values::invocation_type),
-    option("log_type", &[Object::Table], values::log_type),
-    option("max_concurrency", SCANS, values::max_concurrency),
-    option("max_invocations", SCANS, values::max_invocations),
-    option("max_payload_bytes", SCANS, values::max_payload_bytes),
-    option("max_memory", SCANS, values::max_memory),
-    option("max_retries", SCANS, values::max_retries),
-    option("retry_timeout_ms", SCANS, values::timeout_ms),
-    option("async_capable", SCANS, values::boolean),
-    option("deduplicate", &[Object::Table], values::boolean),
-    option("on_error", &[Object::Table], values::on_error),
-];
-
-/// Checks one option of one object. What is no text in the database's encoding is no value.
+/// Checks one option of one object. A value of `None` is one that is not text in the database's encoding.
 ///
-/// Errors with [`Error::UnknownOption`], which names the nearest option, [`Error::NotText`] or [`Error::InvalidOption`].
+/// Errors with [`OptionError::UnknownOption`], which names the nearest option, [`OptionError::NotText`] or [`OptionError::InvalidOption`].
 pub fn check(
     object: Object,
     name: &str,
     value: Option<&str>,
 ) -> Result<&'static Definition, Error> {
-    let definition = OPTIONS
-        .iter()
-        .find(|definition| definition.name == name && definition.objects.contains(&object))
+    let definition = definition(name)
+        .filter(|definition| definition.objects.contains(&object))
         .ok_or_else(|| unknown(object, name))?;
-    let value = value.ok_or_else(|| Error::NotText {
-        what: format!("option \"{}\"", definition.name),
+    let value = value.ok_or_else(|| {
+        Error::Option(OptionError::NotText {
+            what: format!("option \"{}\"", definition.name),
+        })
     })?;
-    (definition.check)(value).map_err(|allowed| Error::InvalidOption {
-        name: definition.name,
-        // A URL that is refused may be so for the password in it.
-        value: (!definition.secret && !value.contains('@')).then(|| value.to_owned()),
-        allowed,
+    (definition.check)(value).map_err(|allowed| {
+        Error::Option(OptionError::InvalidOption {
+            name: definition.name,
+            // A URL may be refused because of the password in it.
+            value: (!definition.is_secret && !value.contains('@')).then(|| value.to_owned()),
+            allowed,
+        })
     })?;
     Ok(definition)
 }
 
-/// Checks that the options of one object make sense together.
+/// Checks that an object with an option also has the option that it needs.
 ///
-/// Half a key would otherwise be no key, and the machine's own credentials would be used instead.
+/// Half a key would otherwise be no key, and the credentials of the machine would be used instead.
 pub fn check_together(names: &[&str]) -> Result<(), Error> {
-    for (given, missing) in [
-        ("access_key_id", "secret_access_key"),
-        ("secret_access_key", "access_key_id"),
-        ("session_token", "access_key_id"),
-        ("external_id", "role_arn"),
-    ] {
-        if names.contains(&given) && !names.contains(&missing) {
-            return Err(Error::OptionsTogether { missing, given });
+    let given = OPTIONS
+        .iter()
+        .filter(|definition| names.contains(&definition.name));
+    for definition in given {
+        if let Some(missing) = definition.needs
+            && !names.contains(&missing)
+        {
+            return Err(Error::Option(OptionError::OptionsTogether {
+                missing,
+                given: definition.name,
+            }));
         }
     }
     Ok(())
 }
 
 fn unknown(object: Object, name: &str) -> Error {
-    let elsewhere = OPTIONS.iter().find(|definition| definition.name == name);
+    let elsewhere = definition(name);
     let here: Vec<&str> = OPTIONS
         .iter()
         .filter(|definition| definition.objects.contains(&object))
@@ -188,11 +240,11 @@ fn unknown(object: Object, name: &str) -> Error {
     } else {
         format!("Options here are {}.", here.join(", "))
     };
-    Error::UnknownOption {
+    Error::Option(OptionError::UnknownOption {
         name: quotable(name),
         object: object.name(),
         hint,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -201,7 +253,7 @@ mod tests {
 
     #[test]
     fn secrets_live_only_in_user_mappings() {
-        for definition in OPTIONS.iter().filter(|definition| definition.secret) {
+        for definition in OPTIONS.iter().filter(|definition| definition.is_secret) {
             assert_eq!(definition.objects, [Object::UserMapping]);
             for object in [
                 Object::Wrapper,
@@ -210,21 +262,27 @@ mod tests {
                 Object::Column,
             ] {
                 let error = check(object, definition.name, Some("hunter2")).err();
-                assert!(matches!(error, Some(Error::UnknownOption { .. })));
+                assert!(matches!(
+                    error,
+                    Some(Error::Option(OptionError::UnknownOption { .. }))
+                ));
                 assert!(!format!("{error:?}").contains("hunter2"));
             }
         }
         let error = check(Object::UserMapping, "secret_access_key", Some("hunter 2")).err();
         assert!(matches!(
             error,
-            Some(Error::InvalidOption { value: None, .. })
+            Some(Error::Option(OptionError::InvalidOption {
+                value: None,
+                ..
+            }))
         ));
     }
 
     #[test]
     fn unknown_options_suggest_the_nearest() {
         let hint = |object, name| match check(object, name, Some("x")) {
-            Err(Error::UnknownOption { hint, .. }) => hint,
+            Err(Error::Option(OptionError::UnknownOption { hint, .. })) => hint,
             _ => String::new(),
         };
         assert!(hint(Object::Server, "regoin").contains("\"region\""));

@@ -1,57 +1,111 @@
-//! Which values each option takes, and why not another, as a sentence for HINT.
+//! The types of options, and the checks of their values. A check that fails gives a sentence for HINT.
 
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use crate::lambda::name::{FunctionName, check_qualifier, check_region, check_tenant_id};
 use crate::lambda::request::{InvocationType, LogType};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
-/// Shortest and longest time-out, in milliseconds, of the options and the settings.
+/// Shortest and longest timeout, in milliseconds, of the options and the settings.
 pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=3_600_000;
-/// Fewest and most invocations in flight, of the options and the setting. Each takes a file descriptor, see lambda/descriptor_limiter.rs.
+/// Fewest and most invocations in flight, of the options and the setting. Each takes a file descriptor (`lambda/descriptor_limiter.rs`).
 pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
-/// Fewest and most invocations of one statement, of the options and the setting; 0 stands for no limit.
+/// Fewest and most invocations of one statement, of the options and the setting. 0 is no limit.
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
-/// Smallest and largest payload, in bytes, that an endpoint may be said to take. PostgreSQL has none that is larger.
+/// Range of `max_payload_bytes`. PostgreSQL has no larger value.
 const PAYLOAD_RANGE: RangeInclusive<i32> = 1..=1 << 30;
 /// Least and most memory of one statement, in kilobytes, of the options and the setting.
 pub const MEMORY_RANGE_KB: RangeInclusive<i32> = 64..=i32::MAX;
-/// Fewest and most further attempts at one invocation, of the options and the setting.
+/// Fewest and most retries of one invocation, of the options and the setting.
 pub const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
 
-/// Reads a boolean as PostgreSQL spells them.
-pub fn parse_boolean(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "on" | "yes" | "1" => Some(true),
-        "false" | "off" | "no" | "0" => Some(false),
-        _ => None,
+/// The type of an option.
+pub(super) trait Value: Sized {
+    /// Reads the text of an option; `None` where the text is no value of the type.
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Value for String {
+    fn read(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+}
+
+impl Value for u32 {
+    fn read(text: &str) -> Option<u32> {
+        text.parse().ok()
+    }
+}
+
+impl Value for u64 {
+    fn read(text: &str) -> Option<u64> {
+        text.parse().ok()
+    }
+}
+
+impl Value for usize {
+    fn read(text: &str) -> Option<usize> {
+        text.parse().ok()
+    }
+}
+
+/// A number of milliseconds.
+impl Value for Duration {
+    fn read(text: &str) -> Option<Duration> {
+        text.parse().ok().map(Duration::from_millis)
+    }
+}
+
+/// A boolean, as PostgreSQL spells it.
+impl Value for bool {
+    fn read(text: &str) -> Option<bool> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "on" | "yes" | "1" => Some(true),
+            "false" | "off" | "no" | "0" => Some(false),
+            _ => None,
+        }
     }
 }
 
 pub(super) fn boolean(value: &str) -> Result<(), String> {
-    parse_boolean(value)
+    bool::read(value)
         .map(|_| ())
         .ok_or_else(|| "It is a Boolean: true or false.".to_owned())
 }
 
-/// Reads an amount of memory as PostgreSQL does: kilobytes, or what the unit says.
-pub fn parse_kilobytes(value: &str) -> Option<i32> {
-    let end = value
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(value.len());
-    let number: u64 = value[..end].parse().ok()?;
-    let kilobytes = match &value[end..] {
-        "B" => Some(number / 1024),
-        "" | "kB" => Some(number),
-        "MB" => number.checked_mul(1 << 10),
-        "GB" => number.checked_mul(1 << 20),
-        "TB" => number.checked_mul(1 << 30),
-        _ => None,
-    };
-    i32::try_from(kilobytes?).ok()
+/// An amount of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kilobytes(pub u32);
+
+impl Kilobytes {
+    /// The same amount in bytes.
+    pub fn bytes(self) -> usize {
+        self.0 as usize * 1024
+    }
+}
+
+/// A number with a unit, as PostgreSQL has it. A number alone is kilobytes.
+impl Value for Kilobytes {
+    fn read(text: &str) -> Option<Kilobytes> {
+        let end = text
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(text.len());
+        let number: u64 = text[..end].parse().ok()?;
+        let kilobytes = match &text[end..] {
+            "B" => Some(number / 1024),
+            "" | "kB" => Some(number),
+            "MB" => number.checked_mul(1 << 10),
+            "GB" => number.checked_mul(1 << 20),
+            "TB" => number.checked_mul(1 << 30),
+            _ => None,
+        };
+        u32::try_from(kilobytes?).ok().map(Kilobytes)
+    }
 }
 
 pub(super) fn max_memory(value: &str) -> Result<(), String> {
-    match parse_kilobytes(value) {
+    let kilobytes = Kilobytes::read(value).and_then(|Kilobytes(number)| i32::try_from(number).ok());
+    match kilobytes {
         Some(number) if MEMORY_RANGE_KB.contains(&number) => Ok(()),
         _ => Err(format!(
             "It is an amount of memory from {} kB to {} kB, such as 64MB.",
@@ -93,20 +147,19 @@ fn number_in(value: &str, range: RangeInclusive<i32>, what: &str) -> Result<(), 
     }
 }
 
-/// What becomes of an invocation that fails.
+/// How a failed invocation is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
-    /// It ends the statement.
+    /// As an error, which ends the statement.
     #[default]
     Raise,
-    /// It is a row that tells what went wrong.
+    /// As a row with the error's name and message.
     Return,
 }
 
-impl OnError {
-    /// Reads the option `on_error`.
-    pub fn parse(value: &str) -> Option<OnError> {
-        match value {
+impl Value for OnError {
+    fn read(text: &str) -> Option<OnError> {
+        match text {
             "raise" => Some(OnError::Raise),
             "return" => Some(OnError::Return),
             _ => None,
@@ -115,7 +168,7 @@ impl OnError {
 }
 
 pub(super) fn on_error(value: &str) -> Result<(), String> {
-    OnError::parse(value)
+    OnError::read(value)
         .map(|_| ())
         .ok_or_else(|| "It is raise or return.".to_owned())
 }
@@ -218,7 +271,7 @@ pub(super) fn log_type(value: &str) -> Result<(), String> {
 
 fn allowed(error: Error) -> String {
     match error {
-        Error::InvalidValue { allowed, .. } => allowed,
+        Error::Request(RequestError::InvalidValue { allowed, .. }) => allowed,
         _ => String::new(),
     }
 }

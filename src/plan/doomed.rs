@@ -71,7 +71,9 @@ unsafe fn error_of(scan: *mut pg_sys::ForeignScan, entries: *mut pg_sys::List) -
         let layout = layout.or_report();
         let plan = PlanData::read(scan, &layout);
         match plan.mode {
-            Mode::Missing(column, in_join) => plan.not_bound(column, in_join, table, &layout),
+            Mode::Missing(column, in_join) => {
+                plan.no_value_error(column, in_join, table, &layout, false)
+            }
             _ => Error::Unexpected("foreign scan can run"),
         }
     }

@@ -30,7 +30,7 @@ pub mod turns;
 
 use crate::backend::config;
 use crate::columns::{Attribute, Column, Layout};
-use crate::error::{Error, NotBound, OrReport};
+use crate::error::{Error, NoValueReason, OrReport, StatementError};
 use crate::lambda::request::Inputs;
 use crate::postgres::{compat, nodes};
 use bind::Bound;
@@ -321,16 +321,18 @@ impl PlanData {
         self.used.as_ref().is_none_or(|used| used.contains(&number))
     }
 
-    /// The error of a plan that has no value for a column, which names all of those that are always needed.
+    /// The error of a plan that has no value for a column, which names all of those that are always needed. `has_invoked` tells whether the
+    /// statement has invoked functions before.
     ///
     /// # Safety
     /// Called in a transaction, with the table's columns.
-    pub unsafe fn not_bound(
+    pub unsafe fn no_value_error(
         &self,
         column: Column,
         in_join: bool,
         table: pg_sys::Oid,
         layout: &Layout,
+        has_invoked: bool,
     ) -> Error {
         // SAFETY: see above.
         let fixed = unsafe { config::fixed_inputs(table) };
@@ -343,20 +345,21 @@ impl PlanData {
                     && !(self.bindings.iter()).any(|binding| binding.attribute.column == *wanted))
         };
         let missing: Vec<Column> = Column::INPUTS.into_iter().filter(is_missing).collect();
-        let why = match in_join {
-            true => NotBound::InJoin,
+        let reason = match in_join {
+            true => NoValueReason::InJoin,
             false => {
                 let examples = (missing.iter())
                     .filter_map(|column| layout.find(*column))
                     .map(Attribute::example);
-                NotBound::NoClause(examples.collect::<Vec<_>>().join(" AND "))
+                NoValueReason::NoClause(examples.collect::<Vec<_>>().join(" AND "))
             }
         };
-        Error::NotBound {
+        Error::Statement(StatementError::NoValue {
             columns: missing.into_iter().map(Column::name).collect(),
             table: layout.table.clone(),
-            why,
-        }
+            reason,
+            has_invoked,
+        })
     }
 
     /// Reads back what [`get_foreign_plan`] put into a plan.

@@ -2,7 +2,7 @@
 
 use super::values::{self, Value};
 use crate::columns::{Column, Layout};
-use crate::error::Error;
+use crate::error::{Error, StatementError};
 use crate::lambda::request::Inputs;
 use crate::plan::clause::value_type;
 use crate::postgres::slots;
@@ -33,10 +33,10 @@ pub unsafe fn inputs(
                 continue;
             }
             if !attribute.column.is_input() {
-                return Err(Error::OutputColumn {
+                return Err(Error::Statement(StatementError::OutputColumn {
                     column: attribute.column.name(),
                     table: layout.table.clone(),
-                });
+                }));
             }
             let datum = *(*slot).tts_values.add(place);
             if attribute.column == Column::Payload {
@@ -51,11 +51,11 @@ pub unsafe fn inputs(
         };
         match (fixed.get(attribute.column), &value) {
             (Some(fixed), Some(value)) if fixed.as_bytes() != value.as_slice() => {
-                return Err(Error::FixedColumn {
+                return Err(Error::Statement(StatementError::FixedColumn {
                     column: attribute.column.name(),
                     value: Inputs::word(value.clone()),
                     fixed: fixed.to_owned(),
-                });
+                }));
             }
             _ => inputs.set(attribute.column, value),
         }

@@ -5,7 +5,7 @@
 use super::writer::Writer;
 use crate::columns::Column;
 use crate::dispatch::Outcome;
-use crate::error::{Error, quotable, shortened};
+use crate::error::{Error, StatementError, quotable, shortened};
 use crate::lambda::response::Thrown;
 use crate::options::OnError;
 use crate::postgres::context;
@@ -77,7 +77,7 @@ fn write_columns(
         return Err(error);
     }
     // That is a mistake of the statement's, and not of a row's.
-    if let Err(error @ Error::OutputColumn { .. }) = &outcome.result {
+    if let Err(error @ Error::Statement(StatementError::OutputColumn { .. })) = &outcome.result {
         return Err(error.clone());
     }
     let mut failure = failure(outcome);

@@ -12,7 +12,7 @@ pub mod parameters;
 use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout};
-use crate::dispatch::{Dispatch, InvocationHandle, Outcome, executor_hooks};
+use crate::dispatch::{self, Dispatch, InvocationHandle, Outcome, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
@@ -218,7 +218,14 @@ impl Scan {
                 };
             }
             if let Mode::Missing(column, in_join) = self.plan.mode {
-                return Err((self.plan).not_bound(column, in_join, self.table, &self.layout));
+                let has_invoked = dispatch::has_invoked();
+                return Err((self.plan).no_value_error(
+                    column,
+                    in_join,
+                    self.table,
+                    &self.layout,
+                    has_invoked,
+                ));
             }
             let mut set = self.ask()?;
             let outcome = self.next_outcome(&mut set);

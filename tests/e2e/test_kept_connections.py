@@ -177,6 +177,8 @@ def test_no_thread_for_a_name(endpoint):
         threads(1)
         error = failure(invoke_many, session, 1)
         assert error.sqlstate == "53000"
+        assert "'No thread for a connection'" in error.diag.message_detail
+        assert "ulimit -u" in error.diag.message_hint
         threads(before)
         invoke_many(session, 1)
     assert endpoint.requests == [b"[0]"]

@@ -68,6 +68,9 @@ PREPARE guarded (int) AS SELECT response, CASE WHEN response = 'y' THEN (SELECT 
 FROM f WHERE payload = 'x' AND $1 > 0;
 EXECUTE guarded (1);
 SELECT endpoint.made();
+-- One that is asked for after others were invoked
+SELECT CASE WHEN response = 'x' THEN (SELECT count(*) FROM lt) END FROM f WHERE payload = 'x';
+SELECT endpoint.made();
 -- A partition that is left out when the plan is run
 CREATE TABLE parts (function_name text, payload text, response text) PARTITION BY LIST (payload);
 CREATE TABLE part_1 PARTITION OF parts FOR VALUES IN ('here');

@@ -1,6 +1,6 @@
 //! What to write where a value is another argument's or column's: an invocation type in the place of the region.
 
-use super::invocation::By;
+use super::invocation::InvokedBy;
 use crate::lambda::name::{check_region, is_version, meant_region};
 
 /// The words of the API, each with what it is a value of.
@@ -13,18 +13,18 @@ const WORDS: [(&str, &str); 5] = [
 ];
 
 /// What to write in the place of a value that `what` can't have, where it is known to be another's.
-pub fn hint(what: &str, value: &str, by: By) -> Option<String> {
+pub fn hint(what: &str, value: &str, by: InvokedBy) -> Option<String> {
     // In a call, an argument that was left out shifts those behind it.
     let place = match (what, by) {
-        ("region", By::Call) => "The third argument is the region. ",
+        ("region", InvokedBy::Function) => "The third argument is the region. ",
         _ => "",
     };
     let write = |of: &str, value: &str| match (of, by) {
         (of, _) if of == what => None,
-        ("region", By::CallOfStructure) => Some(format!(
+        ("region", InvokedBy::FunctionWithStructure) => Some(format!(
             "Write aws_commons.create_lambda_function_arn('...', '{value}')."
         )),
-        (_, By::Clause) => Some(format!("Write {of} = '{value}'.")),
+        (_, InvokedBy::Clause) => Some(format!("Write {of} = '{value}'.")),
         _ => Some(format!("{place}Write {of} => '{value}'.")),
     };
     let word = WORDS
@@ -42,7 +42,7 @@ pub fn hint(what: &str, value: &str, by: By) -> Option<String> {
     if value.trim_start().starts_with('{') {
         return write("context", "...");
     }
-    (what == "region" && by == By::Call && meant_region(value).is_none()).then(|| {
+    (what == "region" && by == InvokedBy::Function && meant_region(value).is_none()).then(|| {
         format!("{place}It looks like us-east-1 or us-gov-west-1. An alias or version is qualifier => '...'.")
     })
 }
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn values_of_others() {
-        let called = |what, value| hint(what, value, By::Call).unwrap_or_default();
+        let called = |what, value| hint(what, value, InvokedBy::Function).unwrap_or_default();
         for (value, write) in [
             ("Event", "invocation_type => 'Event'"),
             ("tail", "log_type => 'Tail'"),
@@ -71,12 +71,17 @@ mod tests {
         );
         assert_eq!(called("invocation_type", "event"), "");
         assert_eq!(
-            hint("invocation_type", "us-east-1", By::CallOfStructure).as_deref(),
+            hint(
+                "invocation_type",
+                "us-east-1",
+                InvokedBy::FunctionWithStructure
+            )
+            .as_deref(),
             Some("Write aws_commons.create_lambda_function_arn('...', 'us-east-1').")
         );
-        assert_eq!(hint("region", "here", By::Clause), None);
+        assert_eq!(hint("region", "here", InvokedBy::Clause), None);
         assert_eq!(
-            hint("region", "DryRun", By::Clause).as_deref(),
+            hint("region", "DryRun", InvokedBy::Clause).as_deref(),
             Some("Write invocation_type = 'DryRun'.")
         );
     }

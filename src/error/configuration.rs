@@ -1,0 +1,80 @@
+//! Errors of what surrounds a statement: settings, credentials, and the release of the library.
+
+use super::Row;
+use crate::lambda::credentials::NoKeys;
+use pgrx::PgSqlErrorCode::*;
+
+/// A configuration in which nothing can be invoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigurationError {
+    /// A setting that was given a value which it does not take, before there was anybody to say so.
+    InvalidSetting {
+        /// PostgreSQL's message, had the setting been known to it.
+        message: String,
+        /// What is allowed, as a sentence.
+        allowed: String,
+    },
+    /// The role has no keys and may not use the machine's.
+    NoCredentials {
+        /// The foreign server's name.
+        server: String,
+        /// Whose mapping was looked for.
+        no_keys: NoKeys,
+    },
+    /// Library and scripts are of two releases.
+    OtherRelease {
+        /// The extension's name.
+        extension: String,
+        /// The version of its scripts.
+        version: String,
+        /// The version of scripts that the library wants.
+        library: &'static str,
+        /// Whether the scripts are the newer ones.
+        newer: bool,
+    },
+    /// The library is not loaded before a parallel query runs.
+    LoadedInParallelQuery,
+}
+
+impl ConfigurationError {
+    /// What PostgreSQL reports.
+    pub(super) fn row(&self) -> Row {
+        match self {
+            ConfigurationError::InvalidSetting { message, allowed } => Row::new(ERRCODE_INVALID_PARAMETER_VALUE, message)
+            .detail("It was set before the library was loaded, when nothing could check it. No function was invoked.")
+            .hint(format!("{allowed} SET or RESET it. If it comes from ALTER DATABASE, ALTER ROLE or ALTER FUNCTION, change it there.")),
+            ConfigurationError::NoCredentials { server, no_keys } => Row::new(
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("no AWS credentials for server \"{server}\""),
+            )
+            .detail(format!(
+                "{} Credentials found on the machine are used only through servers owned by a superuser.",
+                no_keys.reason
+            ))
+            .hint(&no_keys.hint),
+            ConfigurationError::OtherRelease {
+                extension,
+                version,
+                library,
+                newer,
+            } => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("extension \"{extension}\" is not of the library's release"),
+            )
+            .detail(format!(
+                "The extension in this database is {version}, and the library {library}. No function was invoked."
+            ))
+            .hint(if *newer {
+                format!("Connect again. If that does not help, install the library of release {version}.")
+            } else {
+                format!("Use ALTER EXTENSION {extension} UPDATE.")
+            }),
+            ConfigurationError::LoadedInParallelQuery => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "aws_lambda_fdw cannot be loaded while a parallel query runs",
+            )
+            .detail("PostgreSQL would drop the session's values of its settings. No function was invoked.")
+            .hint("Declare the function that calls aws_lambda.invoke PARALLEL UNSAFE, or add aws_lambda_fdw to session_preload_libraries."),
+        }
+    }
+}

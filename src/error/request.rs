@@ -1,0 +1,95 @@
+//! Errors of the values that an invocation is made with.
+
+use super::{Row, quotable};
+use pgrx::PgSqlErrorCode::*;
+
+/// A value, or the lack of one, that keeps a request from being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestError {
+    /// No clause, argument or option names a function.
+    NoFunctionName,
+    /// An input value outside the API's grammar.
+    InvalidValue {
+        /// Column, argument or setting.
+        what: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed, as a sentence.
+        allowed: String,
+    },
+    /// A region or qualifier that differs from the one in the function's name.
+    Contradiction {
+        /// `region` or `qualifier`.
+        what: &'static str,
+        /// The value given beside the name.
+        argument: String,
+        /// The value in the name.
+        in_name: String,
+    },
+    /// A client context over Lambda's limit.
+    ContextTooLong {
+        /// Bytes of base64.
+        length: usize,
+        /// Most bytes of base64.
+        limit: usize,
+    },
+    /// A payload that is over the limit of its invocation.
+    PayloadTooLarge {
+        /// Whether it is an event, or else waited for.
+        is_event: bool,
+        /// Its size, or how much of memory it takes.
+        bytes: usize,
+        /// Most bytes.
+        limit: usize,
+    },
+}
+
+impl RequestError {
+    /// What PostgreSQL reports.
+    pub(super) fn row(&self) -> Row {
+        match self {
+            RequestError::NoFunctionName => Row::new(ERRCODE_NULL_VALUE_NOT_ALLOWED, "no function name")
+                .detail("No function was invoked.")
+                .hint("Name the function in the call, in a clause on function_name, or in the table option function_name."),
+            RequestError::InvalidValue {
+                what,
+                value,
+                allowed,
+            } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("invalid {what}: \"{}\"", quotable(value)),
+            )
+            .hint(allowed),
+            RequestError::Contradiction {
+                what,
+                argument,
+                in_name,
+            } => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("{what} \"{argument}\" conflicts with {what} \"{in_name}\" in the function name"),
+            )
+            .hint(format!("Give the {what} once.")),
+            RequestError::ContextTooLong { length, limit } => Row::new(
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "client context is too long",
+            )
+            .detail(format!(
+                "It has {length} bytes in base64; Lambda takes at most {limit}."
+            ))
+            .hint("Put the data into the payload."),
+            RequestError::PayloadTooLarge {
+                is_event,
+                bytes,
+                limit,
+            } => Row::new(ERRCODE_PROGRAM_LIMIT_EXCEEDED, "payload is too large")
+                .detail(format!(
+                    "It takes {bytes} bytes, and {limit} are the most {}.",
+                    match is_event {
+                        true => "as an event",
+                        false => "in a synchronous invocation",
+                    }
+                ))
+                .hint("Send where the data is in the place of the data. If the endpoint takes more than Lambda does, raise the server or table option max_payload_bytes."),
+        }
+    }
+}

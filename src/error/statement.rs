@@ -1,0 +1,104 @@
+//! Errors of statements on foreign tables.
+
+use super::{NoValueReason, Row, quotable};
+use pgrx::PgSqlErrorCode::*;
+
+/// Why a statement can't be executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatementError {
+    /// An input column that the statement needs has no value.
+    NoValue {
+        /// The names of the columns, at least one.
+        columns: Vec<&'static str>,
+        /// The foreign table's name.
+        table: String,
+        /// Why they have none.
+        reason: NoValueReason,
+        /// Whether the statement has invoked functions before, for other tables.
+        has_invoked: bool,
+    },
+    /// A statement that changes or deletes rows of a foreign table.
+    NoSuchRows {
+        /// `update` or `delete from`.
+        verb: &'static str,
+        /// The foreign table's name.
+        table: String,
+    },
+    /// A cursor that was not declared with SCROLL is rewound.
+    CursorRewound,
+    /// An inserted row has a value for an output column.
+    OutputColumn {
+        /// The column's name.
+        column: &'static str,
+        /// The foreign table's name.
+        table: String,
+    },
+    /// An inserted row has another value than the table's option of that name.
+    FixedColumn {
+        /// The column's name.
+        column: &'static str,
+        /// The row's value.
+        value: String,
+        /// The option's value.
+        fixed: String,
+    },
+    /// The statement exceeds `max_invocations`.
+    TooManyInvocations {
+        /// The limit.
+        most: u64,
+        /// Invocations made so far.
+        made: u64,
+        /// Further invocations that the statement is known to need.
+        wanted: Option<u64>,
+    },
+}
+
+impl StatementError {
+    /// What PostgreSQL reports.
+    pub(super) fn row(&self) -> Row {
+        match self {
+            StatementError::NoValue {
+                columns,
+                table,
+                reason,
+                has_invoked,
+            } => reason.row(columns, table, *has_invoked),
+            StatementError::NoSuchRows { verb, table } => Row::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot {verb} foreign table \"{table}\""),
+            )
+            .detail("Its rows are invocations. No function was invoked.")
+            .hint("To store responses, UPDATE your own table FROM this one."),
+            StatementError::CursorRewound => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "cursor can only scan forward",
+            )
+            .hint("Declare it with SCROLL option to enable backward scan."),
+            StatementError::OutputColumn { column, table } => Row::new(
+                ERRCODE_GENERATED_ALWAYS,
+                format!("cannot insert a value into column \"{column}\" of foreign table \"{table}\""),
+            )
+            .detail("The column tells what the function answered.")
+            .hint("Leave the column out, and read it with RETURNING."),
+            StatementError::FixedColumn {
+                column,
+                value,
+                fixed,
+            } => Row::new(
+                ERRCODE_CHECK_VIOLATION,
+                format!("{column} \"{}\" conflicts with the table option {column}", quotable(value)),
+            )
+            .detail(format!("The table option is \"{fixed}\". The function was not invoked."))
+            .hint("Leave the column out, or insert into a foreign table without the option."),
+            StatementError::TooManyInvocations { most, made, wanted } => Row::new(
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "too many invocations in one statement",
+            )
+            .detail(match wanted {
+                Some(wanted) => format!("It may make {most}. It has made {made}, and needs {wanted} more."),
+                None => format!("It may make {most}, and has made {made}."),
+            })
+            .hint("Raise aws_lambda.max_invocations or the server or table option max_invocations, or let the statement invoke for fewer rows."),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The table of settings (`SET aws_lambda.…`). Options of a table or server precede them; `backend/config.rs` decides which applies.
+//!
+//! The checks of their values are in [`check`].
+
+mod check;
+
+use crate::options::{
+    CONCURRENCY_RANGE, INVOCATIONS_RANGE, MEMORY_RANGE_KB, RETRIES_RANGE, TIMEOUT_RANGE_MS,
+};
+use crate::postgres::compat;
+pub use check::check_can_be_defined;
+use check::{TextCheck, region_check, url_check};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::{CStr, CString};
+use std::ops::RangeInclusive;
+
+/// Definition of one setting.
+struct Setting {
+    name: &'static CStr,
+    short_description: &'static CStr,
+    long_description: &'static CStr,
+    context: GucContext,
+    kind: Kind,
+}
+
+enum Kind {
+    Number {
+        value: &'static GucSetting<i32>,
+        range: RangeInclusive<i32>,
+        unit: GucFlags,
+    },
+    Text {
+        value: &'static GucSetting<Option<CString>>,
+        check: TextCheck,
+    },
+}
+
+/// PostgreSQL's name of a setting, from bytes that end in zero.
+const fn name_of(bytes: &'static [u8]) -> &'static CStr {
+    match CStr::from_bytes_with_nul(bytes) {
+        Ok(name) => name,
+        Err(_) => c"",
+    }
+}
+
+/// Makes a function that gives the value of each setting, and [`all`]. A row has the setting's name, its default, range and unit, or its
+/// check and who sets it, and two descriptions.
+macro_rules! settings {
+    (
+        numbers { $(
+            $(#[$number_doc:meta])*
+            $number:ident = $default:expr, $range:expr, $unit:expr, $number_short:literal, $number_long:literal;
+        )* }
+        texts { $(
+            $(#[$text_doc:meta])*
+            $text:ident: $check:expr, $context:expr, $text_short:literal, $text_long:literal;
+        )* }
+    ) => {
+        #[allow(non_upper_case_globals, reason = "a setting and its function have one name")]
+        mod values {
+            use super::{CString, GucSetting};
+            $(pub static $number: GucSetting<i32> = GucSetting::<i32>::new($default);)*
+            $(pub static $text: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);)*
+        }
+
+        $(
+            $(#[$number_doc])*
+            pub fn $number() -> u32 {
+                values::$number.get().unsigned_abs()
+            }
+        )*
+
+        $(
+            $(#[$text_doc])*
+            pub fn $text() -> Option<String> {
+                let text = values::$text.get()?.into_string().ok()?;
+                (!text.is_empty()).then_some(text)
+            }
+        )*
+
+        /// Every setting there is.
+        fn all() -> Vec<Setting> {
+            vec![
+                $(Setting {
+                    name: name_of(concat!("aws_lambda.", stringify!($number), "\0").as_bytes()),
+                    short_description: $number_short,
+                    long_description: $number_long,
+                    context: GucContext::Userset,
+                    kind: Kind::Number { value: &values::$number, range: $range, unit: $unit },
+                },)*
+                $(Setting {
+                    name: name_of(concat!("aws_lambda.", stringify!($text), "\0").as_bytes()),
+                    short_description: $text_short,
+                    long_description: $text_long,
+                    context: $context,
+                    kind: Kind::Text { value: &values::$text, check: $check },
+                },)*
+            ]
+        }
+    };
+}
+
+settings! {
+    numbers {
+        /// Milliseconds.
+        connect_timeout_ms = 1000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS,
+            c"Sets the longest time to wait for a connection to AWS Lambda.", c"";
+        /// Milliseconds.
+        request_timeout_ms = 3000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS,
+            c"Sets the longest time to wait for the answer to an invocation.", c"";
+        /// Attempts after the first.
+        max_retries = 10, RETRIES_RANGE, GucFlags::empty(),
+            c"Sets the most further attempts at an invocation that failed.", c"";
+        /// Milliseconds.
+        retry_timeout_ms = 20_000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS,
+            c"Sets the time in attempts and pauses after which there is no further attempt.", c"";
+        /// Invocations in flight.
+        max_concurrency = 64, CONCURRENCY_RANGE, GucFlags::empty(),
+            c"Sets the most invocations that one scan keeps in flight.", c"";
+        /// Invocations of a statement; 0 is no limit.
+        max_invocations = 0, INVOCATIONS_RANGE, GucFlags::empty(),
+            c"Sets the most invocations that one statement makes.", c"0 means no limit.";
+        /// Kilobytes.
+        max_memory = 64 << 10, MEMORY_RANGE_KB, GucFlags::UNIT_KB,
+            c"Sets the most memory for payloads, outer rows and responses of one statement.", c"What exceeds it waits.";
+        /// Seconds; 0 is never.
+        progress_interval = 0, 0..=86_400, GucFlags::UNIT_S,
+            c"Sets how often a statement tells how many invocations it has made.", c"0 means never.";
+    }
+    texts {
+        /// `None` when empty.
+        region: region_check(), GucContext::Userset,
+            c"Sets the AWS Region of functions for which none is given.",
+            c"Empty leaves it to the AWS configuration of the machine.";
+        /// A URL; `None` when empty.
+        endpoint_override: url_check(), GucContext::Suset,
+            c"Sets the URL where AWS Lambda is.", c"Empty means AWS's own endpoint for the region.";
+    }
+}
+
+impl Setting {
+    fn define(self) {
+        let Setting {
+            name,
+            short_description,
+            long_description,
+            context,
+            kind,
+        } = self;
+        match kind {
+            Kind::Number { value, range, unit } => GucRegistry::define_int_guc(
+                name,
+                short_description,
+                long_description,
+                value,
+                *range.start(),
+                *range.end(),
+                context,
+                unit,
+            ),
+            // SAFETY: the hook is a check hook for strings.
+            Kind::Text { value, check } => unsafe {
+                GucRegistry::define_string_guc_with_hooks(
+                    name,
+                    short_description,
+                    long_description,
+                    value,
+                    context,
+                    GucFlags::empty(),
+                    check.hook,
+                    None,
+                    None,
+                )
+            },
+        }
+    }
+}
+
+/// Defines the settings. Called once, when the library is loaded.
+pub fn define() {
+    all().into_iter().for_each(Setting::define);
+    compat::reserve_setting_prefix(c"aws_lambda");
+}
