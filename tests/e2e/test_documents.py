@@ -183,6 +183,9 @@ def test_targets_of_make_are_there(document):
 
 
 def test_a_restore_without_filling_views(server, tmp_path):
+    # A newer pg_dump writes what an older server does not know.
+    if int(re.search(r"\) (\d+)", server.run("pg_dump", "--version"))[1]) > server.version:
+        pytest.skip("needs a pg_dump of the server's version")
     server.drop()
     server.psql("CREATE DATABASE mydb TEMPLATE prompt", "postgres")
     server.psql("CREATE MATERIALIZED VIEW greeted AS SELECT payload FROM aws_lambda.invoke('hello', '{\"name\": \"Ada\"}'::jsonb)", "mydb")
