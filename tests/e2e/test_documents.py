@@ -161,6 +161,14 @@ def test_links(document):
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("document", [ROOT / "CONTRIBUTING.md", *PAGES], ids=name_of)
+def test_paths(document):
+    """Files and folders that are named as code."""
+    named = re.findall(r"`((?:src|sql|tests|benches|fuzz|packaging|examples|docs)/[\w./-]+)`", document.read_text())
+    # Those of a next release are not there yet.
+    assert [path for path in named if not (ROOT / path).exists() and not re.search("NAME|NEW", path)] == []
+
+
 def test_readme_is_short_and_links_to_each_page():
     readme = (ROOT / "README.md").read_text()
     assert readme.count("\n") <= 250
