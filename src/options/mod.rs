@@ -111,7 +111,7 @@ macro_rules! options {
 
         /// The values of the options of one object. There is no `Debug`, so that no secret ends up in a message.
         #[derive(Default)]
-        #[allow(missing_docs, reason = "README.md describes the options")]
+        #[allow(missing_docs, reason = "docs/configuration.md describes the options")]
         pub struct Options {
             $(pub $name: Option<$type>,)*
         }
