@@ -175,6 +175,43 @@ def test_readme_is_short_and_links_to_each_page():
     assert [name_of(page) for page in PAGES[1:] if f"]({name_of(page)})" not in readme] == []
 
 
+def first_column(page, heading):
+    """The first column of the first table below a heading, without backticks, as a list of names in each row."""
+    below = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2]
+    table = re.search(r"^--- \|.*\n((?:.* \| .*\n)+)", below, re.MULTILINE)[1]
+    return [re.findall("`([^`]+)`", row.split(" | ")[0]) for row in table.splitlines()]
+
+
+def test_all_options_settings_and_columns_are_there(server):
+    server.drop()
+    server.psql("CREATE DATABASE mydb TEMPLATE prompt", "postgres")
+    lists = server.psql(
+        """
+        CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (nothing_like_it '');
+        CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda OPTIONS (nothing_like_it '');
+        CREATE FOREIGN TABLE t () SERVER aws_lambda OPTIONS (nothing_like_it '');
+        SELECT 'Settings here are ' || string_agg(name, ', ') || '.' FROM pg_settings WHERE name LIKE 'aws\\_lambda.%';
+        SELECT 'Columns here are ' || string_agg(attname, ', ') || '.' FROM pg_attribute
+        WHERE attrelid = 'aws_lambda.lambda_invocations'::regclass AND attnum > 0 AND NOT attisdropped;
+        """,
+        "mydb",
+    )
+    server.drop()
+
+    def there(what):
+        return {name for names in re.findall(rf"{what} here are ([^ ].*)\.", lists) for name in names.split(", ")}
+
+    for what, page in (("Options", "configuration"), ("Settings", "configuration"), ("Columns", "tables")):
+        assert there(what) == {name for names in first_column(f"docs/{page}.md", what) for name in names}
+
+
+def test_all_causes_are_there():
+    errors = (ROOT / "docs/errors.md").read_text()
+    causes = re.findall(r'^    \w+: "(\w+)", "([^"]+)",', (ROOT / "src/error/cause.rs").read_text(), re.MULTILINE)
+    assert len(causes) > 10
+    assert [phrase for _, phrase in causes if f": {phrase}`" not in errors] == []
+
+
 def targets():
     makefile = (ROOT / "Makefile").read_text()
     return set(re.findall(r"^([a-z0-9-]+)(?: [a-z-]+)*:(?!=)", makefile, re.MULTILINE)) | {"version-18", "build-18", "package-17"}
