@@ -1,20 +1,20 @@
 # Builds, installs and tests the extensions; try them with `make demo`.
 #
-# Needs Rust, a C compiler, libclang and PostgreSQL's headers, and says so if one is missing. What tests and the demo need besides, they
-# install, on Debian and its relatives. PGXS is not used: cargo builds the library, and the SQL is written by hand.
+# Needs Rust, a C compiler, libclang and PostgreSQL's headers, and says so if one is missing. Tests and the demo install what they
+# need besides, on Debian and its relatives. PGXS is not used: cargo builds the library, and the SQL is written by hand.
 #
 #   make                 build for the PostgreSQL of PG_CONFIG
 #   make deps            install what building and testing need, Rust excepted
 #   make install         install it there (sudo make install, after make)
 #   make installcheck    regression tests of what is installed, in a throwaway cluster
 #   make test            all of it: build, install, and every test
-#   make matrix          what depends on PostgreSQL's version, on each that is supported, fetched from package registries
+#   make matrix          the tests that depend on PostgreSQL's version, on each supported one, fetched from package registries
 #   make demo            build, install, and run examples/quickstart.sql against a local Lambda emulator
-#   make psql            the same, and a psql prompt in the place of the examples
+#   make psql            the same, with a psql prompt in place of the examples
 #   make assertions      the regression tests in servers that are built with assertions
 #   make package         packages of what is built for the PostgreSQL of PG_CONFIG, into target/packages
-#   make package-test    installs packages in a bare Debian 12 and a bare Debian 13, calls, and removes them again
-#   make upgrades        pg_upgrade, and dumps that are restored, between servers of several versions
+#   make package-test    in a bare Debian 12 and 13: install a package, invoke a function, remove the package
+#   make upgrades        pg_upgrade, dump and restore between several versions
 #   make soak            the long forms of tests, fuzzing among them; about forty minutes
 #   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
 #   make clean
@@ -22,13 +22,13 @@
 PG_CONFIG ?= pg_config
 export PG_CONFIG
 
-# What all of the tests were run with last. README has the same. The versions are those that PostgreSQL's community supports.
+# The releases that all tests were last run with, as in README. These are the versions that PostgreSQL's community supports.
 POSTGRESQL_RELEASES = 14.23 15.18 16.14 17.12 18.4 19rc1
 POSTGRESQL_VERSIONS = $(foreach release,$(POSTGRESQL_RELEASES),$(firstword $(subst ., ,$(subst rc,.,$(release)))))
-# Of these, what each change is tested with beside the version of PG_CONFIG.
+# Each change is tested with the version of PG_CONFIG and with these.
 POSTGRESQL_VERSIONS_OF_EACH_CHANGE = 16 18
 
-# Found out when a recipe needs them, because `deps` may have to install pg_config first.
+# Evaluated in recipes, because `deps` may have to install pg_config first.
 PGVER = $(shell $(PG_CONFIG) --version 2> /dev/null | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
 PKGLIBDIR = $(shell $(PG_CONFIG) --pkglibdir 2> /dev/null)
 SHAREDIR = $(shell $(PG_CONFIG) --sharedir 2> /dev/null)
@@ -38,10 +38,10 @@ EXTENSIONDIR = $(if $(SHAREDIR),$(SHAREDIR)/extension)
 CARGO_FLAGS = --ignore-rust-version --no-default-features --features pg$(PGVER)
 CARGO = PGRX_PG_CONFIG_PATH=$$(command -v $(PG_CONFIG)) cargo
 
-# The profile of Cargo.toml. What another than release makes goes to target/packages, so that tests keep theirs.
+# A profile of Cargo.toml. Libraries of another than release go to target/packages, so that tests keep theirs.
 PROFILE = release
 
-# Without line numbers for debuggers, which are most of what cargo makes. They are in the file beside it, whose name it has.
+# The library without line numbers for debuggers, which are most of its size. They are in a file beside it.
 LIBRARY = $(if $(filter release,$(PROFILE)),target,target/packages)/pg$(PGVER)/aws_lambda_fdw.so
 CONTROL = aws_commons.control aws_lambda.control aws_lambda_fdw.control
 SQL = $(wildcard sql/*.sql)
@@ -49,12 +49,12 @@ SQL = $(wildcard sql/*.sql)
 PYTEST = target/venv/bin/pytest -o cache_dir=target/pytest -o pythonpath=tests/harness
 EMULATOR = --emulator --functions examples/functions
 
-# Of the end-to-end tests those that meet the planner and the executor, and one that runs in 18 and later alone.
+# The end-to-end tests of planner and executor, and one that needs PostgreSQL 18.
 E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joins.py test_random_counts.py \
 	test_concurrent_updates.py \
 	test_interrupts.py test_interrupts_of_sets.py test_examples.py test_documents.py test_update_scripts.py test_guards.py)
 
-# Of goals and prerequisites, one after the other, as some bring what others need. cargo compiles many crates at a time by itself.
+# Goals and prerequisites run one after the other, because some need what others make. cargo itself compiles crates in parallel.
 .NOTPARALLEL:
 
 .PHONY: all build ready deps venv install installed installcheck assertions unit e2e e2e-of-versions test matrix soak bench demo psql \
@@ -62,13 +62,13 @@ E2E_OF_VERSIONS = $(addprefix tests/e2e/, test_random_clauses.py test_random_joi
 
 all: build
 
-# Looks whether all that building needs is there, and installs nothing.
+# Checks that the machine has what building needs, and installs nothing.
 ready:
 	@tests/harness/ready
 	@tests/harness/deps build
 	@tests/harness/supported $(POSTGRESQL_RELEASES)
 
-# The version is looked at before a server is installed, and again with the one that was. Alone it may be run with sudo.
+# The version is checked before a server is installed, and again with the one that was. `sudo make deps` is allowed.
 deps:
 	@tests/harness/ready $(if $(filter-out deps,$(MAKECMDGOALS)),,packages)
 	@tests/harness/supported $(POSTGRESQL_RELEASES)
@@ -78,22 +78,22 @@ deps:
 venv: deps
 	@tests/harness/venv
 
-# cargo knows best what is up to date. Tests and the demo have one profile, release, so that everything is compiled once.
+# cargo knows what is up to date. Tests and the demo use one profile, release, so that everything is compiled once.
 build: ready
 	@tests/harness/compile $(LIBRARY) $(PROFILE) $(CARGO_FLAGS)
 
-# Under sudo nothing is built: cargo would run as root, and leave files of root's in target.
+# Under sudo nothing is built, because cargo would leave root's files in target.
 install: $(if $(SUDO_USER),,build)
 	@tests/harness/installable '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)' '$(DESTDIR)'
 	install -d '$(DESTDIR)$(PKGLIBDIR)' '$(DESTDIR)$(EXTENSIONDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(PKGLIBDIR)/aws_lambda_fdw.so'
 	install -m 644 $(CONTROL) $(SQL) '$(DESTDIR)$(EXTENSIONDIR)'
 
-# Installs for the tests and the demo, with sudo where that is needed.
+# Installs for the tests and the demo, with sudo if necessary.
 installed: deps build
 	@tests/harness/install '$(LIBRARY)' '$(PKGLIBDIR)' '$(EXTENSIONDIR)' $(PROFILE)
 
-# Compiled anew, as all crates are optimised as one, which takes some minutes.
+# A separate compilation with fat LTO, which takes some minutes.
 package: deps
 	@tests/harness/deps packages
 	@$(MAKE) --no-print-directory build PROFILE=packaged
@@ -117,10 +117,10 @@ e2e-of-versions: venv
 	@echo "==> end-to-end tests of what depends on PostgreSQL's version: about two minutes"
 	tests/harness/run --endpoint --emulator --auth -- $(PYTEST) $(E2E_OF_VERSIONS)
 
-# The library is built against the PostgreSQL of PG_CONFIG if that has the version, so that cargo compiles it once.
+# If PG_CONFIG has this version, the library is built with it, so that cargo compiles once.
 PG_CONFIG_OF_VERSION = $(if $(filter $(PGVER),$*),$(PG_CONFIG),$(CURDIR)/target/servers/$*/pg_config)
 
-# This server comes without headers. So pgrx uses the bindings that it ships.
+# This server has no headers. With DOCS_RS pgrx uses its own bindings.
 build-14 version-14 package-14: export DOCS_RS = 1
 
 build-%: venv
@@ -143,7 +143,7 @@ package-%: venv
 	@tests/harness/server $*
 	@$(MAKE) --no-print-directory package PG_CONFIG=$(PG_CONFIG_OF_VERSION)
 
-# Each with the PostgreSQL that its Debian has.
+# Each Debian with its own version of PostgreSQL.
 package-test: package-15 package-17
 	tests/harness/run --endpoint -- sh -c 'tests/packages/try bookworm 15 && tests/packages/try trixie 17'
 
@@ -152,7 +152,7 @@ assertions-%: build-%
 
 assertions: assertions-15 assertions-18
 
-# Then with assertions, and then on a server that forgets each catalog entry at once, which takes its time.
+# Then with assertions, and then without caches of catalog entries (debug_discard_caches), which is slow.
 soak: venv installed build-19 build-18
 	@echo "==> the long forms of tests: about forty minutes"
 	SOAK=1 RANDOM_QUERIES=1500 tests/harness/run --endpoint --emulator --auth -- $(PYTEST) -rP \
@@ -168,19 +168,19 @@ soak: venv installed build-19 build-18
 	tests/harness/fuzz options 120
 	tests/harness/fuzz answers 120
 
-# Servers can be fetched for Linux on x86-64, and those with assertions are made of Debian's source.
+# Servers are fetched for Linux on x86-64. Those with assertions are built from Debian's source.
 ifeq ($(shell uname -s -m),Linux x86_64)
 OTHER_SERVERS = $(addprefix version-, $(POSTGRESQL_VERSIONS_OF_EACH_CHANGE))
 WITH_ASSERTIONS = $(if $(shell command -v apt-get),assertions-15 assertions-18)
 endif
 
-# What may ask for a password goes before the tests, which take their time.
+# Steps that may ask for a password come first.
 test: venv installed
 	@echo "==> all tests: about half an hour on two cores"
 	$(if $(WITH_ASSERTIONS),@tests/harness/deps source)
 	@tests/harness/test 'e2e $(WITH_ASSERTIONS)' 'unit installcheck $(OTHER_SERVERS)'
 
-# What users of packages have. The server's Python finds boto3 where PYTHONPATH says.
+# The profile of packages. The server's Python finds boto3 by PYTHONPATH.
 bench: PROFILE = packaged
 bench: venv installed
 	@echo "==> benchmarks: about three minutes once all is compiled"
@@ -192,7 +192,7 @@ bench: venv installed
 	LIBRARY=$(LIBRARY) PYTHONPATH=$$(target/venv-benches/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
 		SSL_CERT_FILE="$$directory/authorities.pem" tests/harness/run --endpoint -- target/venv-benches/bin/python benches/run.py --write
 
-# What `tests/harness/run` sets, and is not PostgreSQL's or this extension's default.
+# The message names the settings of `tests/harness/run` that are no defaults.
 STARTING = starting a throwaway PostgreSQL and a Lambda emulator with the functions of examples/functions, a few seconds. Their time-out, 	request_timeout_ms, is a minute there and not 3 seconds, as the emulator starts a process for each invocation in flight.
 
 demo: venv installed

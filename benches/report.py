@@ -1,4 +1,4 @@
-"""Results as a page of Markdown and as pictures. Measures nothing."""
+"""Writes the results as a page of Markdown and as pictures."""
 
 import datetime
 import os

@@ -15,12 +15,12 @@ from psycopg import pq
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI+K7MDENG+bPxRfiCYEXAMPLEKEY"}
 PROGRAMS = "target/packaged"
-# Whom the server and the programs trust: `make bench` has it made, as the server is started with it.
+# The authorities that the server and the programs trust. `make bench` makes the file, because the server starts with it.
 AUTHORITIES = os.environ["SSL_CERT_FILE"]
-# Nothing is sought on the machine: it is not what is measured.
+# No look-up of credentials on the machine, as it is not measured.
 ENVIRONMENT = {**os.environ, **KEYS, "AWS_REGION": "us-west-2", "AWS_EC2_METADATA_DISABLED": "true"}
 
-# Without optional columns, so that each way sends and returns the same.
+# No optional columns, so that each way sends and returns the same.
 TABLES = """
     SET client_min_messages = warning;
     CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;
@@ -50,7 +50,7 @@ def payload_of(size):
 
 
 def cpu_of(pid):
-    """CPU of a process so far, that of each of its threads, in seconds."""
+    """CPU time of each thread of a process so far, in seconds."""
     tasks = f"/proc/{pid}/task"
     return sum(int(open(f"{tasks}/{task}/schedstat").read().split()[0]) for task in os.listdir(tasks)) / 1e9
 
@@ -102,7 +102,7 @@ class Bare:
 
 
 class Session:
-    """A session of PostgreSQL, reached through libpq itself: psycopg's own work would be a part of each time."""
+    """A session of PostgreSQL through libpq, because psycopg's own work would add to each time."""
 
     def __init__(self):
         self.connection = psycopg.connect(autocommit=True)

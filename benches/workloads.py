@@ -47,8 +47,8 @@ def pin(pid, cores):
 
 
 class Places:
-    """One core for who is measured, and one for the endpoint and the client; where the kernel puts four processes on two cores
-    changes times twofold otherwise."""
+    """Pins the measured process to one core, and the endpoint and the client to another. Otherwise times differ by a factor of two,
+    with the kernel's placement of four processes on two cores."""
 
     def __init__(self, measured, others):
         self.all = os.sched_getaffinity(0)
@@ -67,7 +67,7 @@ class Places:
 
 
 def single(endpoint, bare, rounds):
-    """One call after the other, net of a statement that sends and returns as much without a call."""
+    """Sequential calls. The time of a statement that sends and returns as much without a call is subtracted."""
     return singles(endpoint, endpoint.url, bare, rounds, PAYLOADS, ("hyper", "sdk", "asked", "table", "function", "PL/Python", "boto3"))
 
 
@@ -105,7 +105,7 @@ def singles(endpoint, url, bare, rounds, payloads, ways):
                 return median(times), cpu / calls
 
             def when_asked():
-                """The SDK's part alone, where another process asks for each call and has the answer, as a server's clients do."""
+                """The time of the SDK in a program that gets each call from another process, as a server does from its clients."""
                 taken = [bare.run("sdk", function, size, 1) for _ in range(calls)]
                 return median(times[0] for times, _, _ in taken), median(cpu for _, _, cpu in taken)
 
@@ -152,7 +152,7 @@ def singles(endpoint, url, bare, rounds, payloads, ways):
 
 
 def first(endpoint, rounds):
-    """The first call of a new backend, the library being loaded with it or before, of a new program, and of a new client of boto3. CPU is that of
+    """The first call of a new backend, with and without the library preloaded, of a new program, and of a new client of boto3. CPU is that of
     the backend, the program, or boto3's client."""
 
     def of_backend(url):
@@ -195,7 +195,7 @@ def first(endpoint, rounds):
 
 
 def sets(endpoint, bare, rounds):
-    """Many at once, at an endpoint that answers at once. Compared with the faster of the SDK's two programs."""
+    """Concurrent calls of a function that takes no time, compared with the faster of the SDK's two programs."""
     session = Session()
     session.execute("SET jit = off")
     rows, numbers = [], {}
@@ -225,7 +225,7 @@ def sets(endpoint, bare, rounds):
 
 
 def joins(rounds):
-    """10,000 rows, each of which waits."""
+    """A join of 10,000 rows with a function that takes its time."""
     session = Session()
     session.execute("SET aws_lambda.max_concurrency = 64")
     rows, numbers = [], {}
@@ -252,7 +252,7 @@ def enrichment():
 
 
 def backends(bare, seconds):
-    """50 sessions, a call after the other in each, with pgbench."""
+    """Sequential calls in each of 50 sessions, with pgbench."""
     in_flight = 50
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write("SELECT response FROM answer WHERE payload = '{}';\n")
@@ -279,8 +279,8 @@ BEHIND_LATE = {
 
 
 def behind_late():
-    """How much a backend grows by 100 calls of 2 MB each way, 64 in flight, that wait behind the first; without what SQL alone takes
-    for a list, and beyond what they may: `max_memory`, and two of the largest response."""
+    """Memory growth of a backend by 100 calls of 2 MB each way, 64 in flight, that wait for the first. What SQL alone takes for a list is
+    subtracted, and so is what they may take: `max_memory`, and two of the largest response."""
     session = Session()
     session.execute("SET aws_lambda.request_timeout_ms = '1min'")
     session.execute("SELECT count(response) FROM wait_5 WHERE payload IN ('1', '2')")
@@ -298,8 +298,8 @@ def behind_late():
 
 
 def memory():
-    """The most memory that a backend has had at once: a call of 6 MB each way, above the same payload there and back without one;
-    a small call above none; and one that has the library and never calls."""
+    """Peak memory of a backend: of a call of 6 MB each way, less that of the same payload without a call; of a small call, less that of no
+    call; and of a backend that has loaded the library and makes no call."""
     size = 6_000_000
     payload = payload_of(size)
     session = Session()

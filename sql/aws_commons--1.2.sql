@@ -1,8 +1,8 @@
 \echo Use "CREATE EXTENSION aws_commons" to load this file. \quit
 
--- The open extension aws_s3 makes the schema too, and its types and functions for S3. What it has made stays its own. A schema that
--- is nobody's is refused, as its owner could put anything beside what is made here. Each operator here has operands of one type that
--- pg_catalog has it for: PostgreSQL takes another from the schema that the extension is created in, where any role may have made it.
+-- The open extension aws_s3 creates this schema too, with types and functions for S3. What it has created stays its own. A schema of no
+-- extension is refused, because its owner could add objects to it. The operators in this script have exact matches in pg_catalog. Otherwise
+-- PostgreSQL could choose an operator of the schema that the extension is created in, where any role may have created one.
 DO $$
 BEGIN
     IF EXISTS (
@@ -25,7 +25,7 @@ BEGIN
     END;
 END $$;
 
--- As on RDS every role may use the types and functions: they put values together, and invoke nothing.
+-- As on RDS, every role may use the types and functions. They only build values, and invoke nothing.
 
 CREATE TYPE aws_commons._lambda_function_arn_1 AS (function_name text, region text);
 COMMENT ON TYPE aws_commons._lambda_function_arn_1 IS 'name of an AWS Lambda function and its region';

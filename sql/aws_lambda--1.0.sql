@@ -3,8 +3,8 @@
 CREATE SCHEMA aws_lambda;
 COMMENT ON SCHEMA aws_lambda IS 'invoke AWS Lambda functions';
 
--- Scripts written for RDS know no third extension. So the wrapper is made here, unless aws_lambda_fdw has made it; and that, made later,
--- takes this one over.
+-- Scripts for RDS create no third extension. So this script creates the wrapper, unless aws_lambda_fdw has created it. If aws_lambda_fdw is
+-- created later, it takes this wrapper over.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'aws_lambda_fdw') THEN
@@ -56,26 +56,26 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations (
 COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations IS 'invocations of AWS Lambda functions';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.function_name IS 'in, required: name, name:qualifier, partial ARN or ARN of the function';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.region IS 'in: where the function is, such as us-east-1';
-COMMENT ON COLUMN aws_lambda.lambda_invocations.payload IS 'in, required: what the function is given; IS NULL sends none';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.payload IS 'in, required: input of the function; IS NULL sends none';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.invocation_type IS 'in: RequestResponse waits for the response, Event queues and returns, DryRun checks access only';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.log_type IS 'in: Tail returns the last 4 KB of the log, None does not';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.context IS 'in: client context, a JSON object with the fields custom and env';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.qualifier IS 'in: alias or version';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.tenant_id IS 'in: tenant of a function with tenant isolation';
-COMMENT ON COLUMN aws_lambda.lambda_invocations.durable_execution_name IS 'in: name of a durable execution, with which equal invocations are one';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.durable_execution_name IS 'in: name of a durable execution; equal invocations with one name are one execution';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.status_code IS 'out: HTTP status: 200, 202 of an event, 204 of a dry run';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.response IS 'out: what the function returned; null if that was empty';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.executed_version IS 'out: the version that ran';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.log_result IS 'out: the log in base64';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.log IS 'out: the log as text';
 COMMENT ON COLUMN aws_lambda.lambda_invocations.function_error IS 'out: Handled or Unhandled if the function failed';
-COMMENT ON COLUMN aws_lambda.lambda_invocations.request_id IS 'out: AWS''s id of the request, which the log in CloudWatch has';
-COMMENT ON COLUMN aws_lambda.lambda_invocations.durable_execution_arn IS 'out: the durable execution that was started, or found';
-COMMENT ON COLUMN aws_lambda.lambda_invocations.error_code IS 'out: what went wrong, with the option on_error ''return''';
-COMMENT ON COLUMN aws_lambda.lambda_invocations.error_message IS 'out: what is said of it, with the option on_error ''return''';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.request_id IS 'out: AWS request id, as in the log in CloudWatch';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.durable_execution_arn IS 'out: ARN of the durable execution';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.error_code IS 'out: error code, with the option on_error ''return''';
+COMMENT ON COLUMN aws_lambda.lambda_invocations.error_message IS 'out: error message, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations FROM PUBLIC;
 
--- The same with exact texts: json has no equality to write a clause with, so payload and context are text.
+-- The same table for exact text. json has no equality operator for clauses, so payload and context are text.
 CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
     function_name text,
     region text,
@@ -97,38 +97,37 @@ CREATE FOREIGN TABLE aws_lambda.lambda_invocations_json (
     error_code text,
     error_message text
 ) SERVER aws_lambda;
-COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, payload and response being kept to the letter';
+COMMENT ON FOREIGN TABLE aws_lambda.lambda_invocations_json IS 'invocations of AWS Lambda functions, with payload and response as exact text';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.function_name IS 'in, required: name, name:qualifier, partial ARN or ARN of the function';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.region IS 'in: where the function is, such as us-east-1';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.payload IS 'in, required: what the function is given, to the letter; IS NULL sends none';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.payload IS 'in, required: input of the function, byte for byte; IS NULL sends none';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.invocation_type IS 'in: RequestResponse waits for the response, Event queues and returns, DryRun checks access only';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log_type IS 'in: Tail returns the last 4 KB of the log, None does not';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.context IS 'in: client context, a JSON object with the fields custom and env';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.qualifier IS 'in: alias or version';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.tenant_id IS 'in: tenant of a function with tenant isolation';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.durable_execution_name IS 'in: name of a durable execution, with which equal invocations are one';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.durable_execution_name IS 'in: name of a durable execution; equal invocations with one name are one execution';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.status_code IS 'out: HTTP status: 200, 202 of an event, 204 of a dry run';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.response IS 'out: what the function returned, to the letter; null if that was empty';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.response IS 'out: what the function returned, byte for byte; null if that was empty';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.executed_version IS 'out: the version that ran';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log_result IS 'out: the log in base64';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.log IS 'out: the log as text';
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.function_error IS 'out: Handled or Unhandled if the function failed';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.request_id IS 'out: AWS''s id of the request, which the log in CloudWatch has';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.durable_execution_arn IS 'out: the durable execution that was started, or found';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_code IS 'out: what went wrong, with the option on_error ''return''';
-COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_message IS 'out: what is said of it, with the option on_error ''return''';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.request_id IS 'out: AWS request id, as in the log in CloudWatch';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.durable_execution_arn IS 'out: ARN of the durable execution';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_code IS 'out: error code, with the option on_error ''return''';
+COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_message IS 'out: error message, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
 
--- The planner asks it about each call, and what that costs. By then the library is loaded, and with it the settings of the session, which PostgreSQL would not
--- apply once a parallel query runs.
+-- The planner calls it for each call of invoke, for the cost. This loads the library, and with it the session's settings, before a parallel
+-- query starts: PostgreSQL does not apply them later.
 CREATE FUNCTION aws_lambda.invoke_support(internal) RETURNS internal
 LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
 AS '$libdir/aws_lambda_fdw', 'invoke_support';
 COMMENT ON FUNCTION aws_lambda.invoke_support(internal) IS 'planner support function of aws_lambda.invoke';
 REVOKE ALL ON FUNCTION aws_lambda.invoke_support(internal) FROM PUBLIC;
 
--- The functions run as their owner, so that EXECUTE on them is all that a role needs. A null argument is
--- one that was not given.
+-- The functions run as their owner (SECURITY DEFINER), so a role needs EXECUTE on them and nothing else. A null argument means the default.
 
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name aws_commons._lambda_function_arn_1,
@@ -144,8 +143,8 @@ COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, 
     IS 'invokes an AWS Lambda function, with json: takes calls with what aws_commons.create_lambda_function_arn returns; the third argument is invocation_type';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128)) FROM PUBLIC;
 
--- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
--- the signature above, whose arguments then arrive one place further right, unless they were named.
+-- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means the signature above. Its
+-- positional arguments then arrive one position further right.
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name text,
     IN payload json,
@@ -161,8 +160,8 @@ COMMENT ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varcha
     IS 'invokes an AWS Lambda function, with json: takes calls with a name or ARN; the third argument is region';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar(128)) FROM PUBLIC;
 
--- Without defaults, so that it takes calls with six arguments only: of a row literal, the signature with the
--- composite; of a plain name, name, payload, region, invocation_type, log_type and context.
+-- It has no defaults, so it takes calls with six arguments only. With a row literal they are those of the signature with the composite. With a
+-- plain name they are name, payload, region, invocation_type, log_type and context.
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name text,
     IN payload json,
@@ -191,8 +190,8 @@ COMMENT ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb,
     IS 'invokes an AWS Lambda function, with jsonb: takes calls with what aws_commons.create_lambda_function_arn returns; the third argument is invocation_type';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128)) FROM PUBLIC;
 
--- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means
--- the signature above, whose arguments then arrive one place further right, unless they were named.
+-- \gset turns a composite into text, so a name that begins with a parenthesis is a row literal. Such a call means the signature above. Its
+-- positional arguments then arrive one position further right.
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name text,
     IN payload jsonb,
@@ -208,8 +207,8 @@ COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varc
     IS 'invokes an AWS Lambda function, with jsonb: takes calls with a name or ARN; the third argument is region';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128)) FROM PUBLIC;
 
--- Without defaults, so that it takes calls with six arguments only: of a row literal, the signature with the
--- composite; of a plain name, name, payload, region, invocation_type, log_type and context.
+-- It has no defaults, so it takes calls with six arguments only. With a row literal they are those of the signature with the composite. With a
+-- plain name they are name, payload, region, invocation_type, log_type and context.
 CREATE FUNCTION aws_lambda.invoke(
     IN function_name text,
     IN payload jsonb,

@@ -1,6 +1,6 @@
 \echo Use "CREATE EXTENSION aws_lambda_fdw" to load this file. \quit
 
--- Where the extension aws_lambda was first, it has the wrapper. That is taken over, so that it stays when aws_lambda is dropped.
+-- If the extension aws_lambda was created first, it owns the wrapper. This extension takes it over, so that it stays when aws_lambda is dropped.
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_extension WHERE extname = 'aws_lambda') THEN

@@ -1,7 +1,7 @@
-"""What the end-to-end tests share: a database per module, sessions in it, the scripted endpoint and the emulator.
+"""The fixtures of the end-to-end tests: a database per module, sessions in it, the scripted endpoint and the emulator.
 
-They run under `tests/harness/run --endpoint --emulator --auth`, where the server process has no AWS credentials of its
-own and the settings point to the scripted endpoint.
+The tests run under `tests/harness/run --endpoint --emulator --auth`. The server process has no AWS credentials, and the
+settings point to the scripted endpoint.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from tables import options
 
 @pytest.fixture(scope="module")
 def database(request):
-    """A database with the extension, where everyone signs with a key that the scripted endpoint knows."""
+    """A database with the extension, and with a user mapping for PUBLIC that has a key of the scripted endpoint."""
     name = sql.Identifier(request.module.__name__)
     with psycopg.connect(autocommit=True) as administrator:
         administrator.execute(sql.SQL("CREATE DATABASE {}").format(name))
@@ -38,7 +38,7 @@ def database(request):
 
 @pytest.fixture
 def connect(database):
-    """Opens sessions in the module's database; they are closed after the test."""
+    """Opens sessions in the module's database, and closes them after the test."""
     opened = []
 
     def open_session():
@@ -52,28 +52,25 @@ def connect(database):
 
 @pytest.fixture
 def session(connect):
-    """A new session, so with a backend that has not invoked anything yet."""
+    """A new session, whose backend has not invoked anything yet."""
     return connect()
 
 
 @pytest.fixture
 def start():
-    """Starts servers of the test's own, as `own_server` does; they are stopped after the test."""
+    """Starts servers for the test, as `own_server` does, and stops them after it."""
     with contextlib.ExitStack() as servers:
         yield lambda *settings, **options: servers.enter_context(own_server(*settings, **options))
 
 
 @pytest.fixture
 def scripts():
-    """Where a server of the test's own finds extensions: the scripts as they are now, and what a test adds.
-
-    PostgreSQL 18 has a setting for that, `extension_control_path`.
-    """
+    """A directory with the extensions' scripts, for the setting `extension_control_path` of a test's server. A test may add files."""
     with psycopg.connect() as session:
         if session.info.server_version < 180000:
             pytest.skip("needs extension_control_path, of PostgreSQL 18")
     root = pathlib.Path(__file__).resolve().parent.parent.parent
-    # In /tmp, as the server's user has to get there.
+    # In /tmp, to which the server's user has access.
     with tempfile.TemporaryDirectory(prefix="aws_lambda_fdw.", dir="/tmp") as directory:
         os.chmod(directory, 0o755)
         scripts = pathlib.Path(directory, "extension")
@@ -85,14 +82,14 @@ def scripts():
 
 @pytest.fixture
 def endpoint():
-    """The scripted endpoint, with nothing counted so far."""
+    """The scripted endpoint after a reset."""
     scripted.reset()
     return scripted
 
 
 @pytest.fixture(scope="session")
 def emulator():
-    """The emulator as its administrator sees it."""
+    """The emulator, called with its administrator's key."""
     return Emulator(
         os.environ["EMULATOR_URL"],
         os.environ["EMULATOR_ACCESS_KEY_ID"],

@@ -1,9 +1,12 @@
-"""PostgreSQL servers of a test's own, with settings and an environment of theirs, and on wish a resolver that fails.
+"""PostgreSQL servers for one test or module, with their own settings and environment.
 
-With `resolver`, names are looked up by `resolver.c`: what ends in `.fails.test` does not exist, `.again.test` has no
-answer now, `.hangs.test` has none for 30 s, `.local.test` is 127.0.0.1, `.two.test` 127.0.0.9 and 127.0.0.1. With LINK_LOCAL_PORT in its environment,
-what is to go to 169.254.0.0/16 goes to that port. `resolved_names` tells which names a server has asked for, and which of these addresses. With `home` it is the
-server's user's home in the password database, and with `clock` the machine's clock is so many seconds ahead (`machine.c`).
+With `resolver`, `resolver.c` resolves names. Those in `.fails.test` do not exist, in `.again.test` fail temporarily, in
+`.hangs.test` get no answer for 30 s, in `.local.test` are 127.0.0.1, and in `.two.test` 127.0.0.9 and 127.0.0.1. With
+LINK_LOCAL_PORT in its environment, connections to 169.254.0.0/16 go to that port. `resolved_names` returns the names that a server
+has resolved, and these addresses.
+
+With `home`, the password database has this home for the server's user. With `clock`, the machine's clock is so many seconds
+ahead (`machine.c`).
 """
 
 import contextlib
@@ -31,10 +34,10 @@ MACHINE = pathlib.Path(__file__).with_name("machine.c")
 def own_server(
     *settings, keys=KEYS, where=WHERE, resolver=False, home=None, clock=0, pg_config=None, limits=(), **environment
 ):
-    """Starts a server that has `settings` in postgresql.conf and `environment` around it, and stops it afterwards.
+    """Starts a server with `settings` in postgresql.conf and `environment` added to its environment, and stops it afterwards.
 
-    Its machine has `keys`, and `where` points it to the scripted endpoint. `pg_config` tells of which PostgreSQL it is,
-    and `limits` how much its processes may have, as pairs for `setrlimit`.
+    `keys` are added to the environment too, and the settings `where` point it to the scripted endpoint. `pg_config` is the
+    path of its PostgreSQL's, and `limits` are pairs for `setrlimit`.
     """
     # In /tmp, for the same reasons as in tests/harness/run.
     directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
@@ -56,8 +59,8 @@ def own_server(
 
 @contextlib.contextmanager
 def open_directory():
-    """A directory where the user of a server may read and write, whoever that is."""
-    # In /tmp too, as pytest's own are nobody else's.
+    """A directory that the server's user may read and write."""
+    # In /tmp, because other users have no access to pytest's directories.
     directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
     try:
         os.chmod(directory, 0o777)
@@ -79,12 +82,12 @@ def build(source, directory):
 
 
 def log_of(directory):
-    # Where the server's user may write, once the cluster has made it.
+    # The cluster makes this directory, and the server's user may write there.
     return os.path.join(directory, "pg", "resolver.log")
 
 
 def resolved_names(server):
-    """The names that the server's resolver was asked for, in order."""
+    """The names that the server has resolved, in order."""
     try:
         return pathlib.Path(server.socket_dir, "resolver.log").read_text().splitlines()
     except FileNotFoundError:
@@ -92,7 +95,7 @@ def resolved_names(server):
 
 
 def connect(server):
-    """A session in a server of one's own; the extension is there."""
+    """A superuser's session, in a database with the extension."""
     session = psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname="postgres", autocommit=True)
     session.execute("CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE")
     return session

@@ -1,4 +1,4 @@
-"""Foreign tables over servers of their own, for tests that need their own credentials or their own Lambda."""
+"""Foreign tables with a server of their own, for tests that need other credentials or another endpoint."""
 
 import os
 import re
@@ -11,7 +11,7 @@ EMULATOR = {
     "endpoint_url": os.environ["EMULATOR_URL"],
     "sts_endpoint_url": os.environ["EMULATOR_URL"],
     "region": "us-east-1",
-    "request_timeout_ms": "30000",  # a function starts cold, which takes its time on a busy machine
+    "request_timeout_ms": "30000",  # a cold start takes seconds on a busy machine
 }
 COLUMNS = """
     function_name text, payload text, qualifier text, invocation_type text, log_type text,
@@ -37,7 +37,7 @@ def execute(session, statement, *names, **values):
 
 
 def create_server(session, name, **values):
-    """Makes a server, and a foreign table of the same name."""
+    """Creates a server, and a foreign table of the same name."""
     execute(session, "CREATE SERVER {} FOREIGN DATA WRAPPER aws_lambda_fdw {options}", name, **values)
     execute(session, "CREATE FOREIGN TABLE {} (" + COLUMNS + ") SERVER {}", name, name)
 
@@ -59,12 +59,12 @@ def invoke(session, table, function, payload="{}"):
 
 
 def failure(call, *arguments):
-    """The error of a call that has to fail."""
+    """The error of a call, which must fail."""
     with pytest.raises(psycopg.Error) as raised:
         call(*arguments)
     return raised.value
 
 
 def primary(error):
-    """The primary message. A table's, that an invocation failed, becomes what a call says of it."""
+    """The primary message. That of a table's failed invocation becomes that of a function's."""
     return re.sub(r'^could not invoke ".+": [\w\' ]+$', "invoke API failed", error.diag.message_primary)

@@ -1,14 +1,14 @@
 """A scripted AWS Lambda endpoint for tests: python3 endpoint.py --port-file FILE
 
 Serves the Invoke API, AssumeRole and its own unsigned /_control on one port of
-127.0.0.1, and counts what arrives, since most tests ask how often a function
-ran. What a function answers is in scripts.py. Leaves out every other call of
+127.0.0.1, and counts requests, because most tests ask how often a function
+ran. scripts.py has the answers of the functions. Leaves out every other call of
 the API, and running any code.
 
-/_control/reset                         POST, forgets calls, counters and ordinals
+/_control/reset                         POST, clears the log, the counters and the ordinals
 /_control/counters                      GET, name and value
 /_control/invocations                   GET, the log in COPY's text format
-/_control/executions                    GET, likewise: of invocations with a durable execution name that, tenant and payload
+/_control/executions                    GET, likewise: name, tenant and payload of invocations with a durable execution name
 /_control/assume-roles                  GET, likewise: role ARN, session name, external ID
                                         each of the four with ?reset=1 resets afterwards
 /_control/refuse-connections?on=1|0     POST, resets every request that is not control
@@ -36,26 +36,26 @@ INVOKE_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 
 
 class Record:
-    """What arrived since the last reset.
+    """The requests since the last reset.
 
-    A reset starts a new one, so what was still being answered then is counted
-    in the old one and cannot disturb the next test.
+    A reset starts a new record. Requests that are in flight then stay in the old
+    one, and do not disturb the next test.
     """
 
     def __init__(self):
         self.invocations = []
         self.assume_roles = []
         self.ordinals = collections.Counter()
-        # Payloads, by the names of durable executions.
+        # The payload of each durable execution, by name.
         self.executions = {}
         self.working = collections.Counter()
         self.connections = 0
         self.refused = 0
-        # By key, the error that it is refused with.
+        # The error code that a key is refused with, by key.
         self.revoked = {}
         self.throttled = 0
         self.aborted = 0
-        # Of all functions together, each from its arrival until its answer is sent, a 429 too.
+        # Of all functions together, from the end of a request until its answer is sent, 429 included.
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -81,7 +81,7 @@ class Endpoint:
         try:
             await self.serve_requests(connection)
         except (Disconnected, asyncio.CancelledError):
-            # Cancelled only on SIGTERM, when asyncio would report every open connection.
+            # SIGTERM cancels. asyncio would report every open connection.
             pass
         finally:
             writer.close()
@@ -98,7 +98,7 @@ class Endpoint:
                 await connection.send(answer)
             else:
                 if not counted:
-                    # Not on accept: the control connections are not the client's.
+                    # Not on accept, because control connections do not count.
                     self.record.connections += 1
                     counted = True
                 answer = await self.answer_signed(request, connection)
@@ -109,7 +109,7 @@ class Endpoint:
                 return
 
     async def answer_signed(self, request, connection):
-        """Answers an AWS request. Returns what it sent, None to close the connection."""
+        """Answers an AWS request. Returns the answer, or None if the connection is to be closed."""
         invoke = INVOKE_PATH.fullmatch(request.path)
         function = unquote(invoke[1]) if invoke else ""
         if self.refuse_connections or scripts.split_name(function)[0] == "reset-before":
@@ -240,7 +240,7 @@ class Endpoint:
 
 
 def for_type(answer, call, version):
-    """A function's answer as the caller of this invocation type gets it."""
+    """The answer to an invocation of this type: that of the function, or 202 or 204."""
     if answer.status != 200:
         return answer
     started = ()
@@ -248,7 +248,7 @@ def for_type(answer, call, version):
         name, _ = scripts.split_name(call.function)
         arn = f"arn:aws:lambda:{call.region}:{scripts.ACCOUNT}:function:{name}:{version}"
         started = (("X-Amz-Durable-Execution-Arn", f"{arn}/durable-execution/{call.execution}/1"),)
-    # An Event is only queued, so no version has executed yet.
+    # An Event is queued, so no version has executed yet.
     if call.invocation_type == "Event":
         return answer._replace(status=202, body=b"", headers=started)
     answer = with_headers(answer, ("X-Amz-Executed-Version", version), *started)
@@ -270,7 +270,7 @@ def request_id_of(function):
 
 
 def decode_context(header):
-    """The client context's text; the header itself when it is not base64 of UTF-8."""
+    """The client context as text, or the header itself if it is not base64 of UTF-8."""
     if header is None:
         return None
     try:
@@ -285,7 +285,7 @@ def copy_rows(rows):
 
 
 COPY_ESCAPES = str.maketrans(
-    # COPY has no escape that yields a zero byte, so it is shown as \x00 in text.
+    # COPY has no escape for a zero byte, so the text has \x00.
     {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\\\x00"}
 )
 
@@ -299,7 +299,7 @@ async def main(port_file):
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = await asyncio.start_server(Endpoint().serve, "127.0.0.1", 0, backlog=1024)
-    # Renamed into place, so that whoever waits for the file never reads half of it.
+    # Renamed into place, so that nobody reads half of it.
     temporary = f"{port_file}.{os.getpid()}"
     with open(temporary, "w") as file:
         file.write(f"{server.sockets[0].getsockname()[1]}\n")

@@ -1,10 +1,10 @@
-"""What each scripted function answers: its name is the script.
+"""The scripted functions. A function's name is its script.
 
-A script returns the Answer to send, or None when it has dealt with the
-connection itself and the connection is to be closed. The endpoint turns a 200
-into the answer an Event or DryRun invocation gets; everything else here,
-errors and broken connections alike, is the same for each invocation type.
-Leaves out the service's own checks (valid JSON, size limits) except in `strict`.
+A script returns the Answer to send, or None if it has used the connection
+itself and the connection is to be closed. The endpoint turns a 200 into the
+answer to an Event or DryRun invocation. Errors and broken connections are the
+same for each invocation type. Leaves out the service's checks (valid JSON, size
+limits) except in `strict`.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ LOG = (
     "hello from the log\n"
     f"END RequestId: {REQUEST_ID}\n"
 ).encode()
-# The service keeps the last 4 KB, so the text may begin inside a character.
+# The service returns the last 4 KB, so the text may begin within a character.
 CUT_LOG = b"\xa9 the tail of a longer log\na zero \x00 byte\n"
 
 
@@ -49,9 +49,9 @@ class Call(NamedTuple):
     region: str
     access_key: str
     session_token: bool
-    ordinal: int  # the how manieth call of this script since the last reset
+    ordinal: int  # the number of this call among those of the script since the last reset, from 1
     ordinals: Counter  # the last ordinal of each script
-    working: Counter  # how many calls each `limit-N-MS` is working on
+    working: Counter  # the number of calls in progress, for each `limit-N-MS`
 
     def tail_headers(self, log_result):
         if self.log_type == "Tail" and self.invocation_type == "RequestResponse":
@@ -66,7 +66,7 @@ def split_name(function):
 
 
 def payload_text(payload):
-    """The payload as text, whatever its bytes; None when there is none."""
+    """The payload as text, with invalid UTF-8 escaped; None if it is empty."""
     return payload.decode("utf-8", "backslashreplace") if payload else None
 
 
@@ -218,13 +218,13 @@ async def limit(call, connection, name, most, ms):
     try:
         return await accept(call, connection, ms)
     finally:
-        # Before the answer is sent, so that whoever has it may call again.
+        # Before the answer is sent, so that its client may call again.
         call.working[name] -= 1
 
 
 @script(r"error-([3-5]\d\d)-(\w+)")
 async def service_error(call, connection, status, code):
-    # The service's own errors differ in how they spell this key.
+    # The service's errors spell this key in two ways.
     key = "Message" if code.endswith("Exception") else "message"
     return error(int(status), code, {"Type": "User", key: f"scripted {code}"})
 
@@ -268,7 +268,7 @@ async def sleep(call, connection, ms):
 
 @script(r"accept-(\d+)")
 async def accept(call, connection, ms):
-    # The service takes its time to queue an Event, too.
+    # Queueing an Event takes time too.
     await asyncio.sleep(int(ms) / 1000)
     return Answer(200, call.payload)
 
@@ -295,7 +295,7 @@ async def stall_body(call, connection):
     await connection.wait_until_closed()
 
 
-# Broken connections and answers. `reset-before` is not here: it ends before there is a call.
+# Broken connections and answers. `reset-before` is in endpoint.py, because it resets before the body is read.
 
 
 @script("cut-body")
@@ -325,7 +325,7 @@ async def garbage(call, connection):
 
 @script("verbatim(-close)?")
 async def verbatim(call, connection, close):
-    """Sends what the payload says, a string of JSON with a character for each byte."""
+    """Sends the bytes of the payload, a JSON string with a character for each byte."""
     answer = json.loads(call.payload).encode("latin-1")
     if close is None:
         return Answer(200, raw=answer)
@@ -342,7 +342,7 @@ async def huge_headers(call, connection):
 
 @script(r"first-(\d+)-(.+)")
 async def first(call, connection, times, name):
-    """The first so many calls as another script, and then as `describe`."""
+    """Runs another script for the first calls, and then `describe`."""
     if call.ordinal > int(times):
         return await describe(call, connection)
     function, arguments = find(name)
@@ -355,21 +355,21 @@ async def reset_then(call, connection, name):
     return await function(call, connection, *arguments)
 
 
-# Whatever the payload says
+# Scripts that the payload names
 
 
 @script("told")
 async def told(call, connection):
     try:
-        orders = json.loads(call.payload)
+        fields = json.loads(call.payload)
     except ValueError:
-        orders = None
-    if not isinstance(orders, dict):
+        fields = None
+    if not isinstance(fields, dict):
         return await echo(call, connection)
-    ms, name = orders.get("ms"), orders.get("as")
+    ms, name = fields.get("ms"), fields.get("as")
     if isinstance(ms, (int, float)):
         await asyncio.sleep(ms / 1000)
-    # As itself it would be told the same again, without end.
+    # `told` itself would recurse without end.
     if not isinstance(name, str) or name == "told":
         return await echo(call, connection)
     call.ordinals[name] += 1

@@ -1,8 +1,8 @@
-"""The least of STS: AssumeRole, its XML, and the ways it refuses.
+"""STS: AssumeRole, its XML and its errors.
 
-Every role may be assumed by every known key, for the one session key there is.
-Leaves out policies, tags, durations and every other action. The end of the
-role's ARN is the script: /hang, /denied and /needs-external-id.
+Every known key may assume every role, and gets the same session key. The end of
+the role's ARN is the script: /hang, /denied and /needs-external-id. Leaves out
+policies, tags, durations and every other action.
 """
 
 import datetime
@@ -18,7 +18,7 @@ REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 EXTERNAL_ID = "example-external-id"
 SESSION_KEY = "ASIAEXAMPLE"
 
-# STS is an older protocol, with its own names for what sigv4 refuses.
+# STS has its own error codes for what sigv4 refuses.
 CODES = {
     "MissingAuthenticationTokenException": "MissingAuthenticationToken",
     "IncompleteSignatureException": "IncompleteSignature",
@@ -44,7 +44,7 @@ def parse(body):
 
 
 async def answer(call, connection):
-    """As a script does: the answer, or None when the connection is to be closed."""
+    """The answer, or None if the connection is to be closed, as of a script."""
     if call.role_arn.endswith("/hang"):
         await connection.wait_until_closed()
         return None

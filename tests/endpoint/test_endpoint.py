@@ -461,16 +461,16 @@ def test_throttled_one_takes_no_place(port):
 
 
 def test_reset_lifts_the_limit(port, client):
-    client.send(invoke_bytes("limit-1-200"))
+    client.send(invoke_bytes("limit-1-1000"))
     while not logged(port):
         pass
     control(port, "reset")
-    time.sleep(0.1)
+    time.sleep(0.5)
     with Client(port) as other:
-        other.send(invoke_bytes("limit-1-200"))
+        other.send(invoke_bytes("limit-1-1000"))
         assert client.receive()[0].status == 200
         # What was begun before the reset has not made room for one more.
-        assert client.invoke("limit-1-200")[0].status == 429
+        assert client.invoke("limit-1-1000")[0].status == 429
         assert other.receive()[0].status == 200
 
 
@@ -655,7 +655,7 @@ def test_not_http(port, client):
     assert client.drain() == b""
 
 
-# Whatever the payload says
+# Scripts that the payload names
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 """A throwaway PostgreSQL cluster in one directory.
 
-It is reached through a Unix socket in that directory and opens no TCP port. fsync is off: a crash of the machine
-loses it, which is the point of throwing it away. Extensions are those installed for `pg_config`; nothing is
-created in the databases.
+It listens on a Unix socket in that directory, and on no TCP port. fsync is off. Its extensions are those that are installed
+for `pg_config`; none is created in the databases.
 """
 
 import atexit
@@ -35,8 +34,7 @@ class Cluster:
     def __init__(self, directory, settings, aws_environment, program=None, limits=()):
         """Creates and starts a cluster in `directory/pg`, with lines of postgresql.conf and AWS_* variables.
 
-        It is of the PostgreSQL of the pg_config `program`, or of PG_CONFIG. `limits` are resources of the `resource`
-        module, each with how much of it a process may have.
+        `program` is its pg_config, by default PG_CONFIG. `limits` are pairs for `resource.setrlimit`: a resource, and its limit.
         """
         self.socket_dir = os.path.join(directory, "pg")
         self.data = os.path.join(self.socket_dir, "data")
@@ -92,7 +90,7 @@ class Cluster:
             raise StartError(f"{command[0]} failed:\n{done.stdout}")
 
     def environment(self, aws_environment):
-        """The machine's environment, without what would give the server other AWS, proxy or PostgreSQL settings."""
+        """The machine's environment without its AWS, proxy and PostgreSQL variables."""
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -101,17 +99,17 @@ class Cluster:
         environment = {
             **kept,
             "HOME": self.socket_dir,
-            # Files that do not exist, and no request to the metadata address of a cloud machine.
+            # Files that do not exist, and no requests to instance metadata.
             "AWS_CONFIG_FILE": os.path.join(self.socket_dir, "no-aws-config"),
             "AWS_SHARED_CREDENTIALS_FILE": os.path.join(self.socket_dir, "no-aws-credentials"),
             "AWS_EC2_METADATA_DISABLED": "true",
             **aws_environment,
         }
-        # One that is None is taken away.
+        # None removes a variable.
         return {name: value for name, value in environment.items() if value is not None}
 
     def is_ready(self):
-        """The server writes its state into the last line of this file; pg_ctl waits for the same word."""
+        """Whether the last line of postmaster.pid is the server's state "ready", for which pg_ctl waits too."""
         try:
             with open(os.path.join(self.data, "postmaster.pid")) as f:
                 return f.read().rstrip().endswith("ready")
@@ -119,7 +117,7 @@ class Cluster:
             return False
 
     def client_environment(self):
-        """What the command needs to reach the cluster with psql, libpq or pg_regress, and nothing of PG* besides."""
+        """The environment with PG* variables for psql, libpq and pg_regress, and without other PG* variables."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name[:3] == "PG_"}
         return {
             **kept,
@@ -134,7 +132,7 @@ class Cluster:
         }
 
     def stop(self):
-        """Stops the server at once; shows the log if it was no longer there or if one of its processes crashed."""
+        """Stops the server (fast shutdown). Shows the log if it had ended before, or if one of its processes crashed."""
         ended_by_itself = self.server.poll() is not None
         if not ended_by_itself:
             stop(self.server, signal.SIGINT)  # a "fast" shutdown: open connections are closed
@@ -153,7 +151,7 @@ def pg_config(option, program=None):
 
 
 def server_user():
-    """PostgreSQL does not run as root: the account to use instead, or None when we are not root."""
+    """The account that runs PostgreSQL if this process is root, else None: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):

@@ -1,10 +1,10 @@
-# What is asked of PG_CONFIG, the pg_config that the user named or the one on the PATH. Sourced, after words.sh.
+# Questions to PG_CONFIG, which is the pg_config that the user named or the one on the PATH. Sourced, after words.sh.
 
 PG_CONFIG=${PG_CONFIG:-pg_config}
 
 pg() { "$PG_CONFIG" "$1" 2> /dev/null; }
 
-# Its path, from the root, or nothing if it is not there.
+# Its absolute path, or nothing if it is not there.
 path_of_pg_config() {
     case $PG_CONFIG in
         */*) [ ! -f "$PG_CONFIG" ] || echo "$(cd "$(dirname "$PG_CONFIG")" && pwd)/$(basename "$PG_CONFIG")" ;;
@@ -14,7 +14,7 @@ path_of_pg_config() {
 
 major_version() { pg --version | sed -nE 's/^PostgreSQL ([0-9]+).*/\1/p'; }
 
-# The others, where packages put them.
+# Those in the directories of packages.
 pg_configs_of_packages() { compgen -G '/usr/lib/postgresql/*/bin/pg_config' || compgen -G '/usr/pgsql-*/bin/pg_config' || true; }
 
 is_not_there() {
@@ -31,7 +31,7 @@ is_not_there() {
     die "${there[@]/#/There is: make PG_CONFIG=}"
 }
 
-# Ends with what is wrong with it. One that nobody named and that is not there is another matter: packages bring it.
+# Stops with a message if it is wrong. It may be missing if the user has not named it: packages bring it.
 check_pg_config() {
     local path said
     path=$(path_of_pg_config)

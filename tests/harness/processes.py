@@ -1,7 +1,6 @@
-"""Starting servers in the background, and ending every process that came out of a run.
+"""Starts servers in the background, and ends every process of a run.
 
-Linux only: orphans are collected with PR_SET_CHILD_SUBREAPER and found in /proc. It knows nothing of what the
-servers are.
+Linux only: PR_SET_CHILD_SUBREAPER adopts orphans, and /proc lists them.
 """
 
 import ctypes
@@ -20,12 +19,12 @@ class StartError(Exception):
 
 
 def adopt_orphans():
-    """Makes this process the parent of every descendant whose own parent dies, so that none can get away."""
+    """Makes this process the parent of every descendant whose own parent has died."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def start(command, log, **options):
-    """Starts a server with its output in the file `log`, in a session of its own: Ctrl-C does not reach it."""
+    """Starts a server with its output in the file `log`, in a new session, which Ctrl-C does not reach."""
     with open(log, "ab") as output:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, **options
@@ -33,7 +32,7 @@ def start(command, log, **options):
 
 
 def wait_until(ready, server, what, log, seconds=120):
-    """Waits until ready() is true, with patience for a busy machine. Shows the end of the server's log if it dies or takes too long."""
+    """Waits until ready() is true. Shows the end of the server's log if it dies or takes too long."""
     deadline = time.monotonic() + seconds
     while not ready():
         if server.poll() is not None:
@@ -56,12 +55,12 @@ def stop(process, sig=signal.SIGTERM, seconds=10):
 
 
 def kill_descendants():
-    """Kills what is left below this process: workers of a server, background jobs of the command."""
+    """Kills the descendants of this process: workers of a server, background jobs of the command."""
     while True:
         children = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if parent_of(pid) == os.getpid()]
         if not children:
             return
-        # Their own children become ours when they die, and are found in the next round.
+        # Their children become this process's when they die, and the next round finds them.
         for pid in children:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -80,7 +79,7 @@ def parent_of(pid):
 
 
 def free_port():
-    """A port that was free a moment ago. Someone else may take it first; then the server says so and the run fails."""
+    """A port that is free now. If another process takes it first, the server and the run fail."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

@@ -1,7 +1,6 @@
 """The two stand-ins for AWS Lambda: the scripted endpoint of tests/endpoint, and the ministack emulator.
 
-Both listen on 127.0.0.1, on ports that are free, and keep what they write in the run's directory. The emulator
-comes out of target/venv, which tests/harness/venv makes.
+Both listen on free ports of 127.0.0.1, and write into the run's directory. The emulator is a package of target/venv.
 """
 
 import concurrent.futures
@@ -15,8 +14,8 @@ from emulator import ACCOUNT, Emulator
 from processes import StartError, free_port, start, stop, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-# The emulator takes the key `test`, and any of 12 digits, for its administrator without a look at the signature;
-# so neither may be used where a test is about credentials.
+# The emulator accepts the key `test`, and any key of 12 digits, as its administrator's, without checking the signature. So tests of
+# credentials may use neither.
 ROOT_KEY, ROOT_SECRET = "rootkey", "rootsecret"
 
 
@@ -33,7 +32,7 @@ class Endpoint:
             self.stop()
             raise
         self.port = int(read(port_file))
-        # A copy, for COPY FROM PROGRAM: the server's user may have no way into the checkout.
+        # A copy for COPY FROM PROGRAM, because the server's user may have no access to the checkout.
         self.control = shutil.copy(ROOT / "tests/endpoint/control", directory)
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -57,13 +56,13 @@ class EmulatorServer:
             BIND_HOST="127.0.0.1",
             MINISTACK_ACCOUNT_ID=ACCOUNT,
             MINISTACK_REGION="us-east-1",
-            # Two more listeners that it would open, on all interfaces.
+            # Otherwise it opens two more listeners, on all interfaces.
             SFTP_ENABLED="0",
             IOT_MTLS_ENABLED="0",
-            # Functions run as processes of its own. It also looks for a Docker daemon, to clean up in it: not here.
+            # Functions run as its child processes. It would also clean up in a Docker daemon.
             LAMBDA_EXECUTOR="local",
             DOCKER_HOST=f"unix://{own}/no-docker.sock",
-            # All that it writes: pid file, unpacked functions, state.
+            # The directories of its pid file, unpacked functions and state.
             TMPDIR=own,
             STATE_DIR=os.path.join(own, "state"),
             S3_DATA_DIR=os.path.join(own, "s3"),
@@ -92,7 +91,7 @@ class EmulatorServer:
     def create_functions(self, directory):
         """Makes a function of every NAME.py in the directory, and invokes each once.
 
-        The first invocation starts a process, which takes seconds on a busy machine: here and not within somebody's time-out.
+        The first invocation starts a process, which takes seconds on a busy machine: longer than a request's time-out.
         """
         sources = sorted(pathlib.Path(directory).glob("*.py"))
         if not sources:

@@ -1,9 +1,9 @@
-# How the scripts that `make` runs speak. Sourced.
+# Messages of the scripts that `make` runs. Sourced.
 
 say() { echo "==> $*" >&2; }
 die() { printf '%s\n' "$@" >&2; exit 1; }
 
-# Runs a command that writes hundreds of lines, and shows of them only those that say why it failed, five at most.
+# Runs a command with long output, and if it fails shows only the lines that match PATTERN, five at most.
 # Usage: in_short PATTERN COMMAND [ARGUMENTS]
 in_short() {
     local pattern=$1 output found
@@ -15,5 +15,5 @@ in_short() {
     return 1
 }
 
-# What to put before a command that only root may run.
+# The prefix of a command that only root may run.
 with_sudo() { [ "$(id -u)" = 0 ] || echo "sudo "; }

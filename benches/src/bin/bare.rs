@@ -1,4 +1,4 @@
-//! What SQL is compared with: raw HTTP, and the bare SDK as a program of its own would use it.
+//! The programs that SQL is compared with: raw HTTP, and the bare SDK.
 //!
 //!     bare URL first              how long the first call takes, from the start of main, and its CPU
 //!     bare URL                    a line of standard input is `hyper|sdk|threads FUNCTION BYTES CALLS IN_FLIGHT`
@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a line asks for.
+/// A line of standard input.
 struct Work {
     function: String,
     payload: Vec<u8>,
@@ -49,7 +49,7 @@ impl Work {
 }
 
 async fn client(url: &str) -> Client {
-    // The SDK's own, on the cryptography that the extension has.
+    // The SDK's connector, with the extension's cryptography.
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -71,7 +71,7 @@ async fn invoke(client: &Client, function: &str, payload: Vec<u8>) -> Result<usi
     Ok(output.payload.map_or(0, |blob| blob.into_inner().len()))
 }
 
-/// One call after the other. The payload is made anew for each, since SQL has to as well.
+/// Sequential calls. Each makes its payload, as SQL does.
 async fn one_by_one(client: &Client, work: &Work) -> Result<Vec<u64>, Failure> {
     let mut times = Vec::new();
     for _ in 0..work.calls {
@@ -134,7 +134,7 @@ async fn raw(url: &str, work: &Work) -> Result<Vec<u64>, Failure> {
 
 /// User and system time of this process.
 fn cpu() -> Duration {
-    // SAFETY: plain data that the call fills in.
+    // SAFETY: `rusage` is plain data, for which zeros are valid, and the call writes it.
     let usage = unsafe {
         let mut usage = std::mem::zeroed::<libc::rusage>();
         libc::getrusage(libc::RUSAGE_SELF, &mut usage);

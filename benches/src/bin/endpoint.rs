@@ -1,11 +1,11 @@
-//! A stand-in for Lambda that answers as fast as it can: what is measured against it is not its own time.
+//! A stand-in for Lambda that answers as fast as it can, so that its own time does not count.
 //!
 //!     endpoint CERTIFICATE KEY    in PEM
 //!
 //! Prints its port and that where it speaks TLS, and ends when its standard input does. Functions are known by their names: `echo`
 //! sends the payload back, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `late` is `echo`, a second
-//! later for a payload that begins with `"late`. `GET /count` gives how many were invoked. Nothing is checked, not even
-//! signatures: tests/endpoint is the one that misbehaves, and counts more.
+//! later for a payload that begins with `"late`. `GET /count` returns the number of invocations. Nothing is checked, not even
+//! signatures. tests/endpoint is the endpoint for tests.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Collected, Either, Full};
@@ -55,7 +55,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let body = if name == "echo" || is_late {
-        // In the pieces that it came in, none of which is copied.
+        // In the pieces that were received, without a copy.
         Either::Right(payload)
     } else {
         if let Some(ms) = name.strip_prefix("wait-").and_then(|ms| ms.parse().ok()) {
@@ -126,7 +126,7 @@ fn main() -> Result<(), Failure> {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
-    // One thread: it leaves the other core to who is measured.
+    // One thread, so that the other core is free for the measured process.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
