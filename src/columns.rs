@@ -294,29 +294,12 @@ impl Layout {
             .find(|attribute| attribute.column == column)
     }
 
-    /// The columns that an expression reads of the table, which has number `relid` in it, if all are inputs.
-    ///
-    /// # Safety
-    /// `node` is an expression, planned or being planned.
-    pub unsafe fn inputs_in(
-        &self,
-        node: *mut pg_sys::Node,
-        relid: pg_sys::Index,
-    ) -> Option<Vec<Attribute>> {
-        let mut numbers = std::ptr::null_mut();
-        // SAFETY: see above.
-        unsafe { pg_sys::pull_varattnos(node, relid, &mut numbers) };
-        let mut inputs = Vec::new();
-        let mut member = -1;
-        loop {
-            // SAFETY: null is the empty set.
-            member = unsafe { pg_sys::bms_next_member(numbers, member) };
-            if member < 0 {
-                return Some(inputs);
-            }
-            let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
-            let attribute = i16::try_from(number).ok().and_then(|n| self.attribute(n))?;
-            inputs.push(*attribute.column.is_input().then_some(attribute)?);
-        }
+    /// The columns with these numbers, if all are inputs.
+    pub fn inputs(&self, numbers: &[i32]) -> Option<Vec<Attribute>> {
+        let input = |number: &i32| {
+            let attribute = self.attribute(i16::try_from(*number).ok()?)?;
+            attribute.column.is_input().then_some(*attribute)
+        };
+        numbers.iter().map(input).collect()
     }
 }

@@ -8,8 +8,11 @@ use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
 use crate::plan::sources::Decoded;
 use crate::plan::{Mode, PlanData, estimate};
+use crate::postgres::list::List;
 use crate::postgres::nodes;
+use crate::postgres::plans::{Plan, ancestors};
 use crate::postgres::properties::{number, text};
+use crate::postgres::refs::Ref;
 use crate::postgres::text::for_server;
 use crate::scan::Scan;
 use pgrx::{pg_guard, pg_sys};
@@ -205,7 +208,7 @@ impl Printer {
     unsafe fn new(plan: *mut pg_sys::Plan, es: *mut pg_sys::ExplainState) -> Printer {
         // SAFETY: the plan is one of the statement's being explained.
         unsafe {
-            let above = ancestors((*es).pstmt, plan);
+            let above = above(Ref::new((*es).pstmt), Ref::new(plan)).as_ptr();
             Printer {
                 context: pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan, above),
                 prefix: (*es).verbose || nodes::length((*es).rtable) > 1,
@@ -250,35 +253,28 @@ impl Printer {
 
 /// The plans above a plan, the nearest first. Above the top of a subplan is the SubPlan that runs it, and the plan that has that in
 /// an expression. PostgreSQL's EXPLAIN knows them but does not hand them to a foreign scan.
-unsafe fn ancestors(
-    statement: *mut pg_sys::PlannedStmt,
-    plan: *mut pg_sys::Plan,
-) -> *mut pg_sys::List {
-    let mut ancestors = Vec::new();
-    // SAFETY: the statement is the one being explained.
-    unsafe {
-        let roots: Vec<_> = std::iter::once((*statement).planTree)
-            .chain(nodes::pointers::<pg_sys::Plan>((*statement).subplans))
-            .collect();
-        let mut plan = plan;
-        // A subplan has its place in the list as its number.
-        while let Some((number, above)) = roots.iter().enumerate().find_map(|(number, root)| {
-            let mut above = Vec::new();
-            nodes::way(*root, plan, nodes::children, &mut above).then_some((number, above))
-        }) {
-            ancestors.extend(
-                above
-                    .into_iter()
-                    .rev()
-                    .map(|plan| plan.cast::<pg_sys::Node>()),
-            );
-            let user = (roots.iter()).find_map(|root| nodes::user_of_subplan(*root, number as i32));
-            let Some((subplan, user)) = user.filter(|_| number > 0) else {
-                break;
-            };
-            ancestors.extend([subplan.cast(), user.cast::<pg_sys::Node>()]);
-            plan = user;
-        }
+fn above<'p>(statement: Ref<'p, pg_sys::PlannedStmt>, plan: Plan<'p>) -> List<'p, pg_sys::Node> {
+    // A subplan's number is its position behind the top.
+    let subplans = statement.subplans();
+    let root = |number: usize| match number {
+        0 => statement.top(),
+        _ => subplans.get(number - 1),
+    };
+    let roots: Vec<(usize, Plan)> = (0..=subplans.len())
+        .filter_map(|number| Some((number, root(number)?)))
+        .collect();
+    let mut found = Vec::new();
+    let mut plan = plan;
+    while let Some((number, above)) = (roots.iter())
+        .find_map(|(number, root)| Some((*number, ancestors(*root, plan, Plan::children)?)))
+    {
+        found.extend(above.into_iter().rev().map(Plan::as_node));
+        let user = (roots.iter()).find_map(|(_, root)| root.user_of_subplan(number as i32));
+        let Some((subplan, user)) = user.filter(|_| number > 0) else {
+            break;
+        };
+        found.extend([subplan.as_node(), user.as_node()]);
+        plan = user;
     }
-    nodes::list(&ancestors)
+    List::of(found)
 }

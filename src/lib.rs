@@ -55,6 +55,6 @@ pub extern "C-unwind" fn _PG_init() {
         lambda::read_authorities_ahead();
     }
     dispatch::executor_hooks::install();
-    plan::parents::install();
+    plan::pathlist_hook::install();
     prefetch::install();
 }

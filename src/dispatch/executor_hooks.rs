@@ -111,7 +111,7 @@ pub fn refuse_doomed() -> Result<(), Error> {
     });
     for run in &unchecked {
         // SAFETY: a query that runs has a plan.
-        unsafe { plan::doomed::refuse((*run.query).plannedstmt)? };
+        unsafe { plan::not_bound::refuse((*run.query).plannedstmt)? };
     }
     if !unchecked.is_empty() {
         RUNS.with_borrow_mut(|runs| runs.iter_mut().for_each(|run| run.is_checked = true));

@@ -4,6 +4,8 @@
 
 use super::executor_hooks::ExecutorRun;
 use crate::postgres::nodes;
+use crate::postgres::plans::{PlanState, ancestors};
+use crate::postgres::refs::{FromRaw, Ref};
 use pgrx::{is_a, pg_sys};
 use std::ffi::CStr;
 
@@ -121,7 +123,8 @@ impl Users {
                     let way = Way::up(node, query.planstate).flatten();
                     all &= way.is_some_and(|way| way.rows_wanted(run.rows).is_all());
                 }
-                rest.extend(nodes::child_states(node));
+                let children = PlanState::new(node).children();
+                rest.extend(children.into_iter().map(PlanState::as_ptr));
             }
         }
         Users {
@@ -168,14 +171,12 @@ impl Way {
         node: *mut pg_sys::PlanState,
         root: *mut pg_sys::PlanState,
     ) -> Option<Option<Way>> {
-        let mut above = Vec::new();
         // SAFETY: both are states of a query that is being run.
         unsafe {
-            if !nodes::way(root, node, nodes::child_states, &mut above) {
-                return None;
-            }
+            let root = Option::<PlanState>::from_raw(root)?;
+            let above = ancestors(root, Ref::new(node), PlanState::children)?;
             let mut way = Way::new(node);
-            let understood = above.into_iter().rev().all(|next| way.pass(next));
+            let understood = (above.into_iter().rev()).all(|next| way.pass(next.as_ptr()));
             Some(understood.then_some(way))
         }
     }

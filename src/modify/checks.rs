@@ -4,6 +4,7 @@
 //! the row goes to a foreign table. What a check reads of the answer is null before: a policy's fails, a view's is left to PostgreSQL.
 
 use crate::columns::Layout;
+use crate::postgres::refs::{Node, Ref};
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, pg_sys};
 
@@ -32,8 +33,8 @@ impl Checks {
             for check in all.zip(states) {
                 let clauses: Vec<*mut pg_sys::Node> =
                     nodes::pointers((*check.0).qual.cast()).collect();
-                let (inputs, others): (Vec<_>, Vec<_>) =
-                    (clauses.into_iter()).partition(|clause| reads_inputs_alone(*clause, layout));
+                let (inputs, others): (Vec<_>, Vec<_>) = (clauses.into_iter())
+                    .partition(|clause| reads_inputs_alone(Ref::new(*clause), layout));
                 if others.is_empty() || (*check.0).kind != pg_sys::WCOKind::WCO_VIEW_CHECK {
                     before.push(check);
                     continue;
@@ -84,19 +85,9 @@ impl Checks {
 }
 
 /// Whether a clause, whose columns are all the row's, reads no other than inputs.
-unsafe fn reads_inputs_alone(clause: *mut pg_sys::Node, layout: &Layout) -> bool {
-    // SAFETY: the clause is of the statement's plan, where no placeholder needs a planner to look at.
-    unsafe {
-        let tables = compat::pull_varnos(std::ptr::null_mut(), clause);
-        let mut table = pg_sys::bms_next_member(tables, -1);
-        while table >= 0 {
-            if layout.inputs_in(clause, table as _).is_none() {
-                return false;
-            }
-            table = pg_sys::bms_next_member(tables, table);
-        }
-        true
-    }
+fn reads_inputs_alone(clause: Node, layout: &Layout) -> bool {
+    let mut tables = clause.relids_in_plan().iter();
+    tables.all(|table| layout.inputs(&clause.columns(table as _)).is_some())
 }
 
 /// The kinds of checks that a statement makes of a row that it inserts now. An UPDATE inserts what it moves to another partition, and so may a

@@ -2,13 +2,16 @@
 //!
 //! `column = x`, `column IS NOT DISTINCT FROM x`, `column = ANY (array)`, `column IS NULL`, and
 //! `column = x OR column = y`, which is what `column IN (x, y)` becomes where x or y is not a constant. The
-//! right side is not volatile and holds no column of the table itself. Everything else filters rows and is
+//! right side is not volatile and has no column of the table itself. Every other clause filters rows and is
 //! left to the executor.
 
-use crate::columns::{Attribute, Column, Layout};
+use super::relation::ForeignRel;
+use crate::columns::{Attribute, Column};
 use crate::postgres::compat;
-use crate::postgres::nodes;
-use pgrx::{PgBox, is_a, pg_sys};
+use crate::postgres::expressions::{is_equality, make_array, make_array_cat};
+use crate::postgres::list::List;
+use crate::postgres::refs::{FromRaw, Node, Ref, as_ptr};
+use pgrx::pg_sys;
 
 /// How a binding's expression gives values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,8 @@ impl Kind {
 }
 
 /// A clause that gives an input column its values.
+///
+/// It is used while the expression lives: until planning ends, or as long as a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
     /// The column.
@@ -56,123 +61,111 @@ pub struct Binding {
     pub expression: *mut pg_sys::Node,
 }
 
-/// Recognises a binding in a clause of the relation with number `relid`.
-///
-/// # Safety
-/// `root` and `clause` are the planner's.
-pub unsafe fn classify(
-    root: *mut pg_sys::PlannerInfo,
-    relid: pg_sys::Index,
-    layout: &Layout,
-    clause: *mut pg_sys::Node,
-) -> Option<Binding> {
-    // SAFETY: each cast follows the node's own tag.
-    unsafe {
-        let (column, right, kind, collation) = if is_a(clause, pg_sys::NodeTag::T_OpExpr) {
-            let (column, right, collation) = equality(relid, layout, clause.cast())?;
-            (column, right, Kind::Equal, collation)
-        } else if is_a(clause, pg_sys::NodeTag::T_BoolExpr) {
-            let boolean = &*clause.cast::<pg_sys::BoolExpr>();
-            if boolean.boolop == pg_sys::BoolExprType::OR_EXPR {
-                return either(root, relid, layout, boolean.args);
-            }
-            if boolean.boolop != pg_sys::BoolExprType::NOT_EXPR {
-                return None;
-            }
-            let distinct = nodes::nth(boolean.args, 0)?;
-            if !is_a(distinct, pg_sys::NodeTag::T_DistinctExpr) {
-                return None;
-            }
-            let (column, right, collation) = equality(relid, layout, distinct.cast())?;
-            (column, right, Kind::NotDistinct, collation)
-        } else if is_a(clause, pg_sys::NodeTag::T_ScalarArrayOpExpr) {
-            let any = &*clause.cast::<pg_sys::ScalarArrayOpExpr>();
-            if !any.useOr || !is_equality(any.opno) {
-                return None;
-            }
-            let column = column_of(relid, layout, nodes::nth(any.args, 0)?)?;
-            (column, nodes::nth(any.args, 1)?, Kind::Any, any.inputcollid)
-        } else if is_a(clause, pg_sys::NodeTag::T_NullTest) {
-            let test = &*clause.cast::<pg_sys::NullTest>();
-            if test.nulltesttype != pg_sys::NullTestType::IS_NULL || test.argisrow {
-                return None;
-            }
-            return Some(Binding {
-                attribute: column_of(relid, layout, test.arg.cast())?,
-                kind: Kind::Null,
-                collation: pg_sys::InvalidOid,
-                expression: std::ptr::null_mut(),
-            });
-        } else {
-            return None;
-        };
-        if pg_sys::contain_volatile_functions(right)
-            || pg_sys::bms_is_member(relid as _, compat::pull_varnos(root, right))
-        {
-            return None;
-        }
-        Some(Binding {
-            attribute: column,
+impl Binding {
+    fn new(
+        attribute: Attribute,
+        kind: Kind,
+        collation: pg_sys::Oid,
+        expression: Option<Node>,
+    ) -> Binding {
+        Binding {
+            attribute,
             kind,
             collation,
-            expression: coerce(right, column, kind)?,
-        })
+            expression: as_ptr(expression),
+        }
+    }
+
+    /// The right side; `None` for [`Kind::Null`].
+    pub fn node(&self) -> Option<Node<'_>> {
+        // SAFETY: a binding has null or an expression of the planner's or of a plan's, which lives longer than the binding.
+        unsafe { FromRaw::from_raw(self.expression) }
     }
 }
 
-/// Recognises an OR of equalities of one column, as a list of their values.
-unsafe fn either(
-    root: *mut pg_sys::PlannerInfo,
-    relid: pg_sys::Index,
-    layout: &Layout,
-    arms: *mut pg_sys::List,
-) -> Option<Binding> {
-    // SAFETY: the arms are expressions of the planner's. array_cat takes a null array for an empty one.
-    unsafe {
-        let mut whole: Option<Binding> = None;
-        for arm in nodes::pointers(arms) {
-            let mut binding = classify(root, relid, layout, arm)?;
-            let element_type = value_type(&binding.attribute);
-            let array_type = array_type(&binding.attribute);
-            if binding.kind == Kind::Equal {
-                let array =
-                    PgBox::<pg_sys::ArrayExpr>::alloc_node(pg_sys::NodeTag::T_ArrayExpr).into_pg();
-                (*array).array_typeid = array_type;
-                (*array).array_collid = pg_sys::exprCollation(binding.expression);
-                (*array).element_typeid = element_type;
-                (*array).elements =
-                    pg_sys::lappend(std::ptr::null_mut(), binding.expression.cast());
-                (*array).location = -1;
-                binding.kind = Kind::Any;
-                binding.expression = array.cast();
-            }
-            whole = Some(match whole {
-                None => binding,
-                Some(whole)
-                    if binding.kind == Kind::Any
-                        && whole.attribute.column == binding.attribute.column
-                        && whole.collation == binding.collation =>
-                {
-                    let arguments = pg_sys::lappend(std::ptr::null_mut(), whole.expression.cast());
-                    let arguments = pg_sys::lappend(arguments, binding.expression.cast());
-                    let joined = pg_sys::makeFuncExpr(
-                        pg_sys::Oid::from(pg_sys::F_ARRAY_CAT),
-                        array_type,
-                        arguments,
-                        pg_sys::exprCollation(binding.expression),
-                        pg_sys::InvalidOid,
-                        pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-                    );
-                    Binding {
-                        expression: joined.cast(),
-                        ..whole
-                    }
-                }
-                _ => return None,
-            });
+/// Recognises a binding in a clause of a scan.
+pub fn classify(scan: ForeignRel, clause: Node) -> Option<Binding> {
+    use pg_sys::NodeTag::{T_DistinctExpr, T_OpExpr};
+    let (column, right, kind, collation) = if let Some(operation) = clause.cast_tagged(T_OpExpr) {
+        let (column, right, collation) = equality(scan, operation)?;
+        (column, right, Kind::Equal, collation)
+    } else if let Some(boolean) = clause.cast::<pg_sys::BoolExpr>() {
+        match boolean.boolop {
+            pg_sys::BoolExprType::OR_EXPR => return any_of(scan, boolean.arguments()),
+            pg_sys::BoolExprType::NOT_EXPR => (),
+            _ => return None,
         }
-        whole.filter(|binding| binding.kind == Kind::Any)
+        let distinct = boolean.arguments().get(0)?.cast_tagged(T_DistinctExpr)?;
+        let (column, right, collation) = equality(scan, distinct)?;
+        (column, right, Kind::NotDistinct, collation)
+    } else if let Some(any) = clause.cast::<pg_sys::ScalarArrayOpExpr>() {
+        if !any.useOr || !is_equality(any.opno) {
+            return None;
+        }
+        let column = column_of(scan, any.arguments().get(0)?)?;
+        (column, any.arguments().get(1)?, Kind::Any, any.inputcollid)
+    } else {
+        let test = clause.cast::<pg_sys::NullTest>()?;
+        if test.nulltesttype != pg_sys::NullTestType::IS_NULL || test.argisrow {
+            return None;
+        }
+        let column = column_of(scan, test.argument()?)?;
+        return Some(Binding::new(column, Kind::Null, pg_sys::InvalidOid, None));
+    };
+    bind(scan, column, kind, collation, right)
+}
+
+/// Binds a column to a value that is not volatile and does not come from the scan.
+fn bind(
+    scan: ForeignRel,
+    column: Attribute,
+    kind: Kind,
+    collation: pg_sys::Oid,
+    value: Node,
+) -> Option<Binding> {
+    if value.is_volatile() || scan.root.relids(value).contains(scan.rel.relid as i32) {
+        return None;
     }
+    let target = match kind {
+        Kind::Any => array_type(&column),
+        _ => value_type(&column),
+    };
+    Some(Binding::new(
+        column,
+        kind,
+        collation,
+        Some(value.coerce(target)?),
+    ))
+}
+
+/// Recognises an OR of equalities of one column, as a list of their values.
+fn any_of(scan: ForeignRel, arms: List<pg_sys::Node>) -> Option<Binding> {
+    let mut whole: Option<Binding> = None;
+    for arm in arms.iter() {
+        let mut binding = classify(scan, arm)?;
+        let array_type = array_type(&binding.attribute);
+        if binding.kind == Kind::Equal {
+            let array = make_array(binding.node()?, value_type(&binding.attribute), array_type);
+            binding.expression = array.as_ptr();
+            binding.kind = Kind::Any;
+        }
+        whole = Some(match whole {
+            None => binding,
+            Some(whole)
+                if binding.kind == Kind::Any
+                    && whole.attribute.column == binding.attribute.column
+                    && whole.collation == binding.collation =>
+            {
+                let joined = make_array_cat(whole.node()?, binding.node()?, array_type);
+                Binding {
+                    expression: joined.as_ptr(),
+                    ..whole
+                }
+            }
+            _ => return None,
+        });
+    }
+    whole.filter(|binding| binding.kind == Kind::Any)
 }
 
 fn array_type(attribute: &Attribute) -> pg_sys::Oid {
@@ -183,185 +176,92 @@ fn array_type(attribute: &Attribute) -> pg_sys::Oid {
 }
 
 /// Whether an expression is the given input column, perhaps with a relabelled type.
-///
-/// # Safety
-/// `node` is an expression of the planner's.
-pub unsafe fn is_column(
-    relid: pg_sys::Index,
-    layout: &Layout,
-    node: *mut pg_sys::Node,
-    column: Column,
-) -> bool {
-    // SAFETY: see above.
-    unsafe { column_of(relid, layout, node) }.is_some_and(|found| found.column == column)
+pub fn is_column(scan: ForeignRel, node: Node, column: Column) -> bool {
+    column_of(scan, node).is_some_and(|found| found.column == column)
 }
 
 /// The two columns of an equality between input columns.
-///
-/// # Safety
-/// `node` is a clause of the planner's.
-pub unsafe fn equal_inputs(
-    relid: pg_sys::Index,
-    layout: &Layout,
-    node: *mut pg_sys::Node,
-) -> Option<(Attribute, Attribute)> {
-    // SAFETY: the cast follows the node's own tag.
-    unsafe {
-        if !is_a(node, pg_sys::NodeTag::T_OpExpr) {
-            return None;
-        }
-        let (column, other, _) = equality(relid, layout, node.cast())?;
-        Some((column, column_of(relid, layout, other)?))
-    }
+pub fn equal_inputs(scan: ForeignRel, clause: Node) -> Option<(Attribute, Attribute)> {
+    let (column, other, _) = equality(scan, clause.cast_tagged(pg_sys::NodeTag::T_OpExpr)?)?;
+    Some((column, column_of(scan, other)?))
 }
 
 /// Recognises an equality between an input column and another column of the same table.
-///
-/// # Safety
-/// `node` is a clause of the planner's.
-pub unsafe fn equal_output(
-    relid: pg_sys::Index,
-    layout: &Layout,
-    node: *mut pg_sys::Node,
-) -> Option<(Attribute, *mut pg_sys::Node)> {
-    // SAFETY: each cast follows the node's own tag.
-    unsafe {
-        if !is_a(node, pg_sys::NodeTag::T_OpExpr) {
-            return None;
-        }
-        let (column, other, _) = equality(relid, layout, node.cast())?;
-        let var = stripped(other);
-        let is_output = is_a(var, pg_sys::NodeTag::T_Var)
-            && (*var.cast::<pg_sys::Var>()).varno as pg_sys::Index == relid
-            && column_of(relid, layout, var).is_none();
-        is_output.then_some((column, var))
-    }
+pub fn equal_output<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<(Attribute, Node<'p>)> {
+    let (column, other, _) = equality(scan, clause.cast_tagged(pg_sys::NodeTag::T_OpExpr)?)?;
+    let other = other.without_relabelling();
+    let var = other.cast::<pg_sys::Var>()?;
+    let is_output =
+        var.varno as pg_sys::Index == scan.rel.relid && column_of(scan, other).is_none();
+    is_output.then_some((column, other))
 }
 
-/// What `column = x` gives an input column where that equals `output`, and the clause is `output = x`. PostgreSQL makes one clause of the two
+/// The value that `column = output` and `output = x` give an input column. PostgreSQL makes one clause of the two
 /// that an equivalence class with both columns has.
-///
-/// # Safety
-/// All are the planner's.
-pub unsafe fn given_through(
-    root: *mut pg_sys::PlannerInfo,
-    relid: pg_sys::Index,
+pub fn given_through(
+    scan: ForeignRel,
     column: Attribute,
-    output: *mut pg_sys::Node,
-    clause: *mut pg_sys::Node,
+    output: Node,
+    clause: Node,
 ) -> Option<Binding> {
-    // SAFETY: each cast follows the node's own tag; an equality has two arguments.
-    unsafe {
-        if !is_a(clause, pg_sys::NodeTag::T_OpExpr) {
-            return None;
-        }
-        let equality = &*clause.cast::<pg_sys::OpExpr>();
-        if !is_equality(equality.opno) {
-            return None;
-        }
-        let (left, right) = (nodes::nth(equality.args, 0)?, nodes::nth(equality.args, 1)?);
-        let is_output = |node| pg_sys::equal(stripped(node).cast(), output.cast());
-        let given = match (is_output(left), is_output(right)) {
-            (true, false) => right,
-            (false, true) => left,
-            _ => return None,
-        };
-        if pg_sys::contain_volatile_functions(given)
-            || pg_sys::bms_is_member(relid as _, compat::pull_varnos(root, given))
-        {
-            return None;
-        }
-        Some(Binding {
-            attribute: column,
-            kind: Kind::Equal,
-            collation: equality.inputcollid,
-            expression: coerce(given, column, Kind::Equal)?,
-        })
+    let equality = clause.cast_tagged::<pg_sys::OpExpr>(pg_sys::NodeTag::T_OpExpr)?;
+    if !is_equality(equality.opno) {
+        return None;
     }
-}
-
-/// An expression without what changes nothing but its type's name.
-unsafe fn stripped(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
-    let mut node = node;
-    // SAFETY: the cast follows the node's own tag.
-    unsafe {
-        while is_a(node, pg_sys::NodeTag::T_RelabelType) {
-            node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
-        }
-    }
-    node
+    let (left, right) = (equality.arguments().get(0)?, equality.arguments().get(1)?);
+    let is_output = |node: Node| node.without_relabelling().equals(output);
+    let value = match (is_output(left), is_output(right)) {
+        (true, false) => right,
+        (false, true) => left,
+        _ => return None,
+    };
+    bind(scan, column, Kind::Equal, equality.inputcollid, value)
 }
 
 /// The column and the other side of `column = x` or `x = column`, and the collation.
-unsafe fn equality(
-    relid: pg_sys::Index,
-    layout: &Layout,
-    expression: *mut pg_sys::OpExpr,
-) -> Option<(Attribute, *mut pg_sys::Node, pg_sys::Oid)> {
-    // SAFETY: OpExpr and DistinctExpr are one structure, with two arguments for an equality.
-    unsafe {
-        let expression = &*expression;
-        if !is_equality(expression.opno) {
-            return None;
-        }
-        let (left, right) = (
-            nodes::nth(expression.args, 0)?,
-            nodes::nth(expression.args, 1)?,
-        );
-        let (column, other) = match column_of(relid, layout, left) {
-            Some(column) => (column, right),
-            None => (column_of(relid, layout, right)?, left),
-        };
-        Some((column, other, expression.inputcollid))
+fn equality<'p>(
+    scan: ForeignRel,
+    operation: Ref<'p, pg_sys::OpExpr>,
+) -> Option<(Attribute, Node<'p>, pg_sys::Oid)> {
+    if !is_equality(operation.opno) {
+        return None;
     }
+    let (left, right) = (operation.arguments().get(0)?, operation.arguments().get(1)?);
+    let (column, other) = match column_of(scan, left) {
+        Some(column) => (column, right),
+        None => (column_of(scan, right)?, left),
+    };
+    Some((column, other, operation.inputcollid))
 }
 
-/// Whether an operator is PostgreSQL's own equality of text or jsonb.
-unsafe fn is_equality(operator: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    let function = unsafe { pg_sys::get_opcode(operator) }.to_u32();
-    [
-        pg_sys::F_TEXTEQ,
-        pg_sys::F_TEXTEQNAME,
-        pg_sys::F_NAMEEQTEXT,
-        pg_sys::F_JSONB_EQ,
-    ]
-    .contains(&function)
-}
-
-unsafe fn column_of(
-    relid: pg_sys::Index,
-    layout: &Layout,
-    node: *mut pg_sys::Node,
-) -> Option<Attribute> {
-    // SAFETY: each cast follows the node's own tag.
-    unsafe {
-        let mut node = node;
-        let mut through_text = false;
-        loop {
-            if is_a(node, pg_sys::NodeTag::T_RelabelType) {
-                node = (*node.cast::<pg_sys::RelabelType>()).arg.cast();
-            } else if is_a(node, pg_sys::NodeTag::T_CoerceViaIO) && !through_text {
-                through_text = true;
-                node = (*node.cast::<pg_sys::CoerceViaIO>()).arg.cast();
-            } else if let Some(held) = compat::held_by_placeholder(node) {
-                node = held;
-            } else {
-                break;
-            }
+fn column_of(scan: ForeignRel, node: Node) -> Option<Attribute> {
+    let mut node = node;
+    let mut is_text_of_column = false;
+    loop {
+        if let Some(relabelled) = node.cast::<pg_sys::RelabelType>() {
+            node = relabelled.argument()?;
+        } else if let Some(converted) = node.cast::<pg_sys::CoerceViaIO>()
+            && !is_text_of_column
+        {
+            is_text_of_column = true;
+            node = converted.argument()?;
+        } else if let Some(held) = compat::held_by_placeholder(node) {
+            node = held;
+        } else {
+            break;
         }
-        if !is_a(node, pg_sys::NodeTag::T_Var) {
-            return None;
-        }
-        let var = &*node.cast::<pg_sys::Var>();
-        if var.varno as pg_sys::Index != relid || var.varlevelsup != 0 || compat::is_nulled(var) {
-            return None;
-        }
-        let attribute = *layout.attribute(var.varattno)?;
-        // json has no equality of its own; its text is its value, so column::text stands for it.
-        (attribute.column.is_input() && (!through_text || attribute.base_type == pg_sys::JSONOID))
-            .then_some(attribute)
     }
+    let var = node.cast::<pg_sys::Var>()?;
+    if var.varno as pg_sys::Index != scan.rel.relid
+        || var.varlevelsup != 0
+        || compat::is_nulled(var)
+    {
+        return None;
+    }
+    let attribute = *scan.relation.layout.attribute(var.varattno)?;
+    // json has no equality. Its text is its value, so column::text stands for the column.
+    let is_json = attribute.base_type == pg_sys::JSONOID;
+    (attribute.column.is_input() && (!is_text_of_column || is_json)).then_some(attribute)
 }
 
 /// The type in which a column's values are compared and sent.
@@ -370,34 +270,5 @@ pub fn value_type(attribute: &Attribute) -> pg_sys::Oid {
         pg_sys::JSONBOID
     } else {
         pg_sys::TEXTOID
-    }
-}
-
-unsafe fn coerce(
-    expression: *mut pg_sys::Node,
-    attribute: Attribute,
-    kind: Kind,
-) -> Option<*mut pg_sys::Node> {
-    let target = match kind {
-        Kind::Any => array_type(&attribute),
-        _ => value_type(&attribute),
-    };
-    // SAFETY: an expression has a type, and without a parse state the coercion adds nothing but nodes.
-    unsafe {
-        let found = pg_sys::exprType(expression);
-        if found == target {
-            return Some(expression);
-        }
-        let coerced = pg_sys::coerce_to_target_type(
-            std::ptr::null_mut(),
-            expression,
-            found,
-            target,
-            -1,
-            pg_sys::CoercionContext::COERCION_IMPLICIT,
-            pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-            -1,
-        );
-        (!coerced.is_null()).then_some(coerced)
     }
 }

@@ -1,126 +1,80 @@
 //! Semijoins, as `IN (SELECT …)` and EXISTS become: whether a condition of one can give a scan on its left side values. It can where PostgreSQL can
 //! read the right side first, which it does with its rows made unique.
 
-use super::bind::Bound;
-use super::paths::{is_ours, place};
-use super::{Relation, classes, clause, infos};
+use super::relation::ForeignRel;
 use crate::columns::Column;
-use crate::postgres::{compat, nodes};
+use crate::postgres::expressions::make_bigint;
+use crate::postgres::planner::{Clause, JoinHook, Path, Root};
+use crate::postgres::refs::Ref;
+use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
 
-/// Whether a join condition is one of a semijoin whose right side can't come before the scan.
-///
-/// # Safety
-/// All are the planner's, and sizes are estimated.
-pub unsafe fn comes_after(
-    root: *mut pg_sys::PlannerInfo,
-    baserel: *mut pg_sys::RelOptInfo,
-    info: *mut pg_sys::RestrictInfo,
-) -> bool {
-    // SAFETY: the list has SpecialJoinInfos.
-    unsafe {
-        nodes::pointers::<pg_sys::SpecialJoinInfo>((*root).join_info_list).any(|join| {
-            let join = &*join;
-            join.jointype == pg_sys::JoinType::JOIN_SEMI
-                && pg_sys::bms_is_member(place(baserel), join.min_lefthand)
-                && pg_sys::bms_overlap((*info).clause_relids, join.syn_righthand)
-                && (!(join.semi_can_btree || join.semi_can_hash)
-                    || is_waiting(root, join.syn_righthand))
-        })
-    }
+/// Whether a join condition is one of a semijoin whose right side can't come before the scan. Sizes have to be estimated.
+pub fn comes_after(scan: ForeignRel, clause: Clause) -> bool {
+    scan.root.special_joins().iter().any(|join| {
+        join.jointype == pg_sys::JoinType::JOIN_SEMI
+            && join.least_left().contains(scan.rel.top_index())
+            && clause.relids().overlaps(join.right())
+            && (!(join.semi_can_btree || join.semi_can_hash)
+                || has_scan_that_waits(scan.root, join.right()))
+    })
 }
 
-/// Whether a scan is among relations whose values come from none of them.
-///
-/// # Safety
-/// All are the planner's, and sizes are estimated.
-pub unsafe fn is_waiting(root: *mut pg_sys::PlannerInfo, relids: pg_sys::Relids) -> bool {
-    // SAFETY: the array has a place for each relation, null where there is none.
-    unsafe {
-        let mut member = pg_sys::bms_next_member(relids, -1);
-        while member >= 0 {
-            let rel = *(*root).simple_rel_array.add(member as usize);
-            if !rel.is_null()
-                && is_ours(rel)
-                && let Some(relation) = (*rel).fdw_private.cast::<Relation>().as_ref()
-            {
-                let own = infos((*rel).baserestrictinfo);
-                let own = Bound::sort(root, (*rel).relid, relation, own);
-                let lacking = own.lacking((*rel).relid, relation);
-                if lacking.is_some_and(|column| !is_given(root, rel, relation, column, relids)) {
-                    return true;
-                }
-            }
-            member = pg_sys::bms_next_member(relids, member);
-        }
-        false
-    }
+/// Whether a scan is among relations, and its values come from none of them. Sizes have to be estimated.
+pub fn has_scan_that_waits(root: Root, relids: Relids) -> bool {
+    relids
+        .iter()
+        .filter_map(|index| ForeignRel::of(root, root.relation(index)?))
+        .any(|scan| {
+            let missing = scan.own_clauses().missing_column(scan);
+            missing.is_some_and(|column| !is_given(scan, column, relids))
+        })
 }
 
 /// Whether relations give a scan among them the values of a column.
-unsafe fn is_given(
-    root: *mut pg_sys::PlannerInfo,
-    rel: *mut pg_sys::RelOptInfo,
-    relation: &Relation,
-    column: Column,
-    relids: pg_sys::Relids,
-) -> bool {
-    // SAFETY: the planner's structures.
-    unsafe {
-        let mut implied = Vec::new();
-        if (*rel).has_eclass_joins {
-            implied = classes::implied_equalities(root, rel, &relation.layout, column);
-        }
-        infos((*rel).joininfo)
-            .chain(implied)
-            .filter(|info| pg_sys::bms_is_subset((**info).clause_relids, relids))
-            .filter_map(|info| {
-                clause::classify(root, (*rel).relid, &relation.layout, (*info).clause.cast())
-            })
-            .any(|binding| binding.attribute.column == column)
-    }
+fn is_given(scan: ForeignRel, column: Column, relids: Relids) -> bool {
+    (scan.join_clauses().iter()).any(|joined| {
+        joined.implied_for.is_none_or(|implied| implied == column)
+            && joined.clause.relids().is_subset(relids)
+            && joined.column() == Some(column)
+    })
 }
 
 /// Adds the paths in which the right side of a semijoin comes first and no clause is left to join it by, since constants stand on both
 /// sides: then it is enough that it has a row. PostgreSQL has no rows of it to make unique, and would read it after the scan.
-///
-/// # Safety
-/// All are the planner's, with which it calls the hook for the paths of a join.
-pub unsafe fn read_right_side_first(hook: &compat::JoinHook) {
-    // SAFETY: see above.
+pub fn read_right_side_first(hook: &JoinHook) {
+    let Some(right) = hook.innerrel.cheapest_path() else {
+        return;
+    };
+    if hook.jointype != pg_sys::JoinType::JOIN_SEMI
+        || !hook.extra.clauses().is_empty()
+        || right.parameters().is_some()
+    {
+        return;
+    }
+    let waiting = (hook.outerrel.paths().iter())
+        .filter(|path| path.required_outer().overlaps(hook.innerrel.relids()));
+    for path in waiting {
+        let one_row = first_row(hook, right);
+        let join = hook.nested_loop(pg_sys::JoinType::JOIN_INNER, one_row, path);
+        hook.joinrel.add_path(join);
+    }
+}
+
+/// The first row of the inner side.
+fn first_row<'p>(hook: &JoinHook<'p>, path: Path<'p>) -> Path<'p> {
+    // SAFETY: the path is one of the inner side. The result is a new path.
     unsafe {
-        let (root, innerrel) = (hook.root, hook.innerrel);
-        let right = (*innerrel).cheapest_total_path;
-        if hook.jointype != pg_sys::JoinType::JOIN_SEMI
-            || !(*hook.extra).restrictlist.is_null()
-            || right.is_null()
-            || !(*right).param_info.is_null()
-        {
-            return;
-        }
-        let waits = |path: &*mut pg_sys::Path| {
-            (**path)
-                .param_info
-                .as_ref()
-                .is_some_and(|info| pg_sys::bms_overlap(info.ppi_req_outer, (*innerrel).relids))
-        };
-        let waiting: Vec<_> = (nodes::pointers::<pg_sys::Path>((*hook.outerrel).pathlist))
-            .filter(waits)
-            .collect();
-        for path in waiting {
-            let one_row = pg_sys::create_limit_path(
-                root,
-                innerrel,
-                right,
-                std::ptr::null_mut(),
-                nodes::bigint_const(1),
-                pg_sys::LimitOption::LIMIT_OPTION_COUNT,
-                0,
-                1,
-            );
-            let inner_join = pg_sys::JoinType::JOIN_INNER;
-            let join = compat::create_nestloop_path(hook, inner_join, one_row.cast(), path);
-            pg_sys::add_path(hook.joinrel, join);
-        }
+        let limit = pg_sys::create_limit_path(
+            hook.root.as_ptr(),
+            hook.innerrel.as_ptr(),
+            path.as_ptr(),
+            std::ptr::null_mut(),
+            make_bigint(1).as_ptr(),
+            pg_sys::LimitOption::LIMIT_OPTION_COUNT,
+            0,
+            1,
+        );
+        Ref::new(limit.cast())
     }
 }

@@ -1,10 +1,16 @@
-//! PostgreSQL's structures where pgrx leaves them as they are.
+//! PostgreSQL's structures where pgrx leaves them as they are: small typed wrappers, which have the `unsafe` that reading them takes.
 
 pub mod compat;
 pub mod context;
+pub mod expressions;
 pub mod extensions;
+pub mod list;
 pub mod nodes;
+pub mod planner;
+pub mod plans;
 pub mod properties;
+pub mod refs;
+pub mod relids;
 pub mod slots;
 pub mod temporary;
 pub mod text;

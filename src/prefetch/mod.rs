@@ -17,7 +17,6 @@ mod paths;
 mod plans;
 mod rows;
 
-pub use paths::of_parents_too;
 pub use plans::{new_parameter, wrap};
 pub use rows::{Invoker, Prefetch};
 

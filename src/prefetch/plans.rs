@@ -1,11 +1,14 @@
-//! Makes the plan of a node that reads ahead, of its path or for rows that are inserted.
+//! Makes the plan of a node that prefetches, from its path or for rows that are inserted.
 
 use super::node::SCAN_METHODS;
 use super::paths::is_row_identity;
-use crate::columns::Layout;
-use crate::plan::bind::Bound;
+use crate::columns::Attribute;
 use crate::plan::sources::Source;
-use crate::plan::{self, Relation, infos, paths};
+use crate::plan::{self, ForeignRel};
+use crate::postgres::list::List;
+use crate::postgres::planner::{Path, Root};
+use crate::postgres::refs::{FromRaw, Node, Ref, as_ptr};
+use crate::postgres::relids::Relids;
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, pg_guard, pg_sys};
 
@@ -66,32 +69,37 @@ unsafe fn above(outer: *mut pg_sys::Plan, width: usize) -> *mut pg_sys::CustomSc
     }
 }
 
-/// Adds the scan's input columns behind the outer row's, which has columns that only the outer plan itself needs, too. What is checked before an
-/// invocation reads them there.
-unsafe fn add_inputs(relid: pg_sys::Index, layout: &Layout, plan: *mut pg_sys::CustomScan) {
-    // SAFETY: the plan is a new one.
+/// Adds the scan's input columns behind the outer row's, which has columns that only the outer plan itself needs, too. Conditions that are checked before an
+/// invocation read them there.
+///
+/// # Safety
+/// The plan is a new one.
+unsafe fn add_inputs(foreign: ForeignRel, plan: *mut pg_sys::CustomScan) {
+    // SAFETY: nobody else has the plan, and the columns that are added are new nodes.
     unsafe {
-        let outer = (*(*plan).scan.plan.lefttree).targetlist;
+        let outer: List<pg_sys::TargetEntry> =
+            FromRaw::from_raw((*(*plan).scan.plan.lefttree).targetlist);
         let width = nodes::length((*plan).custom_scan_tlist);
-        let rest = nodes::pointers::<pg_sys::TargetEntry>(outer).skip(width);
-        let rest = rest.map(|entry| pg_sys::copyObjectImpl((*entry).expr.cast()).cast());
-        let inputs = (layout.attributes.iter()).filter(|attribute| attribute.column.is_input());
-        let inputs = inputs.map(|attribute| {
-            pg_sys::makeVar(
-                relid as _,
-                attribute.number,
-                attribute.type_oid,
-                attribute.typmod,
-                pg_sys::get_typcollation(attribute.type_oid),
-                0,
-            )
-            .cast()
-        });
+        let rest = (outer.iter().skip(width)).filter_map(|entry| Some(entry.expression()?.copy()));
+        let inputs = (foreign.relation.layout.attributes.iter())
+            .filter(|attribute| attribute.column.is_input())
+            .map(|attribute| input(foreign.rel.relid, attribute));
         for expression in rest.chain(inputs) {
-            let place = nodes::length((*plan).custom_scan_tlist) as i16 + 1;
-            let entry = pg_sys::makeTargetEntry(expression, place, std::ptr::null_mut(), false);
+            let number = nodes::length((*plan).custom_scan_tlist) as i16 + 1;
+            let expression = expression.as_ptr().cast();
+            let entry = pg_sys::makeTargetEntry(expression, number, std::ptr::null_mut(), false);
             (*plan).custom_scan_tlist = pg_sys::lappend((*plan).custom_scan_tlist, entry.cast());
         }
+    }
+}
+
+/// An input column as an expression.
+fn input<'p>(relid: pg_sys::Index, attribute: &Attribute) -> Node<'p> {
+    // SAFETY: a catalog look-up, and a new node.
+    unsafe {
+        let collation = pg_sys::get_typcollation(attribute.type_oid);
+        let (number, type_oid, typmod) = (attribute.number, attribute.type_oid, attribute.typmod);
+        Ref::new(pg_sys::makeVar(relid as _, number, type_oid, typmod, collation, 0).cast())
     }
 }
 
@@ -108,66 +116,78 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
     _clauses: *mut pg_sys::List,
     custom_plans: *mut pg_sys::List,
 ) -> *mut pg_sys::Plan {
-    // SAFETY: the private list is what read_ahead made; the scan's relation has what planning it left.
+    // SAFETY: the planner passes its structures, which live until planning ends. The path and its list are those that paths.rs has made.
     unsafe {
-        let private = (*best_path).custom_private;
+        let (root, path): (Root, Path) = (Ref::new(root), Ref::new(best_path.cast()));
+        let private = Ref::new(best_path).private();
         let (Some(scan), Some(numbers), Some(outer)) = (
-            nodes::nth::<pg_sys::ForeignPath>(private, 0),
-            nodes::nth::<pg_sys::List>(private, 1),
+            (private.get(0)).and_then(|scan| scan.cast::<pg_sys::ForeignPath>()),
+            private.get(1),
             nodes::nth::<pg_sys::Plan>(custom_plans, 0),
         ) else {
             return std::ptr::null_mut();
         };
-        let width = nodes::length((*(*best_path).path.pathtarget).exprs);
+        let Some(foreign) = (scan.as_path().relation()).and_then(|rel| ForeignRel::of(root, rel))
+        else {
+            return std::ptr::null_mut();
+        };
+        let width = path.target().map_or(0, |target| target.expressions().len());
         let plan = above(outer, width);
         name_row_identities(root, (*plan).scan.plan.targetlist);
         name_row_identities(root, (*plan).custom_scan_tlist);
+        let numbers: *mut pg_sys::List = numbers.as_ptr().cast();
         let repeats = nodes::integers(numbers).nth(4) == Some(1);
         pg_sys::list_truncate(numbers, 4);
         // A join's outer plan is made first, so that of the scan, which is its inner one or in it, finds the number.
-        let parameter = new_parameter(root);
+        let parameter = new_parameter(root.as_ptr());
         nodes::set_integer(numbers, 0, parameter);
-        let [mode, joined] = plan::of_path((*scan).fdw_private);
-        nodes::set_integer(mode, 0, parameter);
+        let (mode, joined) = plan::of_path(scan);
+        nodes::set_integer(mode.as_ptr(), 0, parameter);
 
-        let baserel = (*scan).path.parent;
-        let param_info = (*scan).path.param_info;
-        let relation = &*(*baserel).fdw_private.cast::<Relation>();
-        let clauses = infos((*baserel).baserestrictinfo).chain(infos((*param_info).ppi_clauses));
-        let bound = Bound::sort(root, (*baserel).relid, relation, clauses);
-        let (bindings, expressions) = plan::encode(&bound.bindings);
-        let conditions = plan::conditions(root, baserel, param_info, joined, &bound);
-        let outer = (*best_path).path.parent;
-        let known = super::paths::of_parents_too(outer);
-        let known = ((*best_path).path.param_info.as_ref())
-            .map_or(known, |info| pg_sys::bms_union(known, info.ppi_req_outer));
-        let source = Source::of(root, baserel, &bound.bindings, known, repeats);
-        let (source, ids) = source.map_or_else(Default::default, |source| {
-            (source.encode(), source.expressions)
+        let clauses = foreign.scan_clauses(scan.parameters());
+        let (bindings, expressions) = plan::encode(&clauses.bindings);
+        let own = clauses
+            .conditions
+            .iter()
+            .filter_map(|clause| clause.expression());
+        let own = List::of(own);
+        let conditions = plan::conditions(foreign, scan.parameters(), joined, &clauses, own);
+        let rel = path.relation();
+        let known = rel.map_or(Relids::EMPTY, |rel| rel.relids_and_parents());
+        let known = known.union(path.required_outer());
+        let source = Source::of(foreign, &clauses.bindings, known, repeats);
+        let (source, ids) = source.map_or((None, Vec::new()), |source| {
+            (source.encode().as_node(), source.expressions)
         });
-        let expressions = pg_sys::list_concat(expressions, nodes::list(&ids));
-        let expressions = pg_sys::list_concat(expressions, nodes::list(&conditions));
-        if bound.checks_inputs() {
-            add_inputs((*baserel).relid, &relation.layout, plan);
+        let expressions = List::of(expressions.iter().chain(ids).chain(conditions));
+        if clauses.checks_inputs() {
+            add_inputs(foreign, plan);
         }
-        let outer = (*outer).relids;
-        let expressions = pg_sys::copyObjectImpl(expressions.cast());
-        (*plan).custom_exprs = paths::of_partitions(root, expressions.cast(), outer).cast();
+        let outer = rel.map_or(Relids::EMPTY, |rel| rel.relids());
+        let expressions = (expressions.as_node())
+            .map(|expressions| root.for_partitions(expressions.copy(), outer));
+        (*plan).custom_exprs = as_ptr(expressions).cast();
         compat::take_marks((*plan).custom_exprs, (*plan).custom_scan_tlist);
-        (*plan).custom_private = nodes::list(&[numbers, bindings, source]);
+        let numbers: Option<Node> = FromRaw::from_raw(numbers.cast());
+        (*plan).custom_private = List::of_optional([numbers, bindings.as_node(), source]).as_ptr();
         plan.cast()
     }
 }
 
 /// Gives row identities a name that may stay in a plan: a column of the table that is updated beyond those that it can have,
 /// which nobody else names. EXPLAIN does not see it; see node.rs.
-unsafe fn name_row_identities(root: *mut pg_sys::PlannerInfo, columns: *mut pg_sys::List) {
-    // SAFETY: the list has target entries that nobody else has.
+///
+/// # Safety
+/// The list has target entries that nobody else has.
+unsafe fn name_row_identities(root: Root, columns: *mut pg_sys::List) {
+    let Some(query) = root.query() else { return };
+    // SAFETY: nobody else has the entries, and no reference to a column is held.
     unsafe {
-        for entry in nodes::pointers::<pg_sys::TargetEntry>(columns) {
-            if is_row_identity((*entry).expr.cast()) {
-                let var = (*entry).expr.cast::<pg_sys::Var>();
-                (*var).varno = (*(*root).parse).resultRelation as _;
+        let columns: List<pg_sys::TargetEntry> = FromRaw::from_raw(columns);
+        for column in columns.iter().filter_map(|entry| entry.expression()) {
+            if is_row_identity(column) {
+                let var = column.as_ptr().cast::<pg_sys::Var>();
+                (*var).varno = query.resultRelation as _;
                 (*var).varattno += pg_sys::MaxHeapAttributeNumber as i16;
             }
         }

@@ -1,0 +1,201 @@
+//! What a path carries to a plan, and a plan to the executor: lists of integers and expressions, since a cached plan is copied.
+
+use super::clause::{Binding, Kind};
+use super::sources::{Decoded, Source};
+use crate::backend::config;
+use crate::columns::{Attribute, Column, Layout};
+use crate::error::{Error, NoValueReason, StatementError};
+use crate::postgres::list::{IntList, List};
+use crate::postgres::nodes;
+use crate::postgres::refs::{FromRaw, Node, Ref};
+use pgrx::pg_sys;
+
+/// What a plan carries to the scan.
+pub struct PlanData {
+    /// The bindings, whose expressions are the first of the plan's `fdw_exprs`.
+    pub bindings: Vec<Binding>,
+    /// The row that gives the values, and the expressions that identify it.
+    pub source: (Decoded, Vec<*mut pg_sys::Node>),
+    /// Conditions without which nothing is invoked, of joins and of input columns: the expressions behind those of the bindings.
+    pub conditions: Vec<*mut pg_sys::Node>,
+    /// Columns that the query reads; `None` reads all.
+    pub used: Option<Vec<i16>>,
+    /// How the scan is run.
+    pub mode: Mode,
+}
+
+/// How a scan is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Its bindings are evaluated, and their values invoked.
+    Plain,
+    /// It can't be: an input column has no value. Whether a join condition on it was there.
+    Missing(Column, bool),
+    /// A node that prefetches does both for it, and leaves a pointer in this executor parameter.
+    Prefetch(i32),
+}
+
+impl Mode {
+    /// The numbers for a path and a plan.
+    fn to_list<'p>(self) -> IntList<'p> {
+        let numbers = match self {
+            Mode::Plain => Vec::new(),
+            Mode::Missing(column, in_join) => vec![column as i32, in_join.into()],
+            Mode::Prefetch(parameter) => vec![parameter],
+        };
+        IntList::of(numbers)
+    }
+
+    /// Reads the numbers.
+    pub fn from_numbers(numbers: &[i32]) -> Mode {
+        match *numbers {
+            [column, in_join] => Column::from_number(column)
+                .map_or(Mode::Plain, |column| Mode::Missing(column, in_join != 0)),
+            [parameter] => Mode::Prefetch(parameter),
+            _ => Mode::Plain,
+        }
+    }
+}
+
+/// A path's own list: how the scan is run, and join clauses that are checked before it is.
+pub fn path_private<'p>(mode: Mode, clauses: List<'p, pg_sys::Node>) -> List<'p, pg_sys::Node> {
+    match (mode, clauses.is_empty()) {
+        (Mode::Plain, true) => List::EMPTY,
+        _ => List::of_optional([mode.to_list().as_node(), clauses.as_node()]),
+    }
+}
+
+/// The mode as a list of numbers, and the clauses.
+pub fn of_path(path: Ref<'_, pg_sys::ForeignPath>) -> (IntList<'_>, List<'_, pg_sys::Node>) {
+    let element = |index| {
+        path.private()
+            .get(index)
+            .map_or(std::ptr::null_mut(), Node::as_ptr)
+    };
+    // SAFETY: a path of this wrapper's has an empty list, or the two that `path_private` has made.
+    unsafe {
+        (
+            FromRaw::from_raw(element(0).cast()),
+            FromRaw::from_raw(element(1).cast()),
+        )
+    }
+}
+
+/// How the scan of a path is run.
+///
+/// # Safety
+/// `path` is the planner's, for a table of this wrapper's.
+pub unsafe fn mode_of(path: *mut pg_sys::ForeignPath) -> Mode {
+    // SAFETY: the path is the planner's.
+    let (mode, _) = of_path(unsafe { Ref::new(path) });
+    Mode::from_numbers(&mode.iter().collect::<Vec<_>>())
+}
+
+/// Bindings for a plan: numbers, and expressions in a list of their own.
+pub fn encode(bindings: &[Binding]) -> (IntList<'_>, List<'_, pg_sys::Node>) {
+    let numbers = bindings.iter().flat_map(|binding| {
+        [
+            binding.attribute.number.into(),
+            binding.kind as i32,
+            binding.collation.to_u32() as i32,
+        ]
+    });
+    let expressions = bindings.iter().filter_map(Binding::node);
+    (IntList::of(numbers), List::of(expressions))
+}
+
+/// Reads bindings back. Takes those of the expressions that belong to them.
+pub fn decode(
+    numbers: &[i32],
+    expressions: &mut impl Iterator<Item = *mut pg_sys::Node>,
+    layout: &Layout,
+) -> Vec<Binding> {
+    (numbers.chunks_exact(3))
+        .filter_map(|binding| {
+            let kind = Kind::from_number(binding[1])?;
+            Some(Binding {
+                attribute: *layout.attribute(binding[0] as i16)?,
+                kind,
+                collation: pg_sys::Oid::from(binding[2] as u32),
+                expression: match kind {
+                    Kind::Null => std::ptr::null_mut(),
+                    _ => expressions.next()?,
+                },
+            })
+        })
+        .collect()
+}
+
+impl PlanData {
+    /// Whether the query reads a column.
+    pub fn reads(&self, number: i16) -> bool {
+        self.used.as_ref().is_none_or(|used| used.contains(&number))
+    }
+
+    /// The error of a plan that has no value for a column, which names all of those that are always needed. `has_invoked` tells whether the
+    /// statement has invoked functions before.
+    ///
+    /// # Safety
+    /// Called in a transaction, with the table's columns.
+    pub unsafe fn no_value_error(
+        &self,
+        column: Column,
+        in_join: bool,
+        table: pg_sys::Oid,
+        layout: &Layout,
+        has_invoked: bool,
+    ) -> Error {
+        // SAFETY: called in a transaction.
+        let fixed = unsafe { config::fixed_inputs(table) };
+        let is_missing = |wanted: &Column| {
+            *wanted == column
+                || (!in_join
+                    && matches!(wanted, Column::FunctionName | Column::Payload)
+                    && layout.find(*wanted).is_some()
+                    && fixed.get(*wanted).is_none()
+                    && !(self.bindings.iter()).any(|binding| binding.attribute.column == *wanted))
+        };
+        let missing: Vec<Column> = Column::INPUTS.into_iter().filter(is_missing).collect();
+        let reason = match in_join {
+            true => NoValueReason::InJoin,
+            false => {
+                let examples = (missing.iter())
+                    .filter_map(|column| layout.find(*column))
+                    .map(Attribute::example);
+                NoValueReason::NoClause(examples.collect::<Vec<_>>().join(" AND "))
+            }
+        };
+        Error::Statement(StatementError::NoValue {
+            columns: missing.into_iter().map(Column::name).collect(),
+            table: layout.table.clone(),
+            reason,
+            has_invoked,
+        })
+    }
+
+    /// Reads back what [`get_foreign_plan`](super::get_foreign_plan) put into a plan.
+    ///
+    /// # Safety
+    /// `plan` is a plan of this wrapper's for a table of that layout.
+    pub unsafe fn read(plan: *mut pg_sys::ForeignScan, layout: &Layout) -> PlanData {
+        // SAFETY: the lists have the shape that get_foreign_plan gave them.
+        unsafe {
+            let numbers = |index: usize| -> Vec<i32> {
+                let list = nodes::nth((*plan).fdw_private, index);
+                nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
+            };
+            let mut expressions = nodes::pointers((*plan).fdw_exprs);
+            let bindings = decode(&numbers(0), &mut expressions, layout);
+            let source = Source::decode(&numbers(3));
+            let ids = expressions.by_ref().take(source.width()).collect();
+            let used: Vec<i16> = numbers(1).iter().map(|number| *number as i16).collect();
+            PlanData {
+                bindings,
+                source: (source, ids),
+                conditions: expressions.collect(),
+                used: (!used.contains(&0)).then_some(used),
+                mode: Mode::from_numbers(&numbers(2)),
+            }
+        }
+    }
+}

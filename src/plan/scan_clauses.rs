@@ -1,0 +1,176 @@
+//! Classifies a scan's clauses into bindings, conditions and filters, and tells which input column still lacks a value.
+
+use super::clause::{self, Binding, Kind};
+use super::relation::ForeignRel;
+use crate::columns::{Attribute, Column};
+use crate::postgres::compat;
+use crate::postgres::expressions::make_null;
+use crate::postgres::planner::Clause;
+use crate::postgres::refs::Node;
+use pgrx::pg_sys;
+
+/// A scan's clauses, classified.
+pub struct ScanClauses<'p> {
+    /// All of them, as they were given.
+    pub all: Vec<Clause<'p>>,
+    /// The values of input columns.
+    pub bindings: Vec<Binding>,
+    /// The clauses that the bindings stand for.
+    pub bound: Vec<Clause<'p>>,
+    /// The clauses that are checked before anything is invoked, as they read inputs alone, in the order in which they are checked.
+    pub conditions: Vec<Clause<'p>>,
+    /// The bounds of a partition that are checked in the same way.
+    pub bounds: Vec<Node<'p>>,
+    /// The clauses that are left to the executor.
+    pub filters: Vec<Clause<'p>>,
+}
+
+impl<'p> ScanClauses<'p> {
+    /// Classifies clauses.
+    ///
+    /// Where two input columns equal one outer value, PostgreSQL may give the scan `payload = t.x` and
+    /// `qualifier = payload`; then the second column has the value too. Where an input and an output do, it may give `response = t.x` and
+    /// `payload = response`.
+    pub fn classify(scan: ForeignRel<'p>, all: Vec<Clause<'p>>) -> ScanClauses<'p> {
+        let mut clauses = ScanClauses {
+            bindings: Vec::new(),
+            bound: Vec::new(),
+            conditions: Vec::new(),
+            bounds: Vec::new(),
+            filters: Vec::new(),
+            all,
+        };
+        let mut equal_inputs = Vec::new();
+        let mut equal_outputs = Vec::new();
+        for clause in &clauses.all {
+            // A clause without variables is checked once, by a Result node above the scan.
+            let Some(node) = clause.expression().filter(|_| !clause.pseudoconstant) else {
+                continue;
+            };
+            match clause::classify(scan, node) {
+                Some(binding) => {
+                    clauses.bindings.push(binding);
+                    clauses.bound.push(*clause);
+                }
+                None => {
+                    equal_inputs.extend(clause::equal_inputs(scan, node));
+                    equal_outputs.extend(clause::equal_output(scan, node));
+                    clauses.filters.push(*clause);
+                }
+            }
+        }
+        for (column, output) in equal_outputs {
+            if scan.relation.needs(column.column, &clauses.bindings) {
+                let given = clauses.filters.iter().find_map(|filter| {
+                    clause::given_through(scan, column, output, filter.expression()?)
+                });
+                clauses.bindings.extend(given);
+            }
+        }
+        clauses.take_conditions(scan);
+        clauses.take_bounds(scan);
+        clauses.bind_equal_inputs(&equal_inputs);
+        // Of values that are equal but not the same, the one of the stricter clause is invoked.
+        (clauses.bindings).sort_by_key(|binding| is_nondeterministic(binding.collation));
+        clauses
+    }
+
+    /// Gives input columns the values of those that they equal.
+    fn bind_equal_inputs(&mut self, equal: &[(Attribute, Attribute)]) {
+        // Each round binds a column more, or is the last.
+        while let Some(more) = equal.iter().find_map(|(a, b)| {
+            let of = |column| {
+                let mut bindings = self.bindings.iter();
+                bindings.find(move |known| known.attribute.column == column)
+            };
+            let (from, to) = match (of(a.column), of(b.column)) {
+                (Some(from), None) => (from, b),
+                (None, Some(from)) => (from, a),
+                _ => return None,
+            };
+            let value_type = clause::value_type(to);
+            let expression = match from.kind {
+                Kind::Equal | Kind::NotDistinct => from.node()?.copy(),
+                Kind::Null => make_null(value_type),
+                Kind::Any => return None,
+            };
+            (clause::value_type(&from.attribute) == value_type).then_some(Binding {
+                attribute: *to,
+                // The equality between the columns lets no null pass.
+                kind: Kind::Equal,
+                expression: expression.as_ptr(),
+                ..*from
+            })
+        }) {
+            self.bindings.push(more);
+        }
+    }
+
+    /// Takes filters that can be checked before an invocation. One that may tell of the values it sees does not overtake one of a
+    /// security barrier below it.
+    fn take_conditions(&mut self, scan: ForeignRel) {
+        let mut filters = std::mem::take(&mut self.filters);
+        filters.sort_by_key(|clause| clause.security_level);
+        let mut barrier = u32::MAX;
+        for clause in filters {
+            let reads_inputs = (clause.expression())
+                .is_some_and(|node| scan.inputs_in(node).is_some() && !node.is_volatile());
+            if reads_inputs && (clause.leakproof || clause.security_level <= barrier) {
+                self.conditions.push(clause);
+            } else {
+                barrier = barrier.min(clause.security_level);
+                self.filters.push(clause);
+            }
+        }
+    }
+
+    /// Takes the bounds of a partition, which has no rows of other values. A bound alone is no reason to invoke.
+    fn take_bounds(&mut self, scan: ForeignRel<'p>) {
+        for node in &scan.relation.partition {
+            if let Some(binding) = clause::classify(scan, *node) {
+                let column = binding.attribute.column;
+                if (self.bindings.iter()).any(|known| known.attribute.column == column) {
+                    self.bindings.push(binding);
+                }
+                continue;
+            }
+            // IS NOT NULL stands beside a bound that no null satisfies.
+            let is_null_test = node.cast::<pg_sys::NullTest>().is_some();
+            let inputs = scan.inputs_in(*node).unwrap_or_default();
+            let is_given = |input: &Attribute| !scan.relation.needs(input.column, &self.bindings);
+            if !is_null_test && !inputs.is_empty() && inputs.iter().all(is_given) {
+                self.bounds.push(*node);
+            }
+        }
+    }
+
+    /// Whether values are checked before they are invoked.
+    pub fn checks_inputs(&self) -> bool {
+        !self.conditions.is_empty() || !self.bounds.is_empty()
+    }
+
+    /// The clauses that filter rows, before or after they are invoked.
+    pub fn all_filters(&self) -> Vec<Clause<'p>> {
+        [&self.conditions[..], &self.filters].concat()
+    }
+
+    /// The input column without which invoking would be wrong: payload and function name, and any column that a
+    /// filter wants to have a value, since no row could pass.
+    pub fn missing_column(&self, scan: ForeignRel) -> Option<Column> {
+        let filters = self.all_filters();
+        let refuse_null = |number| compat::refuse_null(&filters, scan.rel.relid, number);
+        let is_wanted = |column: Column| match column {
+            Column::Payload | Column::FunctionName => true,
+            _ => (scan.relation.layout.find(column)).is_some_and(|found| refuse_null(found.number)),
+        };
+        Column::INPUTS
+            .into_iter()
+            .rev()
+            .find(|column| scan.relation.needs(*column, &self.bindings) && is_wanted(*column))
+    }
+}
+
+fn is_nondeterministic(collation: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up of a collation that a clause uses.
+    collation != pg_sys::InvalidOid && !unsafe { pg_sys::get_collation_isdeterministic(collation) }
+}

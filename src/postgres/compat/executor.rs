@@ -1,0 +1,230 @@
+//! What differs between PostgreSQL 14 and 19 in the executor, in what is around it, and in finished plans.
+
+use crate::postgres::list::List;
+use crate::postgres::plans::Plan;
+use crate::postgres::refs::{FromRaw, Ref};
+use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+/// Whether PostgreSQL rewinds any cursor for MOVE BACKWARD ALL, also one that was declared or planned without; since 15 it refuses.
+pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
+
+/// An empty set of events that lives as long as the process.
+///
+/// # Safety
+/// Called in the backend's thread.
+pub unsafe fn create_wait_event_set(most: i32) -> *mut pg_sys::WaitEventSet {
+    // Before 17 it belongs to a memory context, then to a resource owner or to nobody.
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+    // SAFETY: see above.
+    return unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, most) };
+    #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+    // SAFETY: see above.
+    return unsafe { pg_sys::CreateWaitEventSet(std::ptr::null_mut(), most) };
+}
+
+/// The actions of a MERGE, which 14 does not have.
+pub fn merge_actions(modify: Ref<pg_sys::ModifyTable>) -> List<pg_sys::Node> {
+    #[cfg(feature = "pg14")]
+    {
+        let _ = modify;
+        List::EMPTY
+    }
+    #[cfg(not(feature = "pg14"))]
+    // SAFETY: the list is one of lists of actions.
+    unsafe {
+        FromRaw::from_raw(modify.mergeActionLists)
+    }
+}
+
+/// What the action of a MERGE does that runs now; before 17 PostgreSQL does not tell.
+///
+/// # Safety
+/// `state` is that of a running statement.
+pub unsafe fn merge_action(state: *mut pg_sys::ModifyTableState) -> Option<pg_sys::CmdType::Type> {
+    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+    {
+        let _ = state;
+        None
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+    // SAFETY: see above; null where no action runs.
+    unsafe {
+        let action = (*state).mt_merge_action.as_ref()?;
+        Some((*action.mas_action).commandType)
+    }
+}
+
+/// Where a program of expressions that has no result of its own leaves that it is null. Since 18 it has to be nowhere.
+pub fn no_result(is_null: &mut bool) -> *mut bool {
+    if cfg!(any(feature = "pg18", feature = "pg19")) {
+        std::ptr::null_mut()
+    } else {
+        is_null
+    }
+}
+
+/// Defines a hook on ExecutorRun (executor.h): `enter(query, count)` is called, and what it gives is held while the hook that was there
+/// before, or the executor, runs.
+#[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
+macro_rules! executor_run_hook {
+    ($name:ident, $enter:expr, $previous:expr) => {
+        #[pgrx::pg_guard]
+        unsafe extern "C-unwind" fn $name(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+            execute_once: bool,
+        ) {
+            let _held = $enter(query, count);
+            // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
+            // PostgreSQL's errors into unwinding has to be put around it here.
+            unsafe {
+                match $previous {
+                    Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                        previous(query, direction, count, execute_once)
+                    }),
+                    None => pg_sys::standard_ExecutorRun(query, direction, count, execute_once),
+                }
+            }
+        }
+    };
+}
+
+/// As above. Since 18 it is not told whether it is called once.
+#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
+macro_rules! executor_run_hook {
+    ($name:ident, $enter:expr, $previous:expr) => {
+        #[pgrx::pg_guard]
+        unsafe extern "C-unwind" fn $name(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+        ) {
+            let _held = $enter(query, count);
+            // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
+            // PostgreSQL's errors into unwinding has to be put around it here.
+            unsafe {
+                match $previous {
+                    Some(previous) => {
+                        pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, direction, count))
+                    }
+                    None => pg_sys::standard_ExecutorRun(query, direction, count),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use executor_run_hook;
+
+/// Lets PostgreSQL refuse settings that only look like ones of a prefix. Before 15 it does not.
+pub fn reserve_setting_prefix(prefix: &'static std::ffi::CStr) {
+    #[cfg(feature = "pg14")]
+    let _ = prefix;
+    #[cfg(not(feature = "pg14"))]
+    // SAFETY: the prefix lives as long as the process.
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+    }
+}
+
+/// Writes to a temporary file (buffile.h).
+///
+/// # Safety
+/// The file is open.
+pub unsafe fn write_file(file: *mut pg_sys::BufFile, bytes: &[u8]) {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let start = bytes.as_ptr().cast_mut().cast();
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    let start = bytes.as_ptr().cast();
+    // SAFETY: it only reads them.
+    unsafe { pg_sys::BufFileWrite(file, start, bytes.len()) };
+}
+
+/// Copies the row of a slot into the current memory context.
+///
+/// # Safety
+/// `copy` is the operation of the slot, which has a row.
+pub unsafe fn copy_minimal_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
+    // SAFETY: each kind of slot has the operation.
+    unsafe {
+        match (*(*slot).tts_ops).copy_minimal_tuple {
+            #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+            Some(copy) => pg_guard_ffi_boundary(|| copy(slot)),
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
+            Some(copy) => pg_guard_ffi_boundary(|| copy(slot, 0)),
+            None => std::ptr::null_mut(),
+        }
+    }
+}
+
+/// The role as which a foreign scan runs.
+///
+/// # Safety
+/// `node` is an initialised scan.
+pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
+    // SAFETY: a foreign scan's plan is a ForeignScan, whose relation is in the range table.
+    unsafe {
+        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let user = {
+            let estate = (*node).ss.ps.state;
+            let place = (*plan).scan.scanrelid as usize - 1;
+            nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
+                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+        };
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let user = (*plan).checkAsUser;
+        if user == pg_sys::InvalidOid {
+            pg_sys::GetUserId()
+        } else {
+            user
+        }
+    }
+}
+
+/// The role as which rows are inserted.
+///
+/// # Safety
+/// `relation` is initialised for a statement of that state.
+pub unsafe fn insert_user(
+    estate: *mut pg_sys::EState,
+    relation: *mut pg_sys::ResultRelInfo,
+) -> pg_sys::Oid {
+    // SAFETY: a relation that rows are routed to has no place of its own in the range table, but its parent has.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let user = {
+            let mut relation = relation;
+            if (*relation).ri_RangeTableIndex == 0 && !(*relation).ri_RootResultRelInfo.is_null() {
+                relation = (*relation).ri_RootResultRelInfo;
+            }
+            let place = ((*relation).ri_RangeTableIndex as usize).saturating_sub(1);
+            nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
+                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+        };
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let user = pg_sys::ExecGetResultRelCheckAsUser(relation, estate);
+        if user == pg_sys::InvalidOid {
+            pg_sys::GetUserId()
+        } else {
+            user
+        }
+    }
+}
+
+/// Whether an Append or MergeAppend leaves out partitions when it is run, by values that it has only then.
+pub fn prunes_at_run_time(plan: Plan) -> bool {
+    #[cfg(any(feature = "pg18", feature = "pg19"))]
+    let (append, merge) = (
+        |append: Ref<pg_sys::Append>| append.part_prune_index >= 0,
+        |merge: Ref<pg_sys::MergeAppend>| merge.part_prune_index >= 0,
+    );
+    #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+    let (append, merge) = (
+        |append: Ref<pg_sys::Append>| !append.part_prune_info.is_null(),
+        |merge: Ref<pg_sys::MergeAppend>| !merge.part_prune_info.is_null(),
+    );
+    plan.cast().is_some_and(append) || plan.cast().is_some_and(merge)
+}

@@ -1,0 +1,8 @@
+//! Where PostgreSQL 14 to 19 differ in what this extension calls, and what pgrx leaves out. Nothing here decides anything.
+
+mod executor;
+mod planner;
+
+pub use executor::*;
+pub(crate) use executor_run_hook;
+pub use planner::*;

@@ -1,0 +1,360 @@
+//! What differs between PostgreSQL 14 and 19 in the planner.
+
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+use crate::postgres::expressions::{Walk, walk};
+use crate::postgres::list::List;
+use crate::postgres::planner::{Clause, JoinHook, Path, Rel, Root};
+use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::relids::Relids;
+use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+/// A Material node above a path of a relation. 19 is told that it is enabled.
+pub fn create_material_path<'p>(rel: Rel<'p>, path: Path<'p>) -> Path<'p> {
+    // SAFETY: the path is one of the relation. The result is a new path.
+    unsafe {
+        #[cfg(not(feature = "pg19"))]
+        let material = pg_sys::create_material_path(rel.as_ptr(), path.as_ptr());
+        #[cfg(feature = "pg19")]
+        let material = pg_sys::create_material_path(rel.as_ptr(), path.as_ptr(), true);
+        Ref::new(material.cast())
+    }
+}
+
+/// Has the rows of this query, and of those around it, grouped after they are joined. 19 could group them before.
+///
+/// # Safety
+/// `root` is null or the planner's, which has made no grouped relations yet.
+pub unsafe fn group_after_joins(root: *mut pg_sys::PlannerInfo) {
+    #[cfg(feature = "pg19")]
+    // SAFETY: the queries are the planner's. Without aggregates to push down it pushes none. A subquery in FROM is planned while its relation gets
+    // its size. One in an expression is planned before aggregates are looked at, so the flag says that they can't be pushed down.
+    unsafe {
+        let mut root = root;
+        while !root.is_null() {
+            (*root).agg_clause_list = std::ptr::null_mut();
+            (*root).hasNonPartialAggs = true;
+            root = (*root).parent_root;
+        }
+    }
+    #[cfg(not(feature = "pg19"))]
+    let _ = root;
+}
+
+/// Whether clauses can be true together only if a column is not null. Before 16 PostgreSQL gives a list of Vars, then a list of sets of column
+/// numbers, one set for each relation.
+pub fn refuse_null(clauses: &[Clause], relid: pg_sys::Index, column: i16) -> bool {
+    let expressions = List::of(clauses.iter().filter_map(|clause| clause.expression()));
+    // SAFETY: the expressions are valid.
+    let not_null = unsafe { pg_sys::find_nonnullable_vars(expressions.as_ptr().cast()) };
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        // SAFETY: the list is a new one of Vars.
+        let not_null: List<pg_sys::Var> = unsafe { FromRaw::from_raw(not_null) };
+        not_null.iter().any(|var| {
+            var.varno as pg_sys::Index == relid && var.varattno == column && var.varlevelsup == 0
+        })
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    {
+        // SAFETY: the list is a new one of sets, some of which are null.
+        let not_null: List<pg_sys::Bitmapset> = unsafe { FromRaw::from_raw(not_null) };
+        let number = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        not_null.get(relid as usize).is_some_and(|columns| {
+            // SAFETY: the set is a valid one.
+            let columns: Relids = unsafe { FromRaw::from_raw(columns.as_ptr()) };
+            columns.contains(number)
+        })
+    }
+}
+
+/// Lets the planner take a clause for true in each row that it estimates.
+pub fn always_true_in_estimates(clause: Clause) {
+    // Before 16 a selectivity over 1 says so in every place (pathnodes.h). Since then it would be taken for a number of rows. So this is what PostgreSQL
+    // would keep of an estimate, one for inner joins and one for others.
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let selectivity = 2.0;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    let selectivity = 1.0;
+    // SAFETY: the clause is valid, and no reference to it is held.
+    unsafe {
+        (*clause.as_ptr()).norm_selec = selectivity;
+        (*clause.as_ptr()).outer_selec = selectivity;
+    }
+}
+
+/// Whether a clause is another form of one that the planner has too, for use above an outer join that may be done later. Before 16
+/// there is only one form.
+pub fn is_clone(clause: Clause) -> bool {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = clause;
+        false
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    clause.is_clone
+}
+
+/// The numbers of outer joins, which they have since 16.
+pub fn outer_joins(root: Root) -> Relids {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = root;
+        Relids::EMPTY
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: the set is the planner's.
+    unsafe {
+        FromRaw::from_raw(root.outer_join_rels)
+    }
+}
+
+/// Whether a column's value comes from above an outer join that may have made it null. Before 16 a Var does not tell.
+pub fn is_nulled(var: Ref<pg_sys::Var>) -> bool {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = var;
+        false
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    {
+        !var.varnullingrels.is_null()
+    }
+}
+
+/// The expression of a placeholder that no outer join has made null. Since 18 any column of a subquery can be in a placeholder, where rows are grouped in
+/// sets. Before 16 a placeholder does not tell.
+pub fn held_by_placeholder(node: Node) -> Option<Node> {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    {
+        let _ = node;
+        None
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    {
+        let holder = node.cast::<pg_sys::PlaceHolderVar>()?;
+        (holder.phlevelsup == 0 && holder.phnullingrels.is_null())
+            .then(|| holder.expression())
+            .flatten()
+    }
+}
+
+/// Notes the clauses that a path checks because of its parameters. The join above checks none of them again. Before 16 it compares
+/// the clauses themselves.
+///
+/// # Safety
+/// `info` is a new one, and `path` the planner's.
+pub unsafe fn keep_checked_clauses(info: &mut pg_sys::ParamPathInfo, path: *mut pg_sys::Path) {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let _ = (info, path);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: the path is the planner's.
+    unsafe {
+        info.ppi_serials = pg_sys::get_param_path_clause_serials(path);
+    }
+}
+
+/// Gives the columns that expressions use the marks of outer joins that the same columns have in a plan's list. A join
+/// clause is kept in a form for one order of joins, and since 16 a plan's own expressions have to match its columns to the mark.
+///
+/// # Safety
+/// Both are lists of the planner's, and nobody else has the expressions.
+pub unsafe fn take_marks(expressions: *mut pg_sys::List, columns: *mut pg_sys::List) {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let _ = (expressions, columns);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: both are valid lists. The walk changes nodes that nobody else has.
+    unsafe {
+        let columns: List<pg_sys::TargetEntry> = FromRaw::from_raw(columns);
+        let expressions: List<pg_sys::Node> = FromRaw::from_raw(expressions);
+        walk(expressions.as_node(), &mut |node| take_mark(node, columns));
+    }
+}
+
+/// Gives one column or placeholder the marks of the same one in a list.
+///
+/// # Safety
+/// Nobody else has the node.
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+unsafe fn take_mark(node: Node, columns: List<pg_sys::TargetEntry>) -> Walk {
+    let mut known = columns.iter().filter_map(|entry| entry.expression());
+    if let Some(var) = node.cast::<pg_sys::Var>() {
+        let same = known
+            .filter_map(|column| column.cast::<pg_sys::Var>())
+            .find(|column| (column.varno, column.varattno) == (var.varno, var.varattno));
+        if let Some(same) = same.filter(|_| var.varlevelsup == 0) {
+            // SAFETY: the set is copied, and nobody else has the node.
+            unsafe { (*var.as_ptr()).varnullingrels = pg_sys::bms_copy(same.varnullingrels) };
+        }
+        return Walk::Over;
+    }
+    if let Some(holder) = node.cast::<pg_sys::PlaceHolderVar>() {
+        let same = known
+            .by_ref()
+            .filter_map(|column| column.cast::<pg_sys::PlaceHolderVar>())
+            .find(|column| column.phid == holder.phid);
+        if let Some(same) = same.filter(|_| holder.phlevelsup == 0) {
+            // SAFETY: the set is copied, and nobody else has the node.
+            unsafe { (*holder.as_ptr()).phnullingrels = pg_sys::bms_copy(same.phnullingrels) };
+            return Walk::Over;
+        }
+    }
+    Walk::Into
+}
+
+/// Has relations give columns to the joins up to that with others.
+pub fn add_vars_to_targetlist(root: Root, columns: List<pg_sys::Node>, needed_by: Relids) {
+    // SAFETY: the columns are Vars of the query's relations, none of them in a placeholder.
+    unsafe {
+        pg_sys::add_vars_to_targetlist(
+            root.as_ptr(),
+            columns.as_ptr(),
+            needed_by.as_ptr(),
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            false,
+        );
+    }
+}
+
+/// The equalities that equivalence classes imply between a relation and others.
+///
+/// # Safety
+/// All are the planner's.
+pub unsafe fn generate_join_implied_equalities(
+    root: *mut pg_sys::PlannerInfo,
+    join_relids: pg_sys::Relids,
+    outer_relids: pg_sys::Relids,
+    inner_rel: *mut pg_sys::RelOptInfo,
+) -> *mut pg_sys::List {
+    // SAFETY: the structures are the planner's. No clause of an outer join is asked for.
+    unsafe {
+        pg_sys::generate_join_implied_equalities(
+            root,
+            join_relids,
+            outer_relids,
+            inner_rel,
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            std::ptr::null_mut(),
+        )
+    }
+}
+
+/// A nested loop with the clauses of a join.
+///
+/// # Safety
+/// The paths are those of the sides of the join, for which the planner calls the hook.
+pub unsafe fn create_nestloop_path(
+    hook: &JoinHook,
+    jointype: pg_sys::JoinType::Type,
+    outer: Path,
+    inner: Path,
+) -> *mut pg_sys::Path {
+    let (root, joinrel, extra) = (
+        hook.root.as_ptr(),
+        hook.joinrel.as_ptr(),
+        hook.extra.as_ptr(),
+    );
+    // SAFETY: the structures are the planner's. It makes the costs in two steps.
+    unsafe {
+        let mut costs = std::mem::zeroed();
+        pg_sys::initial_cost_nestloop(
+            root,
+            &mut costs,
+            jointype,
+            #[cfg(feature = "pg19")]
+            (*joinrel).pgs_mask,
+            outer.as_ptr(),
+            inner.as_ptr(),
+            extra,
+        );
+        let required_outer = pg_sys::calc_nestloop_required_outer(
+            outer.relids().as_ptr(),
+            outer.required_outer().as_ptr(),
+            inner.relids().as_ptr(),
+            inner.required_outer().as_ptr(),
+        );
+        pg_sys::create_nestloop_path(
+            root,
+            joinrel,
+            jointype,
+            &mut costs,
+            extra,
+            outer.as_ptr(),
+            inner.as_ptr(),
+            hook.extra.clauses().as_ptr(),
+            std::ptr::null_mut(),
+            required_outer,
+        )
+        .cast()
+    }
+}
+
+/// The arguments of a foreign path, whose number differs between versions.
+pub struct ForeignPath<'p> {
+    /// Estimated rows.
+    pub rows: f64,
+    /// Total cost; the start costs nothing.
+    pub total_cost: f64,
+    /// The other relations that the path's parameters come from.
+    pub required_outer: Relids<'p>,
+    /// The path's own list.
+    pub fdw_private: List<'p, pg_sys::Node>,
+    /// How many disabled nodes it counts as, so that others win; before 18 the cost alone decides that.
+    #[cfg_attr(not(any(feature = "pg18", feature = "pg19")), allow(dead_code))]
+    pub disabled_nodes: i32,
+}
+
+/// Makes a foreign path.
+pub fn create_foreignscan_path<'p>(root: Root<'p>, rel: Rel<'p>, path: ForeignPath) -> Path<'p> {
+    let nil = std::ptr::null_mut();
+    // SAFETY: a plain scan has no pathkeys, no outer path and the relation's own target. The result is a new path.
+    unsafe {
+        let path = pg_sys::create_foreignscan_path(
+            root.as_ptr(),
+            rel.as_ptr(),
+            std::ptr::null_mut(),
+            path.rows,
+            #[cfg(any(feature = "pg18", feature = "pg19"))]
+            path.disabled_nodes,
+            0.0,
+            path.total_cost,
+            nil,
+            path.required_outer.as_ptr(),
+            std::ptr::null_mut(),
+            #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+            nil,
+            path.fdw_private.as_ptr(),
+        );
+        Ref::new(path.cast())
+    }
+}
+
+/// Lets an Append of one path be as undesirable as that path. 18 counts no disabled nodes for it, so that a scan that can't run would win against
+/// a plan that is disabled.
+pub fn take_disabled_nodes(path: Path) {
+    #[cfg(not(any(feature = "pg18", feature = "pg19")))]
+    let _ = path;
+    #[cfg(any(feature = "pg18", feature = "pg19"))]
+    if let Some(parts) = path.cast::<pg_sys::AppendPath>().map(|path| path.parts())
+        && parts.len() == 1
+        && let Some(only) = parts.get(0)
+    {
+        let disabled_nodes = path.disabled_nodes.max(only.disabled_nodes);
+        // SAFETY: the path is valid, and no reference to it is held.
+        unsafe { (*path.as_ptr()).disabled_nodes = disabled_nodes };
+    }
+}
+
+unsafe extern "C-unwind" {
+    /// A copy of what holds for a partition's rows (partcache.h).
+    fn RelationGetPartitionQual(relation: pg_sys::Relation) -> *mut pg_sys::List;
+}
+
+/// The bounds of a partition, as a list of expressions, which is empty for another table.
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn partition_qual<'p>(relation: pg_sys::Relation) -> List<'p, pg_sys::Node> {
+    // SAFETY: the relation is open, and the list a copy in the current memory context.
+    unsafe { FromRaw::from_raw(pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation))) }
+}

@@ -1,0 +1,291 @@
+//! Expression trees (primnodes.h, nodeFuncs.h, clauses.h).
+
+use super::list::{IntList, List};
+use super::refs::{FromRaw, Node, Ref, as_ptr, fields};
+use super::relids::Relids;
+use pgrx::{pg_guard, pg_sys};
+use std::ffi::c_void;
+
+fields! {
+    /// The arguments.
+    OpExpr.args as arguments: List<'p, pg_sys::Node>;
+    /// The arguments.
+    BoolExpr.args as arguments: List<'p, pg_sys::Node>;
+    /// The scalar and the array.
+    ScalarArrayOpExpr.args as arguments: List<'p, pg_sys::Node>;
+    /// The arguments.
+    FuncExpr.args as arguments: List<'p, pg_sys::Node>;
+    /// The tested expression.
+    NullTest.arg as argument: Option<Node<'p>>;
+    /// The relabelled expression.
+    RelabelType.arg as argument: Option<Node<'p>>;
+    /// The converted expression.
+    CoerceViaIO.arg as argument: Option<Node<'p>>;
+    /// The elements.
+    ArrayExpr.elements as elements: List<'p, pg_sys::Node>;
+    /// What the placeholder stands for.
+    PlaceHolderVar.phexpr as expression: Option<Node<'p>>;
+    /// The expression that is compared with each WHEN.
+    CaseExpr.arg as argument: Option<Node<'p>>;
+    /// The WHENs.
+    CaseExpr.args as whens: List<'p, pg_sys::CaseWhen>;
+    /// The condition.
+    CaseWhen.expr as condition: Option<Node<'p>>;
+    /// The arguments.
+    CoalesceExpr.args as arguments: List<'p, pg_sys::Node>;
+    /// The FILTER.
+    Aggref.aggfilter as filter: Option<Node<'p>>;
+    /// The FILTER.
+    WindowFunc.aggfilter as filter: Option<Node<'p>>;
+    /// The expression of a column.
+    TargetEntry.expr as expression: Option<Node<'p>>;
+    /// The executor parameters that the subplan sets.
+    SubPlan.setParam as set_parameters: IntList<'p>;
+    /// The left side.
+    JoinExpr.larg as left: Option<Node<'p>>;
+    /// The right side.
+    JoinExpr.rarg as right: Option<Node<'p>>;
+    /// The members of FROM.
+    FromExpr.fromlist as members: List<'p, pg_sys::Node>;
+}
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Walk {
+    /// With what is below the node.
+    Into,
+    /// Behind the node, without what is below it.
+    Over,
+    /// Nowhere.
+    Stop,
+}
+
+/// Calls a function for an expression, or a list of them, and what is below. Tells whether the function has stopped the walk.
+pub fn walk<'p>(node: Option<Node<'p>>, visit: &mut dyn FnMut(Node<'p>) -> Walk) -> bool {
+    let mut visit = visit;
+    // SAFETY: the walker gets what it expects, which lives across the call.
+    node.is_some_and(|node| unsafe { walker(node.as_ptr(), (&raw mut visit).cast()) })
+}
+
+/// A walker of expression trees (nodeFuncs.h).
+#[pg_guard]
+unsafe extern "C-unwind" fn walker(node: *mut pg_sys::Node, visit: *mut c_void) -> bool {
+    // SAFETY: `walk` passes a function, which takes nodes of the walked tree and is not called while it runs. PostgreSQL passes null or an
+    // expression of that tree.
+    unsafe {
+        let Some(found) = Option::<Node>::from_raw(node) else {
+            return false;
+        };
+        match (*visit.cast::<&mut dyn FnMut(Node<'static>) -> Walk>())(found) {
+            Walk::Into => pg_sys::expression_tree_walker(node, Some(walker), visit),
+            Walk::Over => false,
+            Walk::Stop => true,
+        }
+    }
+}
+
+/// Calls a function for the expressions of a query and what is below. Tells whether the function has stopped the walk.
+pub fn walk_query<'p>(
+    query: Ref<'p, pg_sys::Query>,
+    visit: &mut dyn FnMut(Node<'p>) -> Walk,
+) -> bool {
+    let mut visit = visit;
+    // SAFETY: the walker gets what it expects, which lives across the call.
+    unsafe { pg_sys::query_tree_walker(query.as_ptr(), Some(walker), (&raw mut visit).cast(), 0) }
+}
+
+/// Whether an expression, or one in a list, has a volatile function. PostgreSQL looks at targets and at clauses, too.
+pub fn is_volatile(node: Option<Node>) -> bool {
+    // SAFETY: the node is null or valid.
+    unsafe { pg_sys::contain_volatile_functions(as_ptr(node)) }
+}
+
+/// Defines questions about a node to PostgreSQL.
+macro_rules! questions {
+    ($($(#[$doc:meta])* $name:ident = $function:ident -> $type:ty;)*) => {
+        impl<'p> Node<'p> {
+            $($(#[$doc])*
+            pub fn $name(self) -> $type {
+                // SAFETY: the node is a valid expression.
+                unsafe { pg_sys::$function(self.as_ptr()) }
+            })*
+        }
+    };
+}
+
+questions! {
+    /// Whether the expression has a volatile function.
+    is_volatile = contain_volatile_functions -> bool;
+    /// Whether the expression has a subplan.
+    has_subplans = contain_subplans -> bool;
+    /// The expression's type.
+    type_oid = exprType -> pg_sys::Oid;
+    /// The expression's collation.
+    collation = exprCollation -> pg_sys::Oid;
+}
+
+impl<'p> Node<'p> {
+    /// Whether both are the same expression, as PostgreSQL compares them.
+    pub fn equals(self, other: Node) -> bool {
+        // SAFETY: both nodes are valid.
+        unsafe { pg_sys::equal(self.as_ptr().cast(), other.as_ptr().cast()) }
+    }
+
+    /// A copy in the current memory context.
+    pub fn copy(self) -> Node<'p> {
+        // SAFETY: the copy of a valid node is one.
+        unsafe { Ref::new(pg_sys::copyObjectImpl(self.as_ptr().cast()).cast()) }
+    }
+
+    /// The expression in another type, or `None` where there is no implicit cast.
+    pub fn coerce(self, target: pg_sys::Oid) -> Option<Node<'p>> {
+        let found = self.type_oid();
+        if found == target {
+            return Some(self);
+        }
+        // SAFETY: without a parse state the coercion makes nothing but nodes. The result is null or valid.
+        unsafe {
+            FromRaw::from_raw(pg_sys::coerce_to_target_type(
+                std::ptr::null_mut(),
+                self.as_ptr(),
+                found,
+                target,
+                -1,
+                pg_sys::CoercionContext::COERCION_IMPLICIT,
+                pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+                -1,
+            ))
+        }
+    }
+
+    /// The expression without changes of its type's name.
+    pub fn without_relabelling(self) -> Node<'p> {
+        let mut node = self;
+        while let Some(below) =
+            (node.cast::<pg_sys::RelabelType>()).and_then(|relabelled| relabelled.argument())
+        {
+            node = below;
+        }
+        node
+    }
+
+    /// The relations that an expression of a plan reads. Placeholders, which need a planner, are in none.
+    pub fn relids_in_plan(self) -> Relids<'p> {
+        // SAFETY: the node is a valid expression.
+        unsafe { FromRaw::from_raw(pg_sys::pull_varnos(std::ptr::null_mut(), self.as_ptr())) }
+    }
+
+    /// The numbers of a relation's columns that the expression reads, 0 for the whole row.
+    pub fn columns(self, relation: pg_sys::Index) -> Vec<i32> {
+        columns(Some(self), relation)
+    }
+}
+
+/// The numbers of a relation's columns that an expression, or a list of them, reads, 0 for the whole row.
+pub fn columns(node: Option<Node>, relation: pg_sys::Index) -> Vec<i32> {
+    let mut set = std::ptr::null_mut();
+    // SAFETY: the node is null or valid, and the set is new.
+    let set: Relids = unsafe {
+        pg_sys::pull_varattnos(as_ptr(node), relation, &mut set);
+        FromRaw::from_raw(set)
+    };
+    set.iter()
+        .map(|member| member + pg_sys::FirstLowInvalidHeapAttributeNumber)
+        .collect()
+}
+
+/// Whether an operator is PostgreSQL's own equality of text or jsonb.
+pub fn is_equality(operator: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog look-up.
+    let function = unsafe { pg_sys::get_opcode(operator) }.to_u32();
+    [
+        pg_sys::F_TEXTEQ,
+        pg_sys::F_TEXTEQNAME,
+        pg_sys::F_NAMEEQTEXT,
+        pg_sys::F_JSONB_EQ,
+    ]
+    .contains(&function)
+}
+
+/// A column of a relation, without a type modifier or collation.
+pub fn make_var<'p>(relation: i32, column: i16, type_oid: pg_sys::Oid) -> Node<'p> {
+    // SAFETY: makes a new node.
+    unsafe {
+        let var = pg_sys::makeVar(relation as _, column, type_oid, -1, pg_sys::InvalidOid, 0);
+        Ref::new(var.cast())
+    }
+}
+
+/// A null.
+pub fn make_null<'p>(type_oid: pg_sys::Oid) -> Node<'p> {
+    // SAFETY: a catalog look-up, and a new node.
+    unsafe {
+        let collation = pg_sys::get_typcollation(type_oid);
+        Ref::new(pg_sys::makeNullConst(type_oid, -1, collation).cast())
+    }
+}
+
+/// A constant bigint.
+pub fn make_bigint<'p>(number: i64) -> Node<'p> {
+    // SAFETY: makes a new node. 8 bytes are passed by value wherever PostgreSQL runs with 64 bits.
+    unsafe {
+        let constant = pg_sys::makeConst(
+            pg_sys::INT8OID,
+            -1,
+            pg_sys::InvalidOid,
+            8,
+            pg_sys::Datum::from(number),
+            false,
+            true,
+        );
+        Ref::new(constant.cast())
+    }
+}
+
+/// An array of one element.
+pub fn make_array<'p>(
+    element: Node<'p>,
+    element_type: pg_sys::Oid,
+    array_type: pg_sys::Oid,
+) -> Node<'p> {
+    let mut array =
+        // SAFETY: the tag is that of the structure.
+        unsafe { pgrx::PgBox::<pg_sys::ArrayExpr>::alloc_node(pg_sys::NodeTag::T_ArrayExpr) };
+    array.array_typeid = array_type;
+    array.array_collid = element.collation();
+    array.element_typeid = element_type;
+    array.elements = List::of([element]).as_ptr();
+    array.location = -1;
+    // SAFETY: the node is whole.
+    unsafe { Ref::new(array.into_pg().cast()) }
+}
+
+/// The elements of two arrays, one behind the other. PostgreSQL takes a null array for an empty one.
+pub fn make_array_cat<'p>(first: Node<'p>, second: Node<'p>, array_type: pg_sys::Oid) -> Node<'p> {
+    // SAFETY: makes a new node of valid ones.
+    unsafe {
+        let call = pg_sys::makeFuncExpr(
+            pg_sys::Oid::from(pg_sys::F_ARRAY_CAT),
+            array_type,
+            List::of([first, second]).as_ptr(),
+            second.collation(),
+            pg_sys::InvalidOid,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+        );
+        Ref::new(call.cast())
+    }
+}
+
+/// How many elements a constant array has.
+pub fn array_length(constant: Ref<pg_sys::Const>) -> u32 {
+    if constant.constisnull {
+        return 0;
+    }
+    // SAFETY: the constant is an array, as its type says, and not null. Behind the header are the dimensions.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(constant.constvalue.cast_mut_ptr());
+        let array = array.cast::<pg_sys::ArrayType>();
+        let dimensions = array.add(1).cast::<i32>();
+        pg_sys::ArrayGetNItems((*array).ndim, dimensions).max(0) as u32
+    }
+}

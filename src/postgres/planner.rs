@@ -1,0 +1,572 @@
+//! The planner's structures (pathnodes.h), and its functions.
+//!
+//! They live in the planner's memory contexts until planning ends. Nobody but the planner changes them, and it does so only while it is called.
+
+use super::compat;
+use super::expressions::is_volatile;
+use super::list::List;
+use super::refs::{FromRaw, Node, Ref, fields};
+use super::relids::Relids;
+use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use std::ffi::c_void;
+
+/// What the planner knows of a query.
+pub type Root<'p> = Ref<'p, pg_sys::PlannerInfo>;
+/// What the planner knows of a relation or a join.
+pub type Rel<'p> = Ref<'p, pg_sys::RelOptInfo>;
+/// A clause of WHERE or ON.
+pub type Clause<'p> = Ref<'p, pg_sys::RestrictInfo>;
+/// A way to get the rows of a relation or a join.
+pub type Path<'p> = Ref<'p, pg_sys::Path>;
+
+fields! {
+    /// The query.
+    PlannerInfo.parse as query: Option<Ref<'p, pg_sys::Query>>;
+    /// What is shared by all queries of the statement.
+    PlannerInfo.glob as global: Option<Ref<'p, pg_sys::PlannerGlobal>>;
+    /// The query around this one.
+    PlannerInfo.parent_root as parent: Option<Root<'p>>;
+    /// The joins that are not inner joins.
+    PlannerInfo.join_info_list as special_joins: List<'p, pg_sys::SpecialJoinInfo>;
+    /// The equivalence classes.
+    PlannerInfo.eq_classes as equivalence_classes: List<'p, pg_sys::EquivalenceClass>;
+    /// The subplans that run for their parameters.
+    PlannerInfo.init_plans as init_plans: List<'p, pg_sys::SubPlan>;
+    /// All relations of the range table.
+    PlannerInfo.all_baserels as base_relids: Relids<'p>;
+    /// The order that the query wants.
+    PlannerInfo.query_pathkeys as query_pathkeys: List<'p, pg_sys::PathKey>;
+    /// The relations on the outer sides of the nested loops around the plan that is made.
+    PlannerInfo.curOuterRels as outer_relids: Relids<'p>;
+    /// The queries of the subplans.
+    PlannerGlobal.subroots as queries: List<'p, pg_sys::PlannerInfo>;
+    /// The select list.
+    Query.targetList as targets: List<'p, pg_sys::TargetEntry>;
+    /// The range table.
+    Query.rtable as range_table: List<'p, pg_sys::RangeTblEntry>;
+    /// FROM and WHERE.
+    Query.jointree as join_tree: Option<Ref<'p, pg_sys::FromExpr>>;
+    /// The functions of a function in FROM.
+    RangeTblEntry.functions as functions: List<'p, pg_sys::Node>;
+    /// The rows of VALUES.
+    RangeTblEntry.values_lists as values: List<'p, pg_sys::Node>;
+    /// XMLTABLE or JSON_TABLE.
+    RangeTblEntry.tablefunc as table_function: Option<Node<'p>>;
+    /// TABLESAMPLE.
+    RangeTblEntry.tablesample as table_sample: Option<Node<'p>>;
+    /// The clauses about the relation alone.
+    RelOptInfo.baserestrictinfo as restrictions: List<'p, pg_sys::RestrictInfo>;
+    /// The join clauses that are in no equivalence class.
+    RelOptInfo.joininfo as join_clauses: List<'p, pg_sys::RestrictInfo>;
+    /// The relation, or the members of the join.
+    RelOptInfo.relids as relids: Relids<'p>;
+    /// The relations that the relation refers to (LATERAL).
+    RelOptInfo.lateral_relids as lateral_relids: Relids<'p>;
+    /// The relations that refer to the relation.
+    RelOptInfo.lateral_referencers as lateral_referencers: Relids<'p>;
+    /// The partitioned tables or UNION ALLs that the relation is a part of.
+    RelOptInfo.top_parent_relids as top_parent_relids: Relids<'p>;
+    /// The paths.
+    RelOptInfo.pathlist as paths: List<'p, pg_sys::Path>;
+    /// The path of the lowest total cost.
+    RelOptInfo.cheapest_total_path as cheapest_path: Option<Path<'p>>;
+    /// The columns that the relation gives.
+    RelOptInfo.reltarget as target: Option<Ref<'p, pg_sys::PathTarget>>;
+    /// The planner's query for a subquery in FROM.
+    RelOptInfo.subroot as subquery: Option<Root<'p>>;
+    /// The expressions.
+    PathTarget.exprs as expressions: List<'p, pg_sys::Node>;
+    /// The clause's expression.
+    RestrictInfo.clause as expression: Option<Node<'p>>;
+    /// The relations that the clause is about.
+    RestrictInfo.clause_relids as relids: Relids<'p>;
+    /// The outer side of the outer join whose ON has the clause.
+    RestrictInfo.outer_relids as outer_side: Relids<'p>;
+    /// The relations of the members.
+    EquivalenceClass.ec_relids as relids: Relids<'p>;
+    /// The members.
+    EquivalenceClass.ec_members as members: List<'p, pg_sys::EquivalenceMember>;
+    /// The expression.
+    EquivalenceMember.em_expr as expression: Option<Node<'p>>;
+    /// The least relations that have to be on the left side.
+    SpecialJoinInfo.min_lefthand as least_left: Relids<'p>;
+    /// The least relations that have to be on the right side.
+    SpecialJoinInfo.min_righthand as least_right: Relids<'p>;
+    /// The relations that are written on the left side.
+    SpecialJoinInfo.syn_lefthand as left: Relids<'p>;
+    /// The relations that are written on the right side.
+    SpecialJoinInfo.syn_righthand as right: Relids<'p>;
+    /// The equivalence class.
+    PathKey.pk_eclass as class: Option<Ref<'p, pg_sys::EquivalenceClass>>;
+    /// The clauses of a join.
+    JoinPathExtraData.restrictlist as clauses: List<'p, pg_sys::RestrictInfo>;
+    /// The relation.
+    Path.parent as relation: Option<Rel<'p>>;
+    /// The order of the rows.
+    Path.pathkeys as pathkeys: List<'p, pg_sys::PathKey>;
+    /// What the path takes from other relations.
+    Path.param_info as parameters: Option<Ref<'p, pg_sys::ParamPathInfo>>;
+    /// The relations that the parameters come from.
+    ParamPathInfo.ppi_req_outer as required_outer: Relids<'p>;
+    /// The join clauses that the path checks.
+    ParamPathInfo.ppi_clauses as clauses: List<'p, pg_sys::RestrictInfo>;
+    /// The outer side.
+    JoinPath.outerjoinpath as outer: Option<Path<'p>>;
+    /// The inner side.
+    JoinPath.innerjoinpath as inner: Option<Path<'p>>;
+    /// The paths of the parts.
+    AppendPath.subpaths as parts: List<'p, pg_sys::Path>;
+    /// The paths of the parts.
+    MergeAppendPath.subpaths as parts: List<'p, pg_sys::Path>;
+    /// The paths below.
+    CustomPath.custom_paths as parts: List<'p, pg_sys::Path>;
+    /// The clauses of the join.
+    JoinPath.joinrestrictinfo as clauses: List<'p, pg_sys::RestrictInfo>;
+    /// The columns that the path gives.
+    Path.pathtarget as target: Option<Ref<'p, pg_sys::PathTarget>>;
+    /// The provider's own list.
+    CustomPath.custom_private as private: List<'p, pg_sys::Node>;
+    /// The wrapper's own list.
+    ForeignPath.fdw_private as private: List<'p, pg_sys::Node>;
+}
+
+impl<'p> Root<'p> {
+    /// The relations that are there so far.
+    pub fn relations(self) -> impl Iterator<Item = Rel<'p>> {
+        (1..self.simple_rel_array_size).filter_map(move |index| self.relation(index))
+    }
+
+    /// The relation with an index in the range table.
+    pub fn relation(self, index: i32) -> Option<Rel<'p>> {
+        // SAFETY: the array has an element for each member of the range table, null where there is no relation.
+        self.checked(index)
+            .and_then(|index| unsafe { FromRaw::from_raw(*self.simple_rel_array.add(index)) })
+    }
+
+    /// The member of the range table with an index.
+    pub fn entry(self, index: i32) -> Option<Ref<'p, pg_sys::RangeTblEntry>> {
+        // SAFETY: the array has an element for each member of the range table.
+        self.checked(index)
+            .and_then(|index| unsafe { FromRaw::from_raw(*self.simple_rte_array.add(index)) })
+    }
+
+    /// How a part of a partitioned table or UNION ALL comes from that.
+    pub fn append_relation(self, part: i32) -> Option<Ref<'p, pg_sys::AppendRelInfo>> {
+        let array = self.append_rel_array;
+        // SAFETY: the array is null where there are no parts, else it has an element for each member of the range table.
+        self.checked(part)
+            .filter(|_| !array.is_null())
+            .and_then(|index| unsafe { FromRaw::from_raw(*array.add(index)) })
+    }
+
+    fn checked(self, index: i32) -> Option<usize> {
+        (1..self.simple_rel_array_size)
+            .contains(&index)
+            .then_some(index as usize)
+    }
+
+    /// The relations that an expression, or a list of them, reads.
+    pub fn relids(self, node: Node) -> Relids<'p> {
+        // SAFETY: the node is a valid expression of the query.
+        unsafe { FromRaw::from_raw(pg_sys::pull_varnos(self.as_ptr(), node.as_ptr())) }
+    }
+
+    /// Relations without the numbers of outer joins.
+    pub fn without_outer_joins(self, relids: Relids<'p>) -> Relids<'p> {
+        relids.difference(compat::outer_joins(self))
+    }
+
+    /// The placeholders in an expression.
+    pub fn placeholders(
+        self,
+        node: Node<'p>,
+    ) -> impl Iterator<Item = Ref<'p, pg_sys::PlaceHolderVar>> {
+        let flags = pg_sys::PVC_RECURSE_AGGREGATES
+            | pg_sys::PVC_RECURSE_WINDOWFUNCS
+            | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+        // SAFETY: the node is a valid expression, and the list a new one of nodes.
+        let found: List<pg_sys::Node> =
+            unsafe { FromRaw::from_raw(pg_sys::pull_var_clause(node.as_ptr(), flags as _)) };
+        found.iter().filter_map(|node| node.cast())
+    }
+
+    /// An expression about partitioned tables as one about their partitions among `relids`. Where partitions are joined, the join clauses of one
+    /// are still about the others' parents.
+    pub fn for_partitions(self, expression: Node<'p>, relids: Relids) -> Node<'p> {
+        let mut expression = expression;
+        for member in relids.iter() {
+            let mut steps: Vec<_> = std::iter::successors(self.append_relation(member), |step| {
+                self.append_relation(step.parent_relid as i32)
+            })
+            .collect();
+            while let Some(step) = steps.pop() {
+                let mut step = step.as_ptr();
+                // SAFETY: the expression is valid; the result is a new one.
+                expression = unsafe {
+                    Ref::new(pg_sys::adjust_appendrel_attrs(
+                        self.as_ptr(),
+                        expression.as_ptr(),
+                        1,
+                        &mut step,
+                    ))
+                };
+            }
+        }
+        expression
+    }
+
+    /// The equalities between an expression of a relation's and others that equivalence classes imply. `is_wanted` chooses the expression.
+    pub fn implied_equalities(
+        self,
+        rel: Rel<'p>,
+        is_wanted: &dyn Fn(Node) -> bool,
+    ) -> List<'p, pg_sys::RestrictInfo> {
+        let mut is_wanted = is_wanted;
+        // SAFETY: the callback gets what it expects, which lives across the call.
+        unsafe {
+            FromRaw::from_raw(pg_sys::generate_implied_equalities_for_column(
+                self.as_ptr(),
+                rel.as_ptr(),
+                Some(is_wanted_member),
+                (&raw mut is_wanted).cast(),
+                rel.lateral_referencers().as_ptr(),
+            ))
+        }
+    }
+
+    /// The equalities between a relation and others that equivalence classes imply.
+    pub fn join_equalities(
+        self,
+        rel: Rel<'p>,
+        outer: Relids<'p>,
+        both: Relids<'p>,
+    ) -> List<'p, pg_sys::RestrictInfo> {
+        // SAFETY: the sets are relations of the query.
+        unsafe {
+            FromRaw::from_raw(compat::generate_join_implied_equalities(
+                self.as_ptr(),
+                both.as_ptr(),
+                outer.as_ptr(),
+                rel.as_ptr(),
+            ))
+        }
+    }
+
+    /// The share of a relation's rows for which clauses are true.
+    pub fn selectivity(self, rel: Rel<'p>, clauses: List<'p, pg_sys::RestrictInfo>) -> f64 {
+        // SAFETY: the clauses are the relation's.
+        unsafe {
+            pg_sys::clauselist_selectivity(
+                self.as_ptr(),
+                clauses.as_ptr(),
+                rel.relid as _,
+                pg_sys::JoinType::JOIN_INNER,
+                std::ptr::null_mut(),
+            )
+        }
+    }
+
+    /// The parameters of a path of a relation that takes them from others; `None` where there are no others.
+    pub fn path_parameters(
+        self,
+        rel: Rel<'p>,
+        required_outer: Relids<'p>,
+    ) -> Option<Ref<'p, pg_sys::ParamPathInfo>> {
+        // SAFETY: the relation and the set are the query's.
+        unsafe {
+            FromRaw::from_raw(pg_sys::get_baserel_parampathinfo(
+                self.as_ptr(),
+                rel.as_ptr(),
+                required_outer.as_ptr(),
+            ))
+        }
+    }
+}
+
+/// Whether a member of an equivalence class is the wanted expression.
+#[pg_guard]
+unsafe extern "C-unwind" fn is_wanted_member(
+    _root: *mut pg_sys::PlannerInfo,
+    _rel: *mut pg_sys::RelOptInfo,
+    _class: *mut pg_sys::EquivalenceClass,
+    member: *mut pg_sys::EquivalenceMember,
+    is_wanted: *mut c_void,
+) -> bool {
+    // SAFETY: `implied_equalities` passes a function. The planner passes a member, which has an expression.
+    unsafe {
+        let expression = Ref::new(member).expression();
+        let is_wanted = *is_wanted.cast::<&dyn Fn(Node) -> bool>();
+        expression.is_some_and(is_wanted)
+    }
+}
+
+impl<'p> Rel<'p> {
+    /// The index in the range table, of the partitioned table or UNION ALL where the relation is a part of one.
+    pub fn top_index(self) -> i32 {
+        let parent = self.top_parent_relids().iter().next();
+        parent.unwrap_or(self.relid as i32)
+    }
+
+    /// The members, and the partitioned tables that these are parts of. Since 17 what is joined to a partition is parameterised by the partitioned
+    /// table until plans are made.
+    pub fn relids_and_parents(self) -> Relids<'p> {
+        self.relids().union(self.top_parent_relids())
+    }
+
+    /// The expressions that the relation gives.
+    pub fn output(self) -> List<'p, pg_sys::Node> {
+        self.target()
+            .map_or(List::EMPTY, |target| target.expressions())
+    }
+
+    /// Adds to the expressions that the relation gives, and to their width in bytes.
+    pub fn add_output(self, expressions: impl IntoIterator<Item = Node<'p>>, width: i32) {
+        let Some(target) = self.target() else { return };
+        for expression in expressions {
+            // SAFETY: the target is valid, and no reference to it is held.
+            unsafe {
+                let list = pg_sys::lappend((*target.as_ptr()).exprs, expression.as_ptr().cast());
+                (*target.as_ptr()).exprs = list;
+            }
+        }
+        // SAFETY: the target is valid, and no reference to it is held.
+        unsafe { (*target.as_ptr()).width += width };
+    }
+
+    /// The relations whose joins need a column; `None` where the relation has no such column.
+    pub fn needed_by(self, column: i16) -> Option<Relids<'p>> {
+        let (needed, least) = (self.attr_needed, self.min_attr);
+        if needed.is_null() || column < least || column > self.max_attr {
+            return None;
+        }
+        // SAFETY: the array has an element for each column from `min_attr` to `max_attr`.
+        unsafe { Some(FromRaw::from_raw(*needed.add((column - least) as usize))) }
+    }
+
+    /// Whether the planner knows that rows are volatile, or finds out.
+    pub fn is_volatile(self) -> bool {
+        is_volatile(self.target().map(Ref::as_node))
+    }
+
+    /// Tells the planner that rows are volatile. It puts no Memoize above such a relation.
+    pub fn mark_volatile(self) {
+        let volatile = pg_sys::VolatileFunctionStatus::VOLATILITY_VOLATILE;
+        if let Some(target) = self.target() {
+            // SAFETY: the target is valid, and no reference to it is held.
+            unsafe { (*target.as_ptr()).has_volatile_expr = volatile };
+        }
+    }
+
+    /// Whether the relation is a table or another member of FROM, and not a part of one.
+    pub fn is_base(self) -> bool {
+        self.reloptkind == pg_sys::RelOptKind::RELOPT_BASEREL
+    }
+
+    /// Whether the relation is a part of a partitioned table or UNION ALL, or a join of such parts.
+    pub fn is_part(self) -> bool {
+        use pg_sys::RelOptKind::{RELOPT_OTHER_JOINREL, RELOPT_OTHER_MEMBER_REL};
+        matches!(
+            self.reloptkind,
+            RELOPT_OTHER_MEMBER_REL | RELOPT_OTHER_JOINREL
+        )
+    }
+
+    /// Sets the estimates of a foreign table.
+    pub fn set_size(self, tuples: f64, rows: f64) {
+        // SAFETY: the relation is valid, and no reference to it is held.
+        unsafe {
+            (*self.as_ptr()).tuples = tuples;
+            (*self.as_ptr()).rows = clamp_row_estimate(rows);
+        }
+    }
+
+    /// Offers a path to the planner.
+    pub fn add_path(self, path: Path<'p>) {
+        // SAFETY: the path is one of the relation.
+        unsafe { pg_sys::add_path(self.as_ptr(), path.as_ptr()) };
+    }
+
+    /// Works in the memory context of the relation, which outlives those of a join search.
+    pub fn in_context<T>(self, work: impl FnOnce() -> T) -> T {
+        // SAFETY: the planner has allocated the relation in a memory context.
+        let context = unsafe { pg_sys::GetMemoryChunkContext(self.as_ptr().cast()) };
+        // SAFETY: the context lives as long as the relation.
+        unsafe { PgMemoryContexts::For(context).switch_to(|_| work()) }
+    }
+}
+
+impl<'p> Clause<'p> {
+    /// Whether a scan of a relation can check the clause, with parameters from others.
+    pub fn is_movable_to(self, rel: Rel<'p>) -> bool {
+        // SAFETY: the clause and the relation are the same query's.
+        unsafe { pg_sys::join_clause_is_movable_to(self.as_ptr(), rel.as_ptr()) }
+    }
+
+    /// Whether the clause has a volatile function.
+    pub fn is_volatile(self) -> bool {
+        is_volatile(self.expression())
+    }
+
+    /// Whether the clause has a subplan.
+    pub fn has_subplans(self) -> bool {
+        self.expression().is_some_and(Node::has_subplans)
+    }
+}
+
+/// Defines the path below, of kinds of paths that have one.
+macro_rules! only_child {
+    ($($path:ident),*) => {
+        fields! {
+            $(/// The path below.
+            $path.subpath as child: Option<Path<'p>>;)*
+        }
+
+        fn only_child(path: Path) -> Option<Path> {
+            None$(.or_else(|| path.cast::<pg_sys::$path>()?.child()))*
+        }
+    };
+}
+only_child! {
+    MaterialPath, ProjectionPath, ProjectSetPath, SortPath, GroupPath, AggPath, GroupingSetsPath, WindowAggPath, UniquePath,
+    LimitPath, LockRowsPath, SubqueryScanPath
+}
+
+impl<'p> Path<'p> {
+    /// The relations that the path's parameters come from.
+    pub fn required_outer(self) -> Relids<'p> {
+        self.parameters()
+            .map_or(Relids::EMPTY, |info| info.required_outer())
+    }
+
+    /// The relation, or the members of the join.
+    pub fn relids(self) -> Relids<'p> {
+        self.relation().map_or(Relids::EMPTY, |rel| rel.relids())
+    }
+
+    /// The path's join, if it is one.
+    pub fn as_join(self) -> Option<Ref<'p, pg_sys::JoinPath>> {
+        self.cast()
+    }
+
+    /// The nested loop, if the path is one.
+    pub fn as_nested_loop(self) -> Option<Ref<'p, pg_sys::JoinPath>> {
+        self.cast_tagged(pg_sys::NodeTag::T_NestPath)
+    }
+
+    /// The paths directly below, of the kinds of paths that can have a scan below.
+    pub fn children(self) -> Vec<Path<'p>> {
+        let parts = (self
+            .cast()
+            .map(|path: Ref<pg_sys::AppendPath>| path.parts()))
+        .or_else(|| Some(self.cast::<pg_sys::MergeAppendPath>()?.parts()))
+        .or_else(|| Some(self.cast::<pg_sys::CustomPath>()?.parts()));
+        match (self.as_join(), parts) {
+            (Some(join), _) => [join.outer(), join.inner()].into_iter().flatten().collect(),
+            (_, Some(parts)) => parts.iter().collect(),
+            _ => only_child(self).into_iter().collect(),
+        }
+    }
+}
+
+impl<'p> Ref<'p, pg_sys::ForeignPath> {
+    /// The path.
+    pub fn as_path(self) -> Path<'p> {
+        // SAFETY: a foreign path begins with a path.
+        unsafe { Ref::new(self.as_ptr().cast()) }
+    }
+
+    /// What the path takes from other relations.
+    pub fn parameters(self) -> Option<Ref<'p, pg_sys::ParamPathInfo>> {
+        self.as_path().parameters()
+    }
+
+    /// A copy with another list of the wrapper's.
+    pub fn with_private(self, private: List<'p, pg_sys::Node>) -> Ref<'p, pg_sys::ForeignPath> {
+        let copy = self.duplicate();
+        // SAFETY: nobody else has the copy.
+        unsafe { (*copy.as_ptr()).fdw_private = private.as_ptr() };
+        copy
+    }
+}
+
+impl<'p> Ref<'p, pg_sys::AppendPath> {
+    /// A copy with other parts.
+    pub fn with_parts(self, parts: List<'p, pg_sys::Path>) -> Path<'p> {
+        let copy = self.duplicate();
+        // SAFETY: nobody else has the copy, which begins with a path.
+        unsafe {
+            (*copy.as_ptr()).subpaths = parts.as_ptr();
+            Ref::new(copy.as_ptr().cast())
+        }
+    }
+}
+
+impl<'p> Ref<'p, pg_sys::JoinPath> {
+    /// A copy of a nested loop with another outer side.
+    pub fn nested_loop_with_outer(self, outer: Path<'p>) -> Option<Path<'p>> {
+        let nested_loop: Ref<pg_sys::NestPath> = self.cast()?;
+        let copy = nested_loop.duplicate();
+        // SAFETY: nobody else has the copy. A nested loop begins with a join, and that with a path.
+        unsafe {
+            (*copy.as_ptr().cast::<pg_sys::JoinPath>()).outerjoinpath = outer.as_ptr();
+            Some(Ref::new(copy.as_ptr().cast()))
+        }
+    }
+
+    /// Sets the outer side.
+    pub fn set_outer(self, outer: Path<'p>) {
+        // SAFETY: the join is valid, and no reference to it is held.
+        unsafe { (*self.as_ptr()).outerjoinpath = outer.as_ptr() };
+    }
+
+    /// Sets the inner side.
+    pub fn set_inner(self, inner: Path<'p>) {
+        // SAFETY: the join is valid, and no reference to it is held.
+        unsafe { (*self.as_ptr()).innerjoinpath = inner.as_ptr() };
+    }
+}
+
+/// What PostgreSQL calls `set_join_pathlist_hook` with (paths.h): one way to make a join of two relations.
+#[derive(Clone, Copy)]
+pub struct JoinHook<'p> {
+    /// The query being planned.
+    pub root: Root<'p>,
+    /// The join.
+    pub joinrel: Rel<'p>,
+    /// Its outer side.
+    pub outerrel: Rel<'p>,
+    /// Its inner side.
+    pub innerrel: Rel<'p>,
+    /// Its kind.
+    pub jointype: pg_sys::JoinType::Type,
+    /// Its clauses, among others.
+    pub extra: Ref<'p, pg_sys::JoinPathExtraData>,
+}
+
+impl<'p> JoinHook<'p> {
+    /// A nested loop with the clauses of the join.
+    pub fn nested_loop(
+        &self,
+        jointype: pg_sys::JoinType::Type,
+        outer: Path<'p>,
+        inner: Path<'p>,
+    ) -> Path<'p> {
+        // SAFETY: the paths are those of the sides. The path is a new one.
+        unsafe { Ref::new(compat::create_nestloop_path(self, jointype, outer, inner)) }
+    }
+
+    /// Whether the join is of a kind that a nested loop can do.
+    pub fn can_be_nested_loop(&self) -> bool {
+        use pg_sys::JoinType::{JOIN_ANTI, JOIN_INNER, JOIN_LEFT, JOIN_SEMI};
+        matches!(
+            self.jointype,
+            JOIN_INNER | JOIN_LEFT | JOIN_SEMI | JOIN_ANTI
+        )
+    }
+}
+
+/// An estimate of rows as the planner keeps it: a whole number, and at least one.
+pub fn clamp_row_estimate(rows: f64) -> f64 {
+    // SAFETY: calculates.
+    unsafe { pg_sys::clamp_row_est(rows) }
+}
