@@ -1,4 +1,4 @@
-//! What EXPLAIN says of a scan and of an INSERT: what is bound to what, how many values, and what was invoked.
+//! EXPLAIN of a scan and of an INSERT: what is bound to what, how many values, and what was invoked.
 
 use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
@@ -8,11 +8,8 @@ use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
 use crate::plan::sources::Decoded;
 use crate::plan::{Mode, PlanData, estimate};
-use crate::postgres::list::List;
-use crate::postgres::nodes;
-use crate::postgres::plans::{Plan, ancestors};
-use crate::postgres::properties::{number, text};
-use crate::postgres::refs::Ref;
+use crate::postgres::properties::{Explain, Printer};
+use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::text::for_server;
 use crate::scan::Scan;
 use pgrx::{pg_guard, pg_sys};
@@ -30,83 +27,89 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
 ) {
     // SAFETY: the node is initialised, so its plan and relation are there; `fdw_state` is null or a Scan.
     unsafe {
+        let explain = Ref::new(es);
         let plan = (*node).ss.ps.plan;
         let relation = (*node).ss.ss_currentRelation;
         let layout = Layout::read(relation).or_report();
         let data = PlanData::read(plan.cast(), &layout);
-        let inputs = config::fixed_inputs((*relation).rd_id);
-        let fixed: Vec<String> = Column::INPUTS
-            .into_iter()
-            .filter_map(|column| Some(format!("{} = '{}'", column.name(), inputs.get(column)?)))
-            .collect();
-        if !fixed.is_empty() {
-            text(es, c"Fixed", for_server(&fixed.join(", ")).to_bytes());
-        }
-        let printer = Printer::new(plan, es);
-        let bindings = printer.bindings(&data.bindings);
-        if !bindings.is_empty() {
-            text(es, c"Bound", &bindings.join(&b", "[..]));
-        }
-        let conditions: Vec<Vec<u8>> = (data.conditions.iter())
-            .map(|condition| printer.print(*condition))
-            .collect();
-        if !conditions.is_empty() {
-            text(es, c"Only If", &conditions.join(&b" AND "[..]));
-        }
-        match (data.mode, estimate::known_values(&data.bindings)) {
-            (Mode::Missing(column, _), _) => text(es, c"Not Bound", column.name().as_bytes()),
-            (_, Some(values)) => number(es, c"Values", values),
-            (_, None) => text(es, c"Values", b"known when run"),
-        }
-        if data.mode == Mode::Plain {
-            sources(es, plan, &data.source.0, data.source.1.iter().copied());
-        }
+        let fixed = config::fixed_inputs((*relation).rd_id);
+        let fixed = |column: Column| Some(format!("{} = '{}'", column.name(), fixed.get(column)?));
+        let fixed: Vec<String> = Column::INPUTS.into_iter().filter_map(fixed).collect();
+        explain_plan(
+            explain,
+            &Printer::new(explain, Ref::new(plan)),
+            &data,
+            &fixed,
+        );
         let several = estimate::known_values(&data.bindings) != Some(1);
         if several && data.mode == Mode::Plain {
             let limits = Limits::read((*relation).rd_id);
-            number(es, c"Max Concurrency", limits.max_concurrency as u64);
+            explain.number(c"Max Concurrency", limits.max_concurrency as u64);
         }
         if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_mut()
-            && (*es).analyze
+            && explain.analyze
         {
-            match &mut scan.dispatch {
-                Some(dispatch) => counters(es, dispatch),
-                None => number(es, c"Invocations", 0),
-            }
+            counters(explain, scan.dispatch.as_mut());
         }
     }
 }
 
-/// Says which rows invoke once, however often they come.
-///
-/// # Safety
-/// `ids` are expressions of the plan that is being explained.
-pub unsafe fn sources(
-    es: *mut pg_sys::ExplainState,
-    plan: *mut pg_sys::Plan,
-    told: &Decoded,
-    mut ids: impl Iterator<Item = *mut pg_sys::Node>,
+/// Adds what the plan alone tells.
+fn explain_plan(explain: Explain, printer: &Printer, data: &PlanData, fixed: &[String]) {
+    let add = |label, values: &[Vec<u8>], separator: &[u8]| {
+        if !values.is_empty() {
+            explain.text(label, &values.join(separator));
+        }
+    };
+    if !fixed.is_empty() {
+        explain.text(c"Fixed", for_server(&fixed.join(", ")).to_bytes());
+    }
+    add(c"Bound", &print_bindings(printer, &data.bindings), b", ");
+    let print = |condition: &*mut pg_sys::Node| {
+        // SAFETY: the condition is null or an expression of the plan.
+        unsafe { Option::<Node>::from_raw(*condition) }.map(|node| printer.print(node))
+    };
+    let conditions: Vec<Vec<u8>> = data.conditions.iter().filter_map(print).collect();
+    add(c"Only If", &conditions, b" AND ");
+    match (data.mode, estimate::known_values(&data.bindings)) {
+        (Mode::Missing(column, _), _) => explain.text(c"Not Bound", column.name().as_bytes()),
+        (_, Some(values)) => explain.number(c"Values", values),
+        (_, None) => explain.text(c"Values", b"known when run"),
+    }
+    if data.mode == Mode::Plain {
+        let (source, ids) = &data.source;
+        // SAFETY: each is null or an expression of the plan.
+        let ids = ids
+            .iter()
+            .map(|id| unsafe { Option::<Node>::from_raw(*id) });
+        sources(explain, printer, source, ids);
+    }
+}
+
+/// Adds the rows that invoke once, however often they come. `ids` are the expressions that identify them.
+pub fn sources<'p>(
+    explain: Explain,
+    printer: &Printer,
+    source: &Decoded,
+    mut ids: impl Iterator<Item = Option<Node<'p>>>,
 ) {
-    // SAFETY: see above.
-    unsafe {
-        let printer = Printer::new(plan, es);
-        let mut printed = Vec::new();
-        for member in &told.members {
-            let ctid = ids.next();
-            if member.has_parts {
-                ids.next();
-            }
-            if let Some(ctid) = ctid.filter(|_| member.gives) {
-                printed.push(printer.print(ctid));
-            }
+    let mut printed = Vec::new();
+    for member in &source.members {
+        let ctid = ids.next().flatten();
+        if member.has_parts {
+            ids.next();
         }
-        if !printed.is_empty() {
-            text(es, c"Once For Each", &printed.join(&b", "[..]));
-        }
+        printed.extend(
+            ctid.filter(|_| member.gives)
+                .map(|ctid| printer.print(ctid)),
+        );
+    }
+    if !printed.is_empty() {
+        explain.text(c"Once For Each", &printed.join(&b", "[..]));
     }
 }
 
-/// How many expressions bindings have in a plan, as `plan::encode` has them.
+/// How many expressions bindings have in a plan, by the numbers of `plan::encode`.
 pub fn expressions_of(numbers: &[i32]) -> usize {
     (numbers.chunks_exact(3))
         .filter(|binding| Kind::from_number(binding[1]) != Some(Kind::Null))
@@ -127,24 +130,26 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
 ) {
     // SAFETY: the relation is open; `ri_FdwState` is null or an Insert.
     unsafe {
-        // The node that reads rows prefetch, where there is one, shows it.
+        let explain = Ref::new(es);
+        // The node that prefetches rows shows the limit, where there is one.
         if private.is_null() {
             let limits = Limits::read((*(*relation).ri_RelationDesc).rd_id);
-            number(es, c"Max Concurrency", limits.max_concurrency as u64);
+            explain.number(c"Max Concurrency", limits.max_concurrency as u64);
         }
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut()
-            && (*es).analyze
+            && explain.analyze
         {
-            match insert.dispatched() {
-                Some(dispatch) => counters(es, dispatch),
-                None => number(es, c"Invocations", 0),
-            }
+            counters(explain, insert.dispatched());
         }
     }
 }
 
-/// What was done, once nothing is on its way any more. In text, two lines.
-unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &mut Dispatch) {
+/// Adds what was invoked, once nothing is in flight any more. In text, two lines.
+fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
+    let Some(dispatch) = dispatch else {
+        explain.number(c"Invocations", 0);
+        return;
+    };
     dispatch.give_up().or_report();
     let counters = &dispatch.limiter.counters;
     let waited = dispatch.waited.as_secs_f64() * 1000.0;
@@ -160,121 +165,51 @@ unsafe fn counters(es: *mut pg_sys::ExplainState, dispatch: &mut Dispatch) {
         (c"Bytes Sent", counters.bytes_out.load(Relaxed)),
         (c"Bytes Received", counters.bytes_in.load(Relaxed)),
     ];
-    // SAFETY: the state is EXPLAIN's.
-    unsafe {
-        if (*es).format != pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
-            for (label, count) in counts {
-                number(es, label, count);
-            }
-            if (*es).timing {
-                pg_sys::ExplainPropertyFloat(
-                    c"Time Waited".as_ptr(),
-                    c"ms".as_ptr(),
-                    waited,
-                    3,
-                    es,
-                );
-            }
-            return;
+    if !explain.is_text() {
+        for (label, count) in counts {
+            explain.number(label, count);
         }
-        let line = |counts: &[(&CStr, u64)]| {
-            let counts: Vec<String> = (counts.iter())
-                .map(|(label, count)| format!("{}: {count}", label.to_string_lossy()))
-                .collect();
-            counts.join("  ")
-        };
-        let (first, rest) = counts[0];
-        text(
-            es,
-            first,
-            format!("{rest}  {}", line(&counts[1..5])).as_bytes(),
-        );
-        let (first, rest) = counts[5];
-        let mut second = format!("{rest}  {}", line(&counts[6..]));
-        if (*es).timing {
-            second.push_str(&format!("  Time Waited: {waited:.3} ms"));
+        if explain.timing {
+            explain.milliseconds(c"Time Waited", waited);
         }
-        text(es, first, second.as_bytes());
+        return;
     }
-}
-
-/// Prints expressions of one plan, parameters as what they stand for.
-struct Printer {
-    context: *mut pg_sys::List,
-    prefix: bool,
-}
-
-impl Printer {
-    unsafe fn new(plan: *mut pg_sys::Plan, es: *mut pg_sys::ExplainState) -> Printer {
-        // SAFETY: the plan is one of the statement's being explained.
-        unsafe {
-            let above = above(Ref::new((*es).pstmt), Ref::new(plan)).as_ptr();
-            Printer {
-                context: pg_sys::set_deparse_context_plan((*es).deparse_cxt, plan, above),
-                prefix: (*es).verbose || nodes::length((*es).rtable) > 1,
-            }
-        }
-    }
-
-    /// In the database's encoding.
-    unsafe fn print(&self, expression: *mut pg_sys::Node) -> Vec<u8> {
-        // SAFETY: the expression is the plan's; the result is a palloc'd string.
-        unsafe {
-            let text = pg_sys::deparse_expression(expression, self.context, self.prefix, false);
-            CStr::from_ptr(text).to_bytes().to_vec()
-        }
-    }
-
-    /// In the order of the columns, whatever order the clauses had.
-    unsafe fn bindings(&self, bindings: &[Binding]) -> Vec<Vec<u8>> {
-        Column::INPUTS
-            .into_iter()
-            .flat_map(|column| {
-                bindings
-                    .iter()
-                    .filter(move |binding| binding.attribute.column == column)
-            })
-            .map(|binding| {
-                let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
-                let left = format!("{column} {operator}").into_bytes();
-                if binding.kind == Kind::Null {
-                    return left;
-                }
-                // SAFETY: a binding's expression is the plan's.
-                let right = unsafe { self.print(binding.expression) };
-                match binding.kind {
-                    Kind::Any => [&left, &b" ("[..], &right, b")"].concat(),
-                    _ => [&left, &b" "[..], &right].concat(),
-                }
-            })
-            .collect()
-    }
-}
-
-/// The plans above a plan, the nearest first. Above the top of a subplan is the SubPlan that runs it, and the plan that has that in
-/// an expression. PostgreSQL's EXPLAIN knows them but does not hand them to a foreign scan.
-fn above<'p>(statement: Ref<'p, pg_sys::PlannedStmt>, plan: Plan<'p>) -> List<'p, pg_sys::Node> {
-    // A subplan's number is its position behind the top.
-    let subplans = statement.subplans();
-    let root = |number: usize| match number {
-        0 => statement.top(),
-        _ => subplans.get(number - 1),
+    let line = |counts: &[(&CStr, u64)]| {
+        let counts: Vec<String> = (counts.iter())
+            .map(|(label, count)| format!("{}: {count}", label.to_string_lossy()))
+            .collect();
+        counts.join("  ")
     };
-    let roots: Vec<(usize, Plan)> = (0..=subplans.len())
-        .filter_map(|number| Some((number, root(number)?)))
-        .collect();
-    let mut found = Vec::new();
-    let mut plan = plan;
-    while let Some((number, above)) = (roots.iter())
-        .find_map(|(number, root)| Some((*number, ancestors(*root, plan, Plan::children)?)))
-    {
-        found.extend(above.into_iter().rev().map(Plan::as_node));
-        let user = (roots.iter()).find_map(|(_, root)| root.user_of_subplan(number as i32));
-        let Some((subplan, user)) = user.filter(|_| number > 0) else {
-            break;
-        };
-        found.extend([subplan.as_node(), user.as_node()]);
-        plan = user;
+    let (first, count) = counts[0];
+    explain.text(
+        first,
+        format!("{count}  {}", line(&counts[1..5])).as_bytes(),
+    );
+    let (first, count) = counts[5];
+    let mut second = format!("{count}  {}", line(&counts[6..]));
+    if explain.timing {
+        second.push_str(&format!("  Time Waited: {waited:.3} ms"));
     }
-    List::of(found)
+    explain.text(first, second.as_bytes());
+}
+
+/// The bindings in the order of the columns, whatever order the clauses had.
+fn print_bindings(printer: &Printer, bindings: &[Binding]) -> Vec<Vec<u8>> {
+    let of = |column| {
+        let bindings = bindings.iter();
+        bindings.filter(move |binding| binding.attribute.column == column)
+    };
+    (Column::INPUTS.into_iter().flat_map(of))
+        .map(|binding| {
+            let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
+            let left = format!("{column} {operator}").into_bytes();
+            let Some(right) = binding.node().map(|right| printer.print(right)) else {
+                return left;
+            };
+            match binding.kind {
+                Kind::Any => [&left, &b" ("[..], &right, b")"].concat(),
+                _ => [&left, &b" "[..], &right].concat(),
+            }
+        })
+        .collect()
 }

@@ -1,8 +1,8 @@
 //! Finds scans of a finished plan that can't run, so that their error comes before anything is invoked, and not after that.
 //!
 //! Whether a scan is asked for a row depends on others' rows, and counts as if it were asked. Expressions that the statement may leave out are
-//! left alone: CASE, COALESCE, OR, FILTER, conditions without columns, partitions that are chosen when the plan is run, and the rest of a
-//! UNION ALL below a LIMIT.
+//! left alone: CASE, COALESCE, OR, FILTER, conditions without columns, partitions that are chosen when the plan is run, the rest of a
+//! UNION ALL below a LIMIT, and anything below LIMIT 0.
 
 use super::plan_data::{Mode, PlanData};
 use super::relation;
@@ -58,6 +58,13 @@ fn unrunnable(plan: Plan) -> Option<ForeignScan> {
     };
     let mode = Mode::from_numbers(&numbers.iter().collect::<Vec<_>>());
     (matches!(mode, Mode::Missing(..)) && is_ours).then_some(scan)
+}
+
+/// Whether a plan is a LIMIT 0, which reads no rows.
+fn is_limit_zero(plan: Plan) -> bool {
+    let count = (plan.cast()).and_then(|limit: Ref<pg_sys::Limit>| limit.count());
+    let count = count.and_then(|count| count.cast::<pg_sys::Const>());
+    count.is_some_and(|count| !count.constisnull && count.constvalue.value() == 0)
 }
 
 /// The error that such a scan raises.
@@ -154,7 +161,7 @@ impl<'p> Search<'p> {
             self.search_expression(Some(expression));
         }
         let parts = match plan.tag() {
-            _ if compat::prunes_at_run_time(plan) => return,
+            _ if compat::prunes_at_run_time(plan) || is_limit_zero(plan) => return,
             T_Append if may_end_early => 1,
             _ => usize::MAX,
         };

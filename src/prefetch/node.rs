@@ -9,7 +9,8 @@ use crate::error::{Error, OrReport};
 use crate::explain;
 use crate::plan::sources::Source;
 use crate::postgres::nodes;
-use crate::postgres::properties::number;
+use crate::postgres::properties::Printer;
+use crate::postgres::refs::Ref;
 use crate::postgres::slots;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;
@@ -228,20 +229,23 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
     _ancestors: *mut pg_sys::List,
     es: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: the node has a plan, and was made by this module.
+    // SAFETY: EXPLAIN passes its state, and a node with a plan that was made by this module.
     unsafe {
-        let limits = Limits::read(table((*node).ss.ps.plan.cast()));
-        number(es, c"Max Concurrency", limits.max_concurrency as u64);
+        let explain = Ref::new(es);
         let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
-        let told = Source::decode(&numbers(plan, 2));
-        if told.repeats {
+        let limits = Limits::read(table(plan));
+        explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+        let source = Source::decode(&numbers(plan, 2));
+        if source.repeats {
             let first = explain::expressions_of(&numbers(plan, 1));
-            let ids = nodes::pointers((*plan).custom_exprs).skip(first);
-            explain::sources(es, plan.cast(), &told, ids);
+            let expressions = Ref::new(plan).expressions();
+            let ids = (first..expressions.len()).map(|index| expressions.get(index));
+            let printer = Printer::new(explain, Ref::new(plan.cast()));
+            explain::sources(explain, &printer, &source, ids);
         }
-        if (*es).costs {
+        if explain.costs {
             let rows = (*(*node).ss.ps.plan).plan_rows;
-            number(es, c"Estimated Invocations", rows as u64);
+            explain.number(c"Estimated Invocations", rows as u64);
         }
     }
 }

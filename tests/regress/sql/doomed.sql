@@ -56,6 +56,7 @@ SELECT * FROM outcome('SELECT FROM f WHERE payload = ''x'' AND (response = ''x''
 SELECT * FROM outcome('SELECT count((SELECT lt.response FROM lt WHERE lt.response = f.payload)) FILTER (WHERE response = ''y'') FROM f WHERE payload = ''x''');
 SET enable_async_append = off;
 SELECT * FROM outcome('SELECT response FROM f WHERE payload = ''x'' UNION ALL SELECT response FROM lt LIMIT 1');
+SELECT * FROM outcome('SELECT response FROM f WHERE payload = ''x'' UNION ALL (SELECT response FROM lt LIMIT 0)');
 RESET enable_async_append;
 SELECT * FROM outcome('WITH w AS (SELECT response FROM lt) SELECT response FROM f WHERE payload = ''x''');
 SELECT * FROM outcome('INSERT INTO log SELECT 1, response FROM f WHERE payload = ''x'' AND EXISTS (SELECT FROM t)');
