@@ -1,4 +1,4 @@
-//! EXPLAIN of a scan and of an INSERT: what is bound to what, how many values, and what was invoked.
+//! EXPLAIN of a scan and of an INSERT: bindings, the number of values, and counts of invocations.
 
 use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
@@ -54,7 +54,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     }
 }
 
-/// Adds what the plan alone tells.
+/// Adds the properties of the plan.
 fn explain_plan(explain: Explain, printer: &Printer, data: &PlanData, fixed: &[String]) {
     let add = |label, values: &[Vec<u8>], separator: &[u8]| {
         if !values.is_empty() {
@@ -144,7 +144,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
     }
 }
 
-/// Adds what was invoked, once nothing is in flight any more. In text, two lines.
+/// Adds counts of invocations, once none is in flight any more. In text these are two lines.
 fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
     let Some(dispatch) = dispatch else {
         explain.number(c"Invocations", 0);

@@ -1,7 +1,7 @@
 //! Recognises the clauses that give an input column its values.
 //!
 //! `column = x`, `column IS NOT DISTINCT FROM x`, `column = ANY (array)`, `column IS NULL`, and
-//! `column = x OR column = y`, which is what `column IN (x, y)` becomes where x or y is not a constant. The
+//! `column = x OR column = y`, as `column IN (x, y)` becomes where x or y is not a constant. The
 //! right side is not volatile and has no column of the table itself. Every other clause filters rows and is
 //! left to the executor.
 

@@ -1,14 +1,14 @@
-//! Planning: how large a scan is, and what its plan carries to the executor.
+//! Planning: the size of a scan, its paths and its plan.
 //!
 //! - [`clause`] recognises the clauses that give input columns their values, [`scan_clauses`] classifies all clauses of a scan, and [`relation`] keeps them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins.
-//! - [`plan_data`] is what a path carries to a plan, and a plan to the executor.
+//! - [`plan_data`] has the lists that a path carries to a plan, and a plan to the executor.
 //! - [`estimate`] tells how many invocations and rows there will be.
 //! - [`scan_order`] orders the scans of a query, where either of two could give the other values.
 //! - [`join_order`] has other relations read before a scan.
 //! - [`semijoins`] tells which of their conditions can give values.
 //! - [`sort_outer`] has rows sorted before they invoke.
-//! - [`memoize`] keeps Memoize away from whatever may invoke.
+//! - [`memoize`] keeps Memoize away from relations that may invoke.
 //! - [`materialize`] keeps the rows of joins with scans, so that they are not run again.
 //! - [`sources`] is the row that gives the values, and [`row_identity`] has PostgreSQL carry the columns that identify it.
 //! - [`pathlist_hook`] changes the paths of relations that have scans as parts.

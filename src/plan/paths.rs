@@ -1,4 +1,4 @@
-//! Paths: the ways to run a scan, alone and as the inner side of joins, and what they cost.
+//! Paths: the ways to run a scan, alone and as the inner side of joins, and their costs.
 //!
 //! Paths follow a rule: a clause that can give an input column its values always does. Otherwise
 //! the same query would make other invocations with another plan. So a scan has one path for each choice of outer

@@ -1,4 +1,4 @@
-//! What a path carries to a plan, and a plan to the executor: lists of integers and expressions, since a cached plan is copied.
+//! The lists that a path carries to a plan, and a plan to the executor. They have integers and expressions alone, since a cached plan is copied.
 
 use super::clause::{Binding, Kind};
 use super::sources::{Decoded, Source};
@@ -173,7 +173,7 @@ impl PlanData {
         })
     }
 
-    /// Reads back what [`get_foreign_plan`](super::get_foreign_plan) put into a plan.
+    /// Reads the lists that [`get_foreign_plan`](super::get_foreign_plan) has put into a plan.
     ///
     /// # Safety
     /// `plan` is a plan of this wrapper's for a table of that layout.

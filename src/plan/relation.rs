@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-/// What the planner's structure of a foreign table points to.
+/// A foreign table, as the planner's structure points to it.
 pub struct Relation<'p> {
     /// The foreign table.
     pub table: pg_sys::Oid,
@@ -30,7 +30,7 @@ pub struct Relation<'p> {
     outer_requirements: OnceCell<Vec<OuterRequirement<'p>>>,
 }
 
-/// A foreign table of this wrapper's in a query, and what is known of it.
+/// A foreign table of this wrapper's in a query.
 #[derive(Clone, Copy)]
 pub struct ForeignRel<'p> {
     /// The query.

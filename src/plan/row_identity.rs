@@ -12,7 +12,7 @@ use crate::postgres::refs::Node;
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
 
-/// The number of the column with a row's place in its table.
+/// The number of the column with a row's position in its table.
 pub const CTID: i16 = pg_sys::SelfItemPointerAttributeNumber as i16;
 /// The number of the column with a row's table.
 pub const TABLEOID: i16 = pg_sys::TableOidAttributeNumber as i16;

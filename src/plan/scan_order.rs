@@ -74,7 +74,7 @@ impl ScanOrder {
         }
     }
 
-    /// Whether a scan is before another; where neither has a place, whether it is written before.
+    /// Whether a scan is before another; where neither has a position, whether it is written before.
     pub fn is_before(&self, first: i32, second: i32) -> bool {
         let position = |index| self.0.iter().position(|placed| placed.index == index);
         match (position(first), position(second)) {
@@ -84,7 +84,7 @@ impl ScanOrder {
         }
     }
 
-    /// Whether the relations before a scan satisfy a requirement. A scan without a place can't run, whatever it waits for.
+    /// Whether the relations before a scan satisfy a requirement. A scan without a position can't run, whatever it waits for.
     pub fn satisfies(&self, scan: ForeignRel, requirement: &OuterRequirement) -> bool {
         let index = scan.rel.top_index();
         (self.0.iter().find(|placed| placed.index == index))

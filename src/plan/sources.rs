@@ -157,7 +157,7 @@ fn read_by<'p>(root: Root<'p>, expression: Node) -> Relids<'p> {
         })
 }
 
-/// The executor parameters of bindings, before those of nested loops take the place of columns.
+/// The executor parameters of bindings, before those of nested loops replace columns.
 fn outside(bindings: &[Binding]) -> Vec<i32> {
     let mut found: Vec<i32> = Vec::new();
     for binding in bindings {

@@ -9,26 +9,26 @@ unsafe extern "C-unwind" {
     pub fn errcontext_msg(format: *const c_char, ...) -> c_int;
 }
 
-struct Told<'a> {
-    line: &'a dyn Fn() -> String,
-    /// Here, so that nothing is left behind where PostgreSQL has no memory for a copy.
+struct Line<'a> {
+    write: &'a dyn Fn() -> String,
+    /// The text is here, so that Rust frees it where PostgreSQL has no memory for a copy.
     text: CString,
 }
 
-/// Takes a line away again, however the work ends.
+/// Takes the callback away again, however the work ends.
 struct Pushed(*mut pg_sys::ErrorContextCallback);
 
 impl Drop for Pushed {
     fn drop(&mut self) {
-        // SAFETY: what was there before outlives this.
+        // SAFETY: the callback that was there before outlives this one.
         unsafe { pg_sys::error_context_stack = self.0 };
     }
 }
 
-/// Works, and adds a line to PostgreSQL's own errors meanwhile.
+/// Works, and adds a line to errors that PostgreSQL raises meanwhile.
 pub fn with<T>(line: &dyn Fn() -> String, work: impl FnOnce() -> T) -> T {
-    let mut told = Told {
-        line,
+    let mut line = Line {
+        write: line,
         text: CString::default(),
     };
     // SAFETY: called in the backend's thread. The callback is taken away before this returns or unwinds.
@@ -36,19 +36,19 @@ pub fn with<T>(line: &dyn Fn() -> String, work: impl FnOnce() -> T) -> T {
         let _pushed = Pushed(pg_sys::error_context_stack);
         let mut callback = pg_sys::ErrorContextCallback {
             previous: pg_sys::error_context_stack,
-            callback: Some(tell),
-            arg: (&raw mut told).cast(),
+            callback: Some(add_line),
+            arg: (&raw mut line).cast(),
         };
         pg_sys::error_context_stack = &mut callback;
         work()
     }
 }
 
-unsafe extern "C-unwind" fn tell(told: *mut c_void) {
-    // SAFETY: called while an error is put together, with what was pushed.
+unsafe extern "C-unwind" fn add_line(line: *mut c_void) {
+    // SAFETY: PostgreSQL calls this while it puts an error together, with the argument that `with` has pushed.
     unsafe {
-        let told = &mut *told.cast::<Told>();
-        told.text = for_server(&(told.line)());
-        errcontext_msg(c"%s".as_ptr(), told.text.as_ptr());
+        let line = &mut *line.cast::<Line>();
+        line.text = for_server(&(line.write)());
+        errcontext_msg(c"%s".as_ptr(), line.text.as_ptr());
     }
 }

@@ -52,18 +52,18 @@ fields! {
 /// Where a walk goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
-    /// With what is below the node.
+    /// To the nodes below this one.
     Into,
-    /// Behind the node, without what is below it.
+    /// To the next node that is not below this one.
     Over,
     /// Nowhere.
     Stop,
 }
 
-/// Calls a function for an expression, or a list of them, and what is below. Tells whether the function has stopped the walk.
+/// Calls a function for an expression, or a list of them, and for the nodes below. Returns whether the function has stopped the walk.
 pub fn walk<'p>(node: Option<Node<'p>>, visit: &mut dyn FnMut(Node<'p>) -> Walk) -> bool {
     let mut visit = visit;
-    // SAFETY: the walker gets what it expects, which lives across the call.
+    // SAFETY: the walker gets a pointer to the function, which lives across the call.
     node.is_some_and(|node| unsafe { walker(node.as_ptr(), (&raw mut visit).cast()) })
 }
 
@@ -84,13 +84,13 @@ unsafe extern "C-unwind" fn walker(node: *mut pg_sys::Node, visit: *mut c_void) 
     }
 }
 
-/// Calls a function for the expressions of a query and what is below. Tells whether the function has stopped the walk.
+/// Calls a function for the expressions of a query, and for the nodes below. Returns whether the function has stopped the walk.
 pub fn walk_query<'p>(
     query: Ref<'p, pg_sys::Query>,
     visit: &mut dyn FnMut(Node<'p>) -> Walk,
 ) -> bool {
     let mut visit = visit;
-    // SAFETY: the walker gets what it expects, which lives across the call.
+    // SAFETY: the walker gets a pointer to the function, which lives across the call.
     unsafe { pg_sys::query_tree_walker(query.as_ptr(), Some(walker), (&raw mut visit).cast(), 0) }
 }
 

@@ -1,4 +1,4 @@
-//! What the catalog says of the database's extensions (pg_extension.h).
+//! The database's extensions in the catalog (pg_extension.h).
 
 use super::text;
 use pgrx::pg_sys;
@@ -11,8 +11,8 @@ use std::num::NonZeroUsize;
 pub unsafe fn versions() -> Vec<(String, String)> {
     let lock = pg_sys::AccessShareLock as i32;
     let mut found = Vec::new();
-    // SAFETY: a scan of a catalog in the order of catalogs' own, with no index and no keys. Name and version are never null; what is
-    // read of them is copied before the next row.
+    // SAFETY: a scan of a catalog in its own order, with no index and no keys. Name and version are never null, and are
+    // copied before the next row.
     unsafe {
         let relation = pg_sys::table_open(pg_sys::ExtensionRelationId, lock);
         let scan = pg_sys::systable_beginscan(

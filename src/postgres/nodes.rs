@@ -15,9 +15,9 @@ pub unsafe fn pointers<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut 
 ///
 /// # Safety
 /// As for [`pointers`].
-pub unsafe fn nth<T>(list: *mut pg_sys::List, place: usize) -> Option<*mut T> {
-    // SAFETY: as above.
-    unsafe { pointers(list) }.nth(place)
+pub unsafe fn nth<T>(list: *mut pg_sys::List, index: usize) -> Option<*mut T> {
+    // SAFETY: the list is null or one of pointers to `T`.
+    unsafe { pointers(list) }.nth(index)
 }
 
 /// The numbers of a list of integers.
@@ -32,10 +32,10 @@ pub unsafe fn integers(list: *mut pg_sys::List) -> impl Iterator<Item = i32> {
 /// Changes one number of a list of integers.
 ///
 /// # Safety
-/// `list` is a list of integers with that place.
-pub unsafe fn set_integer(list: *mut pg_sys::List, place: usize, number: i32) {
-    // SAFETY: see above.
-    unsafe { (*(*list).elements.add(place)).int_value = number };
+/// `list` is a list of integers with that index.
+pub unsafe fn set_integer(list: *mut pg_sys::List, index: usize, number: i32) {
+    // SAFETY: the list has that element, which is an integer.
+    unsafe { (*(*list).elements.add(index)).int_value = number };
 }
 
 /// A list of pointers.
@@ -69,5 +69,5 @@ pub unsafe fn length(list: *mut pg_sys::List) -> usize {
 
 unsafe fn cells(list: *mut pg_sys::List) -> impl Iterator<Item = *mut pg_sys::ListCell> {
     // SAFETY: a list has `length` elements.
-    (0..unsafe { length(list) }).map(move |place| unsafe { (*list).elements.add(place) })
+    (0..unsafe { length(list) }).map(move |index| unsafe { (*list).elements.add(index) })
 }

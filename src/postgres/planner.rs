@@ -222,7 +222,7 @@ impl<'p> Root<'p> {
         is_wanted: &dyn Fn(Node) -> bool,
     ) -> List<'p, pg_sys::RestrictInfo> {
         let mut is_wanted = is_wanted;
-        // SAFETY: the callback gets what it expects, which lives across the call.
+        // SAFETY: the callback gets a pointer to the function, which lives across the call.
         unsafe {
             FromRaw::from_raw(pg_sys::generate_implied_equalities_for_column(
                 self.as_ptr(),

@@ -1,17 +1,17 @@
-//! Rows and the nodes that give them, where PostgreSQL has inline functions (executor.h, tuptable.h).
+//! Slots and the nodes that fill them, where PostgreSQL has inline functions (executor.h, tuptable.h).
 //!
-//! What is called through a pointer needs the guard that turns PostgreSQL's errors into unwinding around it.
+//! A call through a pointer needs the guard around it that turns PostgreSQL's errors into unwinding.
 
 use super::compat;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-/// Asks a node for a row.
+/// The next row of a node; an empty slot or null after the last.
 ///
 /// # Safety
 /// `node` is initialised.
 pub unsafe fn next(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: see above.
+    // SAFETY: the node is initialised, and its function is the executor's.
     unsafe {
         if !(*node).chgParam.is_null() {
             pg_sys::ExecReScan(node);
@@ -23,12 +23,12 @@ pub unsafe fn next(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot 
     }
 }
 
-/// Whether a node gave no row.
+/// Whether a slot has no row.
 ///
 /// # Safety
 /// `slot` is null or a slot.
 pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: see above.
+    // SAFETY: the slot is null or valid.
     unsafe { slot.as_ref() }
         .is_none_or(|slot| u32::from(slot.tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0)
 }
@@ -38,7 +38,7 @@ pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
 /// # Safety
 /// `slot` is a slot with a row.
 pub unsafe fn deform(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: see above.
+    // SAFETY: the slot has a row, and its descriptor.
     unsafe {
         let count = (*(*slot).tts_tupleDescriptor).natts;
         if i32::from((*slot).tts_nvalid) < count {
@@ -66,7 +66,7 @@ pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 /// `slot` has a row.
 pub unsafe fn set_ctid(slot: *mut pg_sys::TupleTableSlot, number: u64) {
     let block = (number >> 16) as u32;
-    // SAFETY: see above.
+    // SAFETY: the slot is valid.
     unsafe {
         (*slot).tts_tid = pg_sys::ItemPointerData {
             ip_blkid: pg_sys::BlockIdData {
@@ -83,7 +83,7 @@ pub unsafe fn set_ctid(slot: *mut pg_sys::TupleTableSlot, number: u64) {
 /// # Safety
 /// `slot` is a slot with a row.
 pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
-    // SAFETY: see above.
+    // SAFETY: the slot has a row.
     unsafe { compat::copy_minimal_tuple(slot) }
 }
 
@@ -92,7 +92,7 @@ pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
 /// # Safety
 /// The projection is initialised, and its expression context has the row that it is about.
 pub unsafe fn project(projection: *mut pg_sys::ProjectionInfo) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: as ExecProject does (executor.h). The function belongs to the state.
+    // SAFETY: these are the steps of ExecProject (executor.h). The function belongs to the state.
     unsafe {
         let state = &raw mut (*projection).pi_state;
         let slot = (*state).resultslot;

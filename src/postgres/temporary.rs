@@ -1,18 +1,18 @@
-//! A temporary file of PostgreSQL's (buffile.h), which counts for `temp_file_limit` and goes with the query.
+//! A temporary file of PostgreSQL's (buffile.h). It counts for `temp_file_limit`, and PostgreSQL removes it with the query.
 
 use crate::error::Error;
 use crate::postgres::compat;
 use pgrx::pg_sys;
 
-/// A temporary file, which is made when it is first written to.
+/// A temporary file, which is created when it is first written to.
 pub struct File {
     file: *mut pg_sys::BufFile,
-    /// The one that a query has, which lives as long as that.
+    /// The query's resource owner, which lives as long as the query.
     owner: pg_sys::ResourceOwner,
     end: (i32, i64),
 }
 
-/// A place in a file.
+/// A position in a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     start: (i32, i64),
@@ -36,7 +36,8 @@ impl File {
     /// # Safety
     /// The query runs, and `context` is its own.
     pub unsafe fn write(&mut self, bytes: &[u8], context: pg_sys::MemoryContext) -> Place {
-        // SAFETY: see above. A file of a cursor's is not that of a savepoint's in which it is read.
+        // SAFETY: the query runs, and the context is its own. The file belongs to the query's resource owner, and not to that of a savepoint in which a
+        // cursor is read.
         unsafe {
             if self.file.is_null() {
                 let (owner, before) = (
@@ -65,7 +66,7 @@ impl File {
     /// The query runs.
     pub unsafe fn read(&mut self, place: &Place) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; place.length];
-        // SAFETY: see above; there is room for so many bytes.
+        // SAFETY: the query runs, so the file is open. The buffer has room for so many bytes.
         let read = unsafe {
             pg_sys::BufFileSeek(self.file, place.start.0, place.start.1, libc::SEEK_SET);
             pg_sys::BufFileRead(self.file, bytes.as_mut_ptr().cast(), bytes.len())
@@ -82,7 +83,7 @@ impl File {
     /// Called while the query ends.
     pub unsafe fn close(&mut self) {
         if !self.file.is_null() {
-            // SAFETY: see above.
+            // SAFETY: the query ends, and nobody else has the file.
             unsafe { pg_sys::BufFileClose(self.file) };
             self.file = std::ptr::null_mut();
         }

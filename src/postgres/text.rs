@@ -1,4 +1,4 @@
-//! Text between the database's encoding and Rust's. What comes from PostgreSQL is bytes until it was read here.
+//! Text between the database's encoding and Rust's. Text of PostgreSQL's is bytes until it is read here.
 //!
 //! Values of rows, which may have megabytes, are converted in rows/.
 
@@ -34,7 +34,7 @@ impl Text {
         }
     }
 
-    /// Reads what should be UTF-8.
+    /// Reads bytes that should be UTF-8.
     pub fn of_utf8(bytes: &[u8]) -> Text {
         let mut text = String::with_capacity(bytes.len());
         for chunk in bytes.utf8_chunks() {
@@ -66,11 +66,11 @@ pub unsafe fn shown(name: *const c_char) -> String {
     if name.is_null() {
         return String::new();
     }
-    // SAFETY: the caller's.
+    // SAFETY: the name is not null, and ends in a zero byte.
     Text::of_server(unsafe { CStr::from_ptr(name) }.to_bytes()).shown()
 }
 
-/// Text for PostgreSQL to print: in the database's encoding, with question marks for what that lacks.
+/// Text for PostgreSQL to print: in the database's encoding, with question marks for characters that the encoding lacks.
 pub fn for_server(text: &str) -> CString {
     let text = text.replace('\0', "?");
     let bytes = match other_encoding(text.as_bytes()) {
@@ -104,14 +104,15 @@ fn escaped(bytes: &[u8]) -> String {
 /// Most bytes that PostgreSQL is given at once.
 const PIECE: usize = 1024;
 
-/// Converts by PostgreSQL's conversions. What can't be, `otherwise` makes something of, and says how many bytes that was, at least one.
+/// Converts by PostgreSQL's conversions. Where bytes can't be converted, `otherwise` appends a replacement and returns how many bytes it replaces, at
+/// least one.
 fn convert(
     bytes: &[u8],
     from: i32,
     to: i32,
     mut otherwise: impl FnMut(&[u8], &mut Vec<u8>) -> usize,
 ) -> Vec<u8> {
-    // SAFETY: catalog look-ups, for which there has to be a transaction. An error may be told outside of one.
+    // SAFETY: catalog look-ups, which need a transaction. An error may be raised outside of one.
     let conversion = unsafe {
         match pg_sys::IsTransactionState() {
             true => pg_sys::FindDefaultConversionProc(from, to),
@@ -125,8 +126,8 @@ fn convert(
         let mut buffer = [0; PIECE * pg_sys::MAX_CONVERSION_GROWTH as usize + 1];
         let mut done = 0;
         if conversion != pg_sys::InvalidOid {
-            // SAFETY: each length is that of its bytes. PostgreSQL writes no more than the second, a zero behind what it converted, and
-            // stops without an error at what it can't.
+            // SAFETY: each length is that of its bytes. PostgreSQL writes no more than the second, and a zero byte at the end. It
+            // stops without an error at bytes that it can't convert.
             done = unsafe {
                 pg_sys::pg_do_encoding_conversion_buf(
                     conversion,

@@ -12,12 +12,12 @@ use crate::postgres::relids::Relids;
 use crate::postgres::{compat, nodes};
 use pgrx::{PgBox, pg_guard, pg_sys};
 
-/// A parameter by which the node and what it serves find each other, as a recursive query and its work table do.
+/// A new executor parameter, by which the node and the scan that it serves find each other, as a recursive query and its work table do.
 ///
 /// # Safety
 /// `root` is the planner's.
 pub unsafe fn new_parameter(root: *mut pg_sys::PlannerInfo) -> i32 {
-    // SAFETY: see above.
+    // SAFETY: the planner's structures live until planning ends. A list that is appended to may move.
     unsafe {
         let glob = (*root).glob;
         let parameter = nodes::length((*glob).paramExecTypes) as i32;
@@ -35,7 +35,7 @@ pub unsafe fn wrap(
     parameter: i32,
     table: pg_sys::Oid,
 ) -> *mut pg_sys::Plan {
-    // SAFETY: see above.
+    // SAFETY: the plans are the planner's, and the new one is nobody else's.
     unsafe {
         let plan = above(outer, nodes::length((*outer).targetlist));
         (*plan).scan.plan.startup_cost = (*outer).startup_cost;
@@ -51,10 +51,12 @@ pub unsafe fn wrap(
     }
 }
 
-/// A plan of the node above another plan. Rows pass as they are, without columns behind those first ones, which only the
-/// outer plan itself needs.
+/// A plan of the node above another plan. Rows pass as they are, with the first `width` columns. The outer plan itself needs the columns behind these.
+///
+/// # Safety
+/// `outer` is the planner's.
 unsafe fn above(outer: *mut pg_sys::Plan, width: usize) -> *mut pg_sys::CustomScan {
-    // SAFETY: the caller's.
+    // SAFETY: the outer plan is the planner's. The columns are copies, so that each list has its own.
     unsafe {
         let mut plan = PgBox::<pg_sys::CustomScan>::alloc_node(pg_sys::NodeTag::T_CustomScan);
         plan.methods = &SCAN_METHODS.0;

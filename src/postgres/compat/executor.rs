@@ -1,4 +1,4 @@
-//! What differs between PostgreSQL 14 and 19 in the executor, in what is around it, and in finished plans.
+//! Differences between PostgreSQL 14 and 19 in the executor, around it, and in finished plans.
 
 use crate::postgres::list::List;
 use crate::postgres::plans::Plan;
@@ -16,10 +16,10 @@ pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
 pub unsafe fn create_wait_event_set(most: i32) -> *mut pg_sys::WaitEventSet {
     // Before 17 it belongs to a memory context, then to a resource owner or to nobody.
     #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-    // SAFETY: see above.
+    // SAFETY: called in the backend's thread. The context lives as long as the process.
     return unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, most) };
     #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
-    // SAFETY: see above.
+    // SAFETY: called in the backend's thread. Without an owner the set is nobody's to free.
     return unsafe { pg_sys::CreateWaitEventSet(std::ptr::null_mut(), most) };
 }
 
@@ -37,7 +37,7 @@ pub fn merge_actions(modify: Ref<pg_sys::ModifyTable>) -> List<pg_sys::Node> {
     }
 }
 
-/// What the action of a MERGE does that runs now; before 17 PostgreSQL does not tell.
+/// The command of the action of a MERGE that runs now. Before 17 PostgreSQL does not tell.
 ///
 /// # Safety
 /// `state` is that of a running statement.
@@ -48,7 +48,7 @@ pub unsafe fn merge_action(state: *mut pg_sys::ModifyTableState) -> Option<pg_sy
         None
     }
     #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
-    // SAFETY: see above; null where no action runs.
+    // SAFETY: the statement runs. The action is null where none runs.
     unsafe {
         let action = (*state).mt_merge_action.as_ref()?;
         Some((*action.mas_action).commandType)
@@ -64,7 +64,7 @@ pub fn no_result(is_null: &mut bool) -> *mut bool {
     }
 }
 
-/// Defines a hook on ExecutorRun (executor.h): `enter(query, count)` is called, and what it gives is held while the hook that was there
+/// Defines a hook on ExecutorRun (executor.h): `enter(query, count)` is called, and its result is held while the hook that was there
 /// before, or the executor, runs.
 #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
 macro_rules! executor_run_hook {
@@ -91,7 +91,7 @@ macro_rules! executor_run_hook {
     };
 }
 
-/// As above. Since 18 it is not told whether it is called once.
+/// Defines the same hook. Since 18 it has no argument for whether it is called once.
 #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
 macro_rules! executor_run_hook {
     ($name:ident, $enter:expr, $previous:expr) => {
@@ -168,19 +168,10 @@ pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
     unsafe {
         let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
         #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let user = {
-            let estate = (*node).ss.ps.state;
-            let place = (*plan).scan.scanrelid as usize - 1;
-            nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
-                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
-        };
+        let user = user_of_entry((*node).ss.ps.state, (*plan).scan.scanrelid);
         #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         let user = (*plan).checkAsUser;
-        if user == pg_sys::InvalidOid {
-            pg_sys::GetUserId()
-        } else {
-            user
-        }
+        or_current_user(user)
     }
 }
 
@@ -192,7 +183,7 @@ pub unsafe fn insert_user(
     estate: *mut pg_sys::EState,
     relation: *mut pg_sys::ResultRelInfo,
 ) -> pg_sys::Oid {
-    // SAFETY: a relation that rows are routed to has no place of its own in the range table, but its parent has.
+    // SAFETY: a relation that rows are routed to is not in the range table, but its parent is.
     unsafe {
         #[cfg(any(feature = "pg14", feature = "pg15"))]
         let user = {
@@ -200,18 +191,33 @@ pub unsafe fn insert_user(
             if (*relation).ri_RangeTableIndex == 0 && !(*relation).ri_RootResultRelInfo.is_null() {
                 relation = (*relation).ri_RootResultRelInfo;
             }
-            let place = ((*relation).ri_RangeTableIndex as usize).saturating_sub(1);
-            nodes::nth::<pg_sys::RangeTblEntry>((*estate).es_range_table, place)
-                .map_or(pg_sys::InvalidOid, |entry| (*entry).checkAsUser)
+            user_of_entry(estate, (*relation).ri_RangeTableIndex)
         };
         #[cfg(not(any(feature = "pg14", feature = "pg15")))]
         let user = pg_sys::ExecGetResultRelCheckAsUser(relation, estate);
-        if user == pg_sys::InvalidOid {
-            pg_sys::GetUserId()
-        } else {
-            user
-        }
+        or_current_user(user)
     }
+}
+
+/// The role of the member of the range table with an index from 1. Before 16 it is there.
+///
+/// # Safety
+/// `estate` is that of a running statement.
+#[cfg(any(feature = "pg14", feature = "pg15"))]
+unsafe fn user_of_entry(estate: *mut pg_sys::EState, index: pg_sys::Index) -> pg_sys::Oid {
+    // SAFETY: the statement's range table lives as long as its state.
+    let entries: List<pg_sys::RangeTblEntry> =
+        unsafe { FromRaw::from_raw((*estate).es_range_table) };
+    (entries.get((index as usize).saturating_sub(1)))
+        .map_or(pg_sys::InvalidOid, |entry| entry.checkAsUser)
+}
+
+fn or_current_user(user: pg_sys::Oid) -> pg_sys::Oid {
+    if user != pg_sys::InvalidOid {
+        return user;
+    }
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetUserId() }
 }
 
 /// Whether an Append or MergeAppend leaves out partitions when it is run, by values that it has only then.

@@ -1,4 +1,4 @@
-//! What differs between PostgreSQL 14 and 19 in the planner.
+//! Differences between PostgreSQL 14 and 19 in the planner.
 
 #[cfg(not(any(feature = "pg14", feature = "pg15")))]
 use crate::postgres::expressions::{Walk, walk};
@@ -346,7 +346,7 @@ pub fn take_disabled_nodes(path: Path) {
 }
 
 unsafe extern "C-unwind" {
-    /// A copy of what holds for a partition's rows (partcache.h).
+    /// A copy of a partition's bounds (partcache.h).
     fn RelationGetPartitionQual(relation: pg_sys::Relation) -> *mut pg_sys::List;
 }
 
