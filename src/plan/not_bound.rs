@@ -81,7 +81,9 @@ fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>) -> Error {
         let layout = layout.or_report();
         let plan = PlanData::read(scan.as_ptr(), &layout);
         match plan.mode {
-            Mode::Missing(column, in_join) => plan.no_value_error(column, in_join, entry.relid, &layout, false),
+            Mode::Missing(column, in_join) => {
+                plan.no_value_error(column, in_join, entry.relid, &layout, false)
+            }
             _ => Error::Unexpected("foreign scan can run"),
         }
     }
