@@ -1,4 +1,4 @@
--- What came to aggregates and SQL/JSON with PostgreSQL 16: ANY_VALUE, IS JSON, JSON_OBJECT, JSON_ARRAYAGG.
+-- Aggregates and SQL/JSON of PostgreSQL 16: ANY_VALUE, IS JSON, JSON_OBJECT, JSON_ARRAYAGG.
 SELECT current_setting('server_version_num')::int < 160000 AS skip \gset
 \if :skip
 \quit

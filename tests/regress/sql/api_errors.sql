@@ -1,4 +1,4 @@
--- Invocations without a result: for each cause SQLSTATE, message, DETAIL and HINT, and how many requests it took.
+-- Failed invocations: SQLSTATE, message, DETAIL and HINT of each cause, and the number of requests.
 
 \a
 ALTER SERVER aws_lambda OPTIONS (ADD max_retries '2', ADD retry_timeout_ms '3000');
@@ -62,7 +62,7 @@ SELECT f.* FROM (VALUES
     (44, 'error-502-SnapStartRegenerationFailureException')
 ) AS n (place, name), failure(n.name) AS f ORDER BY place;
 
--- What comes from around it: no error that Lambda models
+-- Errors that are not in Lambda's model
 
 SELECT f.* FROM (VALUES
     (1, 'nosuchfunction'),
@@ -141,7 +141,7 @@ SET aws_lambda.endpoint_override = 'http://nosuchhost.invalid';
 SELECT sent, sqlstate, message, regexp_replace(detail, ' [Ff]ailed to lookup.*| dns error.*', ' (the resolver''s words)') AS detail, hint FROM failure('echo');
 RESET aws_lambda.endpoint_override;
 
--- The session goes on
+-- The session still works
 
 SELECT * FROM aws_lambda.invoke('echo', '"here"'::json);
 DROP FUNCTION failure;

@@ -1,4 +1,4 @@
--- The branches of an Append are run beside each other: UNION ALL, inheritance, partitions.
+-- The branches of an Append run concurrently: UNION ALL, inheritance, partitions.
 SET client_min_messages = warning;
 CREATE SCHEMA appends;
 SET search_path = appends, public;
@@ -9,7 +9,7 @@ CREATE FOREIGN TABLE told (payload text, response text) SERVER aws_lambda OPTION
 CREATE TABLE t AS SELECT i AS id, i::text AS s FROM generate_series(1, 3) i;
 ANALYZE t;
 CREATE VIEW pair AS SELECT payload, response FROM a UNION ALL SELECT payload, response FROM b;
--- What has arrived and how much of it at once, and forgets it.
+-- The invocations by function, and the most in flight, followed by a reset.
 CREATE FUNCTION arrived(OUT a bigint, OUT b bigint, OUT others bigint, OUT most_in_flight int) LANGUAGE plpgsql AS $$
 BEGIN
     most_in_flight := endpoint.counter('most_in_flight');
@@ -242,7 +242,7 @@ SELECT * FROM arrived();
 DEALLOCATE q;
 RESET plan_cache_mode;
 
--- Into another table, and into one of its own
+-- Into another table, and into a branch of the query
 CREATE TABLE kept AS SELECT response FROM a WHERE payload IN ('1', '2') UNION ALL SELECT response FROM b WHERE payload = '3';
 INSERT INTO kept SELECT response || '0' FROM pair WHERE payload = '1';
 SELECT * FROM kept ORDER BY 1;

@@ -1,4 +1,4 @@
--- What of the arguments reaches the function: null means not given, everything else arrives to the letter.
+-- Arguments of the functions: null means the default, and everything else is sent byte for byte.
 
 -- Null for each argument but the name
 
@@ -164,7 +164,7 @@ BEGIN
     END LOOP;
     EXECUTE format('ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (DROP %s)', split_part(options, ' ', 1));
 END $$;
--- What a query with one row says, or the primary message and detail of its error.
+-- The result of a query with one row, or the primary message and detail of its error.
 CREATE FUNCTION endpoint.said(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     answer text;

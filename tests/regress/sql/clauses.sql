@@ -1,4 +1,4 @@
--- Which clauses give an input column its values, and what is sent for each.
+-- The clauses that give an input column its values, and the requests for each.
 SET client_min_messages = warning;
 CREATE SCHEMA clauses;
 SET search_path = clauses, public;
@@ -12,7 +12,7 @@ CREATE FOREIGN TABLE varchars (payload varchar(20), response varchar)
     SERVER aws_lambda OPTIONS (function_name 'echo');
 CREATE TABLE t (id int PRIMARY KEY, s text, v varchar(10), b jsonb, a text[]);
 INSERT INTO t VALUES (1, 'one', 'one', '{"n": 1}', '{x,y}'), (2, 'two', 'two', '{"n": 2}', '{z}'), (3, NULL, NULL, NULL, NULL);
--- What was sent since the last time, in order.
+-- The invocations since the last call, in order, followed by a reset.
 CREATE FUNCTION sent() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     payloads text;
@@ -89,7 +89,7 @@ PREPARE not_run AS SELECT * FROM texts WHERE payload = 'x';
 SELECT count(*) FROM t WHERE id = 99 AND EXISTS (SELECT FROM texts WHERE payload = t.s);
 SELECT sent();
 
--- What is not a binding filters rows; an invocation was made for each.
+-- Clauses that bind nothing filter rows, each of which has been invoked for.
 SELECT response FROM texts WHERE payload IN ('a', 'b', 'c') AND response > 'a' AND status_code = 200;
 SELECT response FROM texts WHERE payload = 'x' AND payload <> 'y' AND payload LIKE 'x%';
 SELECT response FROM texts WHERE payload = 'x' AND response = random()::text;

@@ -1,4 +1,4 @@
--- Values are compared under the collation of the clause. Not all servers are built with ICU, without which equal texts have equal bytes.
+-- Values are compared in the collation of the clause. Servers without ICU have no nondeterministic collations.
 SELECT count(*) = 0 AS without_icu FROM pg_collation WHERE collname LIKE '%-x-icu' \gset
 \if :without_icu
 \quit

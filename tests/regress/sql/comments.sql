@@ -1,4 +1,4 @@
--- Each object of the extensions, and each column of the tables, says what it is; an overload says which call it takes.
+-- Each object of the extensions and each column of the tables has a comment.
 
 SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment
 FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass

@@ -44,7 +44,7 @@ SELECT s FROM t EXCEPT SELECT f.response FROM t JOIN f ON f.payload = t.s WHERE 
 SELECT f.response FROM t JOIN f ON f.payload = t.s WHERE t.id < 4 INTERSECT ALL SELECT 'b' ORDER BY 1;
 SELECT endpoint.made();
 
--- CTEs: one that is folded in, one that is kept and read twice, one that nobody reads, one on the outer side
+-- CTEs: inlined, materialized and read twice, not read, and on the outer side
 WITH c AS (SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s) SELECT * FROM c WHERE id > 2;
 SELECT endpoint.made();
 WITH c AS MATERIALIZED (SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s)

@@ -184,7 +184,7 @@ error-403-AccessDeniedException	8
 SELECT count(*) FROM p_here;
 SELECT endpoint.made();
 
--- What was sent stays sent.
+-- Invocations are not undone.
 BEGIN;
 COPY f (payload) FROM STDIN;
 1

@@ -22,7 +22,7 @@ SELECT * FROM endpoint.arrived();
 COPY p FROM PROGRAM $$printf '%s|%s|\\N\n' 1 here '{"a": ' here 2 Event '{"a": ' Event 3 Event$$ (ON_ERROR ignore, DELIMITER '|');
 SELECT * FROM p_here;
 SELECT * FROM endpoint.arrived();
--- What Lambda or the wrapper refuses is not a row that can't be read.
+-- An error of Lambda or of the wrapper is not an error of the input.
 COPY f (payload, status_code) FROM PROGRAM $$printf '%s|%s\n' 1 200$$ (ON_ERROR ignore, DELIMITER '|');
 SELECT * FROM endpoint.arrived();
 ALTER FOREIGN TABLE f OPTIONS (SET function_name 'error-403-AccessDeniedException');

@@ -1,4 +1,4 @@
--- An invocation costs more than a filter, so filters come first, whichever way it is made.
+-- An invocation costs more than a filter, so filters are checked first.
 SET client_min_messages = warning;
 CREATE SCHEMA costs;
 SET search_path = costs, public;

@@ -1,4 +1,4 @@
--- Joins with invocations that are read in parts: what is fetched is invoked for, some more may be on its way, nothing twice.
+-- Cursors over joins with invocations: fetched rows are invoked for, some more may be in flight, and none is invoked for twice.
 SET client_min_messages = warning;
 CREATE SCHEMA cursors;
 SET search_path = cursors, public;
@@ -21,7 +21,7 @@ SELECT endpoint.count() BETWEEN 4 AND 6 AS some_ahead;
 MOVE 2 FROM c;
 FETCH 1 FROM c;
 SELECT endpoint.count() BETWEEN 7 AND 14 AS some_ahead;
--- Ended in the middle; what was on its way is dropped, and the transaction goes on.
+-- Closed before the end: invocations in flight are dropped, and the transaction continues.
 CLOSE c;
 SELECT endpoint.made() BETWEEN 7 AND 14 AS some_ahead;
 SELECT response FROM f WHERE payload = 'after';
@@ -95,7 +95,7 @@ SELECT id, s FROM t WHERE id <= 5 ORDER BY id;
 ROLLBACK;
 SELECT endpoint.made();
 
--- Savepoints: an open cursor goes on where it was, and one that fails is gone with what it had on its way.
+-- Savepoints: an open cursor continues, and one that fails is closed with its invocations in flight.
 BEGIN;
 DECLARE c CURSOR FOR SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s WHERE t.id <= 12;
 FETCH 2 FROM c;

@@ -36,7 +36,7 @@ SELECT count(*), count(*) FILTER (WHERE response = s) AS right FROM t JOIN f ON 
 SELECT endpoint.made();
 RESET aws_lambda.max_concurrency;
 
--- What one answered is what all of its rows show.
+-- All rows of one invocation show its response.
 SELECT s, count(*), count(DISTINCT response) FROM t JOIN d ON payload = s AND function_name = 'count' GROUP BY s ORDER BY s;
 SELECT endpoint.made();
 
@@ -96,7 +96,7 @@ BEGIN
 END $$;
 SELECT endpoint.made();
 
--- What differs in any input is not equal.
+-- Rows that differ in any input are not equal.
 SELECT r, count(*) FILTER (WHERE response::jsonb ->> 'region' = r) AS right
 FROM (VALUES ('us-east-1'), ('us-east-2'), ('us-east-1')) AS v (r) JOIN d ON region = r AND payload = '1' AND function_name = 'describe' GROUP BY r ORDER BY r;
 SELECT endpoint.made();

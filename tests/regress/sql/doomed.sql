@@ -1,4 +1,4 @@
--- What a plan knows that it can't run is said before anything is invoked for the statement.
+-- A plan that can't run raises its error before the statement invokes anything.
 SET client_min_messages = warning;
 CREATE SCHEMA doomed;
 SET search_path = doomed, public;
@@ -48,7 +48,7 @@ FETCH c;
 ROLLBACK;
 SELECT endpoint.made();
 
--- What a statement may leave out, it may.
+-- Parts that the statement may not reach raise no error.
 SELECT * FROM outcome('SELECT CASE WHEN response = ''x'' THEN 1 ELSE (SELECT count(*) FROM lt) END FROM f WHERE payload = ''x''');
 SELECT * FROM outcome('SELECT CASE response WHEN ''x'' THEN 1 WHEN (SELECT lt.response FROM lt WHERE lt.response = f.response) THEN 2 END FROM f WHERE payload = ''x''');
 SELECT * FROM outcome('SELECT COALESCE(response, (SELECT lt.response FROM lt WHERE lt.response = f.payload)) FROM f WHERE payload = ''x''');

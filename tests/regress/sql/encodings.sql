@@ -1,10 +1,10 @@
--- Text in the database's encoding: what it can't be is an error, messages and EXPLAIN print in it, and no message has more than what was given.
+-- Text in the database's encoding: text that can't be converted is an error, and messages and EXPLAIN are converted.
 -- This file, options.sql and hostile.sql run in databases of several encodings, and print the same bytes.
 
 SET client_min_messages = warning;
 CREATE SCHEMA encodings;
 SET search_path = encodings, public;
--- Bytes as text, and as UTF-8; null where there is none.
+-- Bytes as text and as UTF-8, or null if they are invalid.
 CREATE FUNCTION text_of(bytes bytea) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     RETURN convert_from(bytes, getdatabaseencoding());
@@ -55,7 +55,7 @@ FROM (VALUES (1, 'table', 'CREATE FOREIGN TABLE z (payload text) SERVER aws_lamb
     endpoint.error_of(format(statement, name, 'secret' || name)) AS e
 GROUP BY place, what ORDER BY place;
 
--- What Lambda is sent is UTF-8 or an error, and then nothing is invoked
+-- Requests are in UTF-8. Text that can't be converted is an error, and nothing is invoked
 
 SELECT endpoint.reset();
 SELECT a.what, bool_and(e.sqlstate = ANY (CASE WHEN odd AND a.what <> 'aws_lambda.region' THEN '{22021,22P05}'::text[] ELSE '{22023}' END)) AS code

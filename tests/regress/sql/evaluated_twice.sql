@@ -1,4 +1,4 @@
--- Where PostgreSQL may evaluate a subquery more than once for a row, a LATERAL one in FROM invokes once for each.
+-- PostgreSQL may evaluate a subquery more than once for a row. A LATERAL one in FROM invokes once for each.
 SET client_min_messages = warning;
 CREATE SCHEMA evaluated_twice;
 SET search_path = evaluated_twice, public;

@@ -1,4 +1,4 @@
--- What EXPLAIN tells.
+-- The output of EXPLAIN.
 SET client_min_messages = warning;
 CREATE SCHEMA explains;
 SET search_path = explains, public;

@@ -19,7 +19,7 @@ EXPLAIN (GENERIC_PLAN, COSTS OFF) SELECT response FROM f WHERE payload IN ($1, $
 EXPLAIN (GENERIC_PLAN, COSTS OFF) SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s || $1;
 EXPLAIN (GENERIC_PLAN, COSTS OFF) INSERT INTO f (payload) VALUES ($1) RETURNING status_code;
 EXPLAIN (GENERIC_PLAN, COSTS OFF) UPDATE t SET s = f.response FROM f WHERE f.payload = t.s || $1 RETURNING t.s;
--- The estimate is of a list whose length nobody knows.
+-- The estimate for a list of unknown length.
 EXPLAIN (GENERIC_PLAN) SELECT response FROM f WHERE payload = $1;
 EXPLAIN (GENERIC_PLAN) SELECT response FROM f WHERE payload = ANY ($1);
 EXPLAIN (GENERIC_PLAN, ANALYZE) SELECT response FROM f WHERE payload = $1;

@@ -1,4 +1,4 @@
--- EXPLAIN ANALYZE says what was sent: neither what was given up before, nor what had no connection.
+-- EXPLAIN ANALYZE counts requests that were sent, without those that were dropped before or had no connection.
 SET client_min_messages = warning;
 CREATE SCHEMA explain_counts;
 SET search_path = explain_counts, public;
@@ -13,7 +13,7 @@ ANALYZE t;
 RESET client_min_messages;
 SELECT endpoint.reset();
 
--- What it says of all scans of a statement, and what the endpoint says.
+-- The counters of EXPLAIN for all scans of a statement, and those of the endpoint.
 CREATE FUNCTION told(statement text, OUT said bigint, OUT bytes bigint) LANGUAGE plpgsql AS $$
 DECLARE
     line text;
@@ -50,7 +50,7 @@ RESET enable_material;
 SELECT * FROM counts($$SELECT error_code FROM throttled WHERE payload IN ('12', '345')$$);
 SELECT * FROM counts($$INSERT INTO f (payload) SELECT s FROM t$$);
 
--- What is refused, by the library or by the machine, is not sent.
+-- Requests that the library or the system refuses are not sent.
 CREATE SERVER nowhere FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (endpoint_url 'http://127.0.0.1:1', max_retries '1', retry_timeout_ms '100');
 CREATE FOREIGN TABLE nobody (payload text, response text, error_code text) SERVER nowhere OPTIONS (function_name 'echo', on_error 'return');
 CREATE FOREIGN TABLE small (payload text, response text, error_code text)

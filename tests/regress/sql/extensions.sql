@@ -13,7 +13,7 @@ SELECT e.extname, e.extversion, n.nspname, e.extrelocatable, (SELECT array_agg(r
 FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname LIKE 'aws%' ORDER BY e.extname;
 SELECT status_code, payload FROM aws_lambda.invoke('echo', '{}'::json);
 
--- What the others need cannot be dropped from under them
+-- An extension that others require can't be dropped
 
 DROP EXTENSION aws_commons;
 DROP FOREIGN DATA WRAPPER aws_lambda_fdw;
@@ -50,7 +50,7 @@ ALTER EXTENSION aws_commons UPDATE TO '1.2';
 CREATE EXTENSION aws_lambda VERSION '1.0';
 ALTER EXTENSION aws_lambda UPDATE;
 
--- What a dump of RDS has besides: a column of the type, and each grant with the whole list of arguments
+-- Further contents of a dump of RDS: a column of the type, and grants with the whole list of arguments
 
 CREATE ROLE regress_lambda_user;
 CREATE TABLE public.targets (id integer NOT NULL, arn aws_commons._lambda_function_arn_1);
@@ -73,7 +73,7 @@ DROP TABLE targets;
 DROP OWNED BY regress_lambda_user;
 DROP ROLE regress_lambda_user;
 
--- The wrapper as an extension of its own, made later: it takes over what is there, which then stays without the functions
+-- The wrapper's extension is created later: it takes over the wrapper, which then stays without the functions
 
 CREATE SCHEMA own;
 CREATE SERVER mine FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region 'eu-west-1');
@@ -123,7 +123,7 @@ DROP TABLE alone;
 DROP EXTENSION aws_commons CASCADE;
 SELECT * FROM remains;
 
--- What a role made in the schema of the extensions is not run as the superuser who creates them: operators that pg_catalog lacks
+-- A role's operators in the schema of the extensions do not run as the superuser who creates them: operators that pg_catalog lacks
 
 CREATE SCHEMA anybody;
 DO $$
@@ -156,7 +156,7 @@ CREATE SCHEMA aws_lambda;
 CREATE EXTENSION aws_lambda CASCADE;
 \set SHOW_CONTEXT errors
 DROP SCHEMA aws_lambda;
--- What is in a schema that no extension made could be its owner's
+-- A schema of no extension may have objects of its owner
 \set SHOW_CONTEXT never
 CREATE SCHEMA aws_commons;
 CREATE EXTENSION aws_commons;

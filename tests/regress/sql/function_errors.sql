@@ -40,7 +40,7 @@ EXCEPTION
         RAISE NOTICE 'by name: %', SQLERRM;
 END $$;
 
--- What was done before it is undone, and the session goes on
+-- The transaction is rolled back, and the session still works
 CREATE TABLE done (n int);
 DO $$
 BEGIN

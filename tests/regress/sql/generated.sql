@@ -26,7 +26,7 @@ SELECT payload, response FROM f WHERE qualifier = 'v1';
 SELECT payload, response FROM f WHERE qualifier = 'v1' AND payload = 'q v1';
 SELECT payload, response FROM f WHERE qualifier = 'v1' AND payload = 'other';
 SELECT payload FROM endpoint.arrived();
--- A stored column that tells what the function answered is refused, and nothing is invoked.
+-- A stored column computed from the response is refused, and nothing is invoked.
 CREATE FOREIGN TABLE g (payload text, response text, log text GENERATED ALWAYS AS (upper(payload)) STORED)
     SERVER aws_lambda OPTIONS (function_name 'echo');
 SELECT payload FROM g WHERE payload = 'x';

@@ -33,7 +33,7 @@ DELETE FROM t USING f WHERE f.payload = t.v AND t.even RETURNING t.v, f.response
 ROLLBACK;
 SELECT endpoint.made();
 
--- Computed of what came back, under a name and a type of its own
+-- Computed from the response, with any name and type
 CREATE FOREIGN TABLE places (payload jsonb, response jsonb, lat numeric GENERATED ALWAYS AS ((response ->> 'lat')::numeric) VIRTUAL,
     invocation_type text, north boolean GENERATED ALWAYS AS ((response ->> 'lat')::numeric > 0), status_code int)
     SERVER aws_lambda OPTIONS (function_name 'accept-10');

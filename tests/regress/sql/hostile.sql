@@ -1,4 +1,4 @@
--- What would be a header, a path or a host of someone else's is an error before anything is sent, and does nothing to a terminal.
+-- Injection of headers, paths and hosts is an error before anything is sent, and messages have no control characters.
 
 SET client_min_messages = warning;
 CREATE SCHEMA hostile;

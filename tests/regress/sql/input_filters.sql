@@ -28,7 +28,7 @@ SELECT endpoint.made();
 SELECT response FROM f WHERE function_name = ANY (ARRAY(SELECT DISTINCT fn FROM t)) AND payload IN ('a', 'b', 'c') AND function_name ~ '^ec' LIMIT 2;
 SELECT endpoint.made();
 
--- What is volatile, or reads the answer, comes after
+-- Conditions that are volatile or read the response are checked afterwards
 SELECT count(*) FROM f WHERE function_name = 'echo' AND payload IN ('a', 'b') AND payload || substr(random()::text, 1, 0) = 'a';
 SELECT endpoint.made();
 SELECT count(*) FROM f WHERE function_name = 'echo' AND payload IN ('a', 'b') AND (payload = 'a' OR response = 'a');

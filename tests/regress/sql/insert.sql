@@ -94,7 +94,7 @@ COPY every (function_name, payload) FROM stdin;
 echo	\N
 \.
 SELECT * FROM endpoint.arrived();
--- What a trigger gives it counts, and a table without the column has no payload to name.
+-- A payload from a trigger counts. A table without the column has none.
 CREATE FUNCTION give_payload() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.payload := '"given"'; RETURN NEW; END $$;
 CREATE TRIGGER give BEFORE INSERT ON f FOR EACH ROW EXECUTE FUNCTION give_payload();
 INSERT INTO f DEFAULT VALUES;
@@ -267,9 +267,9 @@ SELECT endpoint.made();
 INSERT INTO checked (payload) VALUES ('"1"'), ('"2"');
 INSERT INTO checked (payload) VALUES ('"3"') RETURNING *;
 SELECT endpoint.made();
--- What is refused for what it sends is not sent.
+-- Rows with invalid inputs are not sent.
 INSERT INTO checked (payload) VALUES ('"refused"');
--- What came back is checked too, so the function has run.
+-- The response is checked too, so the function has run.
 INSERT INTO checked_response (payload) VALUES ('"expected"') RETURNING *;
 INSERT INTO checked_response (payload) VALUES ('"other"');
 SELECT endpoint.made();
@@ -316,7 +316,7 @@ SELECT * FROM endpoint.arrived();
 UPDATE p SET payload = 'x' WHERE function_name = 'echo' AND payload = '1';
 SELECT endpoint.made();
 
--- What is left out is known before what the source invokes.
+-- A missing input is an error before the source invokes anything.
 INSERT INTO slow (status_code) SELECT f.status_code FROM f WHERE payload IN ('1', '2');
 SELECT endpoint.made();
 INSERT INTO slow (response) SELECT f.response FROM f WHERE payload IN ('1', '2') ORDER BY f.response LIMIT 1 RETURNING status_code;
@@ -433,7 +433,7 @@ INSERT INTO f (payload) SELECT s FROM t WHERE id < 4 RETURNING status_code;
 SELECT endpoint.made();
 WITH i AS (INSERT INTO f (payload) VALUES ('1'), ('2') RETURNING payload) INSERT INTO g (payload) SELECT payload FROM i;
 SELECT endpoint.made();
--- What triggers send counts too, also after the rows.
+-- Invocations of triggers count too, also those after the rows.
 INSERT INTO queue SELECT s FROM t;
 SELECT endpoint.made();
 INSERT INTO queue SELECT s FROM t WHERE id < 4;
@@ -476,7 +476,7 @@ SELECT * FROM endpoint.explain($$INSERT INTO slow (payload) SELECT s FROM t WHER
 EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) INSERT INTO g (payload) SELECT '{"as": "handled"}';
 SELECT endpoint.made();
 
--- What was sent stays sent.
+-- Invocations are not undone.
 BEGIN;
 INSERT INTO f (payload) SELECT s FROM t WHERE id < 3;
 ROLLBACK;

@@ -1,4 +1,4 @@
--- INSERT and COPY are over when all rows are accepted: before triggers of the statement, and while their node runs, which is what EXPLAIN,
+-- INSERT and COPY wait until all rows are accepted, before statement triggers and while their node runs, which is the time that EXPLAIN,
 -- auto_explain and pg_stat_statements count.
 SET client_min_messages = warning;
 CREATE SCHEMA insert_ends;

@@ -1,4 +1,4 @@
--- What is joined to a scan that has all its values, and not by its answer, comes first: a join that it leaves empty invokes nothing.
+-- Tables that are not joined by the response are joined before the scan: an empty join invokes nothing.
 SET client_min_messages = warning;
 CREATE SCHEMA join_order;
 SET search_path = join_order, public;
@@ -35,7 +35,7 @@ SELECT endpoint.made();
 SELECT count(*) FROM f WHERE f.function_name = 'echo' AND f.payload IN ('1', '2') AND EXISTS (SELECT FROM t, none WHERE t.fn = f.function_name AND t.id <> none.id);
 SELECT endpoint.made();
 
--- What is joined by the answer comes after, and an index of it serves
+-- Tables that are joined by the response come later, and their indexes are used
 SELECT endpoint.explain($$SELECT b.id FROM f JOIN big b ON b.s = f.response WHERE f.function_name = 'echo' AND f.payload = '7'$$, '');
 SELECT b.id FROM f JOIN big b ON b.s = f.response WHERE f.function_name = 'echo' AND f.payload = '7';
 SELECT b.id, t.id FROM f JOIN big b ON b.s = f.response JOIN t ON t.id = b.id WHERE f.function_name = 'echo' AND f.payload = '4';

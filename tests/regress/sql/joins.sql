@@ -13,7 +13,7 @@ INSERT INTO functions VALUES (1, 'echo'), (2, 'describe');
 CREATE TABLE many AS SELECT i AS id, 'v' || i % 3 AS s FROM generate_series(1, 20) i;
 ANALYZE t, functions, many;
 
--- Runs a query under each way of planning it and tells rows and invocations: one line when they all agree.
+-- Runs a query in each way of planning it. Returns its rows and invocations: one row if all agree.
 CREATE FUNCTION every_way(query text) RETURNS TABLE (rows_ bigint, invocations int, ways bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -40,7 +40,7 @@ END $$;
 RESET client_min_messages;
 SELECT endpoint.reset();
 
--- What comes out
+-- The rows
 SELECT t.id, f.payload, f.response FROM t JOIN f ON f.payload = t.s ORDER BY t.id;
 SELECT t.id, f.response FROM t LEFT JOIN f ON f.payload = t.s ORDER BY t.id;
 SELECT t.id, l.function_name, l.response->>'payload' AS described

@@ -29,7 +29,7 @@ SELECT endpoint.made();
 SELECT t.id, j.* FROM t JOIN f ON f.payload = jsonb_build_object('items', t.items) AND t.id = 1,
     JSON_TABLE(f.response, '$' COLUMNS (whole jsonb PATH '$.items', NESTED PATH '$.items[*]' COLUMNS (n int, has_s boolean EXISTS PATH '$.s'))) j;
 SELECT endpoint.made();
--- What JSON_TABLE makes gives the values, one invocation for each row that has one.
+-- Rows of JSON_TABLE give the values: one invocation for each row that has one.
 SELECT t.id, j.s, texts.response FROM t, JSON_TABLE(t.items, '$[*]' COLUMNS (s text)) j JOIN texts ON texts.payload = j.s ORDER BY t.id;
 SELECT endpoint.made();
 SELECT g.response FROM f, JSON_TABLE(f.response, '$[*]' COLUMNS (n int)) j, texts g

@@ -101,7 +101,7 @@ SELECT count(*) FROM (SELECT response FROM f WHERE payload = ANY (payloads(6)) L
 SELECT * FROM endpoint.counted();
 SELECT response->'n' AS n FROM told WHERE payload = ANY (late(40)) LIMIT 3;
 SELECT invocations FROM endpoint.counted();
--- For a row that a filter drops there is another one, and for each further one twice as many, as it is not known how many.
+-- If a filter drops a row, one more is started, and then twice as many each time.
 SELECT response FROM f WHERE payload = ANY (payloads(6)) AND response <> 'p1' LIMIT 2;
 SELECT invocations FROM endpoint.counted();
 SELECT response FROM f WHERE payload = ANY (payloads(40)) AND response IN ('p4', 'p5') LIMIT 2;

@@ -118,7 +118,7 @@ SELECT endpoint.made() BETWEEN 20 * (0 + 10 + 6) AND 20 * (4 + 20 + 9) AS no_mor
 -- Nothing of them is left behind.
 SELECT count(*), count(DISTINCT response) FROM joined;
 SELECT endpoint.made();
--- What fails in a loop's body, with or without an invocation of its own, leaves alone what the loop has on its way.
+-- An error in a loop's body does not affect the invocations in flight of the loop.
 CREATE FUNCTION failing_bodies() RETURNS TABLE (went_well int, divided int, invoked int) LANGUAGE plpgsql AS $$
 DECLARE
     r record;

@@ -1,4 +1,4 @@
--- The most in flight that the owner of a table or a server has set holds for all scans of a statement together, the setting for each.
+-- max_concurrency: the option of a table or server limits all scans of a statement together, the setting each scan.
 SET client_min_messages = warning;
 CREATE SCHEMA max_concurrency;
 SET search_path = max_concurrency, public;

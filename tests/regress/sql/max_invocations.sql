@@ -1,4 +1,4 @@
--- The most invocations that a statement makes: an error before there are more, and none at all where that is known before.
+-- max_invocations: an error before a statement makes more, and before the first if the number is known.
 SET client_min_messages = warning;
 CREATE SCHEMA max_invocations;
 SET search_path = max_invocations, public;
@@ -30,7 +30,7 @@ SELECT sqlstate FROM endpoint.error_of($$SELECT count(*) FROM aws_lambda.lambda_
 SELECT sqlstate FROM endpoint.error_of($$CREATE TABLE kept AS SELECT response FROM f WHERE payload IN ('a', 'b', 'c', 'd')$$);
 SELECT sqlstate FROM endpoint.error_of($$EXPLAIN ANALYZE SELECT response FROM f WHERE payload IN ('a', 'b', 'c', 'd')$$);
 SELECT endpoint.made();
--- What is no value, or one twice, is not counted. EXPLAIN makes none.
+-- NULLs and duplicates do not count. EXPLAIN invokes nothing.
 SELECT response FROM f WHERE payload = ANY ('{a,a,b,NULL,c,c}');
 SELECT endpoint.made();
 SELECT response FROM f WHERE payload = ANY ('{}');

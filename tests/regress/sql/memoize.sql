@@ -1,4 +1,4 @@
--- Equal rows of a table invoke once each, wherever the invocation stands: PostgreSQL could remember what came of the first of them.
+-- Equal rows of a table invoke once each, wherever the invocation stands: PostgreSQL could use Memoize.
 SET client_min_messages = warning;
 CREATE SCHEMA memoize;
 SET search_path = memoize, public;
@@ -64,7 +64,7 @@ INSERT INTO queries (is_loop, query) VALUES
     (true, 'SELECT s.n FROM t LEFT JOIN small s ON s.v = t.v AND (SELECT response FROM f WHERE payload = to_jsonb(s.n)) IS NOT NULL'),
     (true, 'SELECT s.n FROM t LEFT JOIN (small s JOIN LATERAL aws_lambda.invoke(''echo'', to_jsonb(s.n)) i ON true) ON s.v = t.v'),
     (true, 'SELECT s.n FROM t LEFT JOIN (small s JOIN small u ON u.n = s.v + 10 AND (SELECT response FROM f WHERE payload = to_jsonb(u.n + s.v)) IS NOT NULL) ON s.v = t.v');
--- What not every server has
+-- Features that not every server has
 DO $do$
 BEGIN
     IF current_setting('server_version_num')::int >= 170000 THEN
@@ -92,7 +92,7 @@ SET LOCAL enable_mergejoin = off;
 SET LOCAL enable_material = off;
 SELECT made, query FROM wrong;
 SELECT count(*), max(x) FROM t CROSS JOIN LATERAL counts(t.v) x;
--- What is not below an invocation is remembered as ever.
+-- Memoize is still used where there is no invocation below.
 SELECT "QUERY PLAN" ~ 'Memoize' AS is_remembered FROM endpoint.explain('SELECT FROM t JOIN small s ON s.v = t.v JOIN words ON words.payload = s.n::text') WHERE "QUERY PLAN" ~ 'Memoize';
 -- A row of small invokes once, however often it is joined.
 SELECT made('SELECT FROM t JOIN small s ON s.v = t.v JOIN words ON words.payload = s.n::text');

@@ -12,7 +12,7 @@ CREATE FOREIGN TABLE f (payload text, response text, status_code int)
 -- 3 has no value, so makes no invocation; 1 and 4 have the same one, which makes two.
 CREATE TABLE t (id int PRIMARY KEY, s text, r text);
 INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, NULL), (4, 'a'), (5, 'c');
--- What is merged into, of which 2, 4 and 9 are there
+-- The target, with the rows 2, 4 and 9
 CREATE TABLE o (id int PRIMARY KEY, r text);
 INSERT INTO o VALUES (2, 'old'), (4, 'gone'), (9, 'other');
 ANALYZE t, o;

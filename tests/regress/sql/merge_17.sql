@@ -43,7 +43,7 @@ WITH m AS (
 SELECT * FROM m ORDER BY id;
 ROLLBACK;
 SELECT endpoint.made();
--- What is returned gives the values of a join.
+-- Returned rows give the values of a join.
 BEGIN;
 WITH m AS (
     MERGE INTO o USING t ON o.id = t.id WHEN MATCHED THEN UPDATE SET r = t.s WHEN NOT MATCHED THEN DO NOTHING

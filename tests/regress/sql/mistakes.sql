@@ -1,4 +1,4 @@
--- What people write by mistake, and what they are told: what happened, whether a function ran, and what to write.
+-- Common mistakes and their messages, which say what happened, whether a function ran, and what to write.
 
 SET client_min_messages = warning;
 CREATE SCHEMA mistakes;
@@ -134,7 +134,7 @@ SELECT told_all(
     $$CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda OPTIONS (user 'AKIDEXAMPLE', password 'x')$$,
     $$CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda OPTIONS (access_key_id 'AKIDEXAMPLE')$$);
 
--- What can't be done with invocations
+-- Unsupported statements
 
 SELECT told_all(
     $$UPDATE own SET response = '{}' WHERE payload = '{}'$$,

@@ -1,4 +1,4 @@
--- Names of functions, regions and qualifiers: all forms that Lambda takes, and nothing sent for any other.
+-- Names of functions, regions and qualifiers: all forms that Lambda accepts. Others are errors, and nothing is sent.
 
 SELECT endpoint.reset();
 
@@ -80,7 +80,7 @@ FROM (VALUES
 ) AS n (place, name), endpoint.error_of(format('SELECT * FROM aws_lambda.invoke(%L, %L::json)', name, '{}')) AS e
 ORDER BY place;
 
--- A qualifier that is none
+-- Invalid qualifiers
 
 SELECT left(qualifier, 40) AS qualifier, e.*
 FROM (VALUES (1, ''), (2, ' '), (3, 'a b'), (4, 'a:b'), (5, 'a.b'), (6, 'é'), (7, 'v1&x=y'), (8, '$LATEST.X')) AS q (place, qualifier),
@@ -89,7 +89,7 @@ ORDER BY place;
 SELECT * FROM endpoint.error_of(format(
     'SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = %L AND payload = %L AND qualifier = %L', 'describe', '{}', repeat('q', 129)));
 
--- A region that is none
+-- Invalid regions
 
 SELECT region, e.*
 FROM (VALUES (1, ''), (2, ' '), (3, 'us-west'), (4, 'US-WEST-2'), (5, 'us-west-22'), (6, 'us-west-2.example.com'),

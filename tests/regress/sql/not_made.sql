@@ -1,4 +1,4 @@
--- Invocations that are easily made and that nobody asks for. What each query makes is said before it.
+-- Queries with unexpected invocations. A comment before each says how many it makes.
 SET client_min_messages = warning;
 CREATE SCHEMA not_made;
 SET search_path = not_made, public;
@@ -36,7 +36,7 @@ SELECT count((SELECT response FROM slow WHERE payload = ANY ('{1,2,3,4,5,6,7,8}'
 FROM generate_series(1, 5) g;
 SELECT endpoint.made();
 
--- 5: each row of v has a LIMIT of its own.
+-- 5: the LIMIT applies to each row of v.
 SELECT v.n, x.response FROM (VALUES (3), (1), (1)) v (n),
 LATERAL (SELECT * FROM slow WHERE payload = ANY (ARRAY[to_jsonb(v.n + 10), to_jsonb(v.n + 20), to_jsonb(v.n + 30)]) LIMIT v.n) x;
 SELECT endpoint.made();

@@ -1,4 +1,4 @@
--- What becomes of an invocation that fails: with return a row that says why, with raise the end of the statement.
+-- on_error: a failed invocation is a row with the error (return), or ends the statement (raise).
 SET client_min_messages = warning;
 CREATE SCHEMA on_error;
 SET search_path = on_error, public;
@@ -92,7 +92,7 @@ SELECT error_code FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": 
 CREATE FOREIGN TABLE narrow (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return', max_retries '0');
 SELECT endpoint.made();
 
--- A table without a column that tells of a failure would show it as a response: it is refused, unless failures end the statement anyway
+-- A table without a column for the error is refused, because its rows would look like responses, unless failures end the statement
 
 SELECT * FROM narrow WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
 SELECT count(*) FROM t JOIN narrow USING (payload);
@@ -192,7 +192,7 @@ SELECT sqlstate FROM endpoint.error_of($$SELECT * FROM (SELECT * FROM slow ORDER
 SELECT endpoint.made();
 RESET aws_lambda.max_concurrency;
 
--- What is in flight is dropped at once: none of the seven that would hang is there when the next five are, also where the statement goes on
+-- Invocations in flight are dropped at once: none of the seven that hang is in flight with the next five, even if the statement continues
 
 CREATE TABLE hanging AS SELECT i AS id, jsonb_build_object('n', i, 'as', 'hang') AS payload FROM generate_series(2, 8) i;
 INSERT INTO hanging VALUES (1, '{"as": "handled", "ms": 300}');
@@ -220,12 +220,12 @@ SELECT caught('SELECT response FROM raising WHERE payload = ANY (ARRAY(SELECT pa
 SELECT endpoint.counter('most_in_flight');
 SELECT endpoint.made();
 
--- A failure that nobody comes to is none
+-- A failure that is not read is no error
 
 SELECT response FROM raising WHERE payload = ANY (ARRAY['1', '2', '{"as": "handled"}']::jsonb[]) LIMIT 2;
 SELECT endpoint.made();
 
--- What tells of a failure is cut where its column is short, and a response that is too long for its column is no row's end.
+-- Error columns are truncated to their length. A response that is too long for its column is NULL.
 
 CREATE FOREIGN TABLE short (function_name text, payload text, response varchar(4), error_code varchar(8), error_message varchar(10))
     SERVER aws_lambda OPTIONS (on_error 'return');

@@ -1,4 +1,4 @@
--- Options: who takes which, what they may be, and which of several wins.
+-- Options: the objects that have them, their values, and their precedence.
 
 \getenv port ENDPOINT_PORT
 \set url 'http://127.0.0.1:' :port
@@ -84,7 +84,7 @@ SELECT region, response ->> 'region' AS sent FROM describe WHERE payload = '{}';
 SELECT payload ->> 'region' AS region FROM aws_lambda.invoke('describe', '{}'::jsonb, 'ap-east-1');
 SELECT payload ->> 'region' AS region FROM aws_lambda.invoke('describe', '{}'::jsonb);
 
--- What a table fixes, a clause can only ask for again
+-- A clause can't contradict an option of the table
 
 CREATE FOREIGN TABLE fixed (function_name text, region text, payload jsonb, qualifier text, invocation_type text, log_type text, response jsonb) SERVER s
     OPTIONS (function_name 'describe', region 'us-east-2', qualifier 'v1', invocation_type 'RequestResponse', log_type 'Tail');
@@ -188,7 +188,7 @@ SELECT endpoint.counter('assume_role');
 ALTER SERVER s OPTIONS (DROP role_arn, DROP external_id, DROP sts_endpoint_url);
 SELECT response ->> 'access_key' AS key, response ->> 'session_token' AS session_token FROM describe WHERE function_name = 'describe' AND payload = '3';
 
--- One that may not be assumed, and an STS that is not there: the reason is told, and nothing invoked
+-- A role that may not be assumed, and an unreachable STS: the message has the reason, and nothing is invoked
 
 SELECT endpoint.reset();
 ALTER SERVER s OPTIONS (ADD role_arn 'arn:aws:iam::123456789012:role/denied', ADD sts_endpoint_url :'url');

@@ -1,4 +1,4 @@
--- What the rows may be that a join reads ahead: of whatever types, wide, with holes, whole, and from wherever they come.
+-- Outer rows of a prefetching join: of all types, wide, with dropped columns, as whole rows, and from any plan.
 SET client_min_messages = warning;
 CREATE SCHEMA outer_rows;
 SET search_path = outer_rows, public;
@@ -99,7 +99,7 @@ SELECT x.*, f.response FROM (SELECT DISTINCT s FROM t ORDER BY s) x LEFT JOIN f 
 SELECT x.*, f.response FROM (SELECT s FROM t WHERE id < 3 UNION ALL SELECT upper(s) FROM t WHERE id > 3) x JOIN f ON f.payload = x.s;
 SELECT x.*, f.response FROM (SELECT id, s FROM t ORDER BY id DESC LIMIT 2) x JOIN f ON f.payload = x.s;
 SELECT endpoint.made();
--- What the outer side computes is computed once for each of its rows.
+-- Expressions of the outer side are evaluated once for each of its rows.
 CREATE SEQUENCE counter;
 SELECT x.n, l.response FROM (SELECT nextval('counter') AS n FROM t) x JOIN j l ON l.payload = to_jsonb(x.n);
 SELECT last_value FROM counter;

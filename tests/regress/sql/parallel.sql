@@ -66,7 +66,7 @@ SELECT * FROM each_way('SELECT t.id, i.payload #>> ''{}'' FROM t, aws_lambda.inv
 -- Branches, invocations and tables among them
 SELECT * FROM each_way('SELECT response FROM f WHERE payload IN (''1'', ''2'', ''3'') UNION ALL SELECT response FROM g WHERE payload IN (''4'', ''5'')');
 SELECT * FROM each_way('SELECT response FROM f WHERE payload IN (''1'', ''2'') UNION ALL SELECT s FROM t UNION ALL SELECT response FROM g WHERE payload = ''4''');
--- What writes
+-- Statements that write
 SELECT * FROM each_way('WITH i AS (INSERT INTO g (payload) SELECT s FROM t RETURNING payload, response) SELECT * FROM i');
 -- A function that says it is parallel safe, which is run in workers, a cursor, which a worker can't be of, and the limit of a statement
 SELECT endpoint.reset();

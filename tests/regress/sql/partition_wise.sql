@@ -25,7 +25,7 @@ SELECT count(*), count(b.response) FROM rows_ LEFT JOIN calls a ON a.payload = s
 SELECT * FROM endpoint.counted();
 SELECT count(*), count(response) FROM rows_ JOIN calls ON payload = s WHERE s IN ('a', 'b');
 SELECT * FROM endpoint.counted();
--- A branch with a join of its own below, and an update
+-- A branch that is a join, and an update
 SELECT count(*), count(response) FROM rows_ JOIN rows_ more USING (id, s) JOIN calls ON payload = rows_.s || '' AND payload = more.s;
 SELECT * FROM endpoint.counted();
 BEGIN;

@@ -1,4 +1,4 @@
--- A payload over Lambda's limit is refused before anything is sent: 6 MB where the answer is waited for, 1 MB as an event, or as an option says.
+-- A payload over Lambda's limit is refused before anything is sent: 6 MB for RequestResponse, 1 MB for Event, or the limit of an option.
 SET client_min_messages = warning;
 CREATE SCHEMA payload_limits;
 SET search_path = payload_limits, public;

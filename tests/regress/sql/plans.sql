@@ -1,4 +1,4 @@
--- Plans that are kept and run again: prepared statements, PL/pgSQL, SQL functions, cursors, triggers.
+-- Cached plans: prepared statements, PL/pgSQL, SQL functions, cursors, triggers.
 SET client_min_messages = warning;
 CREATE SCHEMA plans;
 SET search_path = plans, public;

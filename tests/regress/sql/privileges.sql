@@ -1,4 +1,4 @@
--- Who may do what. Everything is refused until it is granted.
+-- Privileges. Everything is refused until it is granted.
 
 CREATE ROLE regress_lambda_user;
 CREATE SCHEMA regress_attack AUTHORIZATION regress_lambda_user;
@@ -89,7 +89,7 @@ DROP TABLE targets;
 RESET ROLE;
 SELECT payload, qualifier FROM endpoint.invocations();
 
--- The functions run as their owner: what a caller puts first on its search path is none of their business
+-- The functions run as their owner: the caller's search_path has no effect
 
 CREATE TABLE caught (what text);
 GRANT INSERT ON caught TO regress_lambda_user;
@@ -131,7 +131,7 @@ CREATE FOREIGN TABLE regress_attack.own (payload pg_catalog.jsonb, response pg_c
 SELECT response FROM regress_attack.own WHERE payload = '8';
 RESET ROLE;
 
--- Rows are inserted only, whoever asks
+-- No role may update or delete rows
 
 SELECT endpoint.reset();
 UPDATE aws_lambda.lambda_invocations SET payload = '1' WHERE function_name = 'echo' AND payload = '{}';
@@ -140,7 +140,7 @@ TRUNCATE aws_lambda.lambda_invocations;
 SELECT response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '"locked"' FOR UPDATE;
 SELECT function, payload FROM endpoint.invocations();
 
--- A rule or policy of its own can't be on a foreign table, but a view over it can keep callers to one function
+-- A foreign table can't have rules or policies, but a view over it can restrict callers to one function
 
 CREATE VIEW echo AS SELECT payload, response FROM aws_lambda.lambda_invocations WHERE function_name = 'echo';
 GRANT SELECT ON echo TO regress_lambda_user;

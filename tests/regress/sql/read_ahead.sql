@@ -1,4 +1,4 @@
--- Joins: outer rows are read ahead, so that the invocations of many are in flight, and rows come in the outer order.
+-- Joins prefetch outer rows, so that several invocations are in flight. Rows come in the outer order.
 SET client_min_messages = warning;
 CREATE SCHEMA read_ahead;
 SET search_path = read_ahead, public;
@@ -15,7 +15,7 @@ CREATE TABLE many AS SELECT i AS id, 'v' || i AS s FROM generate_series(1, 20) i
 CREATE TABLE nobody (id int, s text);
 CREATE VIEW enriched AS SELECT t.id, t.n, f.response FROM t LEFT JOIN f ON f.payload = t.s;
 ANALYZE t, u, many;
--- Runs a query as it is planned, with nested loops only, with hash joins and with merge joins where there is a choice.
+-- Runs a query as it is planned, and with nested loops, hash joins and merge joins only.
 -- Tells rows, invocations, and whether as many as expected were in flight: one line when all agree.
 CREATE FUNCTION each_way(query text, at_least int, at_most int)
 RETURNS TABLE (rows_ text, invocations int, together boolean, ways bigint) LANGUAGE plpgsql AS $$
@@ -36,7 +36,7 @@ BEGIN
     RETURN QUERY SELECT r.*, count(*) FROM runs r GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
     DROP TABLE runs;
 END $$;
--- A plan that was told to avoid what it can't avoid costs so much that it would be compiled.
+-- Plans of disabled nodes have costs at which JIT compilation starts.
 SET jit = off;
 RESET client_min_messages;
 SELECT endpoint.reset();
@@ -79,7 +79,7 @@ SELECT t.id, l.function_name, l.response FROM t
 JOIN aws_lambda.lambda_invocations l ON l.function_name IN ('accept-40', 'accept-30') AND l.payload = to_jsonb(t.s);
 SELECT * FROM endpoint.counted();
 
--- What outer rows can be: subqueries in their own order, changed rows, whole rows with system columns
+-- Outer rows: ordered subqueries, updated rows, whole rows with system columns
 SELECT v.s, f.response FROM (SELECT s, max(id) FROM t GROUP BY s ORDER BY max(id) DESC) v JOIN f ON f.payload = v.s;
 SELECT * FROM endpoint.counted();
 WITH deleted AS (DELETE FROM u WHERE n = 2 RETURNING *), inserted AS (INSERT INTO u VALUES (2, 'two') RETURNING *)
@@ -129,7 +129,7 @@ SELECT payload FROM endpoint.invocations();
 SELECT * FROM endpoint.counted();
 ALTER FOREIGN TABLE f OPTIONS (SET max_concurrency '8');
 
--- One function's response is another one's input, and where there is none, nothing is invoked.
+-- One function's response is another one's input. A NULL response invokes nothing.
 SELECT t.id, f.response, g.response AS next FROM t JOIN f ON f.payload = t.s JOIN f g ON g.payload = f.response || 2;
 SELECT invocations, most BETWEEN 4 AND 8 AS most FROM endpoint.counted();
 SELECT t.id, f.response, g.response AS next

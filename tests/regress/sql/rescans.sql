@@ -1,4 +1,4 @@
--- An invocation is made when its row is first asked for, and again only when a parameter that it depends on changed.
+-- An invocation is made when its row is first requested, and again only if a parameter that it depends on has changed.
 SET client_min_messages = warning;
 CREATE SCHEMA rescans;
 SET search_path = rescans, public;

@@ -1,4 +1,4 @@
--- What comes back, and what each type of column makes of it.
+-- Responses, in columns of each type.
 
 CREATE FOREIGN TABLE as_json (function_name text, payload text, response json) SERVER aws_lambda;
 CREATE FOREIGN TABLE as_jsonb (function_name text, payload text, response jsonb) SERVER aws_lambda;
@@ -124,7 +124,7 @@ SELECT log_result, log FROM aws_lambda.lambda_invocations WHERE function_name = 
 SELECT log_result, log FROM aws_lambda.lambda_invocations WHERE function_name = 'log' AND payload = '{}';
 SELECT log_result, log FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '{}' AND log_type = 'Tail';
 
--- What else comes back
+-- Other output columns
 
 SELECT status_code, executed_version, function_error, request_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' AS request_id, invocation_type
 FROM aws_lambda.lambda_invocations

@@ -41,7 +41,7 @@ INSERT INTO o VALUES (1, 'newer'), (7, 'seven') ON CONFLICT (id) DO UPDATE SET r
     RETURNING id, (SELECT response FROM f WHERE payload = old.r) AS old, (SELECT response FROM f WHERE payload = new.r) AS new;
 ROLLBACK;
 SELECT * FROM endpoint.arrived();
--- What is returned gives the values of a join.
+-- Returned rows give the values of a join.
 BEGIN;
 WITH u AS (UPDATE t SET s = s || 2 WHERE id > 3 RETURNING id, old.s AS was, new.s AS is)
 SELECT u.id, a.response AS was, b.response AS is FROM u JOIN f a ON a.payload = u.was JOIN f b ON b.payload = u.is ORDER BY u.id;

@@ -1,4 +1,4 @@
--- A cursor that nothing is said of can't go back, nor begin again: PostgreSQL 14 would let it, and invoke again for what was read.
+-- A cursor without SCROLL can't move backward. PostgreSQL 14 would rewind it, and invoke again.
 SET client_min_messages = warning;
 CREATE SCHEMA rewinds;
 SET search_path = rewinds, public;

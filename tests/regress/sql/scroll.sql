@@ -1,4 +1,4 @@
--- Cursors that go back: what they have shown once is not invoked for again.
+-- SCROLL cursors do not invoke again for rows that they have returned.
 SET client_min_messages = warning;
 CREATE SCHEMA scrolls;
 SET search_path = scrolls, public;

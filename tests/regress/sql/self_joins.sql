@@ -8,7 +8,7 @@ CREATE TABLE t (id int PRIMARY KEY, s text, n int NOT NULL, r text);
 INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1), (3, NULL, 1), (4, 'a', 2), (5, 'c', 2);
 CREATE UNIQUE INDEX ON t (s, id);
 ANALYZE t;
--- Runs a query with both references and without one, and tells what it gives and how often it invokes.
+-- Runs a query with both references and with one. Returns its rows and invocations.
 CREATE FUNCTION both_ways(query text) RETURNS TABLE (rows_ text, invocations int, ways bigint) LANGUAGE plpgsql AS $$
 DECLARE
     value text;
@@ -59,7 +59,7 @@ SELECT * FROM both_ways('SELECT a.response, b.response FROM f a JOIN f b ON a.pa
 SELECT * FROM both_ways('SELECT t.id, a.response, b.response FROM t JOIN f a ON a.payload = t.s JOIN f b ON b.payload = t.s');
 SELECT * FROM both_ways('SELECT t.id, a.response, b.response FROM t JOIN t u ON u.id = t.id JOIN f a ON a.payload = t.s JOIN f b ON b.payload = u.s');
 
--- What is written is one of them.
+-- The target is one of the references.
 SELECT endpoint.reset();
 BEGIN;
 UPDATE t SET r = f.response || u.id FROM t u JOIN f ON f.payload = u.s WHERE u.id = t.id;

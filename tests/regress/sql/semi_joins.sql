@@ -19,7 +19,7 @@ BEGIN
     END LOOP;
     RETURN lines;
 END $$;
--- Runs a query under each way of planning it and tells what it gives and how often it invokes: one line when they all agree.
+-- Runs a query in each way of planning it. Returns its rows and invocations: one row if all agree.
 CREATE FUNCTION every_way(query text) RETURNS TABLE (ids text, invocations int, ways bigint) LANGUAGE plpgsql AS $$
 DECLARE
     off text;
@@ -61,7 +61,7 @@ SELECT * FROM every_way('SELECT id FROM few WHERE s NOT IN (SELECT f.response FR
 -- A left join in what is looked for
 SELECT * FROM every_way('SELECT id FROM few WHERE EXISTS (SELECT FROM many LEFT JOIN f ON f.payload = many.s WHERE COALESCE(f.response, ''other'') = few.s)');
 SELECT * FROM every_way('SELECT id FROM few WHERE NOT EXISTS (SELECT FROM many LEFT JOIN f ON f.payload = many.s WHERE COALESCE(f.response, ''other'') = few.s)');
--- What is looked for are invocations for a list.
+-- The semijoin's right side are invocations for a list.
 SELECT * FROM every_way('SELECT id FROM many WHERE EXISTS (SELECT FROM f WHERE f.payload IN (''v1'', ''v2'', ''v9'') AND f.response = many.s)');
 SELECT * FROM every_way('SELECT id FROM few WHERE NOT EXISTS (SELECT FROM f WHERE f.payload IN (''v1'', ''v2'', ''v9'') AND f.response = few.s)');
 -- The invocations are on the other side: all of it is invoked for where the condition is on a response, and what is left where it is not.

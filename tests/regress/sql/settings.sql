@@ -12,7 +12,7 @@ SELECT payload FROM aws_lambda.invoke('echo', '{}'::json);
 SHOW aws_lambda.request_timeout_ms;
 RESET aws_lambda.request_timeout_ms;
 
--- What is set then is checked when the library is loaded, and nothing is invoked with a default that nobody meant
+-- Values set before the library is loaded are checked then, and nothing is invoked with a default instead
 
 CREATE FUNCTION invocations_with(setting text, value text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE detail text; hint text;
@@ -93,7 +93,7 @@ SET aws_lambda.progress_interval = '90 s';
 SHOW aws_lambda.progress_interval;
 RESET aws_lambda.progress_interval;
 
--- There are no others, and what is an option is none. Before 15 PostgreSQL can't refuse them.
+-- Other names in this prefix are refused, those of options too. PostgreSQL 14 accepts them.
 SELECT sum((current_setting('server_version_num')::int < 150000 OR sqlstate = '42602')::int) AS refused
 FROM (VALUES ('request_timeout = 100'), ('use_fips = true'), ('on_error = return')) AS v (setting), endpoint.error_of('SET aws_lambda.' || setting);
 

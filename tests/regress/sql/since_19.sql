@@ -1,4 +1,4 @@
--- What came to queries and writes with PostgreSQL 19: IGNORE NULLS of window functions, ON CONFLICT DO SELECT, COPY TO in JSON, and COPY
+-- Queries and writes of PostgreSQL 19: IGNORE NULLS of window functions, ON CONFLICT DO SELECT, COPY TO in JSON, and COPY
 -- FROM with nulls for what can't be read.
 SELECT current_setting('server_version_num')::int < 190000 AS skip \gset
 \if :skip

@@ -1,4 +1,4 @@
--- Rows are sorted before they invoke where the order is theirs and not all of them are wanted.
+-- Outer rows are sorted before they invoke, if they have the order and not all rows are wanted.
 SET client_min_messages = warning;
 CREATE SCHEMA sorted;
 SET search_path = sorted, public;
@@ -51,7 +51,7 @@ FETCH 2 FROM c;
 SELECT endpoint.made();
 COMMIT;
 
--- What still reads all: an order by the answer, or where the number of rows comes after something that reads all.
+-- All rows are read for an order by the response, or if a node below the LIMIT reads all rows.
 SELECT l.response FROM t JOIN l ON l.payload = t.p ORDER BY l.response LIMIT 1;
 SELECT endpoint.made();
 SELECT DISTINCT l.response FROM t JOIN l ON l.payload = t.p ORDER BY l.response LIMIT 1;

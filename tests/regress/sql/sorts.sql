@@ -10,7 +10,7 @@ UPDATE t SET s = NULL WHERE id = 20;
 CREATE INDEX ON t (n);
 CREATE INDEX ON t (n, s);
 VACUUM ANALYZE t;
--- Runs a query with everything, and without each of what this version has, and tells what it gives and how often it invokes.
+-- Runs a query with all planner settings, and without each that this version has. Returns its rows and invocations.
 CREATE FUNCTION every_way(query text) RETURNS TABLE (rows_ text, invocations int, all_ways boolean) LANGUAGE plpgsql AS $$
 DECLARE
     off text;

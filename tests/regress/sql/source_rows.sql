@@ -58,7 +58,7 @@ SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) JOIN source
 -- A row of two tables is one for each pair of rows
 SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) JOIN source s ON s.id <= o.i JOIN source u ON u.id < 3
     JOIN echo f ON f.payload = jsonb_build_array(s.body, u.body)$$);
--- What another condition drops invokes nothing
+-- Rows that another condition drops invoke nothing
 SELECT * FROM counted($$SELECT count(*) FROM source s JOIN misestimated m ON m.k = s.id AND m.k < 3 JOIN echo f ON f.payload = s.body$$);
 
 -- A row that an outer join has made null is one of the row that it is kept for
@@ -92,7 +92,7 @@ SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) JOIN source
 SELECT * FROM counted($$SELECT count(*) FILTER (WHERE f.response = x.body AND x.body = to_jsonb(s.id * 10 + o.i)) FROM source o(i)
     LEFT JOIN LATERAL (SELECT s.id, coalesce(to_jsonb(s.id * 10 + o.i), '1') AS body FROM source s WHERE s.id < 3) x ON true
     LEFT JOIN echo f ON f.payload = x.body JOIN source s ON s.id = x.id$$);
--- What has subqueries is kept where it is run again
+-- Invocations with subqueries are kept for rescans
 SELECT * FROM counted($$SELECT count(x.r) FROM one_row() o(i) LEFT JOIN (SELECT s.id, (SELECT response FROM echo f WHERE f.payload = s.body) AS r
     FROM source s OFFSET 0) x ON x.id <= o.i$$);
 SELECT * FROM counted($$SELECT count(x.id) FROM one_row() o(i) LEFT JOIN source x ON x.id <= o.i
@@ -104,7 +104,7 @@ SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) LEFT JOIN (
 SELECT * FROM counted($$WITH x AS MATERIALIZED (SELECT s.id, f.response FROM (VALUES (1, '1'::jsonb), (2, '2'), (3, '1')) s(id, body)
     JOIN echo f ON f.payload = s.body) SELECT count(x.response) FROM one_row() o(i) JOIN x ON x.id <= o.i$$);
 
--- What does not fit into work_mem
+-- Rows that exceed work_mem
 SET work_mem = '64kB';
 -- It is in a file.
 BEGIN;

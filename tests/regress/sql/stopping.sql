@@ -1,4 +1,4 @@
--- Queries that stop before the last row: a number that is known bounds the invocations, whatever is late or left out.
+-- Queries that stop before the last row: a known LIMIT bounds the invocations.
 SET client_min_messages = warning;
 CREATE SCHEMA stopping;
 SET search_path = stopping, public;

@@ -100,7 +100,7 @@ ALTER FOREIGN TABLE returned OPTIONS (SET function_name 'unhandled');
 SELECT error_code, durable_execution_arn FROM returned WHERE payload = '1' AND durable_execution_name = 'failed';
 ALTER FOREIGN TABLE returned OPTIONS (SET function_name 'echo');
 
--- What differs in either is not equal
+-- Rows that differ in either are not equal
 SELECT endpoint.reset();
 ALTER FOREIGN TABLE returned OPTIONS (ADD deduplicate 'true');
 SELECT response FROM returned JOIN (VALUES ('a', 'x'), ('a', 'x'), ('b', 'y'), ('b', 'z'), ('c', 'z')) AS v (tenant, name)

@@ -1,4 +1,4 @@
--- Scans that could give each other values, and joins that PostgreSQL is told to make in the order in which they are written.
+-- Scans that could give each other values, and joins in the order in which they are written (join_collapse_limit).
 SET client_min_messages = warning;
 CREATE SCHEMA turns;
 SET search_path = turns, public;

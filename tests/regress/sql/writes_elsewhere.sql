@@ -1,4 +1,4 @@
--- Joins with invocations in statements that write: each outer row with a value invokes once, whatever is done with it.
+-- Joins with invocations in statements that write: each outer row with a value invokes once.
 SET client_min_messages = warning;
 CREATE SCHEMA writes_elsewhere;
 SET search_path = writes_elsewhere, public;
@@ -114,7 +114,7 @@ SELECT endpoint.made();
 COPY (SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s) TO STDOUT;
 SELECT endpoint.made();
 
--- Data-modifying CTEs: read by a join, reading one, read by nobody, and read in part
+-- Data-modifying CTEs: read by a join, reading a join, not read, and read in part
 BEGIN;
 WITH gone AS (DELETE FROM t WHERE id < 3 RETURNING *) SELECT gone.id, f.response FROM gone JOIN f ON f.payload = gone.s;
 ROLLBACK;
@@ -225,7 +225,7 @@ SELECT t.id, f.response FROM t LEFT JOIN f ON f.payload = t.s WHERE t.id > 1 FOR
 SELECT t.id, f.response FROM t JOIN f ON f.payload = t.s FOR SHARE;
 SELECT endpoint.made();
 
--- What EXPLAIN runs
+-- EXPLAIN ANALYZE
 BEGIN;
 EXPLAIN (COSTS OFF) UPDATE t SET r = f.response FROM f WHERE f.payload = t.s RETURNING f.*;
 SELECT * FROM endpoint.explain($$DELETE FROM t USING f WHERE f.payload = t.s AND t.id = 1$$, 'ANALYZE');
