@@ -1,6 +1,6 @@
 /*
- * A machine whose password database has another home for the server's user, and whose clock is wrong, to be preloaded into a
- * server: MACHINE_HOME is the home, MACHINE_CLOCK the seconds that the clock is ahead.
+ * A library to preload into a server. MACHINE_HOME is the home of the server's user in the password database, and MACHINE_CLOCK the
+ * number of seconds that the clock is ahead.
  */
 
 #define _GNU_SOURCE

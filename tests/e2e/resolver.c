@@ -1,13 +1,14 @@
 /*
- * A getaddrinfo that fails or hangs for some names and is the system's for all others, to be preloaded into a server.
- * Each name below .test that it is asked for becomes a line of the file that RESOLVER_LOG names. Names below .two.test have the addresses
- * 127.0.0.9 and 127.0.0.1.
+ * A library to preload into a server.
  *
- * A setsockopt that makes TCP ask after KEEPALIVE_SECONDS, and as often, whether the other end is there.
+ * getaddrinfo fails or hangs for some names, and is the system's for all others. It logs each name below .test to the file RESOLVER_LOG.
+ * Names below .two.test have the addresses 127.0.0.9 and 127.0.0.1.
  *
- * And a connect that leads to LINK_LOCAL_PORT of 127.0.0.1 instead of to 169.254.0.0/16, where an instance or a container has its
- * credentials. That too becomes a line. Where CONNECT_LACKS has the number of an error, it fails with that over TCP, unless the file of
- * CONNECT_LEFT has a byte left, of which it takes one.
+ * setsockopt sets TCP's keepalive time and interval to KEEPALIVE_SECONDS.
+ *
+ * connect goes to LINK_LOCAL_PORT of 127.0.0.1 instead of to 169.254.0.0/16, the addresses of credentials of instances and containers, and
+ * logs it. If CONNECT_LACKS has the number of an error, TCP connections fail with it, unless the file CONNECT_LEFT has a byte left. Each
+ * connection removes one.
  */
 
 #define _GNU_SOURCE

@@ -1,6 +1,6 @@
-"""One database with the open extension aws_s3, which makes the schema aws_commons and its types for S3 itself.
+"""A database with the open extension aws_s3, which creates the schema aws_commons and types for S3 too.
 
-A stand-in with the same statements takes its place: only its first lines matter here. Both orders, and a dump with both.
+A stand-in has the same statements at its beginning. Both orders of creation, and a dump with both.
 """
 
 import subprocess
@@ -49,7 +49,7 @@ def test_aws_s3_created_first(server):
         session.execute("CREATE EXTENSION aws_s3")
         session.execute("CREATE EXTENSION aws_commons; CREATE EXTENSION aws_lambda")
         assert session.execute(WORKS).fetchone() == ("bucket", "key", "1")
-        # Neither goes with the other unasked, and both may go.
+        # Neither is dropped with the other without CASCADE, and both can be dropped.
         with pytest.raises(errors.DependentObjectsStillExist):
             session.execute("DROP EXTENSION aws_s3")
         session.execute("DROP EXTENSION aws_commons CASCADE")

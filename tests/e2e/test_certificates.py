@@ -1,4 +1,4 @@
-"""Which authorities are trusted: AWS_CA_BUNDLE, ca_bundle of the AWS profile, and the machine's own."""
+"""The trusted authorities: AWS_CA_BUNDLE, ca_bundle of the AWS profile, and the system's."""
 
 import contextlib
 import pathlib
@@ -15,11 +15,11 @@ from scripted import EXAMPLE_KEYS
 from tables import failure, primary
 
 ROLE = "arn:aws:iam::123456789012:role/r"
-# What STS answers.
+# STS's response.
 ASSUMED = b"""<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
 <AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>rolesecret</SecretAccessKey><SessionToken>roletoken</SessionToken>
 <Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
-# What a container's credentials are.
+# The credentials of a container.
 KEYS_OF_CONTAINER = b"""{"AccessKeyId": "ASIABOX", "SecretAccessKey": "boxsecret", "Token": "boxtoken", "Expiration": "2999-01-01T00:00:00Z"}"""
 
 
@@ -71,7 +71,7 @@ def create(session, name, port, **options):
 
 
 def trusted(session, endpoints, server=None, **options):
-    """Which of the endpoints are talked to, through servers of these options."""
+    """The endpoints that are trusted with these server options."""
     found = set()
     for name, (port, requests) in endpoints.items():
         create(session, name, port, **options)
@@ -88,7 +88,7 @@ def trusted(session, endpoints, server=None, **options):
 
 
 def test_bundle(directory, endpoints):
-    """It comes before that of the profile, and stands for the system's: as AWS's tools have it. Sources of credentials are trusted by it too."""
+    """It comes before the profile's, and replaces the system's, as in AWS's tools. It applies to sources of credentials too."""
     box, requests = endpoints["bundle"]
     with own_server(
         keys={},
@@ -110,7 +110,7 @@ def test_bundle(directory, endpoints):
 
 
 def test_profile(directory, endpoints):
-    """That of the profile in use, also for the servers of other owners: whom the machine trusts is not a role's to say."""
+    """The profile in use counts, for the servers of other owners too: a role can't choose trusted authorities."""
     with own_server(
         AWS_CONFIG_FILE=f"{directory}/config", SSL_CERT_FILE=f"{directory}/system.pem"
     ) as server, contextlib.closing(connect(server)) as session:
@@ -142,7 +142,7 @@ def test_system(directory, endpoints):
 
 
 def test_bundle_that_is_none(directory, endpoints):
-    """An error of its own, for which nothing is sent. What needs no authority works, and the file is read again for the next statement."""
+    """A separate error, and nothing is sent. Connections without TLS work, and the next statement reads the file again."""
     file = directory / "later.pem"
     port, requests = endpoints["bundle"]
     requests.clear()
@@ -175,14 +175,14 @@ def test_bundle_that_is_none(directory, endpoints):
             file.chmod(0)
             fails("place", "Permission denied")
             assert requests == []
-            # What is spoken to without TLS.
+            # Connections without TLS.
             assert session.execute("SELECT payload::text FROM aws_lambda.invoke('echo', '[1]'::json)").fetchone() == ("[1]",)
             put(file, (directory / "system.pem").read_bytes())
             assert failure(tables.invoke, session, "place", "f").sqlstate == "08001"
             put(file, (directory / "bundle.pem").read_bytes())
             assert tables.invoke(session, "place", "f", "[1]") == "[1]"
             assert tables.invoke(session, "role", "f", "[1]") == "[1]"
-            # A connection goes on with what was read when it was made.
+            # An open connection is still used.
             file.unlink()
             assert tables.invoke(session, "place", "f", "[2]") == "[2]"
 

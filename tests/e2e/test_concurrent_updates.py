@@ -58,7 +58,7 @@ def is_blocked(watcher, session):
 
 def run_against(ours, connect, statement, *changes, invocations=ROWS):
     """Runs a statement against changes that are committed while it waits for them; returns its cursor. No invocation
-    comes after the wait, when all rows have been looked at once more."""
+    comes after the wait, although all rows are evaluated once more."""
     with blocked(ours, connect, statement, *changes, invocations=invocations) as result:
         pass
     cursor = result.result()

@@ -1,4 +1,4 @@
-"""Connections and time-outs: how often one is made, and that no function runs twice because one broke."""
+"""Connections and time-outs: the number of connections, and no second invocation after one breaks."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ def test_a_session_keeps_its_connection(session, endpoint):
 
 
 def test_a_connection_that_waits_is_kept_alive(session, endpoint):
-    """A NAT forgets one of which it hears nothing for minutes, and a function may run for half an hour."""
+    """A NAT drops connections that are idle for minutes, and a function may run for half an hour."""
     session.execute("SET aws_lambda.request_timeout_ms = '1h'")
     with running(session, 1, failure, invoke, session, "hang"):
         port = f":{int(os.environ['ENDPOINT_PORT']):04X}"
@@ -57,7 +57,7 @@ def test_bounds_of_time_outs(session, setting):
 
 @pytest.mark.parametrize("function", ["hang", "sleep-1500", "stall-body", "slow-headers-1500", "slow-body-1500"])
 def test_request_timeout(session, endpoint, function):
-    """It bounds all of the answer, and the function, which may have run, is not invoked again."""
+    """It bounds the whole answer. The function may have run, and is not invoked again."""
     session.execute("SET aws_lambda.request_timeout_ms = 300")
     since = time.monotonic()
     error = failure(invoke, session, function, '"some text of some length"')
@@ -80,7 +80,7 @@ def test_server_options_come_before_settings(session, endpoint):
 
 
 def test_connect_timeout(session):
-    """A listener that is out of room leaves connections unanswered. Nothing is sent to it."""
+    """A listener with a full backlog does not accept connections. Nothing is sent to it."""
     with full_listener() as listener:
         send_to(session, listener.getsockname()[1])
         session.execute("SET aws_lambda.connect_timeout_ms = 200")
@@ -93,7 +93,7 @@ def test_connect_timeout(session):
 
 
 def received(listener):
-    """All that was sent to a listener until it has been quiet for a second and a half."""
+    """The bytes that a listener gets until there are none for a second and a half."""
     listener.settimeout(1.5)
     found = b""
     with contextlib.suppress(socket.timeout):
@@ -123,7 +123,7 @@ def test_connection_refused(session, endpoint):
 
 
 def assert_not_sent_again(expected):
-    """Looks twice, since an attempt too many would come a moment later."""
+    """Checks twice, because an extra attempt would come later."""
     assert functions() == expected
     time.sleep(0.3)
     assert functions() == expected
@@ -144,7 +144,7 @@ def assert_not_sent_again(expected):
     ("plain-504", "08P01"),
 ])  # fmt: skip
 def test_no_second_attempt(session, endpoint, function, sqlstate, kept_alive):
-    """Neither on a new connection nor on one that has served before."""
+    """Neither on a new connection nor on a kept one."""
     before = ["echo"] if kept_alive else []
     for name in before:
         invoke(session, name)
@@ -160,7 +160,7 @@ def test_a_function_error_is_no_reason_for_a_second_attempt(session, endpoint):
 
 
 def test_always_throttled(session, endpoint):
-    """A throttled function did not run, so it is tried again, but not for ever."""
+    """A throttled function did not run, so it is retried, a limited number of times."""
     assert failure(invoke, session, "throttle").sqlstate == "53400"
     assert_not_sent_again(["throttle"] * 11)
 
@@ -180,8 +180,8 @@ def test_connection_that_was_closed_in_between(session, endpoint):
 
 @pytest.mark.parametrize("pause_ms", [0, 10, 30, 45, 48, 50, 52, 55, 70])
 def test_connection_that_is_being_closed(session, endpoint, pause_ms):
-    """The endpoint closes 50 ms after its answer, and reads but does not answer what comes before. Whether the
-    second invocation works is luck; that the endpoint sees it once is not."""
+    """The endpoint closes 50 ms after its answer, and does not answer a request before that. The second invocation may fail.
+    The endpoint gets it once."""
     invoke(session, "close-next")
     time.sleep(pause_ms / 1000)
     try:
@@ -198,7 +198,7 @@ def test_connection_that_is_being_closed(session, endpoint, pause_ms):
 
 
 def test_connections_that_are_reset_before_the_function_runs(session, endpoint):
-    """The client can't tell them from those that are reset after it."""
+    """The client can't distinguish them from those that are reset afterwards."""
     assert failure(invoke, session, "reset-before").sqlstate == "08006"
     time.sleep(0.3)
     assert (counter("aborted"), counter("invocations")) == (1, 0)
@@ -229,11 +229,11 @@ def access_key_of(session, role):
 
 
 def test_each_role_signs_with_its_own_key(session, endpoint, roles):
-    """In one session, back and forth, often enough for the statement to become a prepared one."""
+    """In one session, alternating, often enough for the driver to prepare the statement."""
     for _ in range(7):
         assert access_key_of(session, "one") == "AKIDEXAMPLE"
         assert access_key_of(session, "other") == "AKIDOTHER"
-    # Not one connection for both: a role's is its own.
+    # Each role has its own connection.
     assert counter("connections") == 2
 
 
@@ -244,7 +244,7 @@ def test_a_role_without_keys_may_not_use_those_of_others(session, endpoint, role
 
 
 def test_a_role_without_keys_may_not_use_the_machines(session, endpoint, roles):
-    """Unless the server belongs to a superuser. Here it does not, and not even a connection is made."""
+    """The server's owner is no superuser, and not even a connection is made."""
     session.execute("CREATE ROLE owner")
     session.execute("GRANT USAGE ON FOREIGN DATA WRAPPER aws_lambda_fdw TO owner")
     session.execute("ALTER SERVER shared OWNER TO owner")

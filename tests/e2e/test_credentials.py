@@ -1,4 +1,4 @@
-"""Where a server process looks for credentials and a region, and what it says of each place that has none."""
+"""The sources of credentials and regions of a server process, and the message about each that has none."""
 
 import concurrent.futures
 import contextlib
@@ -19,7 +19,7 @@ from own_server import WHERE, connect, open_directory, own_server
 from scripted import OTHER_KEYS, invoke
 from tables import failure
 
-# As Debian starts a server: with nothing in its environment but what its own configuration says.
+# Debian starts a server with the environment of its own configuration, and nothing else.
 EMPTY = {"HOME": None, "AWS_CONFIG_FILE": None, "AWS_SHARED_CREDENTIALS_FILE": None}
 STATIC = "aws_access_key_id = {access_key_id}\naws_secret_access_key = {secret_access_key}\n".format(**OTHER_KEYS)
 ROLE = "arn:aws:iam::123456789012:role/invoker"
@@ -37,7 +37,7 @@ def write(home, **files):
 
 @pytest.fixture(scope="module")
 def home():
-    """The home of the server's user, which its password database knows and no variable does."""
+    """The home of the server's user, according to the password database, without HOME."""
     with open_directory() as home:
         yield home
 
@@ -51,7 +51,7 @@ def server(home):
 
 @pytest.fixture
 def at_home(server, home, endpoint):
-    """A new session, so one that has not looked yet, with what ~/.aws has."""
+    """A new session, which has not looked for credentials yet, and the files of ~/.aws."""
     with contextlib.ExitStack() as sessions:
 
         def log_in(region="us-west-2", **files):
@@ -88,7 +88,7 @@ def test_home_is_meant_by_a_tilde(start, home, endpoint):
 
 @pytest.mark.parametrize("how", ["default", "named"])
 def test_role_of_a_profile(at_home, endpoint, how):
-    """It is assumed with the profile's region, and keys of another."""
+    """The role is assumed in the profile's region, with the keys of another profile."""
     name = "default" if how == "default" else "profile named"
     role = f"[{name}]\nregion = eu-west-1\nrole_arn = {ROLE}\nsource_profile = base\n[profile base]\n{STATIC}"
     session = at_home("", config=role)
@@ -116,12 +116,12 @@ def stat(pid):
 
 
 def is_running(pid):
-    """Whether a process is there. A zombie whose parent has ended is init's to wait for."""
+    """Whether a process runs. A zombie of init does not count."""
     return (stat(pid) or "Z")[0] != "Z"
 
 
 def has_children(pid):
-    """Whether a process has any, zombies among them."""
+    """Whether a process has children, zombies included."""
     return any((stat(path.name) or [None, None])[1] == str(pid) for path in pathlib.Path("/proc").glob("[0-9]*"))
 
 
@@ -132,9 +132,9 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-# What ends the wait, but for its own end.
+# The ways in which the wait for the process ends early.
 ENDS = {"time-out": None, "cancel": "pg_cancel_backend", "termination": "pg_terminate_backend"}
-# A profile's own, that of a role's source, and that of a role that is its own source.
+# The process of a profile, of a role's source profile, and of a role that is its own source profile.
 WHOSE = {
     "profile": "[default]\ncredential_process = {0}\n",
     "source": f"[default]\nrole_arn = {ROLE}\nsource_profile = b\n[profile b]\ncredential_process = {{0}}\n",
@@ -144,11 +144,11 @@ WHOSE = {
 
 @pytest.mark.parametrize("how, whose", [*((how, "profile") for how in ENDS), ("time-out", "source"), ("cancel", "own source")])
 def test_process_that_hangs(at_home, home, server, how, whose):
-    """It ends with the wait for it, as does what it has started, and leaves no zombie. It starts with no signal blocked or ignored."""
+    """The process and its children end with the wait, and leave no zombie. It starts with no signal blocked or ignored."""
     told = home / "told"
     told.unlink(missing_ok=True)
     process = home / "hangs"
-    # The first line is its own number and another's, the others the signals that it blocks and ignores.
+    # The first line is its pid and a child's. The others are its blocked and ignored signals.
     process.write_text(f"#!/bin/sh\nsleep 600 &\n{{ echo $$ $!; grep Sig[BI] /proc/self/status; }} > {told}.new\nmv {told}.new {told}\nsleep 600\n")
     process.chmod(0o755)
     home.chmod(0o777)
@@ -161,7 +161,7 @@ def test_process_that_hangs(at_home, home, server, how, whose):
         pids, *signals = told.read_text().splitlines()
         own, started = pids.split()
         assert is_running(own) and is_running(started) and has_children(backend)
-        # 32 and 33 are the C library's own, and stay as whoever started the server has them.
+        # The C library reserves 32 and 33. They are inherited.
         assert [int(mask.split()[1], 16) & ~(0b11 << 31) for mask in signals] == [0, 0]
         if ENDS[how]:
             other.execute(f"SELECT {ENDS[how]}(%s)", [backend])
@@ -172,7 +172,7 @@ def test_process_that_hangs(at_home, home, server, how, whose):
 
 
 def test_no_credentials_anywhere(at_home, home):
-    """Each place, in the order in which it was looked at, and why it has none."""
+    """DETAIL names each source in order, with the reason why it has none."""
     session = at_home()
     (home / ".aws/config").unlink()
     (home / ".aws/credentials").unlink()
@@ -189,7 +189,7 @@ def test_no_credentials_anywhere(at_home, home):
 
 
 SSO = "sso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\n[sso-session s]\nsso_region = us-east-1\nsso_start_url = https://example.com\n"
-# A config file that is of no use, and what is said of it.
+# A useless configuration file, and the message about it.
 PROFILES = {
     "no profile": ("[profile else]\nregion = us-east-1\n", r"config: no profile \[default\]\."),
     "no credentials": ("[default]\nregion = us-east-1\n", r"Profile \[default\] has no credentials\."),
@@ -224,7 +224,7 @@ PROFILES = {
 
 @contextlib.contextmanager
 def fifo(path):
-    """One that nobody writes to. Who reads it nonetheless is let go after a while, which `waited` then tells."""
+    """A FIFO without a writer. After some seconds a timer opens it for a reader that waits, and `waited` is set."""
     waited = threading.Event()
 
     def close_fifo():
@@ -244,7 +244,7 @@ def fifo(path):
 
 
 def test_shared_file_without_an_end(at_home, home):
-    """A backend that reads one hears of no cancel."""
+    """A backend that reads from a FIFO can't be cancelled."""
     session = at_home()
     (home / ".aws/config").unlink()
     with fifo(home / ".aws/config") as waited:
@@ -263,7 +263,7 @@ TOKENS = {
 
 @pytest.mark.parametrize("variables", TOKENS.values(), ids=TOKENS)
 def test_token_without_an_end(start, home, endpoint, variables):
-    """It is not read, whether or not there are keys, and a profile's neither."""
+    """A token file that is a FIFO is not read, with keys or without. Nor is a profile's."""
     token = home / "token"
     variables = {name: value.format(token) for name, value in variables.items()}
     with fifo(token) as waited:
@@ -290,7 +290,7 @@ def test_useless_profile(at_home, config, said):
         error = failure(invoke, session, "echo")
         detail = error.diag.message_detail
         assert error.sqlstate == "28000" and re.search(said, detail), detail
-        # None of a Rust crate's words.
+        # No words of a Rust crate.
         assert not re.search(r"cargo|feature|`|ProfileFile|Ec2InstanceMetadata:|provider", detail), detail
     assert scripted.counter("invocations") == 0
     hint = error.diag.message_hint
@@ -300,7 +300,7 @@ def test_useless_profile(at_home, config, said):
 
 @pytest.mark.parametrize("config, said", PROFILES.values(), ids=PROFILES)
 def test_the_same_of_a_profile_that_is_named(at_home, config, said):
-    """The other places are not looked at then."""
+    """The other sources are not tried then."""
     if isinstance(config, str):
         config = config.replace("[default]", "[profile x]").replace("= default", "= x")
     session = at_home(config=config)
@@ -348,7 +348,7 @@ def test_no_region(at_home, home, config, said):
     ), detail  # fmt: skip
 
 
-# A variable, and what is said of the place.
+# A variable, and the message about the source.
 VARIABLES = {
     "half a pair": ({"AWS_ACCESS_KEY_ID": "A"}, "AWS_SECRET_ACCESS_KEY is not set, though AWS_ACCESS_KEY_ID is set."),
     "an empty key": (
@@ -385,7 +385,7 @@ def test_useless_variable(start, endpoint, environment, said):
 
 @pytest.fixture(scope="module")
 def bare():
-    """A server whose machine has nothing."""
+    """A server on a machine without credentials."""
     with own_server(keys={}) as server:
         with connect(server) as session:
             session.execute('CREATE ROLE app LOGIN; CREATE ROLE "app; 2" LOGIN; CREATE ROLE owner SUPERUSER LOGIN')
@@ -408,7 +408,7 @@ REMEDY = "Use CREATE USER MAPPING FOR {} SERVER {} OPTIONS (access_key_id '...',
 
 @pytest.mark.parametrize("role, quoted", [("app", "app"), ("app; 2", '"app; 2"')], ids=["plain", "quoted"])
 def test_role_without_a_mapping(bare, endpoint, role, quoted):
-    """It is told so, and where the machine was looked at all the same."""
+    """The message says so, and names the machine's sources that were tried."""
     told = error_of(bare, role, TABLE)
     assert f'Role "{role}" has no user mapping for server "aws_lambda". Environment variables: ' in told.message_detail
     assert told.message_hint.startswith(REMEDY.format(quoted, "aws_lambda") + ", or give the server process ")
@@ -455,7 +455,7 @@ def test_mapping_without_keys(bare):
 
 
 def test_server_that_is_no_superusers(bare):
-    """Nothing is looked for on the machine."""
+    """The machine's sources are not tried."""
     with connect(bare) as session:
         tables.create_server(session, "of app")
         session.execute('ALTER SERVER "of app" OWNER TO app; GRANT SELECT ON "of app" TO app')

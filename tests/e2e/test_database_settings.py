@@ -1,6 +1,6 @@
-"""Settings that are kept with a database or a role, and sessions that have not loaded the library yet.
+"""Settings of ALTER DATABASE and ALTER ROLE, in sessions that have not loaded the library yet.
 
-PostgreSQL lets an ordinary role keep only settings that it knows. docs/configuration.md says what a database's owner does.
+PostgreSQL lets an ordinary role set only known settings there. docs/configuration.md says what a database's owner can do.
 """
 
 import psycopg
@@ -39,7 +39,7 @@ def keep(session, region):
 
 def test_owner_of_a_database_after_a_call(server):
     with connect(server, "owner") as session:
-        # 14 says the other, as it knows no such right.
+        # PostgreSQL 14 has no privileges on settings, and another message.
         with pytest.raises((errors.InsufficientPrivilege, errors.UndefinedObject)):
             keep(session, "eu-west-1")
         session.execute(f"EXPLAIN {REGION}")
@@ -84,7 +84,7 @@ def test_a_region_that_is_none(server, endpoint):
         assert endpoint.counter("invocations") == 0
         session.execute("SET aws_lambda.region = 'eu-west-2'")
         assert session.execute(REGION).fetchone() == ("eu-west-2",)
-    # A database stays open to who may mend it.
+    # A superuser can still connect, and correct it.
     with connect(server, "postgres") as session:
         session.execute("ALTER DATABASE owned SET session_preload_libraries = 'aws_lambda_fdw'")
     with connect(server, "postgres") as session:

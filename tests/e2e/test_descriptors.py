@@ -1,4 +1,4 @@
-"""The file descriptors of a backend: what is in flight and what is kept leave PostgreSQL those that it needs."""
+"""The file descriptors of a backend: connections leave PostgreSQL those that it needs."""
 
 import errno
 import os
@@ -14,12 +14,12 @@ from listeners import listener
 from networks import body_of, proxy, read_head
 from own_server import WHERE, connect, open_directory
 
-# As many shells have, and what PostgreSQL takes of them by default.
+# The default limit of many shells, and PostgreSQL's default.
 OPEN_FILES, MAX_FILES_PER_PROCESS = 1024, 1000
 BRANCHES, VALUES = 6, 1000
-# Seconds that an attempt may take, less than all of them together do.
+# The time-out of an attempt in seconds, which is less than all take together.
 TIMEOUT = 5
-# A quarter of what PostgreSQL takes, and the client's own connection.
+# A quarter of PostgreSQL's, and the client's connection.
 MOST_SOCKETS = MAX_FILES_PER_PROCESS // 4 + 10
 
 
@@ -29,7 +29,7 @@ def server(start):
 
 
 def prepared(start, files, **environment):
-    """A server that may have few files open, with a role that may read a table of a function and write one of its own."""
+    """A server with few descriptors, and a role that may read two foreign tables and write one table."""
     limits = [(resource.RLIMIT_NOFILE, OPEN_FILES)]
     server = start(f"max_files_per_process = {files}", limits=limits, **environment)
     with connect(server) as session:
@@ -52,7 +52,7 @@ def caller(server):
 
 
 def union(branches, values, table="slow", **columns):
-    """A UNION ALL whose branches invoke for so many values each, with the `columns`, which are functions of a branch's number."""
+    """A UNION ALL whose branches invoke for this number of values each. `columns` are functions of a branch's number."""
     return " UNION ALL ".join(
         f"SELECT response FROM {table} WHERE payload = ANY (ARRAY(SELECT '{branch}-' || i FROM generate_series(1, {values}) i))"
         + "".join(f" AND {column} = '{of(branch)}'" for column, of in columns.items())
@@ -72,7 +72,7 @@ def sockets(pid):
 
 
 def watch(session, statement):
-    """Runs a statement, and tells how many sockets its backend had at most."""
+    """Runs a statement, and returns the most sockets that its backend had."""
     pid = session.info.backend_pid
     session.pgconn.send_query(statement.encode())
     most = 0
@@ -90,7 +90,7 @@ def watch(session, statement):
 
 
 def test_more_than_a_process_may_open(server, endpoint):
-    """What is too much waits, and is sent once. Others, and the server, hear nothing of it."""
+    """Excess invocations wait, and are sent once. Other sessions and the server are not affected."""
     with connect(server) as other, caller(server) as session:
         began = time.monotonic()
         result, most = watch(session, f"INSERT INTO kept {union(BRANCHES, VALUES)}")
@@ -105,7 +105,7 @@ def test_more_than_a_process_may_open(server, endpoint):
 
 @pytest.mark.parametrize("files", [64, 100, 200])
 def test_few_files(start, endpoint, files):
-    """What PostgreSQL waits with is left to it, also where it may open as few files as it can be told."""
+    """PostgreSQL keeps its own descriptors, even with the lowest max_files_per_process."""
     server = prepared(start, files)
     with caller(server) as session:
         for statement, count in ((union(1, 1, "fast"), 1), (union(1, 50, "fast"), 50), (union(4, 50, "fast"), 200)):
@@ -127,14 +127,14 @@ def test_behind_a_proxy(start, endpoint):
 
 
 def limit(administrator, pid, more):
-    """Lets a process open so many files beside those that it has open."""
+    """Limits a process to this number of files more than it has open."""
     files = OPEN_FILES if more is None else max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1 + more
     administrator.execute(f"COPY (SELECT 1) TO PROGRAM 'read line; prlimit --pid {pid} --nofile={files}:{OPEN_FILES}'")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_few_descriptors_left(start, endpoint, host):
-    """Where others have taken the files that a process may open, fewer are in flight, and each row is invoked for once."""
+    """With few descriptors left, fewer invocations are in flight, and each row is invoked for once."""
     url = f"http://{host}:{scripted.URL.rsplit(':')[-1]}"
     server = prepared(start, MAX_FILES_PER_PROCESS, where=[f"aws_lambda.endpoint_override = '{url}'", *WHERE[1:]])
     with connect(server) as other, caller(server) as session:
@@ -146,7 +146,7 @@ def test_few_descriptors_left(start, endpoint, host):
 
 
 def test_last_descriptors(server, endpoint):
-    """However few are left, to the library, to PostgreSQL and to connections: all rows are there, or an error says what there is none of."""
+    """With only a few left, all rows are returned, or an error says that there are too many open files."""
     said = []
     with connect(server) as other:
         for more in range(1, 20, 2):
@@ -168,7 +168,7 @@ def test_last_descriptors(server, endpoint):
 
 @pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENFILE])
 def test_connect_fails_for_lack_of_resources(start, endpoint, number):
-    """Where connections can't be made for lack of ports, memory or files of the machine, others of the statement are waited for."""
+    """If connect fails for lack of ports, memory or files, the statement waits for its other connections."""
     with open_directory() as directory:
         left = directory / "left"
         # Ten connections can be made.
@@ -188,7 +188,7 @@ def test_connect_fails_for_lack_of_resources(start, endpoint, number):
 
 
 def test_descriptors_and_memory_are_taken_by_others(start):
-    """An invocation that is throttled and tried again goes out, although unread responses behind it hold memory and connections."""
+    """A throttled invocation is retried, although unread responses behind it hold memory and connections."""
     lock, requests = threading.Lock(), []
     throttled = b"HTTP/1.1 429 Too Many Requests\r\nx-amzn-ErrorType: TooManyRequestsException\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -223,7 +223,7 @@ def test_descriptors_and_memory_are_taken_by_others(start):
 
 
 def test_no_descriptors_left(server, endpoint):
-    """Where a process may open nothing more, whoever has taken it, the statement goes on with the connections that it has."""
+    """With no descriptors left, the statement continues with the connections that it has."""
     with connect(server) as other, caller(server) as session:
         session.execute(union(1, 2))
         limit(other, session.info.backend_pid, 0)
@@ -233,7 +233,7 @@ def test_no_descriptors_left(server, endpoint):
 
 @pytest.mark.parametrize("regions, values", [(40, 30), (600, 1)])
 def test_many_clients(server, endpoint, regions, values):
-    """Each region has a client, which keeps connections: those of all are bounded."""
+    """Each region has a client, which keeps connections. Their total is bounded."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     region = {"region": lambda branch: f"{letters[branch // 26]}{letters[branch % 26]}-west-1"}
     with caller(server) as session:

@@ -1,4 +1,4 @@
-"""A message says which URL was called, and what names it."""
+"""Messages name the URL that was called, and the option, setting or variable that it comes from."""
 
 import contextlib
 import pathlib
@@ -12,7 +12,7 @@ from listeners import listener
 from own_server import connect, own_server
 from tables import failure
 
-# A port that nobody listens on.
+# A port without a listener.
 NOWHERE = "http://127.0.0.1:1"
 SERVICES = f"""[default]
 services = mine
@@ -25,7 +25,7 @@ lambda =
 
 @pytest.fixture(scope="module")
 def config():
-    """The configuration of AWS's tools, which a test writes."""
+    """The AWS configuration file, which a test writes."""
     directory = pathlib.Path(tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp"))
     directory.chmod(0o755)
     yield directory / "config"
@@ -34,7 +34,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def server(config):
-    """What nobody names an endpoint for goes to AWS's own, which a proxy keeps it from."""
+    """Without an endpoint, requests go to AWS's. A proxy refuses them."""
     with listener() as (port, _):
         pass
     with own_server(where=["aws_lambda.region = 'us-west-2'"], AWS_CONFIG_FILE=str(config), HTTPS_PROXY=f"127.0.0.1:{port}") as server:
@@ -78,14 +78,14 @@ def test_profile(server, config, written, place):
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA"])
 def test_environment(name):
-    """That of the service comes first."""
+    """The variable of the service comes first."""
     others = {"AWS_ENDPOINT_URL": "http://127.0.0.1:2"} if name.endswith("LAMBDA") else {}
     with own_server(where=["aws_lambda.region = 'us-west-2'"], **others, **{name: NOWHERE}) as server:
         assert f"Connecting to {NOWHERE} ({name} of the server process): " in detail(server)
 
 
 def test_password_in_a_variable():
-    """Where it is no secret of a proxy's."""
+    """A password in a URL is not shown."""
     url = NOWHERE.replace("://", "://reporting:s3cr3t@")
     with own_server(where=["aws_lambda.region = 'us-west-2'"], AWS_ENDPOINT_URL=url) as server:
         assert f"Connecting to {NOWHERE} (AWS_ENDPOINT_URL of the server process): " in detail(server)
@@ -93,7 +93,7 @@ def test_password_in_a_variable():
 
 
 def test_wrong_path(server):
-    """What answers there is not Lambda, and which URL was called is what one needs to know."""
+    """Another service answers, and the message names the URL."""
     setting = f"SET aws_lambda.endpoint_override = '{scripted.URL}/wrong'"
     said = detail(server, setting)
     assert "HTTP status 404" in said

@@ -1,4 +1,4 @@
-"""The examples run to their end as their reader runs them, and print what they are about."""
+"""The examples run to their end, and print the expected output."""
 
 import subprocess
 
@@ -32,7 +32,7 @@ def test_example(name):
 
 
 def test_the_demo_where_functions_start_slowly(tmp_path):
-    """Longer than the 3 seconds of an invocation, as on a busy machine."""
+    """The start takes longer than an invocation's 3 seconds, as on a busy machine."""
     for source in (ROOT / "examples/functions").glob("*.py"):
         (tmp_path / source.name).write_text(source.read_text() + "\n\nimport time\n\ntime.sleep(3.1)\n")
     demo = command_of("demo", f"EMULATOR=--emulator --functions {tmp_path}")

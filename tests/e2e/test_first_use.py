@@ -1,7 +1,7 @@
 """A session's first use of the library, by an ordinary role: the session's settings count from the first invocation on.
 
-PostgreSQL gives a library that is loaded the values that the session has for its settings, but not while a parallel query runs. So
-planning loads it, and where that could not, the statement is an error.
+PostgreSQL applies the session's settings when a library is loaded, but not while a parallel query runs. So planning loads it. If that is
+not possible, the statement is an error.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from scripted import counter
 from tables import failure
 
 CALL = "(aws_lambda.invoke('describe', '1'::json)).payload ->> 'region'"
-# As few rows as that are not worth a worker, but for these settings.
+# With these settings a few rows are read in parallel.
 PARALLEL = "-c parallel_setup_cost=0 -c parallel_tuple_cost=0 -c min_parallel_table_scan_size=0"
 
 
@@ -43,7 +43,7 @@ def server():
 
 @pytest.fixture
 def eve(server, endpoint):
-    """The role that has just logged in."""
+    """A new session of the role."""
     with contextlib.ExitStack() as sessions:
 
         def log_in():
@@ -76,7 +76,7 @@ def test_settings_count_in_a_parallel_plan(eve, query):
 
 @pytest.mark.parametrize("function", ["restricted", "safe"])
 def test_a_function_that_hides_the_call_is_refused(eve, function):
-    """Nothing is invoked by a session without its settings; once they are there the same statement runs."""
+    """A session whose settings do not apply invokes nothing. Once they apply, the same statement runs."""
     session = eve()
     query = f"SELECT {function}() FROM t WHERE i < 3"
     assert is_parallel(session, query)

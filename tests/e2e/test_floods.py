@@ -1,7 +1,7 @@
-"""An endpoint that never stops sending. What can't be an answer any more is an error at once, and as for the rest a statement ends
-as soon as it is told to, whoever drives the connection. The backend's memory stays bounded. Tried as a role that may only invoke.
+"""An endpoint that never stops sending, with a role that may only invoke.
 
-Answers that end are in test_faults.py.
+Data that can't be an answer any more is an error at once. Otherwise the statement can be interrupted, in both threads that run
+invocations. The backend's memory stays bounded. Answers that end are in test_faults.py.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ HINT = "HTTP/1.1 103 Early Hints\r\n"
 NO_ANSWER = ("08P01", "1000 heads")
 TOO_LARGE = ("08P01", "too large")
 PIECES = ("08P01", "pieces")
-# What comes once, what comes then without an end, and the error, if that ends the statement.
+# The beginning, the part that is repeated without end, and the error if it ends the statement.
 FLOODS = {
     "heads of 100": ("", "HTTP/1.1 100 Continue\r\n\r\n", NO_ANSWER),
     "heads of 103": ("", HINT + "Link: </style.css>; rel=preload\r\n\r\n", NO_ANSWER),
@@ -41,13 +41,13 @@ FLOODS = {
     "trailers": (CHUNKS + "1\r\n1\r\n0\r\n", "X: x\r\n", ("08006", "trailers")),
     "a body": (HEAD + "\r\n", "1", ("08P01", "")),
 }  # fmt: skip
-# Those of them that are tried in TLS as well: what it hands over it has decrypted as a whole.
+# Those that are tried in TLS too, which decrypts a record as a whole.
 IN_TLS = ["heads of 103", "a chunk's length"]
 
 
 class Endpoints:
-    """A server whose tables `clear` and `secure` are where endpoints speak without and in TLS. They flood with what is set, and answer
-    if nothing is."""
+    """A server with the tables `clear` and `secure`, whose endpoints use HTTP and HTTPS. They flood with what is set, and otherwise
+    answer."""
 
     def __init__(self):
         self.flooding = []
@@ -100,12 +100,12 @@ def eve(endpoints):
         yield session
 
 
-# Alone an invocation is made in the backend's own thread, and with others in the network thread.
+# A single invocation runs in the backend's thread, and several in the network thread.
 every_driver = pytest.mark.parametrize("payloads", ["'[1]'", "'[1]', '[2]'"], ids=["alone", "many"])
 
 
 def floods(ends):
-    """The floods that end by themselves, or the others."""
+    """The floods that end the statement, or the others."""
     return pytest.mark.parametrize(
         "table, what",
         [
@@ -122,7 +122,7 @@ def query(table, payloads="'[1]'"):
 
 
 def memory(session):
-    """The most that the backend has had, in MB."""
+    """The peak memory of the backend, in MB."""
     status = pathlib.Path(f"/proc/{pid_of(session)}/status").read_text()
     return int(dict(line.split(":", 1) for line in status.splitlines())["VmHWM"].split()[0]) / 1024
 
@@ -133,17 +133,17 @@ def bounded_memory(session):
     yield
     grown = memory(session) - before
     print(f"{grown:.0f} MB more")
-    # Of which 64 are an answer, for each that is on its way.
+    # A response of up to 64 MB for each invocation in flight is part of it.
     assert grown < 300
 
 
 def assert_session_works(endpoints, session, table, payloads):
-    """Nothing was sent again, and another invocation has its answer."""
+    """Nothing was sent again, and the next invocation has its own answer."""
     assert endpoints.requests <= payloads.count("[")
     endpoints.set(None)
 
     def is_answered():
-        # Behind what is left of a flood, the end of a connection is heard of when it is used.
+        # The end of a flooded connection may be noticed only at its next use.
         with contextlib.suppress(psycopg.errors.ConnectionFailure):
             return session.execute(query(table)).fetchone() == (1,)
 
@@ -165,7 +165,7 @@ def test_error(endpoints, eve, table, what, payloads):
 
 
 def flooded(endpoints, session, table, what, payloads):
-    """Runs a statement in the background, and goes on when buffers have grown, or nobody reads any more."""
+    """Runs a statement in the background, and yields when buffers are full."""
 
     def wait():
         wait_until(lambda: endpoints.flooding)
@@ -211,7 +211,7 @@ def test_statement_timeout(endpoints, eve, table, what, payloads):
 @every_driver
 @floods(ends=False)
 def test_request_timeout(endpoints, eve, table, what, payloads):
-    """Time-outs of Tokio's are looked at, too."""
+    """Tokio's timers fire too."""
     endpoints.set(what)
     endpoints.administrator.execute(f"ALTER SERVER {table} OPTIONS (SET request_timeout_ms '700')")
     since = time.monotonic()

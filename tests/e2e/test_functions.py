@@ -1,4 +1,4 @@
-"""Real functions, run by the emulator: what goes in, what comes out, and how they fail."""
+"""Real functions in the emulator: inputs, outputs and errors."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def arns(emulator):
-    """Each function's ARN; `version` has the version 1 with the alias `live`, `busy` may not run at all."""
+    """Each function's ARN. `version` has the version 1 with the alias `live`, and `busy` has a concurrency of 0."""
     created = {name: emulator.create_function(name, source, wait=False) for name, source in SOURCES.items()}
     for name in created:
         emulator.wait_active(name)
@@ -109,7 +109,7 @@ def test_event_runs_in_the_background(session, table, tmp_path):
 def test_dry_run_does_not_run(session, table, tmp_path):
     path = tmp_path / "written"
     assert invoke_as(session, "DryRun", {"path": str(path), "text": "dry."}) == [(204, None)]
-    # The same function, synchronously: had the dry run run, the file would hold its text as well.
+    # The same function, synchronously. If the dry run had run it, the file would have that text too.
     assert invoke_as(session, "RequestResponse", {"path": str(path), "text": "real."}) == [(200, "null")]
     assert path.read_text() == "real."
 

@@ -1,6 +1,6 @@
-"""What guards: a view or a policy says which functions an ordinary role invokes, and that is known before anything is sent.
+"""A view or a policy restricts the functions that an ordinary role invokes. It is checked before anything is sent.
 
-Each is tried as that role. What reached the endpoint is counted there, by the names of the functions.
+The endpoint's log has the functions that were invoked.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from scripted import functions, reset
 from tables import failure
 
 TABLE = "aws_lambda.lambda_invocations"
-# PostgreSQL's own errors: of a view's check, and of a policy's.
+# PostgreSQL's errors: of a view's check option, and of a policy.
 VIEW, POLICY = "44000", "42501"
 
 
@@ -27,7 +27,7 @@ def server():
 
 @pytest.fixture
 def administrator(server, endpoint):
-    """The owner of what is tried; it is in a schema that goes with the test."""
+    """The owner of the tests' objects, in a schema that is dropped after the test."""
     with contextlib.closing(connect(server)) as session:
         session.execute("CREATE SCHEMA guarded; GRANT USAGE ON SCHEMA guarded TO PUBLIC; SET search_path = guarded")
         session.execute("ALTER DEFAULT PRIVILEGES IN SCHEMA guarded GRANT SELECT, INSERT, UPDATE ON TABLES TO eve")
@@ -46,7 +46,7 @@ def eve(server, administrator):
         yield session
 
 
-# Rows that are sent
+# Inserted rows
 
 
 EVENT = "payload, invocation_type"
@@ -100,7 +100,7 @@ def test_a_view_with_check_option(administrator, eve, check, insert):
 
 
 def test_a_check_of_the_answer_comes_after(administrator, eve):
-    """It can't come before, so it is none that keeps a row from being sent."""
+    """A check of the response is evaluated afterwards, and does not keep a row from being sent."""
     administrator.execute(f"CREATE VIEW v AS SELECT * FROM {TABLE} WHERE status_code = 200 WITH CHECK OPTION")
     for insert in INSERTS[:2]:
         reset()
@@ -109,7 +109,7 @@ def test_a_check_of_the_answer_comes_after(administrator, eve):
 
 
 def test_rows_before_the_one_that_is_refused(administrator, eve):
-    """Each row is checked before it is sent. What was sent is sent."""
+    """Each row is checked before it is sent. Rows before it have been sent."""
     administrator.execute(f"CREATE VIEW v AS SELECT * FROM {TABLE} WHERE function_name = 'echo' WITH CHECK OPTION")
     for returning in ("", " RETURNING status_code"):
         reset()
@@ -120,7 +120,7 @@ def test_rows_before_the_one_that_is_refused(administrator, eve):
 
 @pytest.fixture
 def partitioned(administrator):
-    """A partitioned table with a policy, whose one partition is a foreign table, and the other is not."""
+    """A partitioned table with a policy, and with a foreign and a local partition."""
     administrator.execute(
         """
         CREATE TABLE p (kind text, function_name text, payload jsonb, status_code int) PARTITION BY LIST (function_name);
@@ -146,7 +146,7 @@ def test_a_policy_of_a_partitioned_table(partitioned, eve, insert):
 
 
 def test_a_policy_on_rows_that_move(partitioned, eve):
-    """UPDATE moves a row to the partition that its new values belong to, which here is to send it."""
+    """UPDATE moves a row to the foreign partition, which invokes."""
     partitioned.execute("INSERT INTO kept (function_name, payload) VALUES ('kept', '1')")
     statement = "UPDATE p SET function_name = '{}' WHERE function_name = 'kept'"
     refuses(eve, statement.format("evil"), POLICY)
@@ -155,7 +155,7 @@ def test_a_policy_on_rows_that_move(partitioned, eve):
 
 
 def test_a_policy_on_rows_that_a_merge_moves(partitioned, eve):
-    """It updates, or inserts, a row of the partition that is not foreign; what comes of it goes to the other one."""
+    """MERGE updates or inserts a row of the local partition, which moves to the foreign one."""
     version = partitioned.info.server_version
     if version < 150000:
         pytest.skip("there is no MERGE")
@@ -194,7 +194,7 @@ def test_a_view_of_a_partitioned_table(administrator, eve):
         sends(eve, insert.format("v", "echo"), count_of(insert))
 
 
-# Rows that are asked for
+# Queried rows
 
 
 def reads(session, query, rows, *sent):
@@ -203,7 +203,7 @@ def reads(session, query, rows, *sent):
     assert functions() == list(sent), query
 
 
-# A view that is a barrier takes no clauses on jsonb, whose equality PostgreSQL does not call leakproof.
+# A security-barrier view takes no clauses on jsonb, because its equality is not leakproof.
 TEXTS = "aws_lambda.lambda_invocations_json"
 LEAK = """
     CREATE FUNCTION pg_temp.leak(anything text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE COST 0.0000001 AS
@@ -244,7 +244,7 @@ def test_a_filter_of_inputs_guards(administrator, eve, view):
         "function_name = (SELECT '{}')",
         "function_name IN ('{}', 'evil')",
         "function_name = ANY (ARRAY['{}', 'evil'])",
-        # What is joined to a view that is a barrier gives it no values.
+        # A join gives a security-barrier view no values.
         *(["function_name IN (SELECT fn FROM (VALUES ('{}'), ('evil')) v (fn))"] if table == "partitioned" else []),
     ]:
         query = f"SELECT response IS NULL FROM {table} WHERE payload = {payload} AND "
@@ -260,7 +260,7 @@ def test_a_filter_of_inputs_guards(administrator, eve, view):
 
 
 def test_what_a_filter_of_inputs_may_see(administrator, eve):
-    """A function of the query sees no value that the view keeps from it, whether before or after it is invoked."""
+    """A function of the query gets no value that the view hides, neither before nor after the invocation."""
     administrator.execute(
         f"""
         CREATE TABLE ours (payload jsonb, open boolean);
@@ -327,7 +327,7 @@ SHAPES = {
 
 @pytest.fixture
 def permissions(administrator):
-    """Only bob may invoke what is evil, and nobody else."""
+    """Only bob may invoke the function "evil"."""
     administrator.execute(
         f"""
         CREATE TABLE allowed AS SELECT 'echo' AS fn, 'eve'::name AS role UNION SELECT 'evil', 'bob';
@@ -345,7 +345,7 @@ def permissions(administrator):
 
 
 def every_way(session):
-    """Goes through settings by which a role changes plans."""
+    """Yields for each combination of planner settings."""
     settings = [
         {}, {"enable_nestloop": "off"}, {"enable_hashjoin": "off", "enable_mergejoin": "off"},
         {f"enable_{name}": "off" for name in ("nestloop", "hashjoin", "mergejoin", "material", "seqscan", "sort", "hashagg")},
@@ -363,7 +363,7 @@ def every_way(session):
 @pytest.mark.parametrize("table", [TEXTS, "parts"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_permission_table(permissions, eve, shape, table):
-    """It is read before anything is invoked, whatever values the caller of the view gives, and whichever plan."""
+    """The permission table is read before anything is invoked, with every plan and whatever values the caller gives."""
     permissions.execute(f"CREATE VIEW v WITH (security_barrier) AS {SHAPES[shape].format(l=table)}; GRANT SELECT ON v TO eve")
     given = ["function_name = '{}'", "function_name = (SELECT '{}')", "function_name IN ('{}', 'evil')"]
     payload = "payload IN ('1', '2')" if "rows t " in SHAPES[shape] and "first" not in shape else "payload = '1'"
@@ -374,7 +374,7 @@ def test_a_permission_table(permissions, eve, shape, table):
             found, sent = reads_names(eve, query.format("evil"))
             assert (found or [], sent) == ([], []), (query, setting)
             found, sent = reads_names(eve, query.format("echo"))
-            # Told to join the answer first, PostgreSQL has no plan.
+            # If the join order puts the response first, there is no plan.
             if found is None:
                 assert sent == [] and "first" in shape and "join_collapse_limit" in setting, (query, setting)
             else:
@@ -386,7 +386,7 @@ def test_a_permission_table(permissions, eve, shape, table):
 
 
 def reads_names(session, query):
-    """The first column, None if there is no plan that could invoke, and the names of the functions that were invoked."""
+    """The first column, or None if no plan can invoke, and the names of the invoked functions."""
     reset()
     try:
         found = [row[0] for row in session.execute(query).fetchall()]

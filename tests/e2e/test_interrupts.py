@@ -19,19 +19,19 @@ HANGING_ROLE = "arn:aws:iam::123456789012:role/hang"
 
 @pytest.fixture
 def waiting_session(session):
-    """A session whose invocations may take as long as they like."""
+    """A session with a long request time-out."""
     session.execute("SET aws_lambda.request_timeout_ms = 900000")
     return session
 
 
 def waiting(session, function="hang"):
-    """Runs an invocation in the background, and goes on once the endpoint has it."""
+    """Runs an invocation in the background, and yields once the endpoint has it."""
     return running(session, 1, invoke, session, function)
 
 
 @pytest.mark.parametrize("function", ["hang", "stall-body", "sleep-60000"])
 def test_cancel(waiting_session, connect, endpoint, function):
-    """The statement ends, nothing is sent again, and the session goes on."""
+    """The statement ends, nothing is sent again, and the session works."""
     other = connect()
     with waiting(waiting_session, function) as statement:
         since = time.monotonic()
@@ -59,7 +59,7 @@ def test_cancel_while_a_role_is_assumed(waiting_session, connect, endpoint):
 
 
 def test_cancel_many_times(waiting_session, connect, endpoint):
-    """What a cancelled invocation leaves behind does not disturb or end the next ones."""
+    """A cancelled invocation does not disturb or end the next ones."""
     other = connect()
     for _ in range(20):
         endpoint.reset()
@@ -71,7 +71,7 @@ def test_cancel_many_times(waiting_session, connect, endpoint):
 
 
 def test_a_timeout_before_it_waits(waiting_session, endpoint):
-    """To hash 400 MB takes a while in which PostgreSQL looks at nothing. The invocation may begin, and is not waited for."""
+    """PostgreSQL checks for no interrupts while it hashes 400 MB. The invocation may begin, and is not waited for."""
     tables.execute(waiting_session, "CREATE FOREIGN TABLE late (payload text, response text) SERVER aws_lambda {options}", function_name="hang")
     waiting_session.execute("SET plan_cache_mode = force_generic_plan")
     waiting_session.execute("PREPARE late (text) AS SELECT response FROM late WHERE payload = md5(repeat(repeat($1, 1000000), 400))")
@@ -105,7 +105,7 @@ def test_terminate(waiting_session, connect, endpoint):
 
 
 def test_client_disconnects(waiting_session, endpoint):
-    """With client_connection_check_interval, a backend does not wait for an answer that nobody will read."""
+    """With client_connection_check_interval, the backend ends when its client has disconnected."""
     waiting_session.execute("SET client_connection_check_interval = '200ms'")
     pid = pid_of(waiting_session)
     waiting_session.pgconn.send_query(b"SELECT aws_lambda.invoke('hang'::text, '1'::json)")
@@ -119,7 +119,7 @@ def test_client_disconnects(waiting_session, endpoint):
 
 
 def test_session_ends_without_delay(session):
-    """Ending the network thread does not hold up the end of the backend."""
+    """The network thread does not delay the end of the backend."""
     pid = pid_of(session)
     invoke(session, "echo")
     session.close()
@@ -170,7 +170,7 @@ def sets(waiting_session):
 
 
 def connections():
-    """How many connections to the endpoint its clients have."""
+    """The number of connections to the endpoint."""
     remote = f"0100007F:{int(os.environ['ENDPOINT_PORT']):04X}"
     fields = (line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines())
     # 01 is ESTABLISHED.
@@ -193,7 +193,7 @@ def assert_usable(session):
     (LIST, "hanging"), (JOIN, "hanging"), (LIST, "hanging_once"), (JOIN, "hanging_rows"),
 ], ids=["list", "join", "deduplicated list", "join that returns errors"])  # fmt: skip
 def test_cancel_many(sets, connect, endpoint, form, table):
-    """The statement ends, also where what fails is a row, and drops all of it."""
+    """The statement ends, with on_error 'return' too, and drops its invocations."""
     other = connect()
     with running(sets, 64, sets.execute, form.format(table)) as statement:
         since = time.monotonic()
@@ -205,7 +205,7 @@ def test_cancel_many(sets, connect, endpoint, form, table):
 
 @forms
 def test_cancel_while_throttled(sets, connect, endpoint, form):
-    """Sixty-four wait for their next attempt or for their turn."""
+    """Sixty-four wait for their next attempt or for a permit."""
     other = connect()
     with running(sets, 128, sets.execute, form.format("throttled")) as statement:
         since = time.monotonic()
@@ -255,7 +255,7 @@ def test_client_of_many_disconnects(sets, endpoint):
     "SELECT response FROM ({} OFFSET 0) AS orders JOIN told USING (payload)",
 ], ids=["list", "join"])  # fmt: skip
 def test_cancel_a_cursor(sets, connect, endpoint, query):
-    """The rows before are there, and after the cancelled FETCH the transaction can only be rolled back."""
+    """The rows before are returned, and after the cancelled FETCH the transaction can only be rolled back."""
     other = connect()
     orders = """SELECT format('{"as": "%s", "n": %s}', CASE i WHEN 1 THEN 'number' ELSE 'hang' END, i) AS payload
         FROM generate_series(1, 100) AS i"""
@@ -274,7 +274,7 @@ def test_cancel_a_cursor(sets, connect, endpoint, query):
 
 @forms
 def test_cancel_that_a_function_catches(sets, connect, endpoint, form):
-    """The statement goes on, and what was in flight is no longer while it does: a moment later its connections are closed."""
+    """The statement continues, and the invocations in flight are dropped meanwhile: soon their connections are closed."""
     other = connect()
     sets.execute(
         f"""
@@ -296,7 +296,7 @@ def test_cancel_that_a_function_catches(sets, connect, endpoint, form):
 
 
 def test_cancel_many_again_and_again(sets, connect, endpoint):
-    """Nothing is left behind: no thread, no file and no connection."""
+    """No thread, file or connection is leaked."""
     other, pid = connect(), pid_of(sets)
     assert_usable(sets)
     files = None
@@ -337,7 +337,7 @@ POSTGRES_SIGNALS = {
 
 
 def test_one_thread_until_the_first_invocation(session):
-    """EXPLAIN is none."""
+    """EXPLAIN is no invocation."""
     session.execute("SELECT count(*) FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND false")
     session.execute("EXPLAIN SELECT * FROM aws_lambda.invoke('echo', '1'::json)")
     session.execute("LOAD 'aws_lambda_fdw'")
@@ -346,7 +346,7 @@ def test_one_thread_until_the_first_invocation(session):
 
 @pytest.mark.parametrize("call", [lambda session: invoke(session, "echo"), lambda session: assert_usable(session)], ids=["alone", "two"])
 def test_one_thread_more_after_the_first(sets, call):
-    """It does what is not alone, and else sleeps until connections are to be closed."""
+    """It runs several invocations, and otherwise sleeps until connections are to be closed."""
     before = blocked_signals(pid_of(sets), pid_of(sets))
     for _ in range(3):
         call(sets)
@@ -357,7 +357,7 @@ def test_one_thread_more_after_the_first(sets, call):
 
 
 def test_signals_are_blocked_in_every_other_thread(session, endpoint):
-    """A host's name is looked up on a further thread. `127.1` is such a name, one that needs no name server."""
+    """A third thread resolves host names. `127.1` is a name that needs no name server."""
     session.execute(sql.SQL("SET aws_lambda.endpoint_override = {}").format(URL.replace("127.0.0.1", "127.1")))
     invoke(session, "echo")
     main, *others = threads(pid_of(session))

@@ -25,7 +25,7 @@ TABLES = """
         $$ BEGIN INSERT INTO hangs (payload) SELECT i::text FROM generate_series(1, 200) i; END $$;
 """
 
-# More rows than may be in flight, and how many may.
+# More rows than the limit of concurrent invocations, and the limit.
 ROWS = "SELECT i::text FROM generate_series(1, 200) i"
 MOST = 64
 INSERTS = {
@@ -35,7 +35,7 @@ INSERTS = {
     "partition": f"INSERT INTO divided (payload) {ROWS}",
     "function": "SELECT insert_many()",
 }
-# All of it is sent at once, and waited for when the executor ends the statement.
+# All are sent at once, and waited for at the end of the statement.
 FEW = "INSERT INTO hangs (payload) VALUES ('1'), ('2'), ('3')"
 BRANCHES = """
     SELECT response FROM hangs WHERE payload IN ('1', '2', '3') UNION ALL
@@ -45,7 +45,7 @@ BRANCHES = """
 ONE_BY_ONE = pg_config("--version").startswith("PostgreSQL 14")
 ALL_BRANCHES = 3 if ONE_BY_ONE else 5
 at_the_same_time = pytest.mark.skipif(ONE_BY_ONE, reason="branches run one after the other")
-# Queries, and how many invocations they have in flight when they wait.
+# Queries, and their number of invocations in flight.
 APPENDS = {
     "two": (BRANCHES, ALL_BRANCHES),
     "aggregate": (f"SELECT count(response) FROM ({BRANCHES}) branches", ALL_BRANCHES),
@@ -67,7 +67,7 @@ def schema(database):
 
 @pytest.fixture
 def waiting_session(schema, session):
-    """A session whose invocations may take as long as they like."""
+    """A session with a long request time-out."""
     session.execute("SET aws_lambda.request_timeout_ms = 900000")
     return session
 
@@ -81,7 +81,7 @@ def descriptors(session):
 
 
 def cancel(session, other, number, run, *arguments):
-    """Cancels a statement that waits. It ends soon and sends no more, and the session goes on."""
+    """Cancels a waiting statement. It ends soon and sends no more, and the session works."""
     with running(session, number, run, *arguments) as statement:
         since = time.monotonic()
         other.execute("SELECT pg_cancel_backend(%s)", [pid_of(session)])
@@ -103,7 +103,7 @@ def test_cancel_insert(waiting_session, connect, endpoint, statement):
 
 
 def test_cancel_insert_one_at_a_time(waiting_session, connect, endpoint):
-    """A row that a partition returns is waited for before the next one is read."""
+    """RETURNING of a partition waits for each row before the next one is read."""
     cancel(waiting_session, connect(), 1, waiting_session.execute, f"{INSERTS['partition']} RETURNING response")
 
 
@@ -122,7 +122,7 @@ def test_cancel_append(waiting_session, connect, endpoint, query, number):
 
 @every_wait
 def test_cancel_many_times(waiting_session, connect, endpoint, statement, number):
-    """No thread and no file descriptor is left behind, but those of connections that are kept."""
+    """No thread and no file descriptor is leaked. Kept connections have some."""
     other, left = connect(), []
     for _ in range(10):
         endpoint.reset()
@@ -157,7 +157,7 @@ def test_terminate(waiting_session, connect, endpoint, statement, number):
 
 @every_wait
 def test_client_disconnects(waiting_session, endpoint, statement, number):
-    """With client_connection_check_interval, a backend does not wait for answers that nobody will read."""
+    """With client_connection_check_interval, the backend ends when its client has disconnected."""
     waiting_session.execute("SET client_connection_check_interval = '200ms'")
     pid = pid_of(waiting_session)
     waiting_session.pgconn.send_query(statement.encode())
@@ -178,7 +178,7 @@ def test_waiting_uses_no_cpu(waiting_session, endpoint, statement, number):
 
 @at_the_same_time
 def test_waiting_for_one_branch_uses_no_cpu(waiting_session, endpoint):
-    """Also where another one has rows and its end, and the last one has rows that were not waited for."""
+    """Although another branch has ended, and the last one has unread rows."""
     query = "SELECT response FROM echoes WHERE payload IN ('6', '7')"
     query = f"{query} UNION ALL {BRANCHES} UNION ALL {query} UNION ALL SELECT 'ordinary'"
     with running(waiting_session, 9, waiting_session.execute, query):
@@ -198,7 +198,7 @@ def test_error_of_a_branch_ends_the_others(waiting_session, endpoint):
 
 
 def test_cancel_in_a_subtransaction(waiting_session, connect, endpoint):
-    """What was in flight is gone after the block, and the transaction goes on and commits."""
+    """The invocations in flight are dropped after the block, and the transaction continues and commits."""
     other = connect()
     waiting_session.execute("CREATE TABLE IF NOT EXISTS kept (what text)")
     block = """

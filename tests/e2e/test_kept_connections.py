@@ -1,6 +1,4 @@
-"""Connections between their requests, and before the first: how long they are kept, how many, which address they go to, and that HTTP/1.1 is
-spoken on them.
-"""
+"""Idle and new connections: how long and how many are kept, the address that they go to, and that they use HTTP/1.1."""
 
 import contextlib
 import os
@@ -25,7 +23,7 @@ IN_USE, CLOSE_WAIT = "01", "08"
 
 
 class Endpoint:
-    """Answers with what it is sent, in TLS, so many times on a connection, and says so when it closes one."""
+    """Echoes payloads in TLS. After `most` requests on a connection it sends "Connection: close" and closes it."""
 
     def __init__(self):
         self.set()
@@ -51,7 +49,7 @@ class Endpoint:
 
 @pytest.fixture(scope="module")
 def shared_endpoint():
-    """A server whose resolver knows names, and an endpoint there that would rather speak HTTP/2."""
+    """A server with a resolver, and an endpoint that offers HTTP/2 first."""
     authority = trustme.CA()
     endpoint = Endpoint()
     certificate = authority.issue_cert("lambda.local.test", "lambda.two.test")
@@ -101,7 +99,7 @@ def states(session, port):
 
 
 def switches(session):
-    """How often the backend's threads were given a CPU."""
+    """The context switches of the backend's threads."""
     tasks = pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir()
     lines = [line for task in tasks for line in (task / "status").read_text().splitlines()]
     return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
@@ -109,7 +107,7 @@ def switches(session):
 
 @pytest.fixture(scope="module")
 def idle(shared_endpoint):
-    """Sessions that have had many invocations in flight, and one that has had a single one, since then idle; and since when."""
+    """Two idle sessions, of which one has had many invocations in flight and the other a single one, and when they became idle."""
     with contextlib.ExitStack() as stack:
         many, alone = (stack.enter_context(contextlib.closing(connect(shared_endpoint.server))) for _ in range(2))
         shared_endpoint.set(ms=100)
@@ -121,7 +119,7 @@ def idle(shared_endpoint):
 
 
 def test_few_idle_connections_are_kept(shared_endpoint, idle):
-    """After a moment, and by a backend that does nothing."""
+    """The number falls soon, in an idle backend."""
     many, alone, since = idle
     wait_until(lambda: len(states(many, shared_endpoint.port)) <= 4, seconds=5)
     assert time.monotonic() - since < 5
@@ -130,7 +128,7 @@ def test_few_idle_connections_are_kept(shared_endpoint, idle):
 
 
 def test_endpoint_closes_connections(endpoint, session):
-    """What it has closed is not used, and not kept either."""
+    """A connection that the endpoint has closed is neither used nor kept."""
     endpoint.set(most=3)
     invoke_many(session, 150)
     assert len(endpoint.requests) == 150 and endpoint.connections >= 50
@@ -138,7 +136,7 @@ def test_endpoint_closes_connections(endpoint, session):
 
 
 def test_http_1_1_alone(endpoint, session):
-    """Where it is one request after the other, it is known of each whether any of it was sent."""
+    """With one request at a time on a connection, the client knows whether any of it was sent."""
     invoke_many(session, 20)
     assert endpoint.protocols == {"http/1.1"}
 
@@ -152,7 +150,7 @@ def test_one_look_up_serves_all(endpoint, session):
 
 
 def test_little_memory(endpoint):
-    """Threads have stacks and memory of their own, so those of the resolver are few."""
+    """Threads take memory, so the resolver has few."""
     limits = [(resource.RLIMIT_AS, 700_000 * 1024)]
     with own_server(resolver=True, limits=limits, SSL_CERT_FILE=endpoint.roots) as server:
         with contextlib.closing(connect(server)) as session:
@@ -163,7 +161,7 @@ def test_little_memory(endpoint):
 
 
 def test_no_thread_for_a_name(endpoint):
-    """It is told as what it is, and the name can be looked up once there is one."""
+    """The error says so, and the name can be resolved once there is a thread."""
     with contextlib.closing(connect(endpoint.server)) as session, contextlib.closing(connect(endpoint.server)) as other:
         session.execute("LOAD 'aws_lambda_fdw'")
         backend = pid_of(session)
@@ -171,7 +169,7 @@ def test_no_thread_for_a_name(endpoint):
         before = next(line.split()[2] for line in limits if line.startswith("Max processes"))
 
         def threads(most):
-            # As the server's user, who may.
+            # prlimit runs as the server's user, who may use it.
             other.execute(f"COPY (SELECT) TO PROGRAM 'prlimit --pid {backend} --nproc={most}:'")
 
         threads(1)
@@ -185,7 +183,7 @@ def test_no_thread_for_a_name(endpoint):
 
 
 def test_an_answer_before_the_request_was_read(session):
-    """What was not read is given up with its connection."""
+    """The connection of an unfinished request is closed."""
     over = threading.Event()
 
     def handle(connection):
@@ -203,7 +201,7 @@ def test_an_answer_before_the_request_was_read(session):
 
 
 def test_name_resolution_hangs(endpoint, session):
-    """They cost no more than the time to connect, and no invocation of theirs ran. There are two threads for them, and none for each row."""
+    """They take connect_timeout_ms at most, and nothing was invoked. Two threads resolve names, not one for each row."""
     session.execute("SET aws_lambda.connect_timeout_ms = 500")
     url = f"https://lambda.hangs.test:{endpoint.port}"
     tables.create_server(session, "hangs", endpoint_url=url, region="us-east-1", max_retries="0")
@@ -212,14 +210,14 @@ def test_name_resolution_hangs(endpoint, session):
         assert (error.sqlstate, primary(error)) == ("08004", "invoke API failed")
         assert "lambda.hangs.test was still looked up" in error.diag.message_detail
         assert len(list(pathlib.Path(f"/proc/{pid_of(session)}/task").iterdir())) <= 3
-        # Another name is looked up meanwhile.
+        # Another name can be resolved meanwhile.
         invoke_many(session, 20)
     finally:
         tables.execute(session, "DROP SERVER {} CASCADE", "hangs")
 
 
 def test_first_address_does_not_respond(endpoint, session):
-    """The next is tried as well, and is the first for connections that come later."""
+    """The next address is tried too, and later connections use it first."""
     with full_listener(("127.0.0.9", endpoint.port)):
         since = time.monotonic()
         endpoint.set(most=1)
@@ -234,7 +232,7 @@ def test_first_address_does_not_respond(endpoint, session):
 
 
 def test_no_address_responds(session):
-    """It did not run, and the message says who was asked."""
+    """The function did not run, and the message names the addresses."""
     with full_listener(("127.0.0.9", 0)) as one:
         port = one.getsockname()[1]
         with full_listener(("127.0.0.1", port)):
@@ -244,7 +242,7 @@ def test_no_address_responds(session):
             error = failure(session.execute, query)
             assert (error.sqlstate, primary(error)) == ("08004", "invoke API failed")
             assert "no answer of 127.0.0.9, 127.0.0.1" in error.diag.message_detail
-            # The same where the time of the whole request ends first.
+            # The same with the time-out of the whole request.
             session.execute("SET aws_lambda.connect_timeout_ms = 5000")
             session.execute("SET aws_lambda.request_timeout_ms = 300")
             error = failure(session.execute, query)
@@ -254,12 +252,12 @@ def test_no_address_responds(session):
 
 
 def test_idle_connections_are_closed(shared_endpoint, idle):
-    """Whoever closes it. Nothing looks for that again and again meanwhile."""
+    """By either end, and without polling."""
     many, alone, since = idle
     before = switches(many) + switches(alone)
     wait_until(lambda: states(many, shared_endpoint.port) + states(alone, shared_endpoint.port) == [], seconds=12)
     assert time.monotonic() - since > 8
-    # A turn of each for what is closed, and some that are the machine's.
+    # A few switches to close connections, and some of the system's.
     assert switches(many) + switches(alone) - before < 50
     shared_endpoint.set()
     assert tables.invoke(alone, "local", "f", "[2]") == "[2]"

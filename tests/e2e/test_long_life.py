@@ -1,7 +1,7 @@
-"""A backend that lives long, and many backends: nothing grows, and each statement makes its own invocations and no more.
+"""Long sessions and many sessions: memory does not grow, and each statement makes exactly its invocations.
 
-Statements of all kinds are drawn at random, a good tenth of which fail, are cancelled or come after a change of an object. SOAK=1
-makes it 50,000 statements in one backend; `pytest -rP` shows how its memory went.
+Statements of all kinds are chosen at random. A good tenth of them fail, are cancelled or follow the change of an object. SOAK=1
+runs 50,000 statements in one backend. `pytest -rP` shows its memory over time.
 """
 
 import concurrent.futures
@@ -163,7 +163,7 @@ class Statements:
         self.session.execute("RESET ROLE")
         return 2
 
-    # What fails
+    # Failing statements
 
     def function_error(self):
         return self.fails("SELECT * FROM told WHERE payload = '{\"as\": \"unhandled\"}'", "38000", 1)
@@ -185,7 +185,7 @@ class Statements:
         return self.fails("SELECT * FROM into_jsonb WHERE function_name = 'html' AND payload = '1'", "22P02", 1)
 
     def in_a_list(self):
-        """Of a list that fails at its second value all that is in flight has been sent."""
+        """A list that fails at its second value has sent all invocations in flight."""
         payloads = ['{"as": "sleep-5"}', '{"as": "unhandled", "ms": 20}', '{"as": "hang"}', '{"as": "hang", "n": 2}']
         failed = failure(self.session.execute, "SELECT * FROM told WHERE payload = ANY (%s)", [payloads])
         assert failed.sqlstate == "38000"
@@ -212,7 +212,7 @@ class Statements:
                     self.session.execute("SELECT 1/0")
             return 3 + self.json_function()
 
-    # What changes between statements
+    # Changes between statements
 
     def alter_server(self):
         self.session.execute(f"ALTER SERVER other OPTIONS (SET connect_timeout_ms '{1000 + self.random.randrange(40)}')")
@@ -235,7 +235,7 @@ class Statements:
         return 1
 
     def discard(self):
-        # Not of prepared statements, which the client still knows.
+        # Prepared statements stay, because the client uses them.
         self.session.execute("DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES; RESET ALL; SET jit = off")
         return 0
 
@@ -252,7 +252,7 @@ RARE = [
 
 
 def sample(session):
-    """What a backend has: memory in kB, and numbers of threads and descriptors."""
+    """Memory of a backend in kB, and its numbers of threads and descriptors."""
     pid = pid_of(session)
     status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
     contexts = session.execute("SELECT sum(total_bytes) / 1024, count(*) FROM pg_backend_memory_contexts").fetchone()
@@ -278,9 +278,9 @@ def test_one_backend(usable, connect, endpoint):
     seed = int(os.environ.get("SEED", random.randrange(10**6)))
     print(f"SEED={seed}")
     statements, expected, samples = Statements(usable, connect(), seed), 0, []
-    # As many clients as are kept, and what PostgreSQL itself keeps.
+    # After the warm-up all clients are kept, and PostgreSQL's caches are full.
     warm = STATEMENTS // 4
-    # A new client's memory is given back by the C library some time after the oldest one's.
+    # The C library returns memory some time after a client is dropped.
     for statements.number in range(1, STATEMENTS + 1):
         kind = statements.random.choice(COMMON if statements.random.random() < 0.88 else RARE)
         made = kind(statements)
@@ -299,7 +299,7 @@ def test_one_backend(usable, connect, endpoint):
 
 
 def test_fifty_backends(schema, connect, endpoint):
-    """Each gets its own answers, though they come and go."""
+    """Each session gets its own answers."""
 
     def run(number):
         made = 0
@@ -321,7 +321,7 @@ def test_fifty_backends(schema, connect, endpoint):
 
 
 def test_subtransactions_in_one_statement(usable, endpoint):
-    """Each call in a block with EXCEPTION. Most fail, in all the ways that a call can."""
+    """Each call is in a block with EXCEPTION. Most fail, with each kind of error."""
     block = f"""
         DO $$
         DECLARE
@@ -399,7 +399,7 @@ def test_extension_that_is_dropped_and_made_again(connect, endpoint):
     assert invoke(session, "describe")["access_key"] == "AKIDEXAMPLE"
 
 
-# Processes that are forked from others
+# Parallel workers
 
 WORKERS = """
     SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
@@ -412,7 +412,7 @@ LIBRARIES = ["", "shared_preload_libraries = 'aws_lambda_fdw'", "session_preload
 @pytest.mark.parametrize("leader", ["on", "off"])
 @pytest.mark.parametrize("library", LIBRARIES, ids=["on demand", "shared", "session"])
 def test_parallel_workers(start, endpoint, library, leader):
-    """A function that says it is safe there invokes in workers, once for each row. The tables themselves stay out of them."""
+    """A function that is PARALLEL SAFE invokes in workers, once for each row. The foreign tables are not scanned in workers."""
     with contextlib.closing(connect_to(start(*[library] if library else []))) as session:
         if library:
             assert session.execute("SHOW aws_lambda.max_invocations").fetchone() == ("0",)
@@ -438,7 +438,7 @@ def test_parallel_workers(start, endpoint, library, leader):
         for pid in {pid for _, pid in rows} - {str(pid_of(session))}:
             wait_until(lambda: not os.path.exists(f"/proc/{pid}"), seconds=2)
         plan = "\n".join(line for line, in session.execute("EXPLAIN SELECT * FROM many JOIN echoes ON payload = i::text"))
-        # Above what workers do, not below.
+        # Above the Gather node, not below.
         assert 0 < plan.index("LambdaReadAhead") < plan.index("Gather") and "Gather" not in plan.partition("Foreign Scan")[2]
         query = "SELECT count(response) FROM many JOIN echoes ON payload = i::text"
         assert session.execute(query).fetchone() == (40,)

@@ -1,7 +1,7 @@
-"""What `make` says on machines where something is missing, wrong or old, and what it leaves alone.
+"""The messages of `make` on machines where something is missing, wrong or old, and the files that it changes.
 
-A machine is a directory: a copy of what `make` reads, and a PATH on which cargo, apt-get, pg_config and their like are stand-ins that
-write down how they were called. Nothing is compiled, installed or fetched.
+A machine is a directory: a copy of the files that `make` reads, and a PATH with stand-ins for cargo, apt-get, pg_config and the like, which
+log their calls. Nothing is compiled, installed or fetched.
 """
 
 import glob
@@ -16,7 +16,7 @@ import pytest
 
 from make_commands import ROOT
 
-# Of the machine that runs the tests.
+# Programs of the machine that runs the tests.
 TOOLS = """awk basename bash cat chmod comm cp cut date dirname env find grep head id install ls make mkdir mktemp mv paste printf readlink rm
     sed sh sort stat tail tee test touch tr uname wc""".split()
 
@@ -42,7 +42,7 @@ CARGO = """case "$*" in
         echo '{{"reason":"compiler-artifact","filenames":["'"$directory"'/libaws_lambda_fdw.so"]}}' ;;
 esac"""
 
-# Elsewhere a file in /etc keeps Debian from making a cluster, while the packages are installed.
+# Otherwise `make deps` writes a file in /etc, which keeps Debian from making a cluster.
 WHERE_DEBIAN_HAS_A_SERVER = pytest.mark.skipif(
     not glob.glob("/usr/lib/postgresql/*/bin/postgres"), reason="Debian's server would be installed as the first"
 )
@@ -73,7 +73,7 @@ class Machine:
         self.postgresql(15)
 
     def program(self, name, script="", path=None):
-        """Puts a stand-in on the PATH, or elsewhere, that writes down how it was called."""
+        """Puts a stand-in on the PATH, or elsewhere, that logs its calls."""
         path = pathlib.Path(path or self.bin / name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.log}\n{script}\n')
@@ -94,7 +94,7 @@ class Machine:
         return pg_config
 
     def make(self, *arguments, **environment):
-        """Runs make; returns its status and what it wrote, without make's own last words."""
+        """Runs make. Returns its status and its output, without make's own error message."""
         command = [str(self.bin / "make"), "--no-print-directory", *arguments]
         done = subprocess.run(
             command, cwd=self.checkout, env={**self.environment, **environment}, user=self.user,
@@ -103,7 +103,7 @@ class Machine:
         return done.returncode, re.sub(r"^make.*\n", "", done.stdout, flags=re.MULTILINE)
 
     def refused(self, *arguments, **environment):
-        """What make says when it stops; nothing was compiled or installed by then."""
+        """The output of a make that fails, and has neither compiled nor installed anything."""
         before = self.files()
         self.log.write_text("")
         status, said = self.make(*arguments, **environment)
@@ -119,14 +119,14 @@ class Machine:
         return {path for path in self.directory.rglob("*") if path != self.log}
 
     def of_a_user(self):
-        """As if somebody who is not root had all of it."""
+        """Makes another user than root the owner."""
         if os.getuid() == 0:
             self.user = NOBODY
             for path in (self.directory, *self.directory.rglob("*")):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
     def under_sudo(self):
-        """As if sudo had started make: root's rights, in a checkout of somebody else."""
+        """As root under sudo, in another user's checkout."""
         if os.getuid() == 0:
             os.chown(self.checkout, NOBODY, NOBODY)
         else:
@@ -357,7 +357,7 @@ class TestInstall:
         assert "does not say where PostgreSQL 15 has its" in machine.refused("install")
 
     def test_where_the_user_may_not_write(self):
-        # Where others than the user of the tests get to.
+        # A directory that other users can access.
         with tempfile.TemporaryDirectory(dir="/tmp") as directory:
             machine = Machine(pathlib.Path(directory))
             machine.of_a_user()
@@ -369,7 +369,7 @@ class TestInstall:
             assert status != 0
             last = said.splitlines()[-1]
             assert last == f"{share}/extension is not ours to write: sudo make install PG_CONFIG={machine.bin}/pg_config"
-            # The library comes first, and is not left there alone.
+            # The library is installed first, and is not left there alone.
             assert list((machine.directory / "postgresql-15/lib").iterdir()) == []
 
     def test_below_another_root(self, machine):

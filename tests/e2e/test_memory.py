@@ -1,4 +1,4 @@
-"""The memory that a statement needs is bounded by `max_memory`, not by how much is invoked or comes back, and waiting for it ends."""
+"""`max_memory` bounds the memory of a statement, whatever the size of payloads and responses, and waits for memory end."""
 
 import psycopg
 import pytest
@@ -22,7 +22,7 @@ TABLES = """
     CREATE FUNCTION asks(text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
         BEGIN RETURN (SELECT left(response, 1) FROM narrow_too WHERE function_name = 'size-30000' AND payload = $1); END $$;
 """
-# How many, and of how many bytes each: kept, they would be 50 MB.
+# The number of invocations, and the bytes of each. Together they are 50 MB.
 COUNT, SIZE = 5000, 10_000
 NUMBERS = f"generate_series(1, {COUNT}) i"
 STATEMENTS = {
@@ -53,7 +53,7 @@ def schema(database):
 
 @pytest.fixture
 def warm(schema, session):
-    """A session that has invoked, so that its code and its network thread are there."""
+    """A session that has invoked, so that its library and its network thread are there."""
     # LLVM alone takes 70 MB.
     session.execute("SET jit = off")
     session.execute("SET aws_lambda.request_timeout_ms = 30000")
@@ -62,13 +62,13 @@ def warm(schema, session):
 
 
 def peak(session):
-    """The most memory that the backend has had so far, in MB."""
+    """The peak memory of the backend so far, in MB."""
     status = session.execute("SELECT pg_read_file('/proc/' || pg_backend_pid() || '/status')").fetchone()[0]
     return int(dict(line.split(":", 1) for line in status.splitlines())["VmHWM"].split()[0]) / 1024
 
 
 def growth(session, statement):
-    """How much more memory the backend has had once the statement is done."""
+    """The growth of the peak memory by a statement."""
     before = peak(session)
     cursor = session.execute(statement)
     grown = peak(session) - before
@@ -85,7 +85,7 @@ def test_many(warm, endpoint, statement):
 
 
 def test_large_responses(warm, endpoint):
-    """100 of 6 MB, 8 in flight: a response is there more than once until it is a row."""
+    """100 responses of 6 MB, 8 in flight. A response is copied until it is a row."""
     numbers = "SELECT i::text FROM generate_series(1, 100) i"
     query = f"SELECT sum(length(response)) FROM large WHERE payload = ANY (ARRAY({numbers}))"
     cursor, grown = growth(warm, query)
@@ -95,9 +95,9 @@ def test_large_responses(warm, endpoint):
 
 
 MB = 1_000_000
-# What a statement may take, and what goes beside that.
+# max_memory, and the allowance for other memory.
 BUDGET, BESIDE = 16, 10
-# Answers after a while if it is the first, and otherwise at once.
+# The first takes 700 ms, and the others no time.
 ORDER = """format('{{"as": "{}", "ms": %s, "n": "%s%s"}}', CASE i WHEN 1 THEN 700 ELSE 0 END, i, {})"""
 PADDED, SHORT = f"repeat(' ', {2 * MB})", "''"
 FIRST_LATE = {
@@ -124,11 +124,11 @@ FIRST_LATE = {
 
 @pytest.mark.parametrize("statement, largest", FIRST_LATE.values(), ids=FIRST_LATE)
 def test_late_first_answer(warm, endpoint, statement, largest):
-    """What would be 80 MB behind it waits."""
+    """The 80 MB of responses behind it wait."""
     warm.execute(f"SET aws_lambda.max_memory = '{BUDGET}MB'")
     # The wait for room is not part of an attempt.
     warm.execute("SET aws_lambda.request_timeout_ms = 5000")
-    # What PostgreSQL itself takes to make one payload is none of this.
+    # PostgreSQL's memory for one payload is not part of it.
     warm.execute(f"SELECT sum(length({ORDER.format('null', PADDED)})) FROM generate_series(1, 2) i")
     cursor, grown = growth(warm, statement)
     assert cursor.rowcount == 40 or cursor.fetchone()[0] == 40
@@ -136,7 +136,7 @@ def test_late_first_answer(warm, endpoint, statement, largest):
     assert grown < BUDGET + 2 * largest + BESIDE
 
 
-# With less memory and fewer in flight than any of these would have, and the answers of others in the way.
+# With little memory and concurrency, and with the responses of other scans in the way.
 CROWDED = {
     "a join of two": """
         SELECT count(b.response) FROM generate_series(1, 12) i
@@ -161,11 +161,11 @@ CROWDED = {
 
 @pytest.mark.parametrize("statement", CROWDED.values(), ids=CROWDED)
 def test_statement_ends_with_little_memory(warm, endpoint, statement):
-    """What the executor waits for goes on, though all memory, and all that may be in flight, is taken by what it has not asked for."""
+    """The invocation that the executor waits for proceeds, although others hold all memory and concurrency."""
     warm.execute("SET statement_timeout = '20s'")
     warm.execute("SET aws_lambda.request_timeout_ms = 2000")
     assert warm.execute(statement).fetchone() == (12,)
-    # Each of two, or one that was throttled twice.
+    # Two invocations, or one that was throttled twice.
     assert endpoint.counter("invocations") == (14 if "throttle" in statement else 24)
 
 
@@ -180,7 +180,7 @@ def test_waiting_to_be_read_is_no_part_of_the_time_out(warm, endpoint):
 
 
 def test_an_option(session, schema):
-    """It is an amount of memory as PostgreSQL has them."""
+    """Its value is an amount of memory, with PostgreSQL's units."""
     for value in ("64kB", "65536B", "1GB", "100000"):
         session.execute(f"ALTER FOREIGN TABLE small OPTIONS (ADD max_memory '{value}')")
         session.execute("ALTER FOREIGN TABLE small OPTIONS (DROP max_memory)")

@@ -1,6 +1,6 @@
-"""A server whose processes have little memory: what is too much for one statement is its error, and nobody else's.
+"""A server with little memory: a statement that needs too much gets an error, and other sessions are not affected.
 
-Rust ends a process that asks for memory that is not there, and PostgreSQL then ends all others.
+By default Rust aborts the process when an allocation fails, and PostgreSQL then ends all other backends.
 """
 
 import os
@@ -16,7 +16,7 @@ import scripted
 from networks import https_endpoint
 from own_server import WHERE, connect, open_directory
 
-# Address space of a process, the library and what is shared included.
+# The address space of a process, with the library and shared memory.
 MEMORY = 900 << 20
 
 
@@ -73,12 +73,12 @@ def test_an_error_of_the_statement(server, endpoint, statement, error):
         assert other.execute("SELECT 1").fetchone() == (1,)
 
 
-# What a backend may take beside what it has, in MB: from next to nothing to what some of the statements can do with.
+# Additional memory of a backend in MB, from almost none to enough for some statements.
 SOAK = bool(os.environ.get("SOAK"))
 HEADROOMS = (*range(1, 30), *range(30, 300, 10)) if SOAK else (1, 10, 60)
-# And, in KB, what all processes of a server may have.
+# The address space of all processes of a server, in KB.
 ADDRESS_SPACES = (400_000, 500_000, 600_000, 700_000, 900_000) if SOAK else (500_000,)
-# Of the last, no block is so large that it is looked for before.
+# The blocks of the last one are too small for the check in advance.
 SHORTAGES = {
     "responses of a list": f"SELECT sum(length(response)) FROM f WHERE function_name = 'size-5900000' AND payload = ANY (ARRAY(SELECT i::text FROM {series(40)}))",
     "responses of a join": f"SELECT sum(length(response)) FROM {series(60)} JOIN f ON function_name = 'size-1000000' AND payload = i::text",
@@ -110,14 +110,14 @@ def endpoints():
 
 
 def limit(administrator, pid, megabytes):
-    """Lets a process take so much more than it has; None is as much as it likes."""
+    """Limits a process to this much more than it has; None removes the limit."""
     pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0])
     most = "unlimited" if megabytes is None else pages * resource.getpagesize() + (megabytes << 20)
     administrator.execute(f"COPY (SELECT 1) TO PROGRAM 'read line; prlimit --pid {pid} --as={most}:unlimited'")
 
 
 def ends(session, statement):
-    """How a statement ends, which is with all that it is to have, or for lack of memory."""
+    """The outcome of a statement, which is its result or a lack of memory."""
     try:
         count = session.execute(statement).fetchone()[0]
     except psycopg.Error as error:
@@ -129,7 +129,7 @@ def ends(session, statement):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_memory_limit(start, endpoint, endpoints, scheme):
-    """Wherever memory ends, it is the statement that ends, and the session goes on."""
+    """Wherever an allocation fails, the statement fails, and the session works."""
     urls, environment = endpoints
     server = start(where=[f"aws_lambda.endpoint_override = '{urls[scheme]}'", *WHERE[1:]], **environment)
     with connect(server) as other:
@@ -151,7 +151,7 @@ def test_memory_limit(start, endpoint, endpoints, scheme):
 
 @pytest.mark.parametrize("kilobytes", ADDRESS_SPACES)
 def test_little_address_space(start, endpoint, kilobytes):
-    """As `ulimit -v` gives it to a server: with the memory that a statement takes by default, there is enough, or the statement fails."""
+    """With a limit as of `ulimit -v` for the whole server, a statement succeeds or fails with its error."""
     server = start(limits=[(resource.RLIMIT_AS, kilobytes << 10)])
     with connect(server) as other:
         other.execute(TABLES)

@@ -1,4 +1,4 @@
-"""What needs a PostgreSQL server of its own: shutting it down, preloading the library, AWS profiles of its machine."""
+"""Tests that need their own server: shutdown, preloading the library, AWS profiles."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ def test_shutdown_does_not_wait_for_lambda(start, endpoint, how):
     with contextlib.closing(connect(server)) as session:
         session.execute("SET aws_lambda.request_timeout_ms = 900000")
         pid = session.info.backend_pid
-        # Sent without waiting for the answer, which never comes.
+        # Sent without waiting for an answer, because none comes.
         session.pgconn.send_query(b"SELECT * FROM aws_lambda.invoke('hang'::text, '{}'::jsonb)")
         scripted.wait_for_invocations(1)
         began = time.monotonic()
@@ -52,7 +52,7 @@ def test_preloaded(start, setting):
 
 
 def test_profile(start, endpoint):
-    """A profile that a server names comes before the environment, with static keys as with a process that gives them."""
+    """A server's profile comes before the environment, with static keys and with a credential_process."""
     server = start()
     config = os.path.join(server.socket_dir, "no-aws-config")
     process = os.path.join(server.socket_dir, "credentials")
@@ -83,7 +83,7 @@ def test_profile(start, endpoint):
                 sql.SQL("SELECT response FROM {} WHERE payload = '{{}}'").format(sql.Identifier("of_" + profile))
             ).fetchone()[0]
             assert response["access_key"] == OTHER_KEYS[0]
-        # With nothing else to say where, the profile's region.
+        # Without another region, the profile's is used.
         session.execute("SET aws_lambda.region = ''")
         response = session.execute("SELECT response FROM of_process WHERE payload = '{}'").fetchone()[0]
         assert response["region"] == "eu-west-1"
@@ -91,7 +91,7 @@ def test_profile(start, endpoint):
 
 @pytest.fixture
 def eve():
-    """Sessions of a role in a server of its own that may select from one table there."""
+    """Sessions of a role that may select from one table, in a server of the tests."""
     with contextlib.ExitStack() as sessions:
 
         def log_in(server, table):
@@ -106,7 +106,7 @@ def eve():
 
 
 def invoke_with_time_outs(session, table):
-    """As any role may, with a time-out of its own for each invocation; returns the keys in use."""
+    """Invokes with another time-out each time, as any role may. Returns the access keys."""
     found = set()
     for number in range(10):
         session.execute(f"SET aws_lambda.connect_timeout_ms = {3000 + number}")
@@ -116,7 +116,7 @@ def invoke_with_time_outs(session, table):
 
 
 def test_time_outs_start_no_process(start, endpoint, eve):
-    """The credentials are found once, however many time-outs a role sets."""
+    """The process runs once, whatever time-outs a role sets."""
     server = start()
     process, runs = (os.path.join(server.socket_dir, name) for name in ("credentials", "runs"))
     with open(process, "w") as file:

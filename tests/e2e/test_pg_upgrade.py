@@ -1,6 +1,6 @@
-"""A database moves to a newer PostgreSQL: by pg_upgrade, and by a dump that is restored. `make upgrades` runs this.
+"""Moves a database to a newer PostgreSQL, by pg_upgrade and by dump and restore. `make upgrades` runs this.
 
-Afterwards it answers as before. A dump tells more than the catalog does, so what is compared is answers, and the number of invocations.
+The results of queries and their numbers of invocations are the same before and after.
 """
 
 import os
@@ -60,7 +60,7 @@ GRANT EXECUTE ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb
 GRANT SELECT ON described TO caller;
 """
 
-# What is asked before and after, with its role and the invocations that it makes.
+# Queries before and after, with their role and number of invocations.
 QUESTIONS = [
     ("postgres", "SELECT payload->'region' FROM aws_lambda.invoke('describe'::text, '{}'::jsonb)", 1),
     ("postgres", "SELECT response->'region', response->'access_key' FROM described WHERE payload = '{}'", 1),
@@ -76,7 +76,7 @@ QUESTIONS = [
     ("postgres", "INSERT INTO orders VALUES (2) RETURNING id", 1),
     ("postgres", "SELECT extname, extversion FROM pg_extension ORDER BY 1", 0),
 ]
-# What was added to the extension's own server and tables.
+# Additions to the extension's server and tables.
 ADDED = [
     ("postgres", "SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'aws_lambda' AND srvoptions IS NOT NULL", 0),
     ("postgres", "SELECT ftoptions FROM pg_foreign_table WHERE ftrelid = 'aws_lambda.lambda_invocations'::regclass"
@@ -147,9 +147,9 @@ def run(server, command):
 
 
 def test_dump_and_restore(start):
-    """Restoring refreshes what is materialized, which invokes; a list of contents without that does not.
+    """Restoring refreshes materialized views, which invokes. With a list of contents without them it does not.
 
-    pg_dump leaves an extension's objects to the extension, and with them what was added to its server and tables.
+    pg_dump does not dump an extension's objects, and so drops additions to its server and tables.
     """
     old = old_server(start, 15)
     before = answers(old, QUESTIONS)

@@ -1,5 +1,5 @@
-"""What is in an error or in the server's log can be read, and does nothing to a terminal, whoever put it there: a function, an endpoint
-or a role. Columns have what came as it is. As a role that may only invoke."""
+"""Errors and the server's log contain no control characters of a function, an endpoint or a role. Columns are not escaped. With a role that
+may only invoke."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import pytest
 from listeners import response
 from tables import failure
 
-# A control sequence, a line feed, a carriage return, C1, marks of direction, what has no width, and the separator of lines.
+# A control sequence, a line feed, a carriage return, C1, marks of direction, characters without width, and the line separator.
 EVIL = "a\x1b[2Jb\nc\rd\x9be\u202ef\u2066g\u200bh\ufeffi\u2028j\u061ck\u00adl\U000e0041m\x7fn"
 SHOWN = (
     r"a\u{1b}[2Jb\u{a}c\u{d}d\u{9b}e\u{202e}f\u{2066}g\u{200b}h\u{feff}i\u{2028}j\u{61c}k\u{ad}l\u{e0041}m\u{7f}n"
@@ -53,9 +53,9 @@ def said(status, body, *headers):
 
 FAILED = "X-Amz-Function-Error: Unhandled"
 ESCAPED = json.dumps({"errorMessage": EVIL, "errorType": EVIL}, ensure_ascii=False)
-# JSON lets no control character through as it is, but all others.
+# JSON escapes control characters, but not the others.
 MESSAGE = json.dumps({"Message": EVIL})
-# What a header may hold of it, in UTF-8.
+# The part that a header may contain, in UTF-8.
 MARKS = "x\u202ey\u200bz"
 ANSWERS = {
     "a function's text": (said(200, EVIL, FAILED), SHOWN),
@@ -79,7 +79,7 @@ def assert_printable(text):
 
 @pytest.fixture
 def log():
-    """What the server has logged since."""
+    """The server's log since then."""
     path = os.environ["PG_LOG"]
     start = os.path.getsize(path)
 

@@ -1,7 +1,7 @@
-"""What an ordinary role can't do: each promise, tried as such a role, with a count of what reached the endpoint.
+"""The limits of an ordinary role: each promise is tried as such a role, and the endpoint counts requests.
 
-The server process has credentials of its own here, as on a machine of Amazon's, for someone to ride on. What is
-refused without GRANT is in tests/regress/sql/privileges.sql too.
+The server process has credentials here, as on EC2. tests/regress/sql/privileges.sql too has statements that are refused without
+GRANT.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ ALICE, BOB = OTHER_KEYS["access_key_id"], TOKEN_KEYS["access_key_id"]
 
 @pytest.fixture(scope="module")
 def elsewhere():
-    """Where the machine's AWS configuration has Lambda, so that nothing here goes to Amazon's. All is refused there."""
+    """The endpoint of the machine's AWS configuration, so that no test calls AWS. It refuses everything."""
     with listener(respond("403 No", "{}", "x-amzn-ErrorType: AccessDeniedException")) as (port, accepted):
         yield f"http://127.0.0.1:{port}", accepted
 
@@ -35,7 +35,7 @@ def server(elsewhere):
     with own_server(AWS_ENDPOINT_URL_LAMBDA=elsewhere[0]) as server:
         with contextlib.closing(connect(server)) as administrator:
             administrator.execute("CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE eve LOGIN")
-            # Servers of an ordinary role's reach no endpoint option, so all reach the endpoint by the setting.
+            # An ordinary role can't set the option endpoint_url, so all use the setting.
         yield server
 
 
@@ -172,7 +172,7 @@ def test_each_grant_gives_what_it_says_and_no_more(administrator, as_role, grant
             pass
     assert may == allowed
     assert functions() == ["echo"] * len(allowed & INVOKES)
-    # And taken away again, in a session that has used it.
+    # A revoked privilege ends in a session that has used it.
     administrator.execute("DROP OWNED BY eve")
     for statement in DOES.values():
         assert sqlstate(eve, statement) == DENIED
@@ -184,7 +184,7 @@ def test_each_grant_gives_what_it_says_and_no_more(administrator, as_role, grant
 
 @pytest.fixture
 def maker(administrator, as_role):
-    """A role that may make servers."""
+    """A role that may create servers."""
     administrator.execute(
         "GRANT USAGE ON FOREIGN DATA WRAPPER aws_lambda_fdw TO alice; GRANT CREATE ON SCHEMA public TO alice"
     )
@@ -199,11 +199,11 @@ def test_a_server_of_ones_own_needs_keys_of_ones_own(administrator, maker):
     maker.execute("CREATE USER MAPPING FOR PUBLIC SERVER own")
     assert sqlstate(maker, "SELECT * FROM f WHERE payload = '1'") == NO_KEYS
     assert sqlstate(maker, "ALTER USER MAPPING FOR PUBLIC SERVER own OPTIONS (ADD access_key_id 'A')") == "HV00J"
-    # A role to assume takes keys too.
+    # Assuming a role needs keys too.
     maker.execute("ALTER SERVER own OPTIONS (ADD role_arn 'arn:aws:iam::123456789012:role/name')")
     assert sqlstate(maker, "SELECT * FROM f WHERE payload = '1'") == NO_KEYS
     maker.execute("ALTER SERVER own OPTIONS (DROP role_arn)")
-    # Nor are they to be had by way of someone who has them: a superuser, or a superuser's view or function.
+    # Nor through a superuser, or a superuser's view or function.
     assert sqlstate(maker, "ALTER SERVER own OWNER TO postgres") == DENIED
     administrator.execute("CREATE SCHEMA private; CREATE VIEW private.v AS SELECT * FROM f")
     assert sqlstate(administrator, "SELECT * FROM f WHERE payload = '1'") == NO_KEYS
@@ -214,7 +214,7 @@ def test_a_server_of_ones_own_needs_keys_of_ones_own(administrator, maker):
 
 
 def test_a_role_is_assumed_with_ones_own_keys(administrator, maker):
-    """STS is asked with the mapping's keys, although the machine has some."""
+    """The request to STS is signed with the mapping's keys, although the machine has keys."""
     asked = []
     with listener(lambda connection: asked.append(connection.recv(65536))) as (port, _):
         maker.execute("CREATE SERVER own FOREIGN DATA WRAPPER aws_lambda_fdw")
@@ -228,7 +228,7 @@ def test_a_role_is_assumed_with_ones_own_keys(administrator, maker):
 
 @pytest.mark.parametrize("option", ["endpoint_url", "sts_endpoint_url", "profile"])
 def test_options_of_superusers(administrator, maker, option):
-    """What points the server process somewhere is not an ordinary role's to set, to change or to drop around."""
+    """An ordinary role can't set, change or drop options that direct the server process to a host or file."""
     value = "default" if option == "profile" else "http://127.0.0.1:1"
     wrapper = "FOREIGN DATA WRAPPER aws_lambda_fdw"
     assert sqlstate(maker, f"CREATE SERVER own {wrapper} OPTIONS ({option} '{value}')") == DENIED
@@ -239,7 +239,7 @@ def test_options_of_superusers(administrator, maker, option):
 
 
 def test_a_server_that_is_given_away(administrator, maker):
-    """The machine's credentials go with the superuser who owned it, also in sessions that have used them."""
+    """A new owner who is no superuser can't use the machine's credentials, even in sessions that have used them."""
     administrator.execute("CREATE SERVER shared FOREIGN DATA WRAPPER aws_lambda_fdw")
     administrator.execute("GRANT USAGE ON FOREIGN SERVER shared TO alice")
     describing(maker, "shared")
@@ -285,7 +285,7 @@ WAYS_TO_MACHINE_CREDENTIALS = {
 
 @pytest.mark.parametrize("way", WAYS_TO_MACHINE_CREDENTIALS.values(), ids=WAYS_TO_MACHINE_CREDENTIALS)
 def test_server_process_credentials_cannot_be_used(administrator, own, way):
-    """Whoever else takes part, a superuser among them: what counts is who owns the server."""
+    """Only the owner of the server counts, even if a superuser takes part."""
     query = "SELECT * FROM f WHERE payload = '1'"
     administrator.execute(
         f"""
@@ -304,14 +304,14 @@ def test_server_process_credentials_cannot_be_used(administrator, own, way):
     own.execute(f"CREATE FUNCTION public.trap() RETURNS SETOF f LANGUAGE sql SECURITY DEFINER AS $$ {query} $$")
     administrator.execute("SET ROLE alice")
     error = failure(administrator.execute, way.format(query))
-    # Not what the machine's configuration, once it was looked at, might be short of.
+    # The error is not about a lack in the machine's configuration.
     assert (error.sqlstate, error.diag.message_primary) == (NO_KEYS, 'no AWS credentials for server "own"')
     assert counter("connections") == 0
     administrator.execute("ROLLBACK; RESET SESSION AUTHORIZATION; RESET ROLE; REVOKE postgres, bob FROM alice")
 
 
 def test_options_of_a_superuser_on_ones_own_server(administrator, own):
-    """They stay as they are, and the role may do without them. While they are there it can change nothing else."""
+    """They stay, and the role may drop them. While they are set, it can change nothing else."""
     administrator.execute(f"ALTER SERVER own OPTIONS (ADD endpoint_url '{URL}', ADD region 'eu-west-1')")
     own.execute(f"CREATE USER MAPPING FOR alice SERVER own OPTIONS ({keys_of()})")
     role = "ADD role_arn 'arn:aws:iam::123456789012:role/r'"
@@ -345,7 +345,7 @@ ENDPOINT = "aws_lambda.endpoint_override"
 
 @pytest.fixture
 def invoker(administrator):
-    """A role that may invoke, in a database of its own as far as ALTER DATABASE goes."""
+    """A role that may invoke, and owns the database."""
     administrator.execute(f"GRANT USAGE ON SCHEMA aws_lambda TO eve; GRANT {EXECUTE} TO eve")
     administrator.execute("ALTER DATABASE postgres OWNER TO eve")
     yield "eve"
@@ -364,7 +364,7 @@ def invoker(administrator):
     f" CREATE FUNCTION pg_temp.f() RETURNS int SET {ENDPOINT} FROM CURRENT LANGUAGE sql AS 'SELECT 1'",
 ])  # fmt: skip
 def test_endpoint_settings_that_stay_need_a_superuser(invoker, as_role, statement, loaded):
-    """Also of the role itself, of the owner of the database, and before the library is there to refuse anything."""
+    """Including ALTER ROLE and ALTER DATABASE, by the role or the owner, before the library is loaded."""
     session = as_role(invoker)
     if loaded:
         session.execute(CALL)
@@ -379,7 +379,7 @@ def test_endpoint_settings_that_stay_need_a_superuser(invoker, as_role, statemen
     f"UPDATE pg_settings SET setting = '{NOWHERE}' WHERE name = '{ENDPOINT}'",
 ])  # fmt: skip
 def test_endpoint_settings_of_a_session_need_a_superuser(invoker, as_role, statement):
-    """PostgreSQL takes what it does not know yet. The library, which comes with the first call, drops it."""
+    """PostgreSQL accepts unknown settings. The library drops them when the first call loads it."""
     session = as_role(invoker)
     assert session.execute(CALL).fetchone() == ("us-west-2",)
     assert sqlstate(session, statement) == DENIED
@@ -394,7 +394,7 @@ def test_endpoint_settings_of_a_session_need_a_superuser(invoker, as_role, state
 
 
 def test_endpoint_settings_of_a_connection(invoker, as_role, elsewhere):
-    """PostgreSQL forgets postgresql.conf's value for one that it refuses only later. What is left is the machine's."""
+    """PostgreSQL drops the value of postgresql.conf with the refused one. The machine's configuration is left."""
     before = len(elsewhere[1])
     session = as_role(invoker, options=f"-c {ENDPOINT}={NOWHERE}")
     assert sqlstate(session, CALL) == DENIED
@@ -444,7 +444,7 @@ def test_mappings_are_unreadable(administrator, as_role):
 
 
 def test_whose_mappings_the_owner_of_a_server_sees(administrator, own, as_role):
-    """PUBLIC's, and its own, but not another role's."""
+    """PUBLIC's mapping and its own, but not those of other roles."""
     administrator.execute("GRANT USAGE ON FOREIGN SERVER own TO bob")
     bob = as_role("bob")
     for session, role in ((bob, "bob"), (own, "PUBLIC"), (own, "alice")):
@@ -463,7 +463,7 @@ def test_whose_mappings_the_owner_of_a_server_sees(administrator, own, as_role):
 
 @pytest.fixture
 def shared(administrator):
-    """A table for all, with keys of alice's and bob's, and none of eve's."""
+    """A table for all roles. alice and bob have keys, and eve has none."""
     administrator.execute("CREATE SERVER shared FOREIGN DATA WRAPPER aws_lambda_fdw; CREATE SCHEMA private")
     administrator.execute("GRANT USAGE ON SCHEMA private TO PUBLIC")
     describing(administrator, "shared", "private.f")
@@ -480,7 +480,7 @@ def test_set_role_back_and_forth(shared):
             shared.execute(f"SET ROLE {role}")
             assert key_of(shared, "private.f") == key
             assert shared.execute("EXECUTE p").fetchone() == (key,)
-    # Each role has a client, and so a connection, of its own.
+    # Each role has its own client and connection.
     assert counter("connections") == 3
 
 
@@ -523,7 +523,7 @@ INSERTED = "(payload, invocation_type) VALUES ('1', 'RequestResponse') RETURNING
 
 @pytest.fixture
 def partitioned(shared):
-    """The same table, with one for INSERT, as a partition, all in a view of alice's too."""
+    """The table and one for INSERT as partitions, and a view of alice's over them."""
     shared.execute(
         """
         CREATE TABLE private.p (payload text, response text, invocation_type text) PARTITION BY LIST (payload);
@@ -542,7 +542,7 @@ def partitioned(shared):
 
 @pytest.mark.parametrize("table, owners", [("part", False), ("p", False), ("v", True), ("vp", True)])
 def test_whose_keys_by_way_of_partitions_and_views(partitioned, table, owners):
-    """Reading, a list, a join, INSERT, and all of it prepared, in turns."""
+    """Scans, lists, joins and INSERT, plain and prepared, alternating between roles."""
     partitioned.execute(
         f"""
         PREPARE read AS SELECT response::json ->> 'access_key' FROM private.{table} WHERE payload = '1';
@@ -563,7 +563,7 @@ def test_whose_keys_by_way_of_partitions_and_views(partitioned, table, owners):
 
 
 def test_whose_keys_in_branches(partitioned):
-    """One statement, two owners, at the same time."""
+    """One statement with two owners."""
     partitioned.execute("SET ROLE bob")
     query = """
         SELECT response::json ->> 'access_key' FROM private.v WHERE payload IN ('1', '2')
@@ -577,7 +577,7 @@ def test_whose_keys_in_branches(partitioned):
 
 @pytest.mark.parametrize("table", ["part", "p", "v", "vp"])
 def test_whose_keys_in_copy(partitioned, table):
-    """Of keys that are wrong then only those of the role, or of the view's owner, matter."""
+    """Other roles' keys are wrong then, and do not matter."""
     signer = "alice" if table.startswith("v") else "bob"
     if signer == "alice":
         # COPY takes no view, but INSERT of many rows does.
@@ -604,7 +604,7 @@ def test_whose_keys_in_copy(partitioned, table):
 
 
 def test_plans_kept_by_a_function(shared):
-    """PL/pgSQL keeps the plan of a query, for whoever calls next."""
+    """PL/pgSQL caches the plan of a query for the next caller."""
     body = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload = '1'"
     shared.execute(f"CREATE FUNCTION private.kept() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN ({body}); END $$")
     for role, key in [("alice", ALICE), ("bob", BOB), ("postgres", MACHINE)] * 7:
@@ -615,7 +615,7 @@ def test_plans_kept_by_a_function(shared):
 
 
 def test_servers_share_no_client(shared):
-    """Nor a connection, although the keys and the role are the same."""
+    """Nor a connection, even with equal keys and the same role."""
     shared.execute("CREATE SERVER twin FOREIGN DATA WRAPPER aws_lambda_fdw")
     shared.execute(f"CREATE USER MAPPING FOR alice SERVER twin OPTIONS ({keys_of()})")
     describing(shared, "twin", "private.g")
@@ -627,7 +627,7 @@ def test_servers_share_no_client(shared):
 
 
 def test_cursors_of_a_definer(shared):
-    """Opened by a function as its owner, or kept when a transaction ends: the rows are those of who opened it."""
+    """A function's cursor, or one WITH HOLD, invokes with the keys of the role that opened it."""
     shared.execute("GRANT CREATE ON SCHEMA private TO alice; SET ROLE alice")
     shared.execute(
         f"CREATE FUNCTION private.opened() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS"
@@ -674,7 +674,7 @@ def test_changes_count_from_the_next_statement(shared, as_role):
 
 @pytest.mark.parametrize("isolation", ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"])
 def test_changed_keys_count_from_the_next_statement(shared, as_role, isolation):
-    """In an open transaction of any kind; a cursor that is open goes on as it began."""
+    """In a transaction of any isolation level. An open cursor keeps the old keys."""
     alice = as_role("alice")
     query = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload = '1'"
     alice.execute(f"PREPARE p AS {query}")
@@ -684,7 +684,7 @@ def test_changed_keys_count_from_the_next_statement(shared, as_role, isolation):
     for change, key in [
         (f"ALTER USER MAPPING FOR alice SERVER shared OPTIONS ({changed(EXAMPLE_KEYS)})", MACHINE),
         (f"ALTER USER MAPPING FOR alice SERVER shared OPTIONS ({changed(OTHER_KEYS)})", ALICE),
-        # Without one of its own, a role has PUBLIC's, and then the machine's, as the server is a superuser's.
+        # Without a mapping, a role uses PUBLIC's, and then the machine's, because a superuser owns the server.
         (f"CREATE USER MAPPING FOR PUBLIC SERVER shared OPTIONS ({keys_of(TOKEN_KEYS)})", ALICE),
         ("DROP USER MAPPING FOR alice SERVER shared", BOB),
         ("DROP USER MAPPING FOR PUBLIC SERVER shared", MACHINE),
@@ -696,7 +696,7 @@ def test_changed_keys_count_from_the_next_statement(shared, as_role, isolation):
 
 
 def test_keys_that_a_transaction_changed_and_took_back(shared):
-    """They count in it, and not afterwards."""
+    """They count in the transaction, and not after its rollback."""
     query = "SELECT private.again()"
     body = "SELECT response::json ->> 'access_key' FROM private.f WHERE payload = '1'"
     shared.execute(f"CREATE FUNCTION private.again() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN ({body}); END $$")
@@ -725,7 +725,7 @@ LEAK = """
 
 
 def test_rows_behind_a_barrier(shared, as_role):
-    """Neither a function in the query nor an invocation sees a row that a view, or a policy, keeps from the role."""
+    """Neither a function of the query nor an invocation gets a row that a view or a policy hides from the role."""
     shared.execute(
         """
         CREATE TABLE private.people (name text, owner text);
@@ -754,7 +754,7 @@ def test_rows_behind_a_barrier(shared, as_role):
         "SELECT * FROM private.rows LEFT JOIN private.f ON payload = name AND pg_temp.leak(name)",
         "SELECT name, (SELECT response FROM private.f WHERE payload = name AND pg_temp.leak(name)) FROM private.rows",
         "SELECT * FROM private.rows WHERE EXISTS (SELECT FROM private.f WHERE payload = name AND pg_temp.leak(name))",
-        # Where the value itself tells, and where rows are read ahead of what asks for them.
+        # With the value itself as the secret, and with prefetching.
         "SELECT * FROM private.mine JOIN private.f ON payload = pg_temp.telling(name)",
         "SELECT * FROM private.rows LEFT JOIN private.f ON payload = pg_temp.telling(name)",
         "SELECT * FROM private.rows, LATERAL (SELECT * FROM private.f WHERE payload = pg_temp.telling(name)) l",
@@ -763,7 +763,7 @@ def test_rows_behind_a_barrier(shared, as_role):
         "SELECT * FROM (SELECT pg_temp.telling(name) AS n FROM private.rows OFFSET 0) r JOIN private.f ON payload = n",
     ]:
         before = counter("invocations")
-        # All of these joins read ahead.
+        # All of these joins prefetch.
         if " JOIN private.f" in query:
             assert "LambdaReadAhead" in str(alice.execute(f"EXPLAIN {query}").fetchall()), query
         assert len(alice.execute(query).fetchall()) == 1, query
@@ -772,7 +772,7 @@ def test_rows_behind_a_barrier(shared, as_role):
 
 
 def test_answers_behind_a_barrier(shared, as_role):
-    """A view keeps some of what came back, and a function of the query does not see that. Each value invokes once."""
+    """A view hides some responses, and a function of the query does not get them. Each value invokes once."""
     shared.execute(
         """
         CREATE FOREIGN TABLE private.echoes (payload text, response text) SERVER shared OPTIONS (function_name 'echo');
@@ -796,7 +796,7 @@ def test_answers_behind_a_barrier(shared, as_role):
 
 
 def test_a_region_that_is_not_bound(shared, as_role):
-    """It is the caller's to set, by a setting, and where the table has the column by a clause, too."""
+    """The caller may set it by a setting, or by a clause if the table has the column."""
     shared.execute(
         """
         CREATE SERVER regional FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region 'eu-west-1');
@@ -829,7 +829,7 @@ def test_a_region_that_is_not_bound(shared, as_role):
 
 
 def test_options_of_the_tables_bind_the_functions(administrator, as_role):
-    """Each its own: invoke of jsonb follows lambda_invocations, and invoke of json lambda_invocations_json."""
+    """invoke of jsonb uses the options of lambda_invocations, and invoke of json those of lambda_invocations_json."""
     administrator.execute(
         "GRANT USAGE ON SCHEMA aws_lambda, aws_commons TO eve; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aws_lambda TO eve"
     )
@@ -889,7 +889,7 @@ def test_a_bound_table_stays_bound(shared, as_role):
             name = f"p_{column}_{values.index(value)}"
             alice.execute(f"PREPARE {name} AS {select} AND {column} = $1")
             alice.execute(f"PREPARE {name}_list AS {select} AND {column} = ANY ($1)")
-            # Often enough for a plan that knows no values.
+            # Often enough for a generic plan.
             for _ in range(6):
                 assert alice.execute(f"EXECUTE {name} ('{value}')").fetchall() == []
                 assert alice.execute(f"EXECUTE {name}_list ('{{{value},x}}')").fetchall() == []
@@ -908,7 +908,7 @@ def test_a_bound_table_stays_bound(shared, as_role):
     ]:
         assert sqlstate(alice, statement) == DENIED, statement
     assert counter("invocations") == 0
-    # What looks like it, or like what its conditions are made of, is another's only.
+    # Functions and operators of the same names belong to another role.
     alice.execute(
         """
         CREATE TEMPORARY TABLE bound (function_name text, payload text);

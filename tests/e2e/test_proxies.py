@@ -1,6 +1,6 @@
-"""Proxies between the server and Lambda: what goes through one, what never does, and what is not tried again.
+"""Proxies between the server and Lambda: the requests that use one, those that never do, and those that are not retried.
 
-Endpoints have names that nobody but the proxy knows (`.test`), or that the server's resolver finds on 127.0.0.1 (`.local.test`).
+Only the proxy can resolve the endpoints' names in `.test`. The server's resolver has 127.0.0.1 for those in `.local.test`.
 """
 
 import base64
@@ -40,7 +40,7 @@ def roots(authority):
 
 @pytest.fixture(scope="module")
 def lambda_(authority):
-    """Lambda in TLS: port and requests. It breaks off what is sent to the function `lost`."""
+    """An endpoint in TLS: port and requests. It closes the connection of a request to the function `lost`."""
     answer = lambda head, body: None if "/lost/" in head else body
     with https_endpoint(authority.issue_cert(NAME, "lambda.local.test"), answer) as found:
         yield found
@@ -48,7 +48,7 @@ def lambda_(authority):
 
 @pytest.fixture(scope="module")
 def machine(roots, lambda_):
-    """A server behind two proxies, for https and for http, of which the first wants a password."""
+    """A server behind two proxies, for https and for http. The first needs a password."""
     with proxy() as https, proxy() as http:
         https.upstream, http.upstream = lambda_[0], int(scripted.URL.rsplit(":")[-1])
         with own_server(
@@ -72,7 +72,7 @@ def machine(roots, lambda_):
 
 @pytest.fixture
 def session(machine, lambda_):
-    """A session there, with which to invoke at an endpoint."""
+    """A session there, with tables whose endpoint is set by `at`."""
     machine.https.wait_until_idle()
     machine.http.wait_until_idle()
     machine.https.reset()
@@ -92,11 +92,11 @@ def diagnostics(error):
     return error.sqlstate, primary(error), error.diag.message_detail
 
 
-# What goes through
+# Requests through a proxy
 
 
 def test_tunnel(machine, session, lambda_):
-    """The proxy sees where to, and no more. One tunnel serves what comes one after the other."""
+    """The proxy sees the host and port only. One tunnel serves sequential requests."""
     for number in range(3):
         assert at(session, f"https://{NAME}:8443", f"[{number}]") == f"[{number}]"
     assert machine.https.targets() == [f"CONNECT {NAME}:8443"] and len(machine.https.heads) == 1
@@ -122,7 +122,7 @@ def test_many_at_once(machine, session, lambda_):
 
 
 def test_http_request(machine, session):
-    """It is asked for by its whole URL."""
+    """The request has the absolute form of the URL."""
     assert at(session, f"http://{NAME}:4566") == "[1]"
     assert machine.http.targets() == [f"POST http://{NAME}:4566/2015-03-31/functions/echo/invocations"]
     assert header(machine.http.heads[0], "proxy-authorization") is None
@@ -132,7 +132,7 @@ def test_http_request(machine, session):
 
 @pytest.mark.parametrize("url", ["https://lambda.local.test:{}", "http://echo.direct.local.test:{}", "http://127.0.0.1:{}"])
 def test_no_proxy(machine, session, lambda_, url):
-    """With the rule's port, below a name, and on the machine itself, for which there is no rule."""
+    """With the rule's port, in a domain, and for loopback addresses, which need no rule."""
     port = lambda_[0] if url.startswith("https") else scripted.URL.rsplit(":")[-1]
     assert at(session, url.format(port)) == "[1]"
     assert machine.https.heads == machine.http.heads == []
@@ -144,7 +144,7 @@ def test_rule_of_another_port(machine, session):
 
 
 def test_certificate_behind_a_proxy(machine, session, lambda_):
-    """That of the endpoint is looked at as ever."""
+    """The endpoint's certificate is verified."""
     sqlstate, primary_message, detail = diagnostics(failure(at, session, "https://another.company.test"))
     assert (sqlstate, primary_message) == ("08001", "invoke API failed")
     assert "certificate" in detail and "not valid for name" in detail
@@ -153,7 +153,7 @@ def test_certificate_behind_a_proxy(machine, session, lambda_):
     assert lambda_[1] == [] and len(machine.https.heads) == 1
 
 
-# What a proxy says instead
+# Responses of a proxy
 
 REFUSALS = {
     "wrong password": (b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Negotiate\r\nContent-Length: 9\r\n\r\n<p>No</p>", "407 Proxy Authentication Required; it was told the user and password of its URL, and it asks for Negotiate"),
@@ -173,7 +173,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("answer, said", REFUSALS.values(), ids=REFUSALS)
 def test_refusal(machine, session, lambda_, answer, said):
-    """It will be the same a moment later, so a statement asks once, whatever it wants."""
+    """A refusal is permanent, so a statement asks once for all its invocations."""
     machine.https.reset(answer)
     error = failure(at, session, f"https://{NAME}")
     sqlstate, primary_message, detail = diagnostics(error)
@@ -201,7 +201,7 @@ def assert_no_secret(machine, *texts):
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_retryable_proxy_response(machine, session, lambda_, status):
-    """It could not reach the endpoint, so the function did not run, and it is asked again."""
+    """The proxy could not reach the endpoint, so the function did not run, and the request is retried."""
     machine.https.reset(f"HTTP/1.1 {status} Later\r\n\r\n".encode())
     error = failure(at, session, f"https://{NAME}")
     assert diagnostics(error)[:2] == ("08001", "invoke API failed") and f"the proxy answered {status} Later" in diagnostics(error)[2]
@@ -220,7 +220,7 @@ def test_proxy_that_recovers(machine, session, lambda_):
 
 
 def test_credentials_behind_a_proxy_that_recovers(machine, session):
-    """STS can't be reached, or may not. The SDK has asked again by itself, the invocation does not, and the next statement does."""
+    """STS can't be reached. The SDK retries by itself, the invocation does not, and the next statement does."""
     role, sts = "arn:aws:iam::123456789012:role/invoker", "https://sts.company.test"
     tables.create_server(session, "assumes", endpoint_url=scripted.URL, role_arn=role, sts_endpoint_url=sts)
     session.execute("SET aws_lambda.request_timeout_ms = 30000")
@@ -256,7 +256,7 @@ def hang_after_the_tunnel(connection):
 
 @pytest.mark.parametrize("answer", [drip, hang, hang_after_the_tunnel])
 def test_proxy_that_takes_too_long(machine, session, lambda_, answer):
-    """connect_timeout_ms bounds all of it: TCP, CONNECT, TLS."""
+    """connect_timeout_ms bounds TCP, CONNECT and TLS together."""
     machine.https.reset(answer)
     session.execute("SET aws_lambda.connect_timeout_ms = 500; SET aws_lambda.request_timeout_ms = 30000")
     since = time.monotonic()
@@ -278,7 +278,7 @@ def test_cancel_while_the_proxy_thinks(machine, session):
 
 
 def test_request_that_is_lost_behind_the_proxy(machine, session, lambda_):
-    """Once a tunnel is there, what was sent may have run: it is not sent again."""
+    """A request through a tunnel may have run, so it is not sent again."""
     error = failure(at, session, f"https://{NAME}", "[1]", "lost")
     assert diagnostics(error)[:2] == ("08006", "invoke API failed") and "through the proxy" in diagnostics(error)[2]
     assert "may have run" in error.diag.message_hint
@@ -286,7 +286,7 @@ def test_request_that_is_lost_behind_the_proxy(machine, session, lambda_):
 
 
 def test_refusal_of_an_http_request(machine, session):
-    """For http an answer is the proxy's own only if it wants a password."""
+    """For http only a 407 is known to be the proxy's response."""
     machine.http.reset(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 3\r\n\r\nNo!")
     error = failure(at, session, f"http://{NAME}")
     sqlstate, primary_message, detail = diagnostics(error)
@@ -307,7 +307,7 @@ def test_refusal_of_an_http_request(machine, session):
 
 
 def test_endless_informational_responses(machine, session, lambda_):
-    """What is bounded without a proxy is bounded with one."""
+    """The same bounds apply as without a proxy."""
 
     def flood(connection):
         head = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -321,7 +321,7 @@ def test_endless_informational_responses(machine, session, lambda_):
 
 
 def test_proxy_refuses_connections(roots):
-    """A proxy that can't be reached may be so a moment later."""
+    """Connections to a proxy are retried."""
     with listener() as (port, _):
         pass
     with own_server(
@@ -334,7 +334,7 @@ def test_proxy_refuses_connections(roots):
 
 
 def test_proxy_that_speaks_tls(authority, roots, lambda_):
-    """Also one that would rather have HTTP/2, in which it is not asked for tunnels. And a value that names none."""
+    """A proxy that offers HTTP/2, which is not used for tunnels. And an invalid value of HTTP_PROXY."""
     with proxy(authority.issue_cert("proxy.local.test"), ["h2", "http/1.1"]) as company:
         company.upstream = lambda_[0]
         with own_server(
@@ -350,7 +350,7 @@ def test_proxy_that_speaks_tls(authority, roots, lambda_):
             company.reset(b"HTTP/1.1 403 Forbidden\r\n\r\n")
             session.execute("ALTER SERVER place OPTIONS (ADD connect_timeout_ms '900')")
             assert "403 Forbidden" in diagnostics(failure(at, session, "https://other.company.test"))[2]
-            # The other proxy's URL is none. Its value is not shown.
+            # The other proxy's URL is invalid. Its value is not shown.
             error = failure(at, session, f"http://{NAME}")
             sqlstate, _, detail = diagnostics(error)
             assert sqlstate == "08001" and "HTTP_PROXY of the server process is no URL" in detail and "%23" in detail
@@ -359,7 +359,7 @@ def test_proxy_that_speaks_tls(authority, roots, lambda_):
 
 
 def test_wrong_scheme_of_a_proxy(roots):
-    """https:// where it speaks no TLS, and a certificate that is not trusted. Neither is told a password."""
+    """https:// for a proxy without TLS, and an untrusted certificate. Neither gets the password."""
 
     def speak_http(connection):
         connection.recv(1)
@@ -380,11 +380,11 @@ def test_wrong_scheme_of_a_proxy(roots):
             assert (len(accepted), len(strange.accepted), strange.heads) == (1, 1, [])
 
 
-# What never goes through one
+# Requests that never use a proxy
 
 
 def test_credentials_never_go_through_a_proxy(roots, lambda_):
-    """Those of a container come from 169.254.170.2 in the clear."""
+    """A container's credentials come from 169.254.170.2 over HTTP."""
     requests = []
     with proxy() as company, listener(lambda connection: serve_requests(connection, requests, lambda *_: KEYS_OF_CONTAINER)) as (
         port,
@@ -417,7 +417,7 @@ def test_credentials_never_go_through_a_proxy(roots, lambda_):
     ids=["container", "metadata elsewhere", "metadata"],
 )
 def test_other_sources_of_credentials(roots, variables):
-    """Nobody gives keys there, and nobody asks the proxy for them."""
+    """The source gives no keys, and the proxy is not asked."""
     with proxy() as company, listener(lambda connection: connection.recv(65536)) as (port, accepted):
         with own_server(
             "aws_lambda.request_timeout_ms = 1500",

@@ -1,7 +1,7 @@
-"""Random clauses make the invocations that docs/tables.md says, neither more nor others, and give the rows that they should.
+"""Random clauses make exactly the invocations of docs/tables.md, and return the right rows.
 
-What they are to be is worked out here, from the clauses alone, and compared with what the endpoint was sent. RANDOM_QUERIES
-in the environment makes it more.
+The test computes them from the clauses, and compares them with the endpoint's log. The variable RANDOM_QUERIES is the number of
+queries.
 """
 
 import collections
@@ -36,9 +36,9 @@ def array(values):
 
 
 class Clause:
-    """SQL, its parameters, and either the values that it gives its column or, for a filter, which rows pass.
+    """SQL, its parameters, and either the values for its column or, for a filter, the rows that pass.
 
-    A filter saves invocations unless it is volatile.
+    A filter avoids invocations unless it is volatile.
     """
 
     def __init__(self, column, text, gives=None, passes=None, refuses_null=True, parameters=(), volatile=False):
@@ -82,7 +82,7 @@ class Queries:
             Clause(column, f"{column} = ANY (ARRAY(SELECT unnest({array(values)})))", known),
             Clause(column, f"{column} = ANY (%s)", known, parameters=[values]),
             Clause(column, f"{column} = ANY (NULL::text[])", []),
-            # Without a name no function can be invoked, and that error is not what this is about.
+            # Always a name, because its absence is another error.
             *([] if column == "function_name" else [null, null]),
             Clause(column, f"{column} IS NOT DISTINCT FROM {text}", [value]),
             *([] if column == "function_name" else [
@@ -128,7 +128,7 @@ def values_of(column, clauses):
 
 
 def expected(clauses, fixed):
-    """The rows that are invoked for and those that come back; None for the first where a value is missing."""
+    """The rows that are invoked for and those that are returned. The first is None if a value is missing."""
     values = {column: values_of(column, clauses) for column in COLUMNS}
     for column, value in fixed.items():
         of_option = [value]
@@ -150,14 +150,14 @@ def nothing_passes(clauses):
 
 
 def as_sent(row):
-    """An invocation as the endpoint tells of it."""
+    """An invocation as in the endpoint's log."""
     name, _, version = row["function_name"].partition(":")
     log_type = None if row["log_type"] in (None, "None") else row["log_type"]
     return name, row["qualifier"] or version or None, "RequestResponse", log_type, row["context"], row["payload"]
 
 
 def sent():
-    """What the endpoint was sent; COPY's format writes a null as \\N, and doubles backslashes, which none of these has."""
+    """The endpoint's invocations. COPY's format writes a null as \\N, and doubles backslashes, of which there are none."""
     return [tuple(None if field == "\\N" else field for field in row) for row in rows_of("invocations")]
 
 
@@ -199,11 +199,11 @@ def check(session, query, parameters, invoked, rows, empty, prepare=False):
     found, invocations = run(session, query, parameters, prepare), sent()
     about = f"{query}\n{parameters}\nfound {found}\nsent {invocations}"
     if invoked is None:
-        # Where a clause can be true of no row, PostgreSQL may know that without asking.
+        # If a clause is never true, PostgreSQL may not scan at all.
         assert found == "HV00L" or (empty and found == []), about
         assert invocations == [], about
     elif any(map(contradicts, invoked)):
-        # Nothing tells how many of the others came before it.
+        # The number of invocations before it is unknown.
         assert found == "22023", about
         assert not collections.Counter(invocations) - collections.Counter(map(as_sent, invoked)), about
     else:
@@ -227,7 +227,7 @@ def test_clauses(tables, seed):
         rows = [(*row.values(), row["payload"]) for row in passed]
         empty = nothing_passes(clauses)
         query = f"SELECT {COLUMN_LIST}, l.response FROM {table} l WHERE {text}"
-        # Often enough for a plan that holds for all parameters.
+        # Often enough for a generic plan.
         for _ in range(7 if parameters and queries.random.random() < 0.2 else 1):
             check(tables, query, parameters, invoked, rows, empty, prepare=bool(parameters))
 

@@ -1,7 +1,7 @@
-"""Random queries invoke once for each row that SQL says, planned at random: whatever gives the rows, wherever the invocation stands, and whatever
-PostgreSQL could remember, join first or read again.
+"""Random queries with random planner settings invoke once for each row: with every source of rows and position of the invocation, and
+although PostgreSQL could use Memoize, other orders of joins or rescans.
 
-What they are to invoke for is asked of PostgreSQL, in a query without invocations. RANDOM_QUERIES in the environment makes it more.
+A query without invocations returns the expected payloads. The variable RANDOM_QUERIES is the number of queries.
 """
 
 import os
@@ -36,7 +36,7 @@ SETUP = """
     -- It gives more rows than PostgreSQL thinks.
     CREATE FUNCTION few() RETURNS SETOF int LANGUAGE sql IMMUTABLE ROWS 1 AS $$ SELECT i % 3 FROM generate_series(1, 12) i $$;
 """
-# What gives rows, all with a column n.
+# Sources of rows, all with a column n.
 SOURCES = [
     "t x",
     "t x",
@@ -53,7 +53,7 @@ TABLE = "SELECT response FROM f WHERE payload = x.n::text"
 CALL = "SELECT payload::text AS response FROM aws_lambda.invoke('echo', to_jsonb(x.n))"
 # A subquery that invokes once for a row of x.
 SUBQUERIES = [TABLE, TABLE, CALL, "SELECT r AS response FROM tables(x.n) r", "SELECT r AS response FROM inlined(x.n) r"]
-# What can stand behind LATERAL, with a subquery in it, and give a row for each of x.
+# LATERAL items with a subquery, which give a row for each of x.
 ITEMS = [
     "({subquery}) l (r)",
     "({subquery} LIMIT 1) l (r)",
@@ -73,7 +73,7 @@ ITEMS = [
     "regexp_split_to_table((SELECT response FROM ({subquery}) q), ',') l (r)",
     "(SELECT k.s FROM keyed k WHERE k.n = x.n AND ({subquery}) IS NOT NULL) l (r)",
 ]
-# The same, of which PostgreSQL makes one query with the one around it. So what names r twice would run it twice.
+# The same, but PostgreSQL pulls them up. A query that names r twice would run it twice.
 MERGED = ["(SELECT ({subquery})) l (r)", "(VALUES (({subquery}))) l (r)"]
 FUNCTIONS = [
     "tables(x.n) l (r)",
@@ -83,7 +83,7 @@ FUNCTIONS = [
     "ROWS FROM (aws_lambda.invoke('echo', to_jsonb(x.n))) l (status, r)",
     "f l (p, r)",
 ]
-# What no clause gives a value; and the same where a statement says that it may not be wanted.
+# Scans without values, and the same in expressions that may not evaluate them.
 DOOMED = ["(SELECT response FROM lt q WHERE q.response = l.r::text)", "EXISTS (SELECT FROM lt q WHERE q.response = l.r::text)"]
 GUARDS = ["CASE WHEN l.r IS NOT NULL THEN '' ELSE {doomed}::text END", "COALESCE(l.r::text, {doomed}::text)", "(l.r IS NOT NULL OR {doomed} IS NULL)"]
 
@@ -103,7 +103,7 @@ def asked(session, query):
 
 
 def query_of_rows(random):
-    """A query that invokes for each row of a source, the query for these rows' values, and what it is to give."""
+    """A query that invokes for each row of a source, a query for these rows' values, and the expected result."""
     source = random.choice(SOURCES)
     filters = random.choice(["", "", " WHERE x.n > 0", " WHERE x.n <> 1"])
     kind = random.choice([ITEMS, ITEMS, ITEMS, FUNCTIONS, MERGED])

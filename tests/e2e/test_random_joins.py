@@ -1,7 +1,7 @@
-"""Random joins, planned at random: with a table of invocations of `echo` they have the rows that they have with an
-ordinary table of every payload and itself.
+"""Random joins with random planner settings return the same rows with a table of invocations of `echo` as with an
+ordinary table that has each payload with itself as the response.
 
-Counts are not compared: PostgreSQL may join in another order. Run one seed more often with -k and RANDOM_QUERIES.
+Numbers of invocations are not compared, because they depend on the order of joins. -k and RANDOM_QUERIES run one seed more often.
 """
 
 import os
@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 QUERIES = int(os.environ.get("RANDOM_QUERIES", 50))
-# Of those that are on or off each is turned over; the others get the value.
+# Booleans are inverted, and the others get this value.
 OTHER_SETTINGS = {"geqo_threshold": "2", "join_collapse_limit": "1", "from_collapse_limit": "1"}
-# What any of the queries below can ask for.
+# All payloads of the queries below.
 PAYLOADS = " UNION ".join(
     f"SELECT {value} FROM {table}"
     for table in ("t1", "t2", "t3")
@@ -48,7 +48,7 @@ TABLES = f"""
 
 
 def change_settings(session, choose):
-    """Sets a few of the planner's settings, which differ by version, to what they are not by default, and all others back."""
+    """Sets a few of the planner's settings to other values than the default, and resets the others. They differ by version."""
     settings = session.execute(
         "SELECT name, boot_val FROM pg_settings WHERE name LIKE 'enable\\_%%' OR name = ANY (%s) ORDER BY name",
         [["debug_parallel_query", "force_parallel_mode", *OTHER_SETTINGS]],
@@ -98,7 +98,7 @@ class Queries:
             name = f"a{number}"
             table = self.one_of("t1", "t2", "t3", "t3")
             if self.often(0.2):
-                # What is made below an outer join is a placeholder above it.
+                # An expression below an outer join becomes a placeholder above it.
                 table = f"(SELECT id, coalesce(s, 'z') AS s, n, arr FROM {table})"
             if outer:
                 more = f" AND {self.condition(outer + [name])}" if self.often(0.3) else ""
@@ -143,7 +143,7 @@ class Queries:
         return clause
 
     def item(self, source, value):
-        """What else can stand in FROM, and reads the table."""
+        """Other items of FROM that read the table."""
         response = f"(SELECT response FROM {source} WHERE payload = {value})"
         return self.one_of(
             f"(SELECT {value}, r FROM unnest(ARRAY[{response}, 'a']) r)",
@@ -166,7 +166,7 @@ class Queries:
         if self.often(0.15):
             filters.append(f"{self.value(name)} IN (SELECT response FROM {{F}} q WHERE q.payload IN ('a', 'b', 'k'))")
         if self.often(0.1):
-            # A join by a subquery's row, which a hash join evaluates once more.
+            # A join by a subquery's row. A hash join evaluates it again.
             filters.append(f"(SELECT response FROM {{F}} q WHERE q.payload = {self.value(name)}) IN (SELECT s FROM t2)")
         if self.often(0.1):
             filters.append(

@@ -1,4 +1,4 @@
-"""A library beside scripts of another release: one clear error before anything is invoked, and no harm to what is defined."""
+"""A library with scripts of another release: one clear error before anything is invoked, and no change to objects."""
 
 import pathlib
 import re
@@ -18,7 +18,7 @@ STATEMENTS = {
 
 
 def pretend(session, extension, version):
-    """Leaves the catalog as scripts of another release would."""
+    """Changes the catalog to that of another release's scripts."""
     session.execute("UPDATE pg_extension SET extversion = %s WHERE extname = %s", [version, extension])
 
 
@@ -51,14 +51,14 @@ def test_other_release(session, extension, version, hint, statement, endpoint):
     )
     assert said.message_hint == hint.format(extension)
     assert endpoint.counter("invocations") == 0
-    # Updated, the same session goes on.
+    # After the update the same session works.
     pretend(session, extension, RELEASE)
     session.execute(statement)
     assert endpoint.counter("invocations") == 1
 
 
 def test_definitions_do_not_mind(session, extension):
-    """pg_upgrade makes the objects of an older release again, with the library of a newer one."""
+    """pg_upgrade creates the objects of an older release with the library of a newer one."""
     pretend(session, extension, OLDER)
     session.execute("CREATE SERVER older FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (region 'eu-west-1')")
     session.execute("CREATE FOREIGN TABLE older (payload jsonb, response jsonb) SERVER older")

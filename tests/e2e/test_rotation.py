@@ -1,6 +1,6 @@
-"""Credentials that are changed under a session: once they are refused, the next statement finds the new ones.
+"""Rotated credentials: once the old ones are refused, the next statement uses the new ones.
 
-Where they come from is asked once for a statement, however many of its invocations fail.
+The source of the credentials is asked once for a statement, however many of its invocations fail.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def revoke(key, code="ExpiredTokenException"):
 
 
 class Machine:
-    """A server, and the ways by which its process has credentials. `asked` counts the times that one was used."""
+    """A server, and the sources of its credentials. `asked` has the requests to them."""
 
     def __init__(self, directory):
         self.port = None
@@ -48,7 +48,7 @@ class Machine:
         self.files[name].chmod(0o755)
 
     def handle(self, connection):
-        """Credentials of a container, and STS: which keys depends on the token that is shown, or on how often it was asked."""
+        """The credentials endpoint of a container, and STS. The keys depend on the request's token, or on the number of requests."""
         request = connection.recv(65536).decode("latin-1")
         self.asked.append(request)
         second = "second" in request if "first" in request or "second" in request else len(self.asked) > 1
@@ -78,7 +78,7 @@ def shared():
 
 @pytest.fixture
 def machine(shared):
-    """What it has is the test's to write."""
+    """The shared machine without files, for a test to write."""
     shared.forget()
     return shared
 
@@ -91,7 +91,7 @@ def a_server(machine, **environment):
 
 @contextlib.contextmanager
 def session_on(machine, **environment):
-    """A session there, or on the same machine with other variables, which goes with all that it made."""
+    """A session there, or on a server with these variables. Its objects are dropped at the end."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(a_server(machine, **environment)) if environment else machine.server
         session = stack.enter_context(contextlib.closing(connect(server)))
@@ -132,7 +132,7 @@ def test_keys_of_a_profile_in_a_prepared_statement_and_a_transaction(machine, en
 
 
 def process_of(machine):
-    """A process that counts its runs and says what is in `keys`."""
+    """A credential_process that counts its runs and prints the file `keys`."""
     machine.write("process", f"#!/bin/sh\necho run >> {machine.files['runs']}\ncat {machine.files['keys']}\n")
     machine.write("config", f"[default]\ncredential_process = {machine.files['process']}\n")
 
@@ -161,7 +161,7 @@ def test_keys_of_a_process(machine, endpoint):
         assert runs(machine) == 2
 
 
-# A statement, and how often it asks for credentials.
+# A statement, and the number of requests for credentials.
 STATEMENTS = {
     "a scan": "SELECT count(*) FROM many WHERE payload = ANY (SELECT i::text FROM generate_series(1, 40) i)",
     "scans": "SELECT sum(n) FROM (" + " UNION ALL ".join(f"SELECT count(*) AS n FROM many WHERE payload = '{i}'" for i in range(40)) + ") x",
@@ -173,7 +173,7 @@ STATEMENTS = {
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
 @pytest.mark.parametrize("how", ["refused", "failing"])
 def test_a_statement_asks_once(machine, endpoint, statement, how):
-    """However many of its rows fail, because what was given is refused, or because nothing was."""
+    """However many rows fail, because the keys are refused or because there are none."""
     process_of(machine)
     say(machine, {**EXAMPLE_KEYS, "access_key_id": "AKIDNOBODY"})
     if how == "failing":
@@ -190,7 +190,7 @@ def test_a_statement_asks_once(machine, endpoint, statement, how):
 
 
 def test_a_function_that_goes_on_asks_again(machine, endpoint):
-    """Each of its queries counts for itself."""
+    """Each query of the function counts as a statement."""
     process_of(machine)
     machine.write("keys", "nothing")
     with session_on(machine) as session:
@@ -204,7 +204,7 @@ def test_a_function_that_goes_on_asks_again(machine, endpoint):
 
 
 def test_a_denial_asks_for_nothing(machine, endpoint):
-    """It is about what the credentials may do, and not about them."""
+    """AccessDenied does not mean that the credentials are wrong."""
     process_of(machine)
     say(machine, EXAMPLE_KEYS)
     with session_on(machine) as session:
@@ -248,7 +248,7 @@ def test_a_container_token(machine, endpoint):
 
 @pytest.mark.parametrize("keys", ["mapping", "machine"])
 def test_an_assumed_role(machine, endpoint, keys):
-    """Its session's keys are refused, so it is assumed anew, once."""
+    """The session's keys are refused, so the role is assumed again, once."""
     machine.write("credentials", profile(EXAMPLE_KEYS))
     with session_on(machine) as session:
         tables.create_server(
@@ -268,7 +268,7 @@ def test_an_assumed_role(machine, endpoint, keys):
 
 
 def test_sts_refuses_the_keys_of_a_profile(machine, endpoint):
-    """The next statement has the profile's new ones."""
+    """The next statement uses the profile's new keys."""
     machine.write("credentials", profile(EXAMPLE_KEYS))
     revoke("AKIDEXAMPLE")
     with session_on(machine) as session:
@@ -281,7 +281,7 @@ def test_sts_refuses_the_keys_of_a_profile(machine, endpoint):
 
 
 def test_keys_that_seem_to_have_expired(machine, endpoint):
-    """A process that hands them out, or a clock that is ahead, is not asked for each invocation."""
+    """Keys that are expired from the start, or by a skewed clock, are not requested for each invocation."""
     process_of(machine)
     keys = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": EXAMPLE_KEYS["secret_access_key"]}
     machine.write("keys", json.dumps({"Version": 1, "Expiration": "2001-01-01T00:00:00Z", **keys}))

@@ -1,7 +1,7 @@
-"""No secret is shown: whatever fails, whoever listens, and however much the server logs.
+"""No secret is shown to any client or in the log, with every kind of error and at every log level.
 
-The one who does show them is PostgreSQL, which logs the text of a statement that fails, CREATE USER MAPPING included;
-see log_min_error_statement. Errors with real signatures are in test_signatures.py.
+PostgreSQL itself does log the text of a failed statement, CREATE USER MAPPING included (log_min_error_statement). Errors with real
+signatures are in test_signatures.py.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ QUIET = """
     SET log_min_duration_statement = -1; SET log_min_messages = fatal;
     SET debug_print_parse = off; SET debug_print_rewritten = off; SET debug_print_plan = off
 """
-# What the endpoint knows, for what fails only after that.
+# Keys that the endpoint accepts, for errors of invocations.
 KNOWN = EXAMPLE_KEYS
 SECRETS = [SECRET, TOKEN, MACHINES, PROCESS, KNOWN["secret_access_key"]]
 NOWHERE = {"endpoint_url": "http://127.0.0.1:1", "max_retries": "0"}
-# What does not answer, or not rightly, is asked once.
+# Sources of credentials are asked once.
 ONE_ATTEMPT = {"AWS_MAX_ATTEMPTS": "1"}
 CONFIG = f"""
 [profile token]
@@ -44,8 +44,8 @@ aws_session_token = {MACHINES}Token
 VERBOSE_LOGGING = [
     "log_error_verbosity = verbose", "log_min_duration_statement = 0", "debug_print_parse = on",
     "debug_print_rewritten = on", "debug_print_plan = on", "log_parser_stats = on", "log_executor_stats = on",
-    # log_min_messages comes later: a server that starts with debug3 logs its whole environment.
-    # The statements of this test that make user mappings have secrets in them.
+    # log_min_messages is set later, because a server that starts with debug3 logs its environment.
+    # Statements that create user mappings contain secrets.
     "log_min_error_statement = panic",
 ]  # fmt: skip
 
@@ -93,13 +93,13 @@ def configure(server, text):
 
 
 def log_of(server, since=0):
-    """What the server has logged, from a byte on, so that each test finds its own only."""
+    """The server's log from an offset on."""
     return pathlib.Path(server.log).read_bytes()[since:].decode(errors="replace")
 
 
 @pytest.fixture
 def shown(server):
-    """Runs statements, and keeps all that a client can see of them."""
+    """Runs statements, and keeps all messages to the client."""
     with contextlib.closing(connect(server)) as session:
         said, since = [], os.path.getsize(server.log)
         session.add_notice_handler(lambda diag: said.append(fields(diag)))
@@ -143,7 +143,7 @@ def test_errors_of_every_kind(shown, endpoint):
     shown("SELECT * FROM pg_foreign_server, pg_foreign_table")
 
 
-# How an endpoint that is not Lambda's could make us show what we have sent it.
+# Responses that contain a part of the request.
 ECHOES = {
     "message": lambda text: (403, [], json.dumps({"__type": "AccessDeniedException", "message": text})),
     "second line": lambda text: (403, [], json.dumps({"__type": "SignatureException", "message": f"no\n\n{text}"})),
@@ -159,7 +159,7 @@ ECHOES = {
 @pytest.mark.parametrize("answer", ECHOES.values(), ids=ECHOES)
 @pytest.mark.parametrize("secret", [SECRET, TOKEN])
 def test_secret_in_a_response(shown, endpoint, answer, secret):
-    """Lambda's own answer to a wrong signature has the session token in it."""
+    """Lambda's response to a wrong signature contains the session token."""
     status, headers, body = answer(f"you sent {secret} here")
 
     # The listener closes the connection, so the second request comes on another one.
@@ -184,7 +184,7 @@ def sent(head, name):
 @pytest.mark.parametrize("header", ["authorization", "signature", "x-amz-security-token"])
 @pytest.mark.parametrize("table", ["nowhere", "assumed", "machines_token"])
 def test_request_header_in_a_response(shown, endpoint, answer, header, table):
-    """Neither the signature nor the token, whether that is the mapping's, an assumed role's or the machine's."""
+    """Neither the signature nor the token of a mapping, an assumed role or the machine is shown."""
     seen = []
 
     def handle(connection):
@@ -206,7 +206,7 @@ def test_request_header_in_a_response(shown, endpoint, answer, header, table):
 
 @pytest.mark.parametrize("length", range(150, 215, 4))
 def test_secret_where_a_message_is_cut(shown, length):
-    """A message is cut off somewhere. Half a secret is one too."""
+    """Messages are truncated. A part of a secret is a secret too."""
     body = json.dumps({"message": "x" * length + SECRET + TOKEN})
     with listener(respond("403 No", body, "x-amzn-ErrorType: AccessDeniedException")) as (port, _):
         shown.session.execute(f"ALTER SERVER nowhere OPTIONS (SET endpoint_url 'http://127.0.0.1:{port}')")
@@ -253,7 +253,7 @@ def test_request_header_in_an_sts_response(shown, header):
     '{{"SecretAccessKey": "{0}"}}',
 ], ids=["cut", "incomplete", "no date", "tag", "text", "json"])  # fmt: skip
 def test_malformed_sts_response(shown, answer):
-    """What can't be read of the answer may be the keys."""
+    """A malformed response may contain keys."""
     with listener(respond("200 OK", answer.format(PROCESS))) as (port, accepted):
         shown.session.execute(f"ALTER SERVER assumes OPTIONS (SET sts_endpoint_url 'http://127.0.0.1:{port}')")
         assert "sqlstate: 28000" in shown(ask("assumes", "echo"))
@@ -276,11 +276,11 @@ PROCESSES = {
 
 @pytest.mark.parametrize("script", PROCESSES.values(), ids=PROCESSES)
 def test_secret_in_the_output_of_a_process(server, shown, script):
-    """What a credential_process writes, and what it returns."""
+    """The output and the errors of a credential_process are not shown."""
     process = os.path.join(server.socket_dir, "tells")
     pathlib.Path(process).write_text(f"#!/bin/sh\n{script}\n")
     os.chmod(process, 0o755)
-    # A password may be among its arguments.
+    # Its arguments may contain a password.
     configure(server, f"{CONFIG}[profile process]\ncredential_process = {process} --password {PROCESS}\n")
     assert "sqlstate: 28000" in shown(ask("process", "echo"))
     shown(f"EXPLAIN {ask('process', 'echo')}")
@@ -295,7 +295,7 @@ def test_secret_in_the_output_of_a_process(server, shown, script):
     "aws_access_key_id = A\n  {0}",
 ])  # fmt: skip
 def test_malformed_profile(server, shown, lines):
-    """A line that can't be read may have a key in it."""
+    """A malformed line may contain a key."""
     configure(server, f"[profile line]\n{lines.format(PROCESS)}\n")
     try:
         assert "ERROR" in shown(ask("line", "echo"))
@@ -316,7 +316,7 @@ CONTAINERS = {
 
 @pytest.fixture(scope="module")
 def contained():
-    """A server in a container, whose address of credentials, and whose STS, gives the first of `answers`."""
+    """A server in a container. Its credentials endpoint and STS send the first of `answers`."""
     answers = []
 
     def handle(connection):
@@ -341,7 +341,7 @@ def contained():
 
 @pytest.mark.parametrize("answer", CONTAINERS.values(), ids=CONTAINERS)
 def test_secret_in_a_response_of_a_container(contained, answer):
-    """Its address of credentials is given a token, and answers with keys, or what should be them."""
+    """The request has a token, and the response has keys."""
     server, answers, accepted = contained
     answers[:] = [answer]
     before, since = len(accepted), os.path.getsize(server.log)
@@ -354,7 +354,7 @@ def test_secret_in_a_response_of_a_container(contained, answer):
 
 
 def test_web_identity_token_in_an_sts_response(contained):
-    """STS is given the token of a file, and may send it back."""
+    """STS gets the token of a file, and may send it back."""
     server, answers, accepted = contained
     token = pathlib.Path(server.socket_dir, "token")
     token.write_text(f"{PROCESS}.token")
@@ -374,7 +374,7 @@ def test_web_identity_token_in_an_sts_response(contained):
     "unhandled", "html", "reset-after", "garbage", "throttle", "plain-502", "huge-headers",
 ])  # fmt: skip
 def test_errors_of_invocations(shown, endpoint, function):
-    """Once the keys are accepted."""
+    """Errors after the keys were accepted."""
     shown.session.execute("ALTER SERVER known OPTIONS (ADD max_retries '1')")
     for statement in (ask("known", function), f"INSERT INTO known (function_name, payload) VALUES ('{function}', '1')"):
         shown(statement)
@@ -384,7 +384,7 @@ def test_errors_of_invocations(shown, endpoint, function):
 
 
 def test_invocations_that_are_interrupted(server, shown, endpoint):
-    """By a time-out of the statement's, of the request's, and while another session looks."""
+    """By the time-outs of the statement and the request, while another session reads pg_stat_activity."""
     shown.session.execute("SET aws_lambda.request_timeout_ms = 100")
     assert "sqlstate: 08007" in shown(ask("known", "hang"))
     shown.session.execute("SET aws_lambda.request_timeout_ms = 60000; SET statement_timeout = 300")
@@ -410,7 +410,7 @@ def test_invocations_that_are_interrupted(server, shown, endpoint):
     f"ALTER USER MAPPING FOR postgres SERVER here OPTIONS (SET secret_access_key '{SECRET * 300}')",
 ])  # fmt: skip
 def test_a_mapping_that_is_refused(server, statement):
-    """Our message names the option and not its value. (The statement is PostgreSQL's to log or not.)"""
+    """The message names the option and not its value. (PostgreSQL may log the statement.)"""
     with contextlib.closing(connect(server)) as session:
         said, since = [], os.path.getsize(server.log)
         session.add_notice_handler(lambda diag: said.append(fields(diag)))
@@ -428,7 +428,7 @@ def test_a_mapping_that_is_refused(server, statement):
 
 
 def dump(server, role, *arguments):
-    """What pg_dump writes, and what it complains about."""
+    """The output and the errors of pg_dump."""
     where = ["-h", server.socket_dir, "-p", "5432", "-U", role, "-d", "postgres"]
     run = subprocess.run(["pg_dump", *where, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return run.returncode, run.stdout, run.stderr
@@ -436,7 +436,7 @@ def dump(server, role, *arguments):
 
 @pytest.fixture
 def dumped(server):
-    """A server with a mapping of another role's, a foreign table on it, and a mapping on the extension's own server."""
+    """A server with another role's mapping and a foreign table, and a mapping for the extension's server."""
     with contextlib.closing(connect(server)) as session:
         session.execute(QUIET)
         session.execute("CREATE ROLE reader LOGIN; CREATE ROLE owner LOGIN; CREATE SCHEMA d AUTHORIZATION owner")
@@ -448,7 +448,7 @@ def dumped(server):
 
 
 def test_a_superusers_dump(dumped):
-    """It has the mappings of servers, as docs/operations.md says, and not those of the extension's own."""
+    """It contains the mappings of servers, as docs/operations.md says, but not those of the extension's server."""
     status, dumped_sql, _ = dump(dumped, "postgres")
     assert status == 0
     assert f"secret_access_key '{SECRET}'" in dumped_sql and "CREATE USER MAPPING FOR owner SERVER here" in dumped_sql
@@ -457,7 +457,7 @@ def test_a_superusers_dump(dumped):
 
 @pytest.mark.parametrize("role", ["reader", "owner"])
 def test_a_dump_of_another_role(dumped, endpoint, role):
-    """It has that there are mappings, but no key: not even the role's own without USAGE on the server."""
+    """It contains the mappings without keys, even the role's own if it lacks USAGE on the server."""
     status, written, complaint = dump(dumped, role)
     assert status == 0 and "CREATE USER MAPPING FOR owner SERVER here" in written
     assert not [secret for secret in SECRETS if secret in written + complaint]
@@ -465,7 +465,7 @@ def test_a_dump_of_another_role(dumped, endpoint, role):
 
 
 def test_a_dump_with_foreign_data(dumped, endpoint):
-    """pg_dump reads without a clause, which invokes nothing."""
+    """pg_dump reads without clauses, which invokes nothing."""
     status, _, complaint = dump(dumped, "postgres", "--include-foreign-data=known", "--data-only", "-t", "known")
     assert status != 0 and "no value for column" in complaint
     assert endpoint.counter("invocations") == 0

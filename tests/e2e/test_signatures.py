@@ -14,7 +14,7 @@ GARBAGE_TOKEN = "IQoJb3JpZ2luGarbageToken"
 
 @pytest.fixture(scope="module")
 def arns(emulator):
-    """The ARNs of two functions of which most callers here may invoke the first only."""
+    """The ARNs of two functions. Most callers here may invoke the first only."""
     names = ["allowed", "forbidden"]
     created = [emulator.create_function(name, ECHO, wait=False) for name in names]
     for name in names:
@@ -68,7 +68,7 @@ def assert_refused(error, sqlstate, code):
 
 
 def test_the_emulator_checks_signatures(emulator, user):
-    """Otherwise the tests below would say nothing."""
+    """Otherwise the tests below would prove nothing."""
     with pytest.raises(ClientError) as refused:
         emulator.as_user(user[0], "wrong").invoke("allowed", {})
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
@@ -89,7 +89,7 @@ def test_unknown_key(session, table):
 
 
 def test_no_keys_at_all(session, table):
-    """The server belongs to a superuser, so the machine is asked, which has none."""
+    """The server's owner is a superuser, so the machine's sources are tried, and have none."""
     name = table({"access_key_id": "AKIAEXAMPLE", "secret_access_key": "x"})
     execute(session, "DROP USER MAPPING FOR postgres SERVER {}", name)
     error = failure(invoke, session, name, "allowed")
@@ -172,7 +172,7 @@ def texts(error):
 
 
 def test_no_secret_in_errors_or_in_the_server_log(connect, emulator, user, assumer, role):
-    """However an invocation fails, neither the client nor the log, at its most talkative, is told a secret."""
+    """No failed invocation shows a secret, neither to the client nor in the most verbose log."""
     session = connect()
     session.execute("SET log_min_messages = debug5")
     session.execute("SET client_min_messages = debug5")
@@ -203,7 +203,7 @@ def test_no_secret_in_errors_or_in_the_server_log(connect, emulator, user, assum
     shown += notices
     with open(os.environ["PG_LOG"], encoding="utf-8", errors="replace") as log:
         logged = log.read()
-    # Both were really listened to.
+    # Both have messages.
     assert len(notices) > len(failing) and f"[{session.info.backend_pid}] DEBUG:" in logged
     assert [error for error in shown if "could not invoke" in error]
     for secret in secrets:

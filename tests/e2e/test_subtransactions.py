@@ -1,6 +1,6 @@
-"""Calls that fail in subtransactions, many in one statement or transaction: each is made once, and leaves nothing.
+"""Many failing calls in subtransactions of one statement or transaction: each is made once, and leaks nothing.
 
-SOAK=1 makes it three thousand of each kind; `pytest -rP` shows how memory went. Cursors and loops of few rows are in
+SOAK=1 runs three thousand of each kind. `pytest -rP` shows the memory over time. Cursors and loops of few rows are in
 tests/regress/sql/cursors.sql and loops.sql.
 """
 
@@ -18,10 +18,10 @@ from scripted import EXAMPLE_KEYS, counter, functions, invoke, wait_until
 from tables import failure, options
 
 TIMES = 3_000 if os.environ.get("SOAK") else 100
-# So that what is made once, and kept, is there before memory is looked at.
+# Warm-up calls, so that memory is measured after one-time allocations.
 WARMING = 50
 
-# What fails in the ways that a call can, its SQLSTATE, and how many invocations it makes.
+# Failing calls: SQLSTATE, and the number of invocations.
 UNHANDLED = '\'{"as": "unhandled"}\''
 LAST = f"payload IN ('1', '2', {UNHANDLED})"
 KINDS = {
@@ -105,7 +105,7 @@ TABLES = """
 @pytest.fixture(scope="module")
 def schema(database):
     with socket.socket() as closed, psycopg.connect(dbname=database, autocommit=True) as session:
-        # Bound and not listening, so that nobody else gets it.
+        # Bound and not listening, so that no other process gets the port.
         closed.bind(("127.0.0.1", 0))
         mapping = options(EXAMPLE_KEYS).as_string(session)
         session.execute(TABLES.format(port=closed.getsockname()[1], mapping=mapping, warming=WARMING))
@@ -114,7 +114,7 @@ def schema(database):
 
 @pytest.fixture
 def usable(schema, session, endpoint):
-    """A session that has invoked, and still can at the end."""
+    """A session that has invoked, and can invoke at the end."""
     # LLVM alone takes 70 MB.
     session.execute("SET jit = off")
     invoke(session, "echo")
@@ -124,7 +124,7 @@ def usable(schema, session, endpoint):
 
 
 def resources(session):
-    """What a backend has: memory in kB, the most of it so far, threads and descriptors."""
+    """Memory of a backend in kB, its peak, threads and descriptors."""
     pid = pid_of(session)
     status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
     numbers = {name: int(status[name].split()[0]) for name in ("VmRSS", "VmHWM", "Threads")}
@@ -132,21 +132,21 @@ def resources(session):
 
 
 def as_function(session, times, failing, state):
-    """In one statement, whose memory stays until it ends."""
+    """In one statement, which frees memory at its end."""
     query = "SELECT * FROM fail(%s, %s, %s, %s)"
     return session.execute(query, [failing, state, SUCCEEDING, times]).fetchone()
 
 
 def as_procedure(session, times, failing, state):
-    """In one statement, each in a transaction of its own."""
+    """In one statement, each in its own transaction."""
     query = "CALL fail(%s, %s, %s, %s, true, NULL, NULL)"
     return session.execute(query, [failing, state, SUCCEEDING, times]).fetchone()
 
 
 def with_savepoints(session, times, failing, state):
-    """In one transaction, in statements that are prepared."""
+    """In one transaction, with prepared statements."""
     with session.transaction():
-        # Not by the client, which prepares what has failed once more.
+        # Prepared with SQL, because the client prepares failed statements again.
         session.execute(f"PREPARE failing AS {failing}; PREPARE succeeding AS {SUCCEEDING}")
         for number in range(1, times + WARMING + 1):
             session.execute("SAVEPOINT s")
@@ -176,12 +176,12 @@ def test_failing_often(usable, form, failing, state, invocations):
     # In bytes, and in kB.
     assert grown < 40_000 and ours == 0
     assert after["VmHWM"] - before["VmHWM"] < 1_000 and after["VmRSS"] - before["VmRSS"] < 1_000
-    # A connection more where the last call had one that was lost, and a file that PostgreSQL opened.
+    # One connection more if the last call lost one, and a file that PostgreSQL opened.
     assert after["Threads"] <= 2 and after["files"] <= before["files"] + 2
 
 
 def test_savepoints_in_each_other(usable):
-    """A hundred deep, and rolled back from the innermost or all at once."""
+    """A hundred levels, rolled back from the innermost or all at once."""
     depth = 100
     with usable.transaction():
         for turn in range(3):
@@ -196,7 +196,7 @@ def test_savepoints_in_each_other(usable):
     assert (functions().count("echo"), functions().count("unhandled")) == (3 * depth + 9, 9)
 
 
-# Cursors and loops that have invocations on their way when a subtransaction ends
+# Cursors and loops with invocations in flight at the end of a subtransaction
 
 PAYLOADS = [json.dumps({"ms": 20, "n": n}) for n in range(1, 9)]
 LIST = ", ".join(f"'{payload}'" for payload in PAYLOADS)
@@ -213,7 +213,7 @@ queries = pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 
 @queries
 def test_cursor_between_failures(usable, query):
-    """It is read in savepoints that are rolled back, and has each row once."""
+    """A cursor that is read in rolled-back savepoints returns each row once."""
     with usable.transaction():
         usable.execute(f"DECLARE c CURSOR FOR {query}")
         rows = usable.execute("FETCH 1 FROM c").fetchall()
@@ -230,7 +230,7 @@ def test_cursor_between_failures(usable, query):
 @queries
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK", "NULL"])
 def test_loop_whose_body_fails(usable, query, end):
-    """A transaction that ends in it has the rest of the loop's rows kept before."""
+    """If the transaction ends in the loop, PostgreSQL materializes the rest of its rows."""
     usable.execute(
         f"""
         CREATE OR REPLACE PROCEDURE looping(INOUT rows text[]) LANGUAGE plpgsql AS $$
@@ -256,7 +256,7 @@ def test_loop_whose_body_fails(usable, query, end):
 
 @queries
 def test_cursor_read_in_blocks_that_fail(usable, query):
-    """What it starts there is the cursor's and not the block's."""
+    """Invocations started there belong to the cursor and not to the block."""
     usable.execute(
         f"""
         CREATE OR REPLACE FUNCTION reading() RETURNS text[] LANGUAGE plpgsql AS $$
@@ -285,7 +285,7 @@ def test_cursor_read_in_blocks_that_fail(usable, query):
     assert counter("invocations") == len(PAYLOADS)
 
 
-# One that is there after some time, and some that are tried again and again until they are dropped.
+# One that ends after some time, and others that are retried until they are dropped.
 MIXED = """
     DECLARE c CURSOR FOR SELECT {}
     FROM unnest(ARRAY['1', '2', '{{"ms": 100}}', '{{"as": "throttle"}}', '{{"as": "throttle", "n": 2}}']) p
@@ -295,7 +295,7 @@ HAS_ALL_ON_THE_WAY = "FETCH 1 FROM c; FETCH 1 FROM c; FETCH 1 FROM c"
 
 
 def assert_dropped():
-    """No attempt comes any more, though each would for seconds. The first ones are put off by half a second at most."""
+    """No attempt comes any more, although retries would take seconds. The first backoff is half a second at most."""
     time.sleep(0.1)
     attempts = counter("throttled")
     assert attempts > 0
@@ -305,7 +305,7 @@ def assert_dropped():
 
 @pytest.mark.parametrize("declared", ["before", "inside"])
 def test_cursor_that_fails(usable, declared):
-    """With invocations on their way. It is gone with them, and the transaction goes on."""
+    """The cursor's invocations in flight are dropped, and the transaction continues."""
     with usable.transaction():
         if declared == "inside":
             usable.execute("SAVEPOINT s")
@@ -321,7 +321,7 @@ def test_cursor_that_fails(usable, declared):
 
 
 def test_cursor_of_a_savepoint_that_is_rolled_back(usable):
-    """It goes, with what it has on its way."""
+    """The cursor is closed, and its invocations in flight are dropped."""
     with usable.transaction():
         usable.execute("SAVEPOINT s")
         usable.execute(MIXED.format("response"))
@@ -333,7 +333,7 @@ def test_cursor_of_a_savepoint_that_is_rolled_back(usable):
 
 
 def test_cursor_of_a_savepoint_that_is_released(usable):
-    """It goes on, though a later savepoint is rolled back, until it is closed."""
+    """The cursor stays open until it is closed, although a later savepoint is rolled back."""
     with usable.transaction():
         usable.execute("SAVEPOINT s")
         usable.execute(MIXED.format("response"))
@@ -343,7 +343,7 @@ def test_cursor_of_a_savepoint_that_is_released(usable):
         failure(usable.execute, "SELECT 1 / 0")
         usable.execute("ROLLBACK TO t")
         assert usable.execute("FETCH 1 FROM c").fetchall() == [('{"ms": 100}',)]
-        # Some more attempts come, until it is closed.
+        # Retries continue until it is closed.
         attempts = counter("throttled")
         wait_until(lambda: counter("throttled") > attempts)
         usable.execute("CLOSE c")

@@ -1,10 +1,10 @@
-"""An extension that was updated is the one that is installed: ALTER EXTENSION … UPDATE leaves what CREATE EXTENSION makes.
+"""Update scripts: ALTER EXTENSION … UPDATE leads to the same objects as CREATE EXTENSION.
 
-What an extension has is told by `pg_dump --binary-upgrade`, which dumps its objects one by one, with comments, rights, columns and
-options. The scripts come from a directory of the test's own, for which PostgreSQL 18 has a setting; on older ones this is skipped.
+`pg_dump --binary-upgrade` dumps an extension's objects one by one, with comments, privileges, columns and options. The scripts come from
+a directory of the test, for which PostgreSQL 18 has a setting. Older versions skip this.
 
-Before there is a release, an example takes its place: an older version in which each kind of object is another, and an update script
-that makes up for each. With one of its statements missing, the comparison has to show it.
+As long as there is no release, an example takes its place: an older version in which one object of each kind differs, and an update
+script with a statement for each. If a statement is missing, the comparison must show it.
 """
 
 import difflib
@@ -18,11 +18,11 @@ from psycopg import sql
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 EXTENSIONS = ["aws_commons", "aws_lambda_fdw", "aws_lambda"]
-# The wrapper belongs to aws_lambda or to an extension of its own.
+# The wrapper belongs to aws_lambda or to aws_lambda_fdw.
 SETS = {"two": ["aws_commons", "aws_lambda"], "three": EXTENSIONS}
 OLDER = "0.9"
 
-# What the example's older version has in the place of what scripts have now, and what an update script does about it.
+# The example's older version: a text of the current script, the older text, and the statement of the update script.
 CHANGES = {
     "function's body": (
         "aws_commons",
@@ -124,7 +124,7 @@ def connect_to(server, database="postgres"):
 
 
 def objects(server, database):
-    """What the extensions of a database consist of."""
+    """The objects of a database's extensions."""
     dumped = subprocess.run(
         [f"{server.bindir}/pg_dump", "--binary-upgrade", "--schema-only"]
         + ["-h", server.socket_dir, "-p", "5432", "-U", "postgres", "-d", database],
@@ -188,7 +188,7 @@ def test_from_the_last_release(start, scripts):
         older[extension] = default_version(git("show", f"{tag}:{extension}.control"))
         path = f"sql/{extension}--{older[extension]}.sql"
         released = git("show", f"{tag}:{path}")
-        # What is released stays as it is: a database that has it would never learn of a change.
+        # A released script must not change, because existing databases would not get the change.
         assert older[extension] != default_version(now(f"{extension}.control")) or released == now(path), path
         (scripts / f"{extension}--{older[extension]}.sql").write_text(released)
     assert differences(start, scripts, older) == []
