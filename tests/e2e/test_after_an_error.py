@@ -13,26 +13,26 @@ from scripted import counter
 # The first fails or ends. The others are throttled, and would be retried for a while.
 FIRST = "jsonb_build_object('as', CASE i WHEN 1 THEN '{first}' ELSE 'throttle' END, 'i', i)"
 STATEMENTS = {
-    "a list": ("unhandled", "SELECT count(response) FROM told WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))"),
-    "a join": ("unhandled", "SELECT count(response) FROM generate_series(1, 8) i JOIN told ON payload = {first}"),
+    "a list": ("unhandled", "SELECT count(response) FROM mock WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))"),
+    "a join": ("unhandled", "SELECT count(response) FROM generate_series(1, 8) i JOIN mock ON payload = {first}"),
     "an error above the scan": (
         "echo",
-        "SELECT sum(1 / ((response->>'i')::int - 1)) FROM told WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))",
+        "SELECT sum(1 / ((response->>'i')::int - 1)) FROM mock WHERE payload = ANY (ARRAY(SELECT {first} FROM generate_series(1, 8) i))",
     ),
     "an error above the join": (
         "echo",
-        "SELECT sum(1 / ((response->>'i')::int - 1)) FROM generate_series(1, 8) i JOIN told ON payload = {first}",
+        "SELECT sum(1 / ((response->>'i')::int - 1)) FROM generate_series(1, 8) i JOIN mock ON payload = {first}",
     ),
-    "rows that are inserted": ("unhandled", "INSERT INTO told (payload) SELECT {first} FROM generate_series(1, 8) i"),
+    "rows that are inserted": ("unhandled", "INSERT INTO mock (payload) SELECT {first} FROM generate_series(1, 8) i"),
 }
 
 
 @pytest.fixture
-def told(session, endpoint):
-    session.execute("DROP FOREIGN TABLE IF EXISTS told")
+def table(session, endpoint):
+    session.execute("DROP FOREIGN TABLE IF EXISTS mock")
     session.execute(
-        "CREATE FOREIGN TABLE told (payload jsonb, response jsonb) SERVER aws_lambda"
-        " OPTIONS (function_name 'told', invocation_type 'RequestResponse')"
+        "CREATE FOREIGN TABLE mock (payload jsonb, response jsonb) SERVER aws_lambda"
+        " OPTIONS (function_name 'mock', invocation_type 'RequestResponse')"
     )
     return session
 
@@ -54,38 +54,38 @@ def in_a_function(session, name):
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_in_an_open_transaction(told, name):
-    in_a_function(told, name)
+def test_in_an_open_transaction(table, name):
+    in_a_function(table, name)
     with pytest.raises(psycopg.errors.Error):
-        with told.transaction():
+        with table.transaction():
             try:
-                told.execute("SELECT failing()")
+                table.execute("SELECT failing()")
             finally:
                 assert no_attempt_follows()
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_where_the_error_is_caught(told, name):
-    in_a_function(told, name)
-    told.execute(
+def test_where_the_error_is_caught(table, name):
+    in_a_function(table, name)
+    table.execute(
         "CREATE OR REPLACE FUNCTION catching() RETURNS int LANGUAGE plpgsql AS $$ BEGIN"
         " BEGIN PERFORM failing(); EXCEPTION WHEN OTHERS THEN NULL; END;"
         " PERFORM pg_sleep(1.6); RETURN 1; END $$"
     )
-    assert told.execute("SELECT catching()").fetchone() == (1,)
+    assert table.execute("SELECT catching()").fetchone() == (1,)
     # Each of the eight was tried once, and perhaps once more before the error came.
     assert counter("invocations") <= 16
 
 
-def test_a_cursor_survives_a_savepoint(told):
+def test_a_cursor_survives_a_savepoint(table):
     """Invocations that a cursor has started inside a savepoint are not dropped when that is rolled back."""
-    with told.transaction():
-        told.execute(
-            "DECLARE c CURSOR FOR SELECT response->>'i' FROM generate_series(1, 6) i JOIN told ON payload = jsonb_build_object('ms', 50, 'i', i)"
+    with table.transaction():
+        table.execute(
+            "DECLARE c CURSOR FOR SELECT response->>'i' FROM generate_series(1, 6) i JOIN mock ON payload = jsonb_build_object('ms', 50, 'i', i)"
         )
-        assert told.execute("FETCH 1 FROM c").fetchall() == [("1",)]
-        told.execute("SAVEPOINT s")
-        assert told.execute("FETCH 1 FROM c").fetchall() == [("2",)]
-        told.execute("ROLLBACK TO s")
-        assert told.execute("FETCH ALL FROM c").fetchall() == [("3",), ("4",), ("5",), ("6",)]
+        assert table.execute("FETCH 1 FROM c").fetchall() == [("1",)]
+        table.execute("SAVEPOINT s")
+        assert table.execute("FETCH 1 FROM c").fetchall() == [("2",)]
+        table.execute("ROLLBACK TO s")
+        assert table.execute("FETCH ALL FROM c").fetchall() == [("3",), ("4",), ("5",), ("6",)]
     assert counter("invocations") == 6

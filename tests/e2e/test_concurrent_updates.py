@@ -325,7 +325,7 @@ def test_few_at_a_time(ours, connect):
 def test_interrupted_while_waiting_for_a_lock(ours, connect, endpoint, how):
     """Nothing is written, and what was on its way does not disturb the next statement."""
     sqlstate = {"cancel": "57014", "lock_timeout": "55P03"}[how]
-    ours.execute("ALTER FOREIGN TABLE f OPTIONS (SET function_name 'told')")
+    ours.execute("ALTER FOREIGN TABLE f OPTIONS (SET function_name 'mock')")
     ours.execute("UPDATE t SET s = format('{\"id\": %s, \"ms\": %s}', id, CASE WHEN id < 5 THEN 0 ELSE 60000 END)")
     if how == "lock_timeout":
         ours.execute("SET lock_timeout = '300ms'")

@@ -145,11 +145,11 @@ WHOSE = {
 @pytest.mark.parametrize("how, whose", [*((how, "profile") for how in ENDS), ("time-out", "source"), ("cancel", "own source")])
 def test_process_that_hangs(at_home, home, server, how, whose):
     """The process and its children end with the wait, and leave no zombie. It starts with no signal blocked or ignored."""
-    told = home / "told"
-    told.unlink(missing_ok=True)
+    report = home / "report"
+    report.unlink(missing_ok=True)
     process = home / "hangs"
     # The first line is its pid and a child's. The others are its blocked and ignored signals.
-    process.write_text(f"#!/bin/sh\nsleep 600 &\n{{ echo $$ $!; grep Sig[BI] /proc/self/status; }} > {told}.new\nmv {told}.new {told}\nsleep 600\n")
+    process.write_text(f"#!/bin/sh\nsleep 600 &\n{{ echo $$ $!; grep Sig[BI] /proc/self/status; }} > {report}.new\nmv {report}.new {report}\nsleep 600\n")
     process.chmod(0o755)
     home.chmod(0o777)
     session = at_home(config=WHOSE[whose].format(process))
@@ -157,8 +157,8 @@ def test_process_that_hangs(at_home, home, server, how, whose):
         session.execute(f"SET aws_lambda.request_timeout_ms = {500 if how == 'time-out' else 10000}")
         backend = session.info.backend_pid
         waiting = threads.submit(failure, invoke, session, "echo")
-        wait_until(told.exists)
-        pids, *signals = told.read_text().splitlines()
+        wait_until(report.exists)
+        pids, *signals = report.read_text().splitlines()
         own, started = pids.split()
         assert is_running(own) and is_running(started) and has_children(backend)
         # The C library reserves 32 and 33. They are inherited.
@@ -409,10 +409,10 @@ REMEDY = "Use CREATE USER MAPPING FOR {} SERVER {} OPTIONS (access_key_id '...',
 @pytest.mark.parametrize("role, quoted", [("app", "app"), ("app; 2", '"app; 2"')], ids=["plain", "quoted"])
 def test_role_without_a_mapping(bare, endpoint, role, quoted):
     """The message says so, and names the machine's sources that were tried."""
-    told = error_of(bare, role, TABLE)
-    assert f'Role "{role}" has no user mapping for server "aws_lambda". Environment variables: ' in told.message_detail
-    assert told.message_hint.startswith(REMEDY.format(quoted, "aws_lambda") + ", or give the server process ")
-    assert told.sqlstate == "28000" and endpoint.counter("connections") == 0
+    error = error_of(bare, role, TABLE)
+    assert f'Role "{role}" has no user mapping for server "aws_lambda". Environment variables: ' in error.message_detail
+    assert error.message_hint.startswith(REMEDY.format(quoted, "aws_lambda") + ", or give the server process ")
+    assert error.sqlstate == "28000" and endpoint.counter("connections") == 0
 
 
 def test_the_statement_of_the_hint_works(bare, endpoint):
@@ -428,27 +428,27 @@ def test_the_statement_of_the_hint_works(bare, endpoint):
 
 
 def test_invoke_counts_for_the_owner(bare):
-    told = error_of(bare, "app", "SELECT * FROM aws_lambda.invoke('echo'::text, '1'::json)")
-    assert 'Role "postgres" has no user mapping for server "aws_lambda".' in told.message_detail
-    assert 'so its user mapping counts, and not that of "app".' in told.message_detail
-    assert told.message_hint.startswith(REMEDY.format("postgres", "aws_lambda"))
+    error = error_of(bare, "app", "SELECT * FROM aws_lambda.invoke('echo'::text, '1'::json)")
+    assert 'Role "postgres" has no user mapping for server "aws_lambda".' in error.message_detail
+    assert 'so its user mapping counts, and not that of "app".' in error.message_detail
+    assert error.message_hint.startswith(REMEDY.format("postgres", "aws_lambda"))
 
 
 def test_mapping_without_keys(bare):
     with connect(bare) as session:
         session.execute("CREATE USER MAPPING FOR app SERVER aws_lambda")
     try:
-        told = error_of(bare, "app", TABLE)
-        assert 'The user mapping of role "app" for server "aws_lambda" has no access_key_id and' in told.message_detail
+        error = error_of(bare, "app", TABLE)
+        assert 'The user mapping of role "app" for server "aws_lambda" has no access_key_id and' in error.message_detail
         statement = "ALTER USER MAPPING FOR app SERVER aws_lambda OPTIONS (ADD access_key_id '...', ADD secret_access_key '...')"
-        assert statement in told.message_hint
+        assert statement in error.message_hint
     finally:
         with connect(bare) as session:
             session.execute("DROP USER MAPPING FOR app SERVER aws_lambda; CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda")
     try:
-        told = error_of(bare, "app", TABLE)
-        assert "but PUBLIC's, which has no access_key_id" in told.message_detail
-        assert REMEDY.format("app", "aws_lambda") in told.message_hint
+        error = error_of(bare, "app", TABLE)
+        assert "but PUBLIC's, which has no access_key_id" in error.message_detail
+        assert REMEDY.format("app", "aws_lambda") in error.message_hint
     finally:
         with connect(bare) as session:
             session.execute("DROP USER MAPPING FOR PUBLIC SERVER aws_lambda")
@@ -459,7 +459,7 @@ def test_server_that_is_no_superusers(bare):
     with connect(bare) as session:
         tables.create_server(session, "of app")
         session.execute('ALTER SERVER "of app" OWNER TO app; GRANT SELECT ON "of app" TO app')
-    told = error_of(bare, "app", "SELECT response FROM \"of app\" WHERE function_name = 'f' AND payload = '1'")
-    assert told.message_detail.startswith('Role "app" has no user mapping for server "of app".')
-    assert "are used only through servers owned by a superuser" in told.message_detail
-    assert told.message_hint == REMEDY.format("app", '"of app"') + "."
+    error = error_of(bare, "app", "SELECT response FROM \"of app\" WHERE function_name = 'f' AND payload = '1'")
+    assert error.message_detail.startswith('Role "app" has no user mapping for server "of app".')
+    assert "are used only through servers owned by a superuser" in error.message_detail
+    assert error.message_hint == REMEDY.format("app", '"of app"') + "."

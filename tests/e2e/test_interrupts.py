@@ -158,7 +158,7 @@ def sets(waiting_session):
         ("hanging_rows", "hang", ", on_error 'return'"),
         ("hanging_once", "hang", ", deduplicate 'true'"),
         ("throttled", "throttle", ", max_retries '100'"),
-        ("told", "told", ""),
+        ("mock", "mock", ""),
         ("slow", "accept-100", ""),
         ("echoing", "echo", ""),
     ]:
@@ -251,8 +251,8 @@ def test_client_of_many_disconnects(sets, endpoint):
 
 
 @pytest.mark.parametrize("query", [
-    "SELECT response FROM told WHERE payload = ANY (ARRAY({}))",
-    "SELECT response FROM ({} OFFSET 0) AS orders JOIN told USING (payload)",
+    "SELECT response FROM mock WHERE payload = ANY (ARRAY({}))",
+    "SELECT response FROM ({} OFFSET 0) AS orders JOIN mock USING (payload)",
 ], ids=["list", "join"])  # fmt: skip
 def test_cancel_a_cursor(sets, connect, endpoint, query):
     """The rows before are returned, and after the cancelled FETCH the transaction can only be rolled back."""

@@ -27,9 +27,9 @@ SETUP = """
     SET client_min_messages = warning;
     DROP SERVER IF EXISTS other CASCADE;
     CREATE SERVER other FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (connect_timeout_ms '1000', max_retries '1');
-    CREATE FOREIGN TABLE told (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'told');
+    CREATE FOREIGN TABLE mock (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'mock');
     CREATE FOREIGN TABLE rows (payload text, response text, error_code text)
-        SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return');
+        SERVER aws_lambda OPTIONS (function_name 'mock', on_error 'return');
     CREATE FOREIGN TABLE once (payload text, response text)
         SERVER aws_lambda OPTIONS (function_name 'echo', deduplicate 'true');
     CREATE FOREIGN TABLE any_function (function_name text, payload text, response text) SERVER other;
@@ -37,7 +37,7 @@ SETUP = """
     GRANT SELECT ON any_function TO one, another;
     CREATE FUNCTION caught(failing text) RETURNS text LANGUAGE plpgsql AS $$
     BEGIN
-        RETURN (SELECT response FROM told WHERE payload = failing);
+        RETURN (SELECT response FROM mock WHERE payload = failing);
     EXCEPTION WHEN OTHERS THEN
         RETURN sqlstate;
     END $$;
@@ -95,24 +95,24 @@ class Statements:
         return 1
 
     def prepared(self):
-        query = "SELECT response FROM told WHERE payload = %s::text"
+        query = "SELECT response FROM mock WHERE payload = %s::text"
         assert self.one(query, str(self.number), prepare=True) == (str(self.number),)
         return 1
 
     def large(self):
-        query = "SELECT length(response) FROM told WHERE payload = repeat('x', 200000)"
+        query = "SELECT length(response) FROM mock WHERE payload = repeat('x', 200000)"
         assert self.one(query) == (200_000,)
         return 1
 
     def list(self):
-        return self.number_of("SELECT count(response) FROM told WHERE payload IN ('1', '2', '3', '4', '5')", 5)
+        return self.number_of("SELECT count(response) FROM mock WHERE payload IN ('1', '2', '3', '4', '5')", 5)
 
     def join(self):
-        query = "SELECT count(response) FROM generate_series(1, 10) i JOIN told ON payload = i::text AND response = i::text"
+        query = "SELECT count(response) FROM generate_series(1, 10) i JOIN mock ON payload = i::text AND response = i::text"
         return self.number_of(query, 10)
 
     def branches(self):
-        branch = "SELECT response FROM told WHERE payload IN ('1', '2')"
+        branch = "SELECT response FROM mock WHERE payload IN ('1', '2')"
         return self.number_of(f"SELECT count(response) FROM ({branch} UNION ALL {branch}) b", 4)
 
     def deduplicated(self):
@@ -125,31 +125,31 @@ class Statements:
         return 2
 
     def insert(self):
-        return self.session.execute("INSERT INTO told (payload) SELECT i::text FROM generate_series(1, 3) i").rowcount
+        return self.session.execute("INSERT INTO mock (payload) SELECT i::text FROM generate_series(1, 3) i").rowcount
 
     def insert_returning(self):
-        query = "INSERT INTO told (payload) SELECT i::text FROM generate_series(1, 3) i RETURNING payload"
+        query = "INSERT INTO mock (payload) SELECT i::text FROM generate_series(1, 3) i RETURNING payload"
         return len(self.session.execute(query).fetchall())
 
     def copy(self):
-        with self.session.cursor().copy("COPY told (payload) FROM STDIN") as copy:
+        with self.session.cursor().copy("COPY mock (payload) FROM STDIN") as copy:
             for number in range(4):
                 copy.write_row([str(number)])
         return 4
 
     def cursor(self):
         with self.session.transaction():
-            self.session.execute("DECLARE c CURSOR FOR SELECT response FROM told WHERE payload = ANY ('{1,2,3,4,5,6,7,8,9}')")
+            self.session.execute("DECLARE c CURSOR FOR SELECT response FROM mock WHERE payload = ANY ('{1,2,3,4,5,6,7,8,9}')")
             assert len(self.session.execute("FETCH 3 FROM c").fetchall()) == 3
         return 3
 
     def explained(self):
-        self.session.execute("EXPLAIN (ANALYZE, VERBOSE) SELECT response FROM told WHERE payload = '1'").fetchall()
+        self.session.execute("EXPLAIN (ANALYZE, VERBOSE) SELECT response FROM mock WHERE payload = '1'").fetchall()
         return 1
 
     def not_run(self):
-        self.session.execute("EXPLAIN SELECT response FROM told WHERE payload = '1'").fetchall()
-        return self.number_of("SELECT count(*) FROM told WHERE payload = NULL", 0)
+        self.session.execute("EXPLAIN SELECT response FROM mock WHERE payload = '1'").fetchall()
+        return self.number_of("SELECT count(*) FROM mock WHERE payload = NULL", 0)
 
     def caught(self):
         assert self.one("SELECT caught('{\"as\": \"unhandled\"}')") == ("38000",)
@@ -166,13 +166,13 @@ class Statements:
     # Failing statements
 
     def function_error(self):
-        return self.fails("SELECT * FROM told WHERE payload = '{\"as\": \"unhandled\"}'", "38000", 1)
+        return self.fails("SELECT * FROM mock WHERE payload = '{\"as\": \"unhandled\"}'", "38000", 1)
 
     def denied(self):
-        return self.fails("SELECT * FROM told WHERE payload = '{\"as\": \"error-403-AccessDeniedException\"}'", "42501", 1)
+        return self.fails("SELECT * FROM mock WHERE payload = '{\"as\": \"error-403-AccessDeniedException\"}'", "42501", 1)
 
     def lost(self):
-        return self.fails("SELECT * FROM told WHERE payload = '{\"as\": \"reset-after\"}'", "08006", 1)
+        return self.fails("SELECT * FROM mock WHERE payload = '{\"as\": \"reset-after\"}'", "08006", 1)
 
     def throttled(self):
         query = "SELECT * FROM any_function WHERE function_name = 'throttle' AND payload = '1'"
@@ -187,20 +187,20 @@ class Statements:
     def in_a_list(self):
         """A list that fails at its second value has sent all invocations in flight."""
         payloads = ['{"as": "sleep-5"}', '{"as": "unhandled", "ms": 20}', '{"as": "hang"}', '{"as": "hang", "n": 2}']
-        failed = failure(self.session.execute, "SELECT * FROM told WHERE payload = ANY (%s)", [payloads])
+        failed = failure(self.session.execute, "SELECT * FROM mock WHERE payload = ANY (%s)", [payloads])
         assert failed.sqlstate == "38000"
         return 4
 
     def timed_out(self):
         self.session.execute("SET statement_timeout = '40ms'")
-        self.fails("SELECT * FROM told WHERE payload IN ('{\"as\": \"hang\"}', '{\"as\": \"hang\", \"n\": 2}')", "57014", 2)
+        self.fails("SELECT * FROM mock WHERE payload IN ('{\"as\": \"hang\"}', '{\"as\": \"hang\", \"n\": 2}')", "57014", 2)
         self.session.execute("RESET statement_timeout")
         return 2
 
     def cancelled(self):
         timer = threading.Timer(0.04, self.canceller.execute, ["SELECT pg_cancel_backend(%s)", [pid_of(self.session)]])
         timer.start()
-        self.fails("SELECT * FROM generate_series(1, 8) i JOIN told ON payload = '{\"as\": \"hang\"}' || repeat(' ', i)", "57014", 8)
+        self.fails("SELECT * FROM generate_series(1, 8) i JOIN mock ON payload = '{\"as\": \"hang\"}' || repeat(' ', i)", "57014", 8)
         timer.join()
         return 8
 
@@ -306,7 +306,7 @@ def test_fifty_backends(schema, connect, endpoint):
         for turn in range(6 if SOAK else 2):
             with contextlib.closing(connect()) as session:
                 for _ in range(5):
-                    query = "SELECT array_agg(response ORDER BY response) FROM told WHERE payload = ANY (%s)"
+                    query = "SELECT array_agg(response ORDER BY response) FROM mock WHERE payload = ANY (%s)"
                     payloads = sorted(f"{number}-{turn}-{i}" for i in range(8))
                     assert session.execute(query, [payloads]).fetchone() == (payloads,)
                     made += 8
@@ -371,14 +371,14 @@ def test_savepoints_of_a_client(usable, endpoint):
 
 def test_cursor_across_a_failure(usable, endpoint):
     with usable.transaction():
-        usable.execute("DECLARE c CURSOR FOR SELECT response FROM told WHERE payload = ANY ('{1,2,3,4}') ")
+        usable.execute("DECLARE c CURSOR FOR SELECT response FROM mock WHERE payload = ANY ('{1,2,3,4}') ")
         assert usable.execute("FETCH 1 FROM c").fetchall() == [("1",)]
         for _ in range(3):
             usable.execute("SAVEPOINT s")
             failure(invoke, usable, "unhandled")
             usable.execute("ROLLBACK TO s")
         assert usable.execute("FETCH ALL FROM c").fetchall() == [("2",), ("3",), ("4",)]
-    assert (functions().count("told"), functions().count("unhandled")) == (4, 3)
+    assert (functions().count("mock"), functions().count("unhandled")) == (4, 3)
 
 
 def test_extension_that_is_dropped_and_made_again(connect, endpoint):

@@ -12,8 +12,8 @@ TABLES = """
     CREATE FOREIGN TABLE small (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'size-10000');
     CREATE FOREIGN TABLE large (payload text, response text)
         SERVER aws_lambda OPTIONS (function_name 'size-6000000', max_concurrency '8');
-    CREATE FOREIGN TABLE told (payload text, response text, invocation_type text)
-        SERVER aws_lambda OPTIONS (function_name 'told', max_payload_bytes '6291456');
+    CREATE FOREIGN TABLE mock (payload text, response text, invocation_type text)
+        SERVER aws_lambda OPTIONS (function_name 'mock', max_payload_bytes '6291456');
     CREATE SERVER narrow FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (max_concurrency '2', max_memory '64kB');
     CREATE FOREIGN TABLE narrow (function_name text, payload text, response text, error_code text) SERVER narrow;
     CREATE FOREIGN TABLE crowded (payload text, response text)
@@ -101,24 +101,24 @@ BUDGET, BESIDE = 16, 10
 ORDER = """format('{{"as": "{}", "ms": %s, "n": "%s%s"}}', CASE i WHEN 1 THEN 700 ELSE 0 END, i, {})"""
 PADDED, SHORT = f"repeat(' ', {2 * MB})", "''"
 FIRST_LATE = {
-    "payloads": (f"SELECT count(response) FROM generate_series(1, 40) i JOIN told ON payload = {ORDER.format('null', PADDED)}", 0),
+    "payloads": (f"SELECT count(response) FROM generate_series(1, 40) i JOIN mock ON payload = {ORDER.format('null', PADDED)}", 0),
     "outer rows": (
         "SELECT count(response), sum(length(wide)) > 0 FROM (SELECT i, {} || i AS wide FROM generate_series(1, 40) i OFFSET 0) s "
-        "JOIN told ON payload = {}".format(PADDED, ORDER.format("null", SHORT)),
+        "JOIN mock ON payload = {}".format(PADDED, ORDER.format("null", SHORT)),
         0,
     ),
-    "responses": (f"SELECT count(response) FROM told WHERE payload = ANY (ARRAY(SELECT {ORDER.format('size-2000000', SHORT)} FROM generate_series(1, 40) i))", 2),
-    "responses of a join": (f"SELECT count(response) FROM generate_series(1, 40) i JOIN told ON payload = {ORDER.format('size-2000000', SHORT)}", 2),
+    "responses": (f"SELECT count(response) FROM mock WHERE payload = ANY (ARRAY(SELECT {ORDER.format('size-2000000', SHORT)} FROM generate_series(1, 40) i))", 2),
+    "responses of a join": (f"SELECT count(response) FROM generate_series(1, 40) i JOIN mock ON payload = {ORDER.format('size-2000000', SHORT)}", 2),
     "branches": (
         "SELECT count(response) FROM ("
         + " UNION ALL ".join(
-            f"SELECT response FROM told WHERE payload = ANY (ARRAY(SELECT {ORDER.format('size-1000000', SHORT)} || {branch} FROM generate_series(1, 20) i))"
+            f"SELECT response FROM mock WHERE payload = ANY (ARRAY(SELECT {ORDER.format('size-1000000', SHORT)} || {branch} FROM generate_series(1, 20) i))"
             for branch in range(2)
         )
         + ") branches",
         1,
     ),
-    "insert": (f"INSERT INTO told (payload) SELECT {ORDER.format('null', PADDED)} FROM generate_series(1, 40) i", 0),
+    "insert": (f"INSERT INTO mock (payload) SELECT {ORDER.format('null', PADDED)} FROM generate_series(1, 40) i", 0),
 }
 
 
@@ -153,7 +153,7 @@ CROWDED = {
         ) branches""",
     "some that are throttled": """
         SELECT count(response) FROM narrow
-        WHERE function_name = 'told' AND payload = ANY (ARRAY(
+        WHERE function_name = 'mock' AND payload = ANY (ARRAY(
             SELECT format('{"as": "%s", "n": %s}', CASE i WHEN 1 THEN 'throttle-2' ELSE 'size-50000' END, i)
             FROM generate_series(1, 12) i))""",
 }

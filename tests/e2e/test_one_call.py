@@ -74,14 +74,14 @@ def test_each_request_says_once_what_sends_it(session):
             connection.sendall(ANSWER)
 
     with listener(answer) as (port, _):
-        tables.create_server(session, "told", endpoint_url=f"http://127.0.0.1:{port}", region="us-west-2")
-        tables.create_mapping(session, "told", "postgres", **EXAMPLE_KEYS)
+        tables.create_server(session, "mock", endpoint_url=f"http://127.0.0.1:{port}", region="us-west-2")
+        tables.create_mapping(session, "mock", "postgres", **EXAMPLE_KEYS)
         for _ in range(3):
-            tables.invoke(session, "told", "f")
-    told = [sorted(line for line in request.split(b"\r\n") if b"user-agent: " in line) for request in requests]
-    assert len(told) == 3 and told[0] == told[1] == told[2]
-    assert [line.split(b":")[0] for line in told[0]] == [b"user-agent", b"x-amz-user-agent"]
-    assert all(b"app/aws_lambda_fdw" in line for line in told[0])
+            tables.invoke(session, "mock", "f")
+    agents = [sorted(line for line in request.split(b"\r\n") if b"user-agent: " in line) for request in requests]
+    assert len(agents) == 3 and agents[0] == agents[1] == agents[2]
+    assert [line.split(b":")[0] for line in agents[0]] == [b"user-agent", b"x-amz-user-agent"]
+    assert all(b"app/aws_lambda_fdw" in line for line in agents[0])
 
 
 def test_the_library_takes_few_addresses(session):

@@ -30,7 +30,7 @@ def create_tables(session):
     columns = "payload text, response text, error_code text"
     for name, function, others in [
         ("slow", "accept-300", ""),
-        ("failing", "told", ", on_error 'return'"),
+        ("failing", "mock", ", on_error 'return'"),
         ("hanging", "hang", ""),
     ]:
         session.execute(

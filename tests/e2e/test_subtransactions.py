@@ -25,29 +25,29 @@ WARMING = 50
 UNHANDLED = '\'{"as": "unhandled"}\''
 LAST = f"payload IN ('1', '2', {UNHANDLED})"
 KINDS = {
-    "function": (f"SELECT response FROM told WHERE payload = {UNHANDLED}", "38000", 1),
+    "function": (f"SELECT response FROM mock WHERE payload = {UNHANDLED}", "38000", 1),
     "documented function": ("SELECT payload FROM aws_lambda.invoke('unhandled', '1'::jsonb)", "38000", 1),
-    "Lambda": ("SELECT response FROM told WHERE payload = '{\"as\": \"error-403-AccessDeniedException\"}'", "42501", 1),
-    "throttled": ("SELECT response FROM told WHERE payload = '{\"as\": \"throttle\"}'", "53400", 1),
-    "lost connection": ("SELECT response FROM told WHERE payload = '{\"as\": \"reset-after\"}'", "08006", 1),
+    "Lambda": ("SELECT response FROM mock WHERE payload = '{\"as\": \"error-403-AccessDeniedException\"}'", "42501", 1),
+    "throttled": ("SELECT response FROM mock WHERE payload = '{\"as\": \"throttle\"}'", "53400", 1),
+    "lost connection": ("SELECT response FROM mock WHERE payload = '{\"as\": \"reset-after\"}'", "08006", 1),
     "no connection": ("SELECT response FROM nobody WHERE payload = '1'", "08001", 0),
     "invalid name": ("SELECT response FROM any_function WHERE function_name = 'a b' AND payload = '1'", "22023", 0),
     "no name": ("SELECT response FROM any_function WHERE payload = '1'", "HV00L", 0),
     "too many": ("SELECT response FROM at_most_one WHERE payload IN ('1', '2')", "53400", 0),
     "no JSON": ("SELECT response FROM into_jsonb WHERE payload = '{\"as\": \"html\"}'", "22P02", 1),
-    "last of a list": (f"SELECT count(response) FROM told WHERE {LAST}", "38000", 3),
+    "last of a list": (f"SELECT count(response) FROM mock WHERE {LAST}", "38000", 3),
     "last of equal ones": (f"SELECT count(response) FROM once WHERE {LAST}", "38000", 3),
     "last of a join": (
-        f"SELECT count(response) FROM (VALUES ('1'), ('2'), ({UNHANDLED})) v (p) JOIN told ON payload = p", "38000", 3,
+        f"SELECT count(response) FROM (VALUES ('1'), ('2'), ({UNHANDLED})) v (p) JOIN mock ON payload = p", "38000", 3,
     ),
-    "last of an INSERT": (f"INSERT INTO told (payload) VALUES ('1'), ('2'), ({UNHANDLED})", "38000", 3),
-    "above a list": ("SELECT 1 / (count(response) - 2) FROM told WHERE payload IN ('1', '2')", "22012", 2),
+    "last of an INSERT": (f"INSERT INTO mock (payload) VALUES ('1'), ('2'), ({UNHANDLED})", "38000", 3),
+    "above a list": ("SELECT 1 / (count(response) - 2) FROM mock WHERE payload IN ('1', '2')", "22012", 2),
     "above branches": (
-        "SELECT 1 / (count(response) - 2) FROM (SELECT response FROM told WHERE payload = '1'"
-        " UNION ALL SELECT response FROM told WHERE payload = '2') b", "22012", 2,
+        "SELECT 1 / (count(response) - 2) FROM (SELECT response FROM mock WHERE payload = '1'"
+        " UNION ALL SELECT response FROM mock WHERE payload = '2') b", "22012", 2,
     ),
 }  # fmt: skip
-SUCCEEDING = "SELECT response FROM told WHERE payload = '1'"
+SUCCEEDING = "SELECT response FROM mock WHERE payload = '1'"
 
 TABLES = """
     CREATE SERVER quick FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (max_retries '0');
@@ -55,17 +55,17 @@ TABLES = """
         OPTIONS (max_retries '0', endpoint_url 'http://127.0.0.1:{port}');
     CREATE USER MAPPING FOR PUBLIC SERVER quick {mapping};
     CREATE USER MAPPING FOR PUBLIC SERVER closed {mapping};
-    CREATE FOREIGN TABLE told (payload text, response text) SERVER quick
-        OPTIONS (function_name 'told', invocation_type 'RequestResponse');
-    CREATE FOREIGN TABLE into_jsonb (payload text, response jsonb) SERVER quick OPTIONS (function_name 'told');
+    CREATE FOREIGN TABLE mock (payload text, response text) SERVER quick
+        OPTIONS (function_name 'mock', invocation_type 'RequestResponse');
+    CREATE FOREIGN TABLE into_jsonb (payload text, response jsonb) SERVER quick OPTIONS (function_name 'mock');
     CREATE FOREIGN TABLE once (payload text, response text) SERVER quick
-        OPTIONS (function_name 'told', deduplicate 'true');
+        OPTIONS (function_name 'mock', deduplicate 'true');
     CREATE FOREIGN TABLE at_most_one (payload text, response text) SERVER quick
-        OPTIONS (function_name 'told', max_invocations '1');
+        OPTIONS (function_name 'mock', max_invocations '1');
     CREATE FOREIGN TABLE any_function (function_name text, payload text, response text) SERVER quick;
     CREATE FOREIGN TABLE nobody (payload text, response text) SERVER closed OPTIONS (function_name 'echo');
     CREATE FOREIGN TABLE waiting_session (payload text, response text) SERVER aws_lambda
-        OPTIONS (function_name 'told', max_retries '100');
+        OPTIONS (function_name 'mock', max_retries '100');
 
     -- Memory in contexts, and how many of them are the extension's.
     CREATE FUNCTION kept(OUT bytes bigint, OUT ours int) LANGUAGE sql AS $$
@@ -201,11 +201,11 @@ def test_savepoints_in_each_other(usable):
 PAYLOADS = [json.dumps({"ms": 20, "n": n}) for n in range(1, 9)]
 LIST = ", ".join(f"'{payload}'" for payload in PAYLOADS)
 QUERIES = {
-    "list": f"SELECT response FROM told WHERE payload IN ({LIST})",
-    "join": f"SELECT response FROM unnest(ARRAY[{LIST}]) p JOIN told ON payload = p",
-    "branches": " UNION ALL ".join(f"SELECT response FROM told WHERE payload = '{payload}'" for payload in PAYLOADS),
+    "list": f"SELECT response FROM mock WHERE payload IN ({LIST})",
+    "join": f"SELECT response FROM unnest(ARRAY[{LIST}]) p JOIN mock ON payload = p",
+    "branches": " UNION ALL ".join(f"SELECT response FROM mock WHERE payload = '{payload}'" for payload in PAYLOADS),
     "calls": f"""
-        SELECT payload::text AS response FROM unnest(ARRAY[{LIST}]) p, LATERAL aws_lambda.invoke('told', p::json)
+        SELECT payload::text AS response FROM unnest(ARRAY[{LIST}]) p, LATERAL aws_lambda.invoke('mock', p::json)
     """,
 }
 queries = pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
@@ -240,7 +240,7 @@ def test_loop_whose_body_fails(usable, query, end):
             FOR r IN {query} LOOP
                 BEGIN
                     rows := rows || r.response;
-                    PERFORM response FROM told WHERE payload = {UNHANDLED};
+                    PERFORM response FROM mock WHERE payload = {UNHANDLED};
                 EXCEPTION WHEN external_routine_exception THEN
                     NULL;
                 END;

@@ -358,8 +358,8 @@ async def reset_then(call, connection, name):
 # Scripts that the payload names
 
 
-@script("told")
-async def told(call, connection):
+@script("mock")
+async def mock(call, connection):
     try:
         fields = json.loads(call.payload)
     except ValueError:
@@ -369,8 +369,8 @@ async def told(call, connection):
     ms, name = fields.get("ms"), fields.get("as")
     if isinstance(ms, (int, float)):
         await asyncio.sleep(ms / 1000)
-    # `told` itself would recurse without end.
-    if not isinstance(name, str) or name == "told":
+    # `mock` itself would recurse without end.
+    if not isinstance(name, str) or name == "mock":
         return await echo(call, connection)
     call.ordinals[name] += 1
     function, arguments = find(name)

@@ -265,8 +265,8 @@ def test_describe(client):
 
 
 def test_describe_of_nothing(client):
-    told = json.loads(client.invoke("describe", access_key="AKIDOTHER", region="eu-west-1")[1])
-    assert told == {
+    described = json.loads(client.invoke("describe", access_key="AKIDOTHER", region="eu-west-1")[1])
+    assert described == {
         "function": "describe",
         "qualifier": None,
         "invocation_type": "RequestResponse",
@@ -551,7 +551,7 @@ def test_takes_its_time(client, function):
     "invocation_type, status", [("RequestResponse", 200), ("Event", 202), ("DryRun", 204)]
 )
 @pytest.mark.parametrize(
-    "function, body", [("accept-60", b"1"), ("limit-1-60", b"1"), ("told", b'{"ms": 60}')]
+    "function, body", [("accept-60", b"1"), ("limit-1-60", b"1"), ("mock", b'{"ms": 60}')]
 )
 def test_any_invocation_type_takes_its_time(client, function, body, invocation_type, status):
     headers = {"x-amz-invocation-type": invocation_type}
@@ -670,37 +670,37 @@ def test_not_http(port, client):
         b'{"as": null, "ms": null}',
         b'{"as": 1, "ms": "1"}',
         b'{"as": "echo", "ms": 1.5}',
-        b'{"as": "told", "ms": 1}',
+        b'{"as": "mock", "ms": 1}',
     ],
 )
-def test_told_nothing_else_is_echo(client, body):
-    response, answered = client.invoke("told", body)
+def test_mock_of_nothing_is_echo(client, body):
+    response, answered = client.invoke("mock", body)
     assert (response.status, answered) == (200, body)
     assert response.headers["X-Amz-Function-Error"] is None
 
 
 @pytest.mark.parametrize("function", ["unhandled", "size-5", "throttle", "plain-503", "nope"])
 @pytest.mark.parametrize("ms", [0, 60])
-def test_told(client, function, ms):
+def test_mock(client, function, ms):
     began = time.monotonic()
-    response, body = client.invoke("told", json.dumps({"as": function, "ms": ms}).encode())
+    response, body = client.invoke("mock", json.dumps({"as": function, "ms": ms}).encode())
     assert time.monotonic() - began >= ms / 1000 - 0.005
-    untold, expected = client.invoke(function)
-    assert (response.status, body) == (untold.status, expected)
+    direct, expected = client.invoke(function)
+    assert (response.status, body) == (direct.status, expected)
     for name in ("Content-Type", "X-Amz-Function-Error", "x-amzn-ErrorType", "Retry-After"):
-        assert response.headers[name] == untold.headers[name]
+        assert response.headers[name] == direct.headers[name]
 
 
-def test_told_counts_as_both(port, client):
-    told = [client.invoke("told", b'{"as": "count"}')[1] for _ in range(2)]
-    assert [*told, client.invoke("count")[1]] == [b"1", b"2", b"3"]
-    once = [client.invoke("told", b'{"as": "throttle-1"}')[0].status for _ in range(2)]
+def test_mock_counts_as_both(port, client):
+    described = [client.invoke("mock", b'{"as": "count"}')[1] for _ in range(2)]
+    assert [*described, client.invoke("count")[1]] == [b"1", b"2", b"3"]
+    once = [client.invoke("mock", b'{"as": "throttle-1"}')[0].status for _ in range(2)]
     assert once == [429, 200]
-    assert [call[0] for call in logged(port)] == ["told", "told", "count", "told", "told"]
+    assert [call[0] for call in logged(port)] == ["mock", "mock", "count", "mock", "mock"]
 
 
-def test_told_to_break_the_connection(port, client):
-    client.send(invoke_bytes("told", b'{"as": "close-after"}'))
+def test_mock_breaks_the_connection(port, client):
+    client.send(invoke_bytes("mock", b'{"as": "close-after"}'))
     assert client.drain() == b""
 
 
@@ -752,7 +752,7 @@ def test_throttled(port, client):
         ("throttle-1", b"", {}),
         ("throttle-1", b"", {}),
         ("limit-0-1", b"", {}),
-        ("told", b'{"as": "throttle"}', {}),
+        ("mock", b'{"as": "throttle"}', {}),
         ("plain-429", b"", {}),
         ("error-429-Odd", b"", {}),
         ("plain-503", b"", {}),
@@ -945,8 +945,8 @@ def test_botocore_inputs(botocore_client):
     context = base64.b64encode(b"{}").decode()
     client = botocore_client("lambda", access_key="ASIAEXAMPLE")
     answer = client.invoke(FunctionName="describe", LogType="Tail", ClientContext=context)
-    told = json.load(answer["Payload"])
-    assert (told["client_context"], told["log_type"], told["session_token"]) == ("{}", "Tail", True)
+    described = json.load(answer["Payload"])
+    assert (described["client_context"], described["log_type"], described["session_token"]) == ("{}", "Tail", True)
     assert client.invoke(FunctionName="echo", InvocationType="Event")["StatusCode"] == 202
     assert client.invoke(FunctionName="echo", InvocationType="DryRun")["StatusCode"] == 204
     assert client.invoke(FunctionName="unhandled")["FunctionError"] == "Unhandled"

@@ -5,7 +5,7 @@ SET search_path = appends, public;
 CREATE FOREIGN TABLE a (payload text, response text, status_code int) SERVER aws_lambda OPTIONS (function_name 'accept-40');
 CREATE FOREIGN TABLE b (payload text, response text, status_code int) SERVER aws_lambda OPTIONS (function_name 'accept-41');
 CREATE FOREIGN TABLE alone (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'accept-42', async_capable 'false');
-CREATE FOREIGN TABLE told (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'told');
+CREATE FOREIGN TABLE mock (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'mock');
 CREATE TABLE t AS SELECT i AS id, i::text AS s FROM generate_series(1, 3) i;
 ANALYZE t;
 CREATE VIEW pair AS SELECT payload, response FROM a UNION ALL SELECT payload, response FROM b;
@@ -183,23 +183,23 @@ END $$;
 SELECT a, b FROM arrived();
 
 -- Failures
-SELECT response FROM a WHERE payload IN ('1', '2', '3') UNION ALL SELECT response FROM told WHERE payload = '{"as": "handled", "ms": 100}';
+SELECT response FROM a WHERE payload IN ('1', '2', '3') UNION ALL SELECT response FROM mock WHERE payload = '{"as": "handled", "ms": 100}';
 SELECT * FROM arrived();
-SELECT response FROM a WHERE payload IN ('1', '2') UNION ALL SELECT response FROM told WHERE payload = '{"as": "handled"}' LIMIT 1;
+SELECT response FROM a WHERE payload IN ('1', '2') UNION ALL SELECT response FROM mock WHERE payload = '{"as": "handled"}' LIMIT 1;
 SELECT * FROM arrived();
 SELECT 1 / (length(response) - 1) FROM a WHERE payload IN ('1', '22', '333') UNION ALL SELECT 0 FROM b WHERE payload = '1';
 SELECT a <= 3 AND b <= 1 AS at_most_once FROM arrived();
-CREATE FOREIGN TABLE returned (payload text, response text, error_code text) SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return');
+CREATE FOREIGN TABLE returned (payload text, response text, error_code text) SERVER aws_lambda OPTIONS (function_name 'mock', on_error 'return');
 SELECT payload, error_code FROM returned WHERE payload IN ('{"as": "handled", "ms": 60}', '{"as": "error-403-AccessDeniedException"}')
     UNION ALL SELECT payload, response FROM a WHERE payload IN ('1', '2') ORDER BY 1;
 SELECT a, b, others FROM arrived();
 SET aws_lambda.request_timeout_ms = 150;
-SELECT response FROM a WHERE payload = '1' UNION ALL SELECT response FROM told WHERE payload = '{"as": "hang"}';
+SELECT response FROM a WHERE payload = '1' UNION ALL SELECT response FROM mock WHERE payload = '{"as": "hang"}';
 RESET aws_lambda.request_timeout_ms;
 SELECT * FROM arrived();
 -- A statement that takes too long, and one after it
 SET statement_timeout = 150;
-SELECT response FROM a WHERE payload IN ('1', '2') UNION ALL SELECT response FROM told WHERE payload IN ('{"as": "hang"}', '"other"');
+SELECT response FROM a WHERE payload IN ('1', '2') UNION ALL SELECT response FROM mock WHERE payload IN ('{"as": "hang"}', '"other"');
 RESET statement_timeout;
 SELECT a, b, others FROM arrived();
 SELECT response FROM pair WHERE payload = '1';

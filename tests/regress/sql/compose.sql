@@ -4,7 +4,7 @@ CREATE SCHEMA compose;
 SET search_path = compose, public;
 CREATE FOREIGN TABLE f (payload text, response text, status_code int)
     SERVER aws_lambda OPTIONS (function_name 'accept-10');
-CREATE FOREIGN TABLE j (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'told');
+CREATE FOREIGN TABLE j (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'mock');
 -- 3 has no value, so makes no invocation; 1 and 4 have the same one, which makes two.
 CREATE TABLE t (id int PRIMARY KEY, s text, n int);
 INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1), (3, NULL, 1), (4, 'a', 2), (5, 'c', 2);

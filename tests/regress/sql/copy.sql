@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA copies;
 SET search_path = copies, public;
 CREATE FOREIGN TABLE f (payload text, invocation_type text, status_code int, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
-CREATE FOREIGN TABLE g (payload jsonb, response json) SERVER aws_lambda OPTIONS (function_name 'told', invocation_type 'RequestResponse');
+CREATE FOREIGN TABLE g (payload jsonb, response json) SERVER aws_lambda OPTIONS (function_name 'mock', invocation_type 'RequestResponse');
 CREATE FOREIGN TABLE slow (payload text, status_code int) SERVER aws_lambda OPTIONS (function_name 'accept-20', max_concurrency '8');
 CREATE TABLE t AS SELECT i AS id, i::text AS s FROM generate_series(1, 3) i;
 RESET client_min_messages;

@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA cursors;
 SET search_path = cursors, public;
 CREATE FOREIGN TABLE f (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'accept-10');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'told');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'mock');
 CREATE TABLE t (id int PRIMARY KEY, s text);
 INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 40) i;
 ANALYZE t;
@@ -65,8 +65,8 @@ SELECT endpoint.made();
 
 -- Two cursors in turn, both with invocations on their way, the answers to which come late and out of order
 BEGIN;
-DECLARE a CURSOR FOR SELECT l.response ->> 'a' AS a FROM t JOIN told l ON l.payload = jsonb_build_object('a', id, 'ms', 20 - id % 4 * 5);
-DECLARE b CURSOR FOR SELECT l.response ->> 'b' AS b FROM t JOIN told l ON l.payload = jsonb_build_object('b', id, 'ms', id % 3 * 10);
+DECLARE a CURSOR FOR SELECT l.response ->> 'a' AS a FROM t JOIN mock l ON l.payload = jsonb_build_object('a', id, 'ms', 20 - id % 4 * 5);
+DECLARE b CURSOR FOR SELECT l.response ->> 'b' AS b FROM t JOIN mock l ON l.payload = jsonb_build_object('b', id, 'ms', id % 3 * 10);
 FETCH 1 FROM a;
 FETCH 1 FROM b;
 FETCH 2 FROM a;

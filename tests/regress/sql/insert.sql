@@ -5,7 +5,7 @@ SET search_path = inserts, public;
 CREATE FOREIGN TABLE f (payload text, invocation_type text, status_code int, response text, function_error text, request_id text)
     SERVER aws_lambda OPTIONS (function_name 'echo');
 CREATE FOREIGN TABLE g (payload text, status_code int, response text)
-    SERVER aws_lambda OPTIONS (function_name 'told', invocation_type 'RequestResponse');
+    SERVER aws_lambda OPTIONS (function_name 'mock', invocation_type 'RequestResponse');
 CREATE FOREIGN TABLE slow (payload text, status_code int, response text)
     SERVER aws_lambda OPTIONS (function_name 'accept-50', max_concurrency '4');
 CREATE FOREIGN TABLE every (
@@ -173,7 +173,7 @@ SELECT endpoint.made();
 
 -- on_error: a failure is a row where there is one, and else ends the statement.
 CREATE FOREIGN TABLE returned (payload text, status_code int, response text, function_error text, error_code text, error_message text)
-    SERVER aws_lambda OPTIONS (function_name 'told', invocation_type 'RequestResponse', on_error 'return');
+    SERVER aws_lambda OPTIONS (function_name 'mock', invocation_type 'RequestResponse', on_error 'return');
 INSERT INTO returned (payload) VALUES ('1'), ('{"as": "handled"}'), ('{"as": "error-403-AccessDeniedException"}'), ('{"as": "raw-nul"}'), ('5')
     RETURNING payload, status_code, function_error, error_code, error_message;
 INSERT INTO returned (payload) VALUES ('1'), ('{"as": "handled"}');

@@ -4,8 +4,8 @@ CREATE SCHEMA lists;
 SET search_path = lists, public;
 CREATE FOREIGN TABLE f (payload text, response text)
     SERVER aws_lambda OPTIONS (function_name 'accept-30', max_concurrency '8');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb)
-    SERVER aws_lambda OPTIONS (function_name 'told', max_concurrency '8');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb)
+    SERVER aws_lambda OPTIONS (function_name 'mock', max_concurrency '8');
 CREATE FUNCTION payloads(n int) RETURNS text[] IMMUTABLE LANGUAGE sql AS
     $$ SELECT array_agg('p' || i ORDER BY i) FROM generate_series(1, n) i $$;
 -- A list of which the first ones take their time and the others do not
@@ -16,10 +16,10 @@ RESET client_min_messages;
 SELECT endpoint.reset();
 
 -- The order is the list's, and not that in which the answers come.
-SELECT response->'n' AS n FROM told WHERE payload IN
+SELECT response->'n' AS n FROM mock WHERE payload IN
     ('{"n": 1, "ms": 90}', '{"n": 2, "ms": 60}', '{"n": 3, "ms": 0}', '{"n": 4, "ms": 30}', '{"n": 5, "ms": 0}');
 SELECT invocations FROM endpoint.counted();
-SELECT array_agg(response->'n') AS n FROM told WHERE payload = ANY
+SELECT array_agg(response->'n') AS n FROM mock WHERE payload = ANY
     (ARRAY(SELECT jsonb_build_object('n', i, 'ms', i * 37 % 50) FROM generate_series(1, 20) i));
 SELECT invocations, most <= 8 AS most FROM endpoint.counted();
 -- A value that is there twice counts where it is first, and a null nowhere.
@@ -50,8 +50,8 @@ ALTER SERVER lists_server OPTIONS (DROP max_concurrency);
 SELECT count(*) FROM s WHERE payload = ANY (payloads(5));
 SELECT * FROM endpoint.counted();
 RESET aws_lambda.max_concurrency;
-ALTER FOREIGN TABLE told OPTIONS (DROP max_concurrency);
-SELECT count(*) FROM told WHERE payload = ANY (late(70, 64));
+ALTER FOREIGN TABLE mock OPTIONS (DROP max_concurrency);
+SELECT count(*) FROM mock WHERE payload = ANY (late(70, 64));
 SELECT invocations, most BETWEEN 33 AND 64 AS most FROM endpoint.counted();
 -- One at a time, in the order of the list
 SET aws_lambda.max_concurrency = 1;
@@ -62,17 +62,17 @@ SELECT * FROM endpoint.counted();
 RESET aws_lambda.max_concurrency;
 
 -- A late one at the head does not keep others from going on: four times max_concurrency are there or on their way.
-ALTER FOREIGN TABLE told OPTIONS (ADD max_concurrency '2');
-SELECT CASE payload->'n' WHEN '1' THEN endpoint.count() END AS invocations_then FROM told
+ALTER FOREIGN TABLE mock OPTIONS (ADD max_concurrency '2');
+SELECT CASE payload->'n' WHEN '1' THEN endpoint.count() END AS invocations_then FROM mock
 WHERE payload = ANY (late(10));
 SELECT * FROM endpoint.counted();
 -- The memory for that is limited: here by what two of them return.
 SET aws_lambda.max_memory = '128kB';
-SELECT CASE payload->'n' WHEN '1' THEN endpoint.count() END AS invocations_then, length(response::text) FROM told
+SELECT CASE payload->'n' WHEN '1' THEN endpoint.count() END AS invocations_then, length(response::text) FROM mock
 WHERE payload = ANY (late(5, 1, '{"as": "size-50000"}'));
 SELECT * FROM endpoint.counted();
 RESET aws_lambda.max_memory;
-ALTER FOREIGN TABLE told OPTIONS (SET max_concurrency '8');
+ALTER FOREIGN TABLE mock OPTIONS (SET max_concurrency '8');
 
 -- All of it, at once, where all of it is wanted
 SELECT count(*) FROM f WHERE payload = ANY (payloads(6));
@@ -99,7 +99,7 @@ SELECT response FROM f WHERE payload = ANY (payloads(6)) LIMIT (SELECT 2);
 SELECT * FROM endpoint.counted();
 SELECT count(*) FROM (SELECT response FROM f WHERE payload = ANY (payloads(6)) LIMIT 3) l;
 SELECT * FROM endpoint.counted();
-SELECT response->'n' AS n FROM told WHERE payload = ANY (late(40)) LIMIT 3;
+SELECT response->'n' AS n FROM mock WHERE payload = ANY (late(40)) LIMIT 3;
 SELECT invocations FROM endpoint.counted();
 -- If a filter drops a row, one more is started, and then twice as many each time.
 SELECT response FROM f WHERE payload = ANY (payloads(6)) AND response <> 'p1' LIMIT 2;
@@ -127,7 +127,7 @@ MOVE ALL FROM c;
 SELECT * FROM endpoint.counted();
 COMMIT;
 BEGIN;
-DECLARE c CURSOR FOR SELECT response->'n' AS n FROM told WHERE payload = ANY (late(40));
+DECLARE c CURSOR FOR SELECT response->'n' AS n FROM mock WHERE payload = ANY (late(40));
 FETCH 3 FROM c;
 SELECT invocations FROM endpoint.counted();
 COMMIT;
@@ -210,12 +210,12 @@ SELECT invocations FROM endpoint.counted();
 
 -- The error is that of the first in the list, however soon a later one fails, and nothing is begun after a failure.
 SELECT sqlstate, message FROM endpoint.error_of($$
-    SELECT response FROM told WHERE payload = ANY (ARRAY['{}', '{"as": "unhandled", "ms": 120}',
+    SELECT response FROM mock WHERE payload = ANY (ARRAY['{}', '{"as": "unhandled", "ms": 120}',
         '{"ms": 90}', '{"as": "error-403-AccessDeniedException"}']::jsonb[]
         || ARRAY(SELECT jsonb_build_object('n', i, 'ms', 90) FROM generate_series(1, 40) i)) $$);
 SELECT invocations BETWEEN 4 AND 9 AS some FROM endpoint.counted();
 -- One that comes after the last row that is wanted is not begun.
-SELECT response FROM told WHERE payload IN ('{"n": 1}', '{"n": 2}', '{"as": "unhandled"}') LIMIT 2;
+SELECT response FROM mock WHERE payload IN ('{"n": 1}', '{"n": 2}', '{"as": "unhandled"}') LIMIT 2;
 SELECT invocations FROM endpoint.counted();
 
 SET client_min_messages = warning;

@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA loops;
 SET search_path = loops, public;
 CREATE FOREIGN TABLE f (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'accept-10');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'told');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'mock');
 CREATE TABLE t (id int PRIMARY KEY, s text, n int DEFAULT 0);
 INSERT INTO t SELECT i, 'v' || i FROM generate_series(1, 40) i;
 ANALYZE t;
@@ -95,17 +95,17 @@ BEGIN
     computing := 0; invoking := 0; storing := 0;
     FOR i IN 1..times LOOP
         BEGIN
-            PERFORM FROM (SELECT payload || to_jsonb(1 / (id - 5)) AS payload FROM failing) x JOIN told l ON l.payload = x.payload;
+            PERFORM FROM (SELECT payload || to_jsonb(1 / (id - 5)) AS payload FROM failing) x JOIN mock l ON l.payload = x.payload;
         EXCEPTION WHEN division_by_zero THEN
             computing := computing + 1;
         END;
         BEGIN
-            PERFORM FROM failing JOIN told USING (payload);
+            PERFORM FROM failing JOIN mock USING (payload);
         EXCEPTION WHEN external_routine_exception THEN
             invoking := invoking + 1;
         END;
         BEGIN
-            INSERT INTO stored SELECT (response ->> 'id')::int FROM failing JOIN told USING (payload) WHERE id < 10;
+            INSERT INTO stored SELECT (response ->> 'id')::int FROM failing JOIN mock USING (payload) WHERE id < 10;
         EXCEPTION WHEN check_violation THEN
             storing := storing + 1;
         END;
@@ -126,7 +126,7 @@ BEGIN
     went_well := 0; divided := 0; invoked := 0;
     FOR r IN SELECT * FROM joined LOOP
         BEGIN
-            PERFORM FROM told WHERE payload = jsonb_build_object('as', CASE WHEN r.id % 4 = 0 THEN 'handled' ELSE 'echo' END);
+            PERFORM FROM mock WHERE payload = jsonb_build_object('as', CASE WHEN r.id % 4 = 0 THEN 'handled' ELSE 'echo' END);
             PERFORM 1 / (r.id % 2);
             went_well := went_well + 1;
         EXCEPTION WHEN division_by_zero THEN

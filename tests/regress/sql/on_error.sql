@@ -7,10 +7,10 @@ CREATE FOREIGN TABLE f (
     status_code int, response text, executed_version text, log text, function_error text, request_id text,
     error_code text, error_message text)
     SERVER aws_lambda OPTIONS (on_error 'return', max_retries '0');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb, status_code int, error_code text)
-    SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return', max_retries '0');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb, status_code int, error_code text)
+    SERVER aws_lambda OPTIONS (function_name 'mock', on_error 'return', max_retries '0');
 CREATE FOREIGN TABLE raising (payload jsonb, response jsonb)
-    SERVER aws_lambda OPTIONS (function_name 'told', max_retries '0');
+    SERVER aws_lambda OPTIONS (function_name 'mock', max_retries '0');
 CREATE TABLE t (id int, payload jsonb);
 INSERT INTO t VALUES (1, '1'), (2, '{"as": "handled"}'), (3, '3'), (4, '{"as": "error-403-AccessDeniedException"}'), (5, NULL);
 ANALYZE t;
@@ -86,10 +86,10 @@ SELECT endpoint.made();
 
 -- Whatever of it is read, and whatever columns the table has
 
-SELECT count(*), count(error_code) FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
-SELECT payload FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
-SELECT error_code FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
-CREATE FOREIGN TABLE narrow (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return', max_retries '0');
+SELECT count(*), count(error_code) FROM mock WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
+SELECT payload FROM mock WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
+SELECT error_code FROM mock WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}');
+CREATE FOREIGN TABLE narrow (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'mock', on_error 'return', max_retries '0');
 SELECT endpoint.made();
 
 -- A table without a column for the error is refused, because its rows would look like responses, unless failures end the statement
@@ -107,22 +107,22 @@ SELECT endpoint.made();
 
 -- A filter comes after the invocation
 
-SELECT payload FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}') AND error_code IS NULL;
+SELECT payload FROM mock WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}') AND error_code IS NULL;
 SELECT endpoint.made();
-SELECT payload, error_code FROM told WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}') AND error_code = 'TooManyRequestsException';
+SELECT payload, error_code FROM mock WHERE payload IN ('1', '{"as": "handled"}', '{"as": "throttle"}') AND error_code = 'TooManyRequestsException';
 SELECT endpoint.made();
 
 -- Joins: a row for each outer row, except that of the NULL
 
-SELECT id, response, status_code, error_code FROM t JOIN told USING (payload) ORDER BY id;
+SELECT id, response, status_code, error_code FROM t JOIN mock USING (payload) ORDER BY id;
 SELECT endpoint.made();
-SELECT id, response, error_code FROM t LEFT JOIN told USING (payload) ORDER BY id;
+SELECT id, response, error_code FROM t LEFT JOIN mock USING (payload) ORDER BY id;
 SELECT endpoint.made();
-SELECT error_code, count(*), array_agg(id ORDER BY id) FROM t JOIN told USING (payload) GROUP BY 1 ORDER BY 1;
+SELECT error_code, count(*), array_agg(id ORDER BY id) FROM t JOIN mock USING (payload) GROUP BY 1 ORDER BY 1;
 SELECT endpoint.made();
-SELECT id, (SELECT error_code FROM told WHERE payload = t.payload) FROM t ORDER BY id;
+SELECT id, (SELECT error_code FROM mock WHERE payload = t.payload) FROM t ORDER BY id;
 SELECT endpoint.made();
-SELECT id FROM t WHERE EXISTS (SELECT FROM told WHERE payload = t.payload AND error_code IS NULL) ORDER BY id;
+SELECT id FROM t WHERE EXISTS (SELECT FROM mock WHERE payload = t.payload AND error_code IS NULL) ORDER BY id;
 SELECT endpoint.made();
 SELECT p.name, count(error_code) FROM (VALUES ('a b'), ('echo'), ('handled'), (NULL)) AS p (name) JOIN f ON function_name = p.name AND payload = '1' GROUP BY 1 ORDER BY 1;
 SELECT endpoint.made();
@@ -130,15 +130,15 @@ SELECT endpoint.made();
 -- A failure is kept as any row is, and read again without another invocation
 
 SET enable_material = off;
-SELECT t.id, l.error_code FROM t, LATERAL (SELECT * FROM told WHERE payload IN ('1', '{"as": "handled"}') AND length(payload::text) > t.id OFFSET 0) l ORDER BY 1, 2;
+SELECT t.id, l.error_code FROM t, LATERAL (SELECT * FROM mock WHERE payload IN ('1', '{"as": "handled"}') AND length(payload::text) > t.id OFFSET 0) l ORDER BY 1, 2;
 SELECT endpoint.made();
 RESET enable_material;
 
 -- To be kept, and what failed tried again
 
-CREATE TABLE results AS SELECT id, response, error_code FROM t JOIN told USING (payload);
+CREATE TABLE results AS SELECT id, response, error_code FROM t JOIN mock USING (payload);
 SELECT endpoint.made();
-UPDATE results SET response = told.response, error_code = told.error_code FROM told WHERE told.payload = to_jsonb('again ' || id) AND results.error_code IS NOT NULL;
+UPDATE results SET response = mock.response, error_code = mock.error_code FROM mock WHERE mock.payload = to_jsonb('again ' || id) AND results.error_code IS NOT NULL;
 SELECT * FROM results ORDER BY id;
 SELECT endpoint.made();
 

@@ -4,8 +4,8 @@ CREATE SCHEMA read_ahead;
 SET search_path = read_ahead, public;
 CREATE FOREIGN TABLE f (payload text, response text)
     SERVER aws_lambda OPTIONS (function_name 'accept-30', max_concurrency '8');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb)
-    SERVER aws_lambda OPTIONS (function_name 'told', max_concurrency '8');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb)
+    SERVER aws_lambda OPTIONS (function_name 'mock', max_concurrency '8');
 CREATE TABLE t (id int PRIMARY KEY, n int, s text, arr text[]);
 -- 3 has no value; 1 and 4 have the same, which is two invocations.
 INSERT INTO t VALUES (1, 1, 'a', '{p,q}'), (2, 1, 'b', '{}'), (3, 1, NULL, NULL), (4, 2, 'a', '{r,NULL,r}'), (5, 2, 'c', '{s}');
@@ -112,15 +112,15 @@ SELECT * FROM endpoint.counted();
 RESET plan_cache_mode;
 
 -- Order and number do not depend on which answer comes first.
-SELECT array_agg(i) AS rows_, array_agg(told.response->'n') AS answers FROM generate_series(1, 24) i
-JOIN told ON told.payload = jsonb_build_object('n', i, 'ms', i * 37 % 50);
+SELECT array_agg(i) AS rows_, array_agg(mock.response->'n') AS answers FROM generate_series(1, 24) i
+JOIN mock ON mock.payload = jsonb_build_object('n', i, 'ms', i * 37 % 50);
 SELECT invocations, most <= 8 AS most FROM endpoint.counted();
 SELECT count(*) FROM many JOIN f ON f.payload = many.s;
 SELECT * FROM endpoint.counted();
 -- A late one at the head does not keep others from going on: four times max_concurrency are there or on their way.
-ALTER FOREIGN TABLE told OPTIONS (SET max_concurrency '2');
+ALTER FOREIGN TABLE mock OPTIONS (SET max_concurrency '2');
 SELECT CASE i WHEN 1 THEN endpoint.count() END AS invocations_then FROM generate_series(1, 10) i
-JOIN told ON told.payload = jsonb_build_object('n', i, 'ms', CASE i WHEN 1 THEN 150 ELSE 0 END);
+JOIN mock ON mock.payload = jsonb_build_object('n', i, 'ms', CASE i WHEN 1 THEN 150 ELSE 0 END);
 SELECT * FROM endpoint.counted();
 -- One at a time, in the outer order
 ALTER FOREIGN TABLE f OPTIONS (SET max_concurrency '1');
@@ -139,8 +139,8 @@ SELECT invocations, most BETWEEN 3 AND 6 AS most FROM endpoint.counted();
 SELECT f.response, g.response AS next FROM f JOIN f g ON g.payload = f.response || 2 WHERE f.payload IN ('x', 'z', 'y');
 SELECT invocations, most BETWEEN 3 AND 6 AS most FROM endpoint.counted();
 -- The same value for two functions
-SELECT t.id, f.response, told.response AS other
-FROM t JOIN f ON f.payload = t.s JOIN told ON told.payload = jsonb_build_object('s', t.s);
+SELECT t.id, f.response, mock.response AS other
+FROM t JOIN f ON f.payload = t.s JOIN mock ON mock.payload = jsonb_build_object('s', t.s);
 SELECT invocations, most BETWEEN 4 AND 8 AS most FROM endpoint.counted();
 
 -- Other tables in the join: t and u together have a row for each one of t, or two.
@@ -246,9 +246,9 @@ SELECT loop_until(3);
 SELECT invocations FROM endpoint.counted();
 
 -- The error is that of the first row, however soon a later one fails; nothing is begun after a failure, and nothing left over.
-ALTER FOREIGN TABLE told OPTIONS (SET max_concurrency '8');
+ALTER FOREIGN TABLE mock OPTIONS (SET max_concurrency '8');
 SELECT sqlstate, message FROM endpoint.error_of($$
-    SELECT i FROM generate_series(1, 40) i JOIN told ON told.payload = jsonb_build_object(
+    SELECT i FROM generate_series(1, 40) i JOIN mock ON mock.payload = jsonb_build_object(
         'ms', CASE i WHEN 1 THEN 0 WHEN 2 THEN 120 WHEN 3 THEN 0 ELSE 90 END,
         'as', CASE i WHEN 2 THEN 'error-403-AccessDeniedException' WHEN 3 THEN 'unhandled' ELSE 'echo' END) $$);
 SELECT invocations BETWEEN 3 AND 9 AS some FROM endpoint.counted();

@@ -70,7 +70,7 @@ CREATE VIEW v AS SELECT payload, response FROM g;
 INSERT INTO v (payload) VALUES ('9') RETURNING old, new, new.response;
 SELECT endpoint.made();
 -- A failure that is a row
-ALTER FOREIGN TABLE g OPTIONS (SET function_name 'told', ADD on_error 'return');
+ALTER FOREIGN TABLE g OPTIONS (SET function_name 'mock', ADD on_error 'return');
 ALTER FOREIGN TABLE g ADD error_code text;
 INSERT INTO g (payload) VALUES ('{"as": "handled"}'), ('1') RETURNING old.error_code, new.error_code, new.status_code;
 SELECT endpoint.made();

@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE SCHEMA source_rows;
 SET search_path = source_rows, public;
 CREATE FOREIGN TABLE echo (payload jsonb, response jsonb) SERVER aws_lambda OPTIONS (function_name 'echo');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb, error_code text) SERVER aws_lambda OPTIONS (function_name 'told', on_error 'return');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb, error_code text) SERVER aws_lambda OPTIONS (function_name 'mock', on_error 'return');
 CREATE TABLE source (id int, body jsonb);
 -- Two rows are equal, and stay two.
 INSERT INTO source SELECT i, to_jsonb(i % 4) FROM generate_series(1, 5) i;
@@ -72,11 +72,11 @@ SELECT * FROM counted($$SELECT count(g.response) FROM one_row() o(i) JOIN source
     JOIN echo g ON g.payload = jsonb_build_array(f.response)$$);
 -- Several scans for a row, and a scan that another table is read before
 SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) JOIN source s ON s.id <= o.i
-    JOIN (SELECT * FROM echo UNION ALL SELECT payload, response FROM told) f ON f.payload = s.body$$);
+    JOIN (SELECT * FROM echo UNION ALL SELECT payload, response FROM mock) f ON f.payload = s.body$$);
 SELECT * FROM counted($$SELECT count(f.response) FROM one_row() o(i) JOIN source s ON s.id <= o.i
     LEFT JOIN (one_row() p(i) JOIN echo f ON p.i > 18) ON f.payload = s.body$$);
 -- A failure is a row like others
-SELECT * FROM counted($$SELECT count(f.error_code) FROM one_row() o(i) JOIN source s ON s.id <= o.i JOIN told f
+SELECT * FROM counted($$SELECT count(f.error_code) FROM one_row() o(i) JOIN source s ON s.id <= o.i JOIN mock f
     ON f.payload = jsonb_build_object('as', 'handled', 'n', s.body)$$);
 -- Subqueries
 SELECT * FROM counted($$SELECT sum((SELECT count(f.response) FROM source s JOIN echo f ON f.payload = s.body WHERE s.id <= o.i)) FROM one_row() o(i)$$);

@@ -4,8 +4,8 @@ CREATE SCHEMA stopping;
 SET search_path = stopping, public;
 CREATE FOREIGN TABLE f (payload text, response text)
     SERVER aws_lambda OPTIONS (function_name 'accept-30', max_concurrency '8');
-CREATE FOREIGN TABLE told (payload jsonb, response jsonb)
-    SERVER aws_lambda OPTIONS (function_name 'told', max_concurrency '8');
+CREATE FOREIGN TABLE mock (payload jsonb, response jsonb)
+    SERVER aws_lambda OPTIONS (function_name 'mock', max_concurrency '8');
 -- The first answers late, so that all others that may be started are.
 CREATE TABLE late AS SELECT i, jsonb_build_object('n', i, 'ms', CASE i WHEN 1 THEN 200 ELSE 0 END) AS p FROM generate_series(1, 60) i;
 CREATE TABLE gaps (id int, s text, arr text[]);
@@ -15,19 +15,19 @@ RESET client_min_messages;
 SELECT endpoint.reset();
 
 -- As many as max_concurrency, or more: not one beyond what is wanted waits behind the late one.
-SELECT count(*) FROM (SELECT response FROM told WHERE payload = ANY (ARRAY(SELECT p FROM late)) LIMIT 8) x;
+SELECT count(*) FROM (SELECT response FROM mock WHERE payload = ANY (ARRAY(SELECT p FROM late)) LIMIT 8) x;
 SELECT endpoint.made();
-SELECT count(*) FROM (SELECT response FROM told WHERE payload = ANY (ARRAY(SELECT p FROM late)) LIMIT 12) x;
+SELECT count(*) FROM (SELECT response FROM mock WHERE payload = ANY (ARRAY(SELECT p FROM late)) LIMIT 12) x;
 SELECT endpoint.made();
-SELECT count(*) FROM (SELECT response FROM late JOIN told ON payload = p LIMIT 12) x;
+SELECT count(*) FROM (SELECT response FROM late JOIN mock ON payload = p LIMIT 12) x;
 SELECT endpoint.made();
 BEGIN;
-DECLARE c CURSOR FOR SELECT i FROM late JOIN told ON payload = p;
+DECLARE c CURSOR FOR SELECT i FROM late JOIN mock ON payload = p;
 FETCH 9 FROM c \g /dev/null
 SELECT endpoint.made();
 COMMIT;
 -- All are wanted, so all are made.
-SELECT count(response) FROM late JOIN told ON payload = p;
+SELECT count(response) FROM late JOIN mock ON payload = p;
 SELECT endpoint.made();
 
 -- Outer rows that invoke nothing are no rows of an inner join, so they don't use up a limit.
