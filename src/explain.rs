@@ -49,7 +49,8 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_mut()
             && explain.analyze
         {
-            counters(explain, scan.dispatch.as_mut());
+            scan.with_dispatch(|dispatch| counters(explain, dispatch))
+                .or_report();
         }
     }
 }
@@ -139,7 +140,9 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut()
             && explain.analyze
         {
-            counters(explain, insert.dispatched());
+            insert
+                .with_dispatch(|dispatch| counters(explain, dispatch))
+                .or_report();
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Which queries the executor is running, innermost last, and how many rows each was asked for.
+//! The queries that the executor is running, innermost last, and how many rows each was asked for.
 //!
-//! PostgreSQL tells a scan neither, so hooks note them while a run lasts. What is left to the end of a statement (triggers, and
-//! WITH clauses that write) is a run for all rows.
+//! A scan can't learn either from PostgreSQL, so hooks note them while a run lasts. The end of a statement (triggers, and WITH clauses
+//! that write) counts as a run for all rows.
 
 use crate::error::{Error, StatementError};
 use crate::plan;
@@ -26,19 +26,19 @@ pub struct ExecutorRun {
     pub query: *mut pg_sys::QueryDesc,
     /// Rows that are asked for; `None` is all.
     pub rows: Option<u64>,
-    /// Tells runs apart.
+    /// No other run of this backend has it.
     pub number: u64,
-    /// Whether its plan was looked at for what can't run.
+    /// Whether its plan was checked for scans that can't run.
     is_checked: bool,
 }
 
 thread_local! {
-    /// The memory of the query during which the library was loaded, if one was running, as no hook has seen it begin; and
-    /// when the client's statement was. A cursor's memory outlives that.
+    /// The memory context of the query that has loaded the library, as no hook has seen that query begin; and the time of the client's
+    /// statement, as a cursor's memory outlives the statement.
     static LOADED_IN: Cell<(pg_sys::MemoryContext, i64)> = const { Cell::new((std::ptr::null_mut(), 0)) };
 }
 
-/// Forgets the statement with its memory.
+/// Forgets the statement when its memory context is deleted.
 struct LoadedIn;
 
 impl Drop for LoadedIn {
@@ -47,7 +47,7 @@ impl Drop for LoadedIn {
     }
 }
 
-/// Notes a statement that is running while the library is loaded, as a function's query may be what loads it.
+/// Notes the statement that is running while the library is loaded. A query inside of a function may load it.
 fn note_statement() {
     // SAFETY: a portal that is active has its memory context.
     unsafe {
@@ -76,20 +76,20 @@ pub fn install() {
     }
 }
 
-/// The run that is going on.
+/// The innermost run.
 pub fn innermost() -> Option<ExecutorRun> {
     RUNS.with_borrow(|runs| runs.last().copied())
 }
 
-/// Whether the run that is going on is inside no other.
+/// Whether the innermost run is inside no other.
 pub fn is_outermost() -> bool {
     RUNS.with_borrow(|runs| runs.len() <= 1)
 }
 
-/// The memory of the statement that all runs are inside of.
+/// The memory context of the statement that all runs are inside of.
 pub fn outermost() -> Option<pg_sys::MemoryContext> {
     let (loaded_in, statement) = LOADED_IN.get();
-    // SAFETY: asks for a time.
+    // SAFETY: reads a time.
     let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
     if !loaded_in.is_null() && statement == now {
         return Some(loaded_in);
@@ -119,8 +119,8 @@ pub fn refuse_doomed() -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses to start a node over outside of a run, which means that a cursor is rewound. Nobody kept its rows, so its invocations would be made
-/// once more. The error is that of versions that do not let it come to this.
+/// Errors if a node is rescanned outside of a run, which means that a cursor is rewound. Its rows were not kept, so its invocations would be
+/// made once more. Later versions of PostgreSQL raise the same error themselves.
 ///
 /// # Safety
 /// `estate` is that of a node that is being rescanned.
@@ -128,7 +128,7 @@ pub unsafe fn refuse_rewind(estate: *mut pg_sys::EState) -> Result<(), Error> {
     if !compat::REWINDS_ANY_CURSOR {
         return Ok(());
     }
-    // SAFETY: a query that runs is there. A row that is checked once more has a state of its own for that.
+    // SAFETY: a query that runs has a state. A row that is rechecked has another state.
     let is_run = unsafe {
         !(*estate).es_epq_active.is_null()
             || RUNS.with_borrow(|runs| runs.iter().any(|run| (*run.query).estate == estate))
@@ -139,7 +139,7 @@ pub unsafe fn refuse_rewind(estate: *mut pg_sys::EState) -> Result<(), Error> {
     }
 }
 
-/// A run's place in the list, which it leaves when it ends, also by an error.
+/// A run in the list, which is removed when the run ends, also by an error.
 struct Entry;
 
 impl Entry {
@@ -172,7 +172,7 @@ compat::executor_run_hook!(executor_run, Entry::new, PREVIOUS.get().copied().fla
 
 #[pg_guard]
 unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
-    // What it has not come to by now, it will not.
+    // A scan that was not reached by now will not be.
     let _entry = Entry::make(query, 0, true);
     // SAFETY: the argument is the executor's; the guard is for the call through a pointer.
     unsafe {

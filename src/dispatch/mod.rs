@@ -1,31 +1,36 @@
-//! From requests to outcomes: how many invocations of a scan are on their way, and the waiting for them.
+//! From requests to outcomes: how many invocations of a scan are in flight, and the waiting for them.
 //!
-//! - [`executor_hooks`] knows which query runs, [`rows_wanted`] what it is going to ask of a scan, [`prefetch_limit`] how far a scan may
-//!   therefore go ahead.
+//! - [`executor_hooks`] knows which query runs. [`rows_wanted`] finds out how many rows that query wants of a scan.
+//!   [`prefetch_limit`] makes of it how many invocations the scan may start.
+//! - [`handle`] is one invocation. [`window`] is the invocations that were started and not yet taken, in order.
 //! - [`statement`] is what all scans of a statement share.
 //!
-//! Outcomes are taken in the order of their requests, so this decides when something is invoked, and not what.
+//! This module decides when a request is sent. It does not decide what is sent.
 
 pub mod executor_hooks;
+mod handle;
 pub mod prefetch_limit;
 pub mod rows_wanted;
 pub mod statement;
+pub mod window;
+
+pub use handle::{InvocationHandle, Outcome};
 
 use crate::backend::config::Config;
-use crate::backend::task::Task;
 use crate::backend::{self, SharedClient, wait};
+use crate::columns::Layout;
 use crate::error::{Error, StatementError};
-use crate::lambda::budget::{Budget, Share};
+use crate::lambda::budget::Budget;
 use crate::lambda::limiter::Limiter;
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use crate::options::OnError;
 use bytes::Bytes;
+use handle::InFlightGuard;
 use pgrx::pg_sys;
 use prefetch_limit::PrefetchLimit;
 use statement::Statement;
-use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,97 +41,116 @@ pub fn has_invoked() -> bool {
     Statement::current().started() > 0
 }
 
-/// How many times `max_concurrency` outcomes may wait behind one that is late, while they fit into `max_memory`.
-const MOST_KEPT: usize = 4;
+/// How many times `max_concurrency` invocations may be started and not yet taken, while they fit into `max_memory`. One that is late
+/// holds up the outcomes behind it.
+const MOST_UNTAKEN: usize = 4;
 
-/// The invocations of one scan.
+/// How long to wait between two looks at what was given up.
+const GIVE_UP_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Starts the invocations of one scan, INSERT or call, and waits for them.
 pub struct Dispatch {
     /// What options and settings say.
     pub config: Config,
-    /// How far to go ahead.
+    /// How many invocations may be started.
     pub prefetch_limit: PrefetchLimit,
-    /// Attempts, and what was counted of them.
+    /// Limits the attempts, and counts them.
     pub limiter: Arc<Limiter>,
-    /// The memory of what is sent, read ahead, and comes back.
+    /// The memory of payloads, prefetched rows and responses.
     pub budget: Arc<Budget>,
-    /// How many failures have nothing to do with the current values.
-    forgiven: u64,
     /// Time spent waiting for the network.
     pub waited: Duration,
-    /// Whether the function's response is read, which otherwise need not be kept.
+    table: pg_sys::Oid,
+    /// How many invocations had failed when the current values came.
+    failed_before: u64,
+    /// Whether the response is read. It is dropped on arrival otherwise.
     keeps_payload: bool,
     statement: Rc<Statement>,
     /// Where equal invocations are looked for.
     equal: Option<Rc<Statement>>,
     /// The client used last, and its region.
     client: Option<(Option<String>, SharedClient)>,
-    /// What was started, where it is going to be counted.
+    /// The invocations that EXPLAIN will count.
     counted: Option<Vec<Weak<InvocationHandle>>>,
 }
 
 impl Dispatch {
-    /// Prepares invocations of a scan that `node` asks.
+    /// Prepares invocations of a table for rows that `node` is asked for.
     ///
     /// # Safety
     /// `node` is an initialised node, or null where rows come from elsewhere; `estate` is that of its query.
     pub unsafe fn new(
+        table: pg_sys::Oid,
         config: Config,
         estate: *mut pg_sys::EState,
         node: *mut pg_sys::PlanState,
         keeps_payload: bool,
     ) -> Dispatch {
-        // An equal invocation may be one of a scan that reads the response.
+        // A scan that reads the response may find the invocation of one that does not.
         let keeps_payload = keeps_payload || config.deduplicate;
-        // SAFETY: see above.
+        // SAFETY: `estate` is that of a running query.
         unsafe {
             let equal = (config.deduplicate).then(|| Statement::of_query(estate));
             let counted = ((*estate).es_instrument != 0).then(Vec::new);
-            Dispatch {
-                counted,
-                ..Dispatch::make(config, Statement::of(estate), equal, node, keeps_payload)
-            }
+            let statement = Statement::of(estate);
+            let mut dispatch = Dispatch::in_statement(table, config, statement, node);
+            dispatch.keeps_payload = keeps_payload;
+            dispatch.equal = equal;
+            dispatch.counted = counted;
+            dispatch
         }
+    }
+
+    /// Prepares the invocations of a scan for rows that `node` is asked for.
+    ///
+    /// # Safety
+    /// `node` is an initialised node of the query that runs.
+    pub unsafe fn of_scan(
+        table: pg_sys::Oid,
+        user: pg_sys::Oid,
+        layout: &Layout,
+        node: *mut pg_sys::PlanState,
+        reads_response: bool,
+    ) -> Result<Dispatch, Error> {
+        // SAFETY: a query runs in a transaction.
+        let config = unsafe { Config::read(table, user)? };
+        layout.tells_failures(config.on_error)?;
+        let keeps_payload = reads_response || config.on_error == OnError::Return;
+        // SAFETY: the node has a query.
+        Ok(unsafe { Dispatch::new(table, config, (*node).state, node, keeps_payload) })
     }
 
     /// Prepares one invocation that no query's node asks for.
-    pub fn alone(config: Config) -> Dispatch {
+    pub fn alone(table: pg_sys::Oid, config: Config) -> Dispatch {
         // SAFETY: there is no node.
-        unsafe {
-            Dispatch::make(
-                config,
-                Statement::current(),
-                None,
-                std::ptr::null_mut(),
-                true,
-            )
-        }
+        unsafe { Dispatch::in_statement(table, config, Statement::current(), std::ptr::null_mut()) }
     }
 
-    unsafe fn make(
+    unsafe fn in_statement(
+        table: pg_sys::Oid,
         config: Config,
         statement: Rc<Statement>,
-        equal: Option<Rc<Statement>>,
         node: *mut pg_sys::PlanState,
-        keeps_payload: bool,
     ) -> Dispatch {
         Dispatch {
             limiter: Limiter::new(statement.limit(&config.limits)),
             budget: statement.budget(&config.limits),
             prefetch_limit: PrefetchLimit::new(node, config.limits.max_concurrency),
-            keeps_payload,
-            equal,
-            config,
-            forgiven: 0,
             waited: Duration::ZERO,
+            table,
+            config,
+            failed_before: 0,
+            keeps_payload: true,
             statement,
+            equal: None,
             client: None,
             counted: None,
         }
     }
 
-    /// Notes how many invocations are to be made beyond those that were announced before; `None` if that is not known.
+    /// Adds to the number of invocations that the statement is expected to make; `None` if that is not known.
     ///
-    /// Errors when all of them are going to be asked for, and are more than the statement may make.
+    /// Errors if all of them will be asked for, and are more than the statement may make.
     pub fn expect(&self, count: Option<u64>) -> Result<(), Error> {
         let known = count.filter(|count| {
             !self.config.deduplicate && (*count <= 1 || !self.prefetch_limit.may_end_early())
@@ -149,98 +173,84 @@ impl Dispatch {
         }
     }
 
-    /// Whether to start one more while so many were started and not yet taken.
+    /// Whether one more invocation may be started beside so many that were not yet taken.
     pub fn may_start(&self, untaken: usize) -> bool {
         if untaken == 0 {
             return true;
         }
         let counters = &self.limiter.counters;
         let limits = &self.config.limits;
-        let doomed =
-            self.config.on_error == OnError::Raise && counters.failed.load(Relaxed) > self.forgiven;
-        let spent = (limits.max_invocations).is_some_and(|most| self.statement.started() >= most);
+        let will_raise = self.config.on_error == OnError::Raise
+            && counters.failed.load(Relaxed) > self.failed_before;
+        let is_spent =
+            (limits.max_invocations).is_some_and(|most| self.statement.started() >= most);
         let allowed = self.prefetch_limit.allowed();
-        if doomed || spent || counters.unfinished.load(Relaxed) >= allowed {
+        if will_raise || is_spent || counters.unfinished.load(Relaxed) >= allowed {
             return false;
         }
-        untaken < self.most_kept() && self.budget.has_room()
+        untaken < self.most_untaken() && self.budget.has_room()
     }
 
-    /// Whether to read one more row to invoke for while so many rows wait.
+    /// Whether one more outer row may be read beside so many that wait.
     pub fn may_read(&self, rows: usize, untaken: usize) -> bool {
-        let first = rows == 0 && untaken == 0;
-        first
-            || rows < self.most_kept() && self.may_start(untaken) && self.budget.has_room_for_row()
+        let is_first = rows == 0 && untaken == 0;
+        is_first
+            || rows < self.most_untaken()
+                && self.may_start(untaken)
+                && self.budget.has_room_for_row()
     }
 
     /// Most invocations that are started and not yet taken.
-    fn most_kept(&self) -> usize {
-        let most = self.config.limits.max_concurrency * MOST_KEPT;
+    fn most_untaken(&self) -> usize {
+        let most = self.config.limits.max_concurrency * MOST_UNTAKEN;
         self.prefetch_limit.wanted().min(most as u64) as usize
     }
 
-    /// Starts an invocation, or finds the equal one of this statement that was started before.
+    /// Starts an invocation, or finds the equal one that this statement has started before.
     ///
-    /// Errors when the statement has made all that it may.
-    pub fn start(
-        &mut self,
-        table: pg_sys::Oid,
-        request: InvokeRequest,
-    ) -> Result<Rc<InvocationHandle>, Error> {
+    /// Errors if the statement has made all invocations that it may make.
+    pub fn start(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
         let Some(equal) = self.equal.clone() else {
             return self.start_new(request);
         };
         let client = self.config.client(request.region.as_deref());
-        let key = (table, self.config.user, client, request);
+        let key = (self.table, self.config.user, client, request);
         if let Some(handle) = equal.find(&key) {
             return Ok(handle);
         }
         let handle = self.start_new(key.3.clone())?;
-        equal.keep(key, &handle);
+        equal.insert(key, &handle);
         Ok(handle)
     }
 
     fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
         executor_hooks::refuse_doomed()?;
-        let made = self.statement.started();
-        match self.config.limits.max_invocations {
-            Some(most) if made >= most => {
-                return Err(Error::Statement(StatementError::TooManyInvocations {
-                    most,
-                    made,
-                    wanted: None,
-                }));
-            }
-            _ => (),
-        }
-        if memory::is_short() && (made > 0 || !memory::recover()) {
-            return Err(Error::MemoryIsShort);
-        }
+        self.check_limits()?;
         let name: Arc<str> = request.full_name().into();
         let unsent = |error: Error| error.of_unsent(&name);
         let client = (self.client(request.region.as_deref())).map_err(unsent)?;
         let unfinished = InFlightGuard::new(self.limiter.clone(), &self.statement);
         let (retry_policy, keeps_payload) = (self.config.retry_policy, self.keeps_payload);
         let function_name = name.clone();
-        let is_kept = self.config.deduplicate;
-        let sent = self
-            .budget
-            .payload(request.payload.as_ref().map_or(0, Bytes::len));
+        let is_shared = self.config.deduplicate;
+        let payload = request.payload.as_ref().map_or(0, Bytes::len);
+        let payload_share = self.budget.payload(payload);
         let share = self.budget.response();
-        let room = share.clone();
+        let response_share = share.clone();
         let task = backend::spawn(async move {
-            let limiter = &unfinished.limiter;
-            let result = client.invoke(&request, retry_policy, limiter, &room).await;
-            drop((request, sent));
-            let outcome = unfinished.ended(function_name, result, keeps_payload, room);
-            if is_kept {
-                outcome.keep();
+            let limiter = unfinished.limiter();
+            let invoked = client.invoke(&request, retry_policy, limiter, &response_share);
+            let result = invoked.await;
+            drop((request, payload_share));
+            let outcome = unfinished.ended(function_name, result, keeps_payload, response_share);
+            if is_shared {
+                outcome.leave_budget();
             }
             outcome
         })
         .map_err(unsent)?;
         self.statement.count();
-        let handle = InvocationHandle::new(State::InFlight(task, name), Some(share));
+        let handle = InvocationHandle::in_flight(task, name, share);
         if let Some(counted) = &mut self.counted {
             if counted.len() == counted.capacity() {
                 counted.retain(|handle| handle.strong_count() > 0);
@@ -250,38 +260,54 @@ impl Dispatch {
         Ok(handle)
     }
 
-    /// Gives up what nobody has asked for, as nobody will any more, so that what was sent can be counted.
+    /// Errors if the statement may make no more invocations, or if memory is short.
+    fn check_limits(&self) -> Result<(), Error> {
+        let made = self.statement.started();
+        match self.config.limits.max_invocations {
+            Some(most) if made >= most => {
+                Err(Error::Statement(StatementError::TooManyInvocations {
+                    most,
+                    made,
+                    wanted: None,
+                }))
+            }
+            _ if memory::is_short() && (made > 0 || !memory::recover()) => {
+                Err(Error::MemoryIsShort)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Aborts all invocations in flight, and waits for their end. EXPLAIN counts what was sent, and nobody will ask for their outcomes.
     pub fn give_up(&mut self) -> Result<(), Error> {
         let counted = self.counted.take().unwrap_or_default();
         for handle in counted.into_iter().filter_map(|handle| handle.upgrade()) {
             handle.give_up();
         }
         while self.limiter.counters.unfinished.load(Relaxed) > 0 {
-            wait::wait(Some(Duration::from_millis(1)))?;
+            wait::wait(Some(GIVE_UP_INTERVAL))?;
         }
         Ok(())
     }
 
-    /// What has come back before, and was kept elsewhere meanwhile.
-    pub fn again(
+    /// A completed invocation, made of a response that was in a temporary file.
+    pub fn completed(
         &self,
         response: InvokeResponse,
         function_name: Option<String>,
     ) -> Rc<InvocationHandle> {
         let share = self.budget.share();
         share.set(response.payload.as_ref().map_or(0, Vec::len));
-        InvocationHandle::of(Rc::new(Outcome {
-            result: Ok(response),
-            function_name: function_name.map(Arc::from),
-            share: Some(share),
-        }))
+        let function_name = function_name.map(Arc::from);
+        let outcome = Outcome::new(Ok(response), function_name, Some(share));
+        InvocationHandle::completed(Rc::new(outcome))
     }
 
-    /// What stands in the place of an invocation that can't be made.
+    /// A completed invocation of a request that can't be made. It fails with the error.
     pub fn refuse(&self, error: Error) -> Rc<InvocationHandle> {
         let unfinished = InFlightGuard::new(self.limiter.clone(), &self.statement);
         let outcome = unfinished.failure(None, Err(error), None);
-        InvocationHandle::of(Rc::new(outcome))
+        InvocationHandle::completed(Rc::new(outcome))
     }
 
     fn client(&mut self, region: Option<&str>) -> Result<SharedClient, Error> {
@@ -296,186 +322,27 @@ impl Dispatch {
         Ok(client)
     }
 
-    /// Other values have come: neither what was asked nor what has failed so far says anything of them.
+    /// Notes that the scan has other values now. Rows that were asked for before, and failures, do not count any more.
     pub fn start_over(&mut self) {
         self.prefetch_limit.start_over();
-        self.forgiven = self.limiter.counters.failed.load(Relaxed);
+        self.failed_before = self.limiter.counters.failed.load(Relaxed);
     }
 
-    /// Tells the user how far the statement is, if it is time to.
+    /// Reports the statement's progress to the user, if it is time to.
     pub fn report_progress(&self) {
         self.statement.report_progress();
     }
 
-    /// Waits until something has come from the network, which is to be this invocation, and tells the user now and then.
-    pub fn wait(&mut self, handle: Option<&InvocationHandle>) -> Result<(), Error> {
-        if let Some(share) = handle.and_then(|handle| handle.share.as_ref()) {
-            share.await_this();
+    /// Waits until any invocation has ended. The network thread hears that `handle` is the one that is waited for. Callers look at the
+    /// handle first; [`window::Window::wait_until`] is the loop.
+    fn wait(&mut self, handle: Option<&InvocationHandle>) -> Result<(), Error> {
+        if let Some(handle) = handle {
+            handle.note_awaited();
         }
         let start = Instant::now();
         let result = wait::wait(self.statement.progress_interval());
         self.waited += start.elapsed();
         self.statement.report_progress();
         result
-    }
-}
-
-/// An invocation on its way, or what became of it. Dropped by all who hold it, it is aborted.
-pub struct InvocationHandle {
-    state: RefCell<State>,
-    /// Where the response is counted.
-    share: Option<Arc<Share>>,
-}
-
-enum State {
-    /// With the function's name, which an outcome has too.
-    InFlight(Task<Outcome>, Arc<str>),
-    Completed(Rc<Outcome>),
-    Abandoned,
-}
-
-impl InvocationHandle {
-    fn new(state: State, share: Option<Arc<Share>>) -> Rc<InvocationHandle> {
-        let state = RefCell::new(state);
-        Rc::new(InvocationHandle { state, share })
-    }
-
-    /// What has come back.
-    pub fn of(outcome: Rc<Outcome>) -> Rc<InvocationHandle> {
-        InvocationHandle::new(State::Completed(outcome), None)
-    }
-
-    /// It is one of those that an Append waits for.
-    pub fn await_too(&self) {
-        if let Some(share) = &self.share {
-            share.await_this_too();
-        }
-    }
-
-    /// What became of it; `None` as long as it is on its way.
-    pub fn poll(&self) -> Result<Option<Rc<Outcome>>, Error> {
-        let mut state = self.state.borrow_mut();
-        let (task, name) = match &mut *state {
-            State::Completed(outcome) => return Ok(Some(outcome.clone())),
-            State::InFlight(task, name) => (task, name),
-            State::Abandoned => return Err(Error::Unexpected("row was asked for after the end")),
-        };
-        match task.poll() {
-            None if memory::is_short() => Err(Error::MemoryIsShort),
-            None => Ok(None),
-            Some(Ok(outcome)) => {
-                if outcome.result.is_err() {
-                    backend::drain_connections();
-                }
-                let outcome = Rc::new(outcome);
-                *state = State::Completed(outcome.clone());
-                Ok(Some(outcome))
-            }
-            Some(Err(())) => Err(Error::Panicked.of(name, None)),
-        }
-    }
-
-    fn give_up(&self) {
-        self.state.replace_with(|state| match state {
-            State::Completed(outcome) => State::Completed(outcome.clone()),
-            _ => State::Abandoned,
-        });
-    }
-}
-
-/// The end of an invocation.
-pub struct Outcome {
-    /// What came back, or why nothing did.
-    pub result: Result<InvokeResponse, Error>,
-    /// The function's name or ARN, with its qualifier; `None` where nothing could be invoked.
-    pub function_name: Option<Arc<str>>,
-    /// Where the response is counted.
-    share: Option<Arc<Share>>,
-}
-
-impl Outcome {
-    /// It is kept for whoever may want it again, and waiting would not end that.
-    pub fn keep(&self) {
-        if let Some(share) = &self.share {
-            share.set(0);
-        }
-    }
-}
-
-/// Counts an invocation as long as it is on its way, wherever it ends.
-struct InFlightGuard {
-    limiter: Arc<Limiter>,
-    totals: Arc<statement::Totals>,
-}
-
-impl InFlightGuard {
-    fn new(limiter: Arc<Limiter>, statement: &Statement) -> InFlightGuard {
-        let totals = statement.totals.clone();
-        limiter.counters.unfinished.fetch_add(1, Relaxed);
-        totals.unfinished.fetch_add(1, Relaxed);
-        InFlightGuard { limiter, totals }
-    }
-
-    fn ended(
-        self,
-        name: Arc<str>,
-        mut result: Result<InvokeResponse, Error>,
-        keeps_payload: bool,
-        share: Arc<Share>,
-    ) -> Outcome {
-        let Ok(response) = &mut result else {
-            return self.failure(Some(name), result, Some(share));
-        };
-        let payload = response.payload.as_ref();
-        let bytes = payload.map_or(0, Vec::len) as u64;
-        self.limiter.counters.bytes_in.fetch_add(bytes, Relaxed);
-        share.note(bytes as usize);
-        if response.function_error.is_some() {
-            return self.failure(Some(name), result, Some(share));
-        }
-        if !keeps_payload {
-            response.payload = None;
-        }
-        self.outcome(Some(name), result, Some(share))
-    }
-
-    fn failure(
-        &self,
-        name: Option<Arc<str>>,
-        result: Result<InvokeResponse, Error>,
-        share: Option<Arc<Share>>,
-    ) -> Outcome {
-        self.limiter.counters.failed.fetch_add(1, Relaxed);
-        self.totals.failed.fetch_add(1, Relaxed);
-        self.outcome(name, result, share)
-    }
-
-    fn outcome(
-        &self,
-        function_name: Option<Arc<str>>,
-        result: Result<InvokeResponse, Error>,
-        share: Option<Arc<Share>>,
-    ) -> Outcome {
-        let payload = result
-            .as_ref()
-            .ok()
-            .and_then(|response| response.payload.as_ref());
-        if let Some(share) = &share {
-            share.set(payload.map_or(0, Vec::len));
-            share.is_over();
-        }
-        self.totals.done.fetch_add(1, Relaxed);
-        Outcome {
-            result,
-            function_name,
-            share,
-        }
-    }
-}
-
-impl Drop for InFlightGuard {
-    fn drop(&mut self) {
-        self.limiter.counters.unfinished.fetch_sub(1, Relaxed);
-        self.totals.unfinished.fetch_sub(1, Relaxed);
     }
 }

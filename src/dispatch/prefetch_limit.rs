@@ -1,28 +1,31 @@
-//! How far a scan may go ahead of what was asked of it.
+//! How many invocations a scan may start ahead of the rows that it was asked for.
 //!
-//! If all rows will be asked for, at once as far as `max_concurrency`. If so many will be, so far. Otherwise 1, 2, 4, …,
-//! twice as far with each row.
+//! If the query wants all rows, `max_concurrency` of them at once. If it wants a number of rows, that number. Otherwise 1, 2, 4, …,
+//! twice as many with each row.
 
 use super::executor_hooks;
 use super::rows_wanted::RowsWanted;
 use pgrx::pg_sys;
 
-/// The pace of one scan.
+/// The limit of one scan.
 pub struct PrefetchLimit {
     node: *mut pg_sys::PlanState,
     most: usize,
     rows_wanted: RowsWanted,
-    /// The run in which the demand was looked at, and how many runs there were.
+    /// The run in which the rows wanted were found out.
     run: u64,
+    /// How many runs there were.
     runs: u32,
-    /// Whether the demand may have changed although the run has not.
-    stale: bool,
+    /// Whether the rows wanted may have changed although the run has not.
+    is_stale: bool,
+    /// How many rows were asked for since the scan had other values.
     asked: u64,
+    /// How many of them in this run.
     asked_in_run: u64,
 }
 
 impl PrefetchLimit {
-    /// The pace of a scan that has not been asked yet. Rows that no node asks for are all wanted.
+    /// The limit of a scan that was not asked for a row yet. Without a node all rows are wanted.
     pub fn new(node: *mut pg_sys::PlanState, most: usize) -> PrefetchLimit {
         PrefetchLimit {
             node,
@@ -34,26 +37,26 @@ impl PrefetchLimit {
             },
             run: 0,
             runs: 0,
-            stale: false,
+            is_stale: false,
             asked: 0,
             asked_in_run: 0,
         }
     }
 
-    /// The next row is asked for.
+    /// Notes that the next row is asked for.
     pub fn note_requested(&mut self) {
         self.note_skipped();
         self.asked += 1;
         self.asked_in_run += 1;
     }
 
-    /// Looks at what the query is going to ask, once in each of its runs.
+    /// Notes that the same row is asked for once more. Finds out how many rows the query wants, once in each of its runs.
     pub fn note_skipped(&mut self) {
         if let Some(run) = executor_hooks::innermost()
-            && (run.number != self.run || self.stale)
+            && (run.number != self.run || self.is_stale)
             && !self.node.is_null()
         {
-            self.stale = false;
+            self.is_stale = false;
             if run.number != self.run {
                 self.run = run.number;
                 self.runs += 1;
@@ -64,35 +67,35 @@ impl PrefetchLimit {
         }
     }
 
-    /// Another set of values has come: what was asked so far says nothing of it.
+    /// Notes that the scan has other values. The rows asked for so far do not count any more.
     pub fn start_over(&mut self) {
         self.asked = 0;
         self.asked_in_run = 0;
         // A LIMIT may have another number.
-        self.stale = true;
+        self.is_stale = true;
     }
 
-    /// Whether no row is going to be asked for twice.
+    /// Whether the query asks for each row once at most.
     pub fn is_once(&self) -> bool {
         !self.rows_wanted.rescans
     }
 
-    /// Whether it is not known how many rows will be asked for.
+    /// Whether the query may stop after an unknown number of rows.
     pub fn may_end_early(&self) -> bool {
         self.rows_wanted.may_end_early
     }
 
-    /// Whether every row is going to be asked for.
+    /// Whether the query wants all rows.
     pub fn all_are_wanted(&self) -> bool {
         self.rows_wanted.is_all()
     }
 
-    /// Most invocations that may be on their way.
+    /// Most invocations that may be in flight.
     pub fn allowed(&self) -> usize {
         self.wanted().min(self.most as u64) as usize
     }
 
-    /// How many rows from the one being asked for on are worth invoking for.
+    /// How many rows are wanted, the one being asked for included.
     pub fn wanted(&self) -> u64 {
         let rows_wanted = &self.rows_wanted;
         let mut wanted = u64::MAX;
@@ -103,7 +106,7 @@ impl PrefetchLimit {
             wanted = wanted.min(left(rows, self.asked));
         }
         if let Some(rows) = rows_wanted.rows {
-            // Who comes back for more may do so again: once as many ahead, then three times, then seven times.
+            // A client that fetches again may do so once more: so once as many ahead, then three times, then seven times as many.
             let ahead = rows.saturating_mul((1 << (self.runs - 1).min(16)) - 1);
             wanted = wanted.min(left(rows, self.asked_in_run).saturating_add(ahead));
         }
@@ -111,13 +114,13 @@ impl PrefetchLimit {
     }
 }
 
-/// 1 for the first row that is asked for, twice as much with each further one.
+/// 1 for the first row that is asked for, twice as many with each further row.
 fn doubled(asked: u64) -> u64 {
     1 << asked.saturating_sub(1).min(16)
 }
 
-/// How many of so many rows are left to be asked for, the one being asked for included. Where more are asked
-/// for, because not every one became a row, it is not known how many more.
+/// How many of the wanted rows are left, the one being asked for included. If more are asked for, not every one became a row of the
+/// result, and it is not known how many more will be.
 fn left(rows: u64, asked: u64) -> u64 {
     match rows.saturating_add(1).checked_sub(asked) {
         Some(left) if left > 0 => left,

@@ -1,6 +1,6 @@
-//! What a running query is going to ask of one of its nodes: all rows, so many, or what is not known.
+//! How many rows a running query wants of one of its nodes: all of them, a number, or an unknown number.
 //!
-//! An invocation that nobody asks for is paid for nothing, so what may stop early is taken to.
+//! An invocation that nobody asks for costs money for nothing. So a node that may stop early counts as one that does.
 
 use super::executor_hooks::ExecutorRun;
 use crate::postgres::nodes;
@@ -9,16 +9,16 @@ use crate::postgres::refs::{FromRaw, Ref};
 use pgrx::{is_a, pg_sys};
 use std::ffi::CStr;
 
-/// What will be asked of a node.
+/// The rows that a query wants of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsWanted {
-    /// Whether it may be asked for fewer rows than it has, and it is not known for how many.
+    /// Whether the query may stop before the last row, after an unknown number.
     pub may_end_early: bool,
-    /// At least so many rows, and with more only if not each of them becomes a row of the result: a LIMIT.
+    /// The number of a LIMIT. More are wanted only if not each becomes a row of the result.
     pub limit: Option<u64>,
-    /// The same for this run: a FETCH.
+    /// The same number for this run alone: that of a FETCH.
     pub rows: Option<u64>,
-    /// Whether it may be asked for the same rows once more.
+    /// Whether the query may ask for the same rows once more.
     pub rescans: bool,
 }
 
@@ -38,38 +38,38 @@ impl RowsWanted {
         ..RowsWanted::ALL
     };
 
-    /// Whether it will be asked for all rows.
+    /// Whether all rows are wanted.
     pub fn is_all(&self) -> bool {
         !self.may_end_early && self.limit.is_none() && self.rows.is_none()
     }
 
-    /// What a run will ask of a node.
+    /// The rows that a run wants of a node.
     ///
     /// # Safety
     /// `node` is part of the query that is being run.
     pub unsafe fn of(node: *mut pg_sys::PlanState, run: &ExecutorRun) -> RowsWanted {
-        // SAFETY: a query that runs has its nodes' states. A subplan's place in the list is its number.
+        // SAFETY: a query that runs has its nodes' states. The first subplan has number 1.
         unsafe {
             let query = &*run.query;
-            if let Some(way) = Way::up(node, query.planstate) {
-                return way.map_or(RowsWanted::UNKNOWN, |way| way.rows_wanted(run.rows));
+            if let Some(above) = Ancestors::between(node, query.planstate) {
+                return above.map_or(RowsWanted::UNKNOWN, |above| above.rows_wanted(run.rows));
             }
             let rewound = (*query.plannedstmt).rewindPlanIDs;
             let subplans = nodes::pointers((*query.estate).es_subplanstates);
-            for (place, root) in subplans.enumerate() {
-                let Some(way) = Way::up(node, root) else {
+            for (index, root) in subplans.enumerate() {
+                let Some(above) = Ancestors::between(node, root) else {
                     continue;
                 };
-                let Some(way) = way else {
+                let Some(above) = above else {
                     return RowsWanted::UNKNOWN;
                 };
-                let again = !(*(*root).plan).extParam.is_null()
-                    || pg_sys::bms_is_member(place as i32 + 1, rewound);
+                let is_rerun = !(*(*root).plan).extParam.is_null()
+                    || pg_sys::bms_is_member(index as i32 + 1, rewound);
                 let users = Users::of(root, run);
-                let drained = way.drained || (way.is_all() && users.read_all);
+                let is_drained = above.drained || (above.is_all() && users.read_all);
                 return RowsWanted {
-                    may_end_early: !drained,
-                    rescans: way.rescans || again || users.rescan,
+                    may_end_early: !is_drained,
+                    rescans: above.rescans || is_rerun || users.rescan,
                     ..RowsWanted::ALL
                 };
             }
@@ -78,11 +78,11 @@ impl RowsWanted {
     }
 }
 
-/// What uses a subplan.
+/// The nodes that use a subplan.
 struct Users {
-    /// Whether all of them read it to its end: for an array, for a hash table, or by a scan of a CTE that is.
+    /// Whether all of them read it to its end: for an array, for a hash table, or in a scan of a CTE that is read to its end.
     read_all: bool,
-    /// Whether it may be run again for one of them.
+    /// Whether one of them may run it again.
     rescan: bool,
 }
 
@@ -102,7 +102,7 @@ impl Users {
                 }
                 let is_ours = |subplan: &*mut pg_sys::SubPlanState| (**subplan).planstate == root;
                 let first = nodes::pointers::<pg_sys::SubPlanState>((*node).initPlan);
-                // That of a CTE is run by whoever scans it.
+                // A CTE's subplan is run by the nodes that scan it.
                 for subplan in first.filter(is_ours) {
                     let kind = (*(*subplan).subplan).subLinkType;
                     if kind != pg_sys::SubLinkType::CTE_SUBLINK {
@@ -120,8 +120,8 @@ impl Users {
                     && (*node.cast::<pg_sys::CteScanState>()).cteplanstate == root
                 {
                     some = true;
-                    let way = Way::up(node, query.planstate).flatten();
-                    all &= way.is_some_and(|way| way.rows_wanted(run.rows).is_all());
+                    let above = Ancestors::between(node, query.planstate).flatten();
+                    all &= above.is_some_and(|above| above.rows_wanted(run.rows).is_all());
                 }
                 let children = PlanState::new(node).children();
                 rest.extend(children.into_iter().map(PlanState::as_ptr));
@@ -129,33 +129,33 @@ impl Users {
         }
         Users {
             read_all: some && all,
-            // Each partition has its own hash table of one subplan, and runs it again. Who was not found may do anything.
+            // Each partition has a hash table of its own, and runs the subplan for it. A user that was not found may do anything.
             rescan: !some || expressions > 1 || (expressions == 1 && !all),
         }
     }
 }
 
-/// The way from a node up to the root of its plan.
-struct Way {
+/// The nodes above a node, up to the root of its plan.
+struct Ancestors {
     node: *mut pg_sys::PlanState,
-    /// The node reached.
-    at: *mut pg_sys::PlanState,
-    /// Whether something read all of it, whatever is above.
+    /// The last one that was visited.
+    top: *mut pg_sys::PlanState,
+    /// Whether one of them reads all rows of the node, whatever is above.
     drained: bool,
     may_end_early: bool,
     limit: Option<u64>,
-    /// Whether each row above needs at least one row of the node.
+    /// Whether each row of the top one needs at least one row of the node.
     counts: bool,
-    /// Whether only a node's own join is above it so far.
+    /// Whether only the node's own join was visited so far.
     direct: bool,
     rescans: bool,
 }
 
-impl Way {
-    fn new(node: *mut pg_sys::PlanState) -> Way {
-        Way {
+impl Ancestors {
+    fn new(node: *mut pg_sys::PlanState) -> Ancestors {
+        Ancestors {
             node,
-            at: node,
+            top: node,
             drained: false,
             may_end_early: false,
             limit: None,
@@ -165,19 +165,19 @@ impl Way {
         }
     }
 
-    /// The way from a node up to a root; `None` if it is not below that, and `Some(None)` where not all on the way is
-    /// understood.
-    unsafe fn up(
+    /// The nodes between a node and a root. `None` if the node is not below the root, and `Some(None)` if there is a node between them
+    /// whose demand is not known.
+    unsafe fn between(
         node: *mut pg_sys::PlanState,
         root: *mut pg_sys::PlanState,
-    ) -> Option<Option<Way>> {
+    ) -> Option<Option<Ancestors>> {
         // SAFETY: both are states of a query that is being run.
         unsafe {
             let root = Option::<PlanState>::from_raw(root)?;
             let above = ancestors(root, Ref::new(node), PlanState::children)?;
-            let mut way = Way::new(node);
-            let understood = (above.into_iter().rev()).all(|next| way.pass(next.as_ptr()));
-            Some(understood.then_some(way))
+            let mut visited = Ancestors::new(node);
+            let are_known = (above.into_iter().rev()).all(|next| visited.visit(next.as_ptr()));
+            Some(are_known.then_some(visited))
         }
     }
 
@@ -195,100 +195,111 @@ impl Way {
         }
     }
 
-    /// Goes one node up; false where it is not known what that does.
-    unsafe fn pass(&mut self, next: *mut pg_sys::PlanState) -> bool {
+    /// Visits the next node up. False if it is not known how many rows that wants.
+    unsafe fn visit(&mut self, next: *mut pg_sys::PlanState) -> bool {
         use pg_sys::NodeTag::*;
         // SAFETY: each cast follows the node's own tag.
         unsafe {
-            let inner = (*next).righttree == self.at;
             match (*next.cast::<pg_sys::Node>()).type_ {
                 T_ResultState => (),
                 T_SubqueryScanState | T_LockRowsState | T_MaterialState | T_UniqueState => {
                     self.direct = false;
                 }
-                T_SortState | T_HashState => self.drain(),
-                T_AggState => {
-                    let agg = &*(*next).plan.cast::<pg_sys::Agg>();
-                    match agg.aggstrategy {
-                        pg_sys::AggStrategy::AGG_PLAIN | pg_sys::AggStrategy::AGG_HASHED => {
-                            self.drain()
-                        }
-                        _ => self.direct = false,
-                    }
-                    // Of grouping sets one row makes many.
-                    self.counts &= agg.groupingSets.is_null();
-                }
+                T_SortState | T_HashState => self.note_drained(),
+                T_AggState => self.visit_aggregate(&*(*next).plan.cast()),
                 T_ModifyTableState => {
-                    if (*(*next).plan.cast::<pg_sys::ModifyTable>())
-                        .returningLists
-                        .is_null()
-                    {
-                        self.drain();
+                    let modify = &*(*next).plan.cast::<pg_sys::ModifyTable>();
+                    if modify.returningLists.is_null() {
+                        self.note_drained();
                     }
                     self.direct = false;
                 }
-                T_LimitState => self.limit(&*next.cast::<pg_sys::LimitState>()),
+                T_LimitState => self.note_limit(&*next.cast::<pg_sys::LimitState>()),
                 T_CustomScanState if !is_prefetch(next) => return false,
-                // Reads ahead at its own pace, which is that of what is above it.
-                T_CustomScanState => {
-                    self.counts = false;
-                    self.direct = false;
-                }
-                T_AppendState | T_MergeAppendState | T_ProjectSetState => {
-                    self.counts = false;
-                    self.direct = false;
-                }
-                T_NestLoopState => {
-                    let join = &(*next.cast::<pg_sys::NestLoopState>()).js;
-                    let first = join.single_match
-                        || matches!(
-                            join.jointype,
-                            pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
-                        );
-                    if inner {
-                        self.rescans |= !keeps_rows(self.at);
-                        self.stop(first);
-                    }
-                    // One row of an outer table may be joined with many.
-                    let own = self.direct
-                        && is_a(self.node.cast(), T_CustomScanState)
-                        && is_a((*next).righttree.cast(), T_ForeignScanState);
-                    self.counts &= !inner && (own || first);
-                    self.direct = false;
-                }
-                // An empty inner side ends it.
+                // A node that prefetches has a limit of its own, which follows from the same nodes above.
+                T_CustomScanState
+                | T_AppendState
+                | T_MergeAppendState
+                | T_ProjectSetState
+                | T_IncrementalSortState
+                | T_GroupState
+                | T_SetOpState => self.note_other_count(),
+                T_NestLoopState => self.visit_nested_loop(&*next.cast()),
+                // The join ends early if its inner side is empty.
                 T_HashJoinState | T_MergeJoinState => {
-                    self.stop(true);
-                    self.rescans |= inner && !keeps_rows(self.at);
-                    self.counts = false;
-                    self.direct = false;
-                }
-                T_IncrementalSortState | T_GroupState | T_SetOpState => {
-                    self.counts = false;
-                    self.direct = false;
+                    self.note_may_end_early(true);
+                    self.rescans |= self.is_inner_side_of(next) && !keeps_rows(self.top);
+                    self.note_other_count();
                 }
                 T_WindowAggState => {
-                    self.stop(true);
+                    self.note_may_end_early(true);
                     self.direct = false;
                 }
                 _ => return false,
             }
-            self.at = next;
+            self.top = next;
             true
         }
     }
 
-    fn drain(&mut self) {
+    fn visit_aggregate(&mut self, aggregate: &pg_sys::Agg) {
+        match aggregate.aggstrategy {
+            pg_sys::AggStrategy::AGG_PLAIN | pg_sys::AggStrategy::AGG_HASHED => self.note_drained(),
+            _ => self.direct = false,
+        }
+        // One row is in many groups where there are grouping sets.
+        self.counts &= aggregate.groupingSets.is_null();
+    }
+
+    unsafe fn visit_nested_loop(&mut self, state: &pg_sys::NestLoopState) {
+        let join = &state.js;
+        let wants_first = join.single_match
+            || matches!(
+                join.jointype,
+                pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
+            );
+        // SAFETY: the nodes are states of the query that is being run.
+        unsafe {
+            let is_inner = join.ps.righttree == self.top;
+            if is_inner {
+                self.rescans |= !keeps_rows(self.top);
+                self.note_may_end_early(wants_first);
+            }
+            // One outer row may be joined with many inner rows.
+            let is_own = self.direct
+                && is_a(self.node.cast(), pg_sys::NodeTag::T_CustomScanState)
+                && is_a(
+                    join.ps.righttree.cast(),
+                    pg_sys::NodeTag::T_ForeignScanState,
+                );
+            self.counts &= !is_inner && (is_own || wants_first);
+        }
+        self.direct = false;
+    }
+
+    /// Whether the last node that was visited is the inner side of a join.
+    unsafe fn is_inner_side_of(&self, join: *mut pg_sys::PlanState) -> bool {
+        // SAFETY: a join is a node.
+        unsafe { (*join).righttree == self.top }
+    }
+
+    /// A row of the next node may need no row of this one.
+    fn note_other_count(&mut self) {
+        self.counts = false;
+        self.direct = false;
+    }
+
+    fn note_drained(&mut self) {
         self.drained = true;
         self.direct = false;
     }
 
-    fn stop(&mut self, may_end_early: bool) {
+    fn note_may_end_early(&mut self, may_end_early: bool) {
         self.may_end_early |= may_end_early && !self.drained;
     }
 
-    /// The executor has evaluated it before it asks for the first row.
-    fn limit(&mut self, state: &pg_sys::LimitState) {
+    /// The executor evaluates the LIMIT before it asks for the first row.
+    fn note_limit(&mut self, state: &pg_sys::LimitState) {
         self.direct = false;
         if self.drained || state.noCount {
             return;
@@ -303,7 +314,7 @@ impl Way {
     }
 }
 
-/// Whether a nested loop rereads what a node has kept: nothing from outside goes into the rows of a Material node.
+/// Whether a node keeps its rows for a rescan: a Material node does, unless parameters from outside go into its rows.
 unsafe fn keeps_rows(node: *mut pg_sys::PlanState) -> bool {
     // SAFETY: a node has a plan.
     unsafe {
@@ -311,7 +322,7 @@ unsafe fn keeps_rows(node: *mut pg_sys::PlanState) -> bool {
     }
 }
 
-/// The name of the node that reads ahead.
+/// The name of the node that prefetches, in EXPLAIN.
 pub const PREFETCH: &CStr = c"LambdaReadAhead";
 
 unsafe fn is_prefetch(node: *mut pg_sys::PlanState) -> bool {

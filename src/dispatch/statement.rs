@@ -1,8 +1,7 @@
-//! What the scans of one statement share: the count of invocations, equal ones, and what the user is told meanwhile.
+//! What the scans of one statement share: the count of invocations, the equal ones, and the progress that is reported.
 //!
-//! Invocations are counted for the query that is not run by another one: what a function's queries invoke counts for
-//! the query that calls the function. Equal ones are looked for in the scan's own query: a function that asks again
-//! wants to know again.
+//! An invocation counts for the outermost running query, so those of a function count for the query that calls it. Equal
+//! invocations are looked for in the scan's own query, as a function that asks again wants a new answer.
 
 use super::{InvocationHandle, executor_hooks};
 use crate::backend::config::{Limits, Owner};
@@ -19,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// What makes invocations equal: foreign table, role, where and with which keys it is sent, and what is sent.
+/// Invocations with the same key are equal: foreign table, role, configuration of the client, and request.
 pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig, InvokeRequest);
 
 type Budgets = HashMap<(Option<Owner>, usize), Arc<Budget>>;
@@ -31,11 +30,12 @@ pub struct Statement {
     started: Cell<u64>,
     expected: Cell<Expected>,
     handles: RefCell<HashMap<Key, Rc<InvocationHandle>>>,
-    /// By the table or server whose option each is, and its number.
+    /// By the owner of the option `max_concurrency`, and its value.
     limits: RefCell<HashMap<(Owner, usize), Arc<ConcurrencyLimit>>>,
-    /// By whose option each is, and its bytes.
+    /// By the owner of the option `max_memory`, and its value.
     budgets: RefCell<Budgets>,
-    told: Cell<Option<(Instant, u64)>>,
+    /// When progress was last reported, and how many invocations had ended by then. Set by the first invocation.
+    last_report: Cell<Option<(Instant, u64)>>,
 }
 
 /// Counts of a statement.
@@ -56,23 +56,23 @@ enum Expected {
 }
 
 thread_local! {
-    /// The statements of this backend that have invoked, by the memory context that they end with.
+    /// The statements of this backend that have invoked, by the memory context that is deleted with each.
     static STATEMENTS: RefCell<Vec<(pg_sys::MemoryContext, Rc<Statement>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Forgets a statement with its memory context.
+/// Forgets a statement when its memory context is deleted.
 struct Registration(pg_sys::MemoryContext);
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let forgotten = STATEMENTS.try_with(|statements| {
             let mut statements = statements.borrow_mut();
-            let place = statements
+            let index = statements
                 .iter()
                 .position(|(context, _)| *context == self.0)?;
-            Some(statements.swap_remove(place))
+            Some(statements.swap_remove(index))
         });
-        // Dropped only now, as it may abort what is on its way.
+        // Dropped without the borrow, as that may abort invocations in flight.
         drop(forgotten);
     }
 }
@@ -85,12 +85,12 @@ impl Statement {
     pub unsafe fn of(estate: *mut pg_sys::EState) -> Rc<Statement> {
         match executor_hooks::outermost() {
             Some(context) => Statement::of_context(context),
-            // SAFETY: see above.
+            // SAFETY: `estate` is that of a query being executed.
             None => unsafe { Statement::of_query(estate) },
         }
     }
 
-    /// The statement that runs; one of its own where PostgreSQL evaluates an expression without a query.
+    /// The statement that runs. A new one where PostgreSQL evaluates an expression without a query.
     pub fn current() -> Rc<Statement> {
         match executor_hooks::outermost() {
             Some(context) => Statement::of_context(context),
@@ -101,9 +101,9 @@ impl Statement {
     /// The query itself as a statement.
     ///
     /// # Safety
-    /// As above.
+    /// `estate` is that of a query being executed.
     pub unsafe fn of_query(estate: *mut pg_sys::EState) -> Rc<Statement> {
-        // SAFETY: see above.
+        // SAFETY: `estate` is that of a query being executed.
         Statement::of_context(unsafe { (*estate).es_query_cxt })
     }
 
@@ -128,7 +128,7 @@ impl Statement {
             handles: RefCell::default(),
             limits: RefCell::default(),
             budgets: RefCell::default(),
-            told: Cell::new(None),
+            last_report: Cell::new(None),
         }
     }
 
@@ -140,12 +140,12 @@ impl Statement {
     /// Counts one that is started.
     pub fn count(&self) {
         self.started.set(self.started.get() + 1);
-        if self.told.get().is_none() {
-            self.told.set(Some((Instant::now(), 0)));
+        if self.last_report.get().is_none() {
+            self.last_report.set(Some((Instant::now(), 0)));
         }
     }
 
-    /// Adds to the number of invocations that are to be made; `None` if that is not known.
+    /// Adds to the number of invocations that are expected; `None` if that is not known.
     pub fn add_expected(&self, count: Option<u64>) {
         self.expected.set(match (self.expected.get(), count) {
             (Expected::Known(before), Some(count)) => Expected::Known(before.saturating_add(count)),
@@ -158,12 +158,12 @@ impl Statement {
         self.handles.borrow().get(key).cloned()
     }
 
-    /// Keeps an invocation for equal ones.
-    pub fn keep(&self, key: Key, handle: &Rc<InvocationHandle>) {
+    /// Remembers an invocation for equal ones.
+    pub fn insert(&self, key: Key, handle: &Rc<InvocationHandle>) {
         self.handles.borrow_mut().insert(key, handle.clone());
     }
 
-    /// What lets out the attempts of a scan: one for all scans for which an owner has set the most.
+    /// The concurrency limit of a scan's attempts. All scans with the same owner of the option share one.
     pub fn limit(&self, limits: &Limits) -> Arc<ConcurrencyLimit> {
         let most = limits.max_concurrency;
         match limits.concurrency_of {
@@ -174,7 +174,7 @@ impl Statement {
         }
     }
 
-    /// The memory of a scan: one for all scans of the owner who has set it, and one for all for which nobody has.
+    /// The budget of a scan. All scans with the same owner of the option share one, and so do all without an owner.
     pub fn budget(&self, limits: &Limits) -> Arc<Budget> {
         let key = (limits.memory_of, limits.max_memory);
         (self.budgets.borrow_mut().entry(key))
@@ -182,25 +182,25 @@ impl Statement {
             .clone()
     }
 
-    /// How long until the user is to be told; `None` if never.
+    /// How long until progress is reported; `None` if never.
     pub fn progress_interval(&self) -> Option<Duration> {
         let seconds = Some(settings::progress_interval()).filter(|seconds| *seconds > 0)?;
         let interval = Duration::from_secs(seconds.into());
-        let (told, _) = self.told.get()?;
-        Some(interval.saturating_sub(told.elapsed()))
+        let (reported, _) = self.last_report.get()?;
+        Some(interval.saturating_sub(reported.elapsed()))
     }
 
-    /// Tells the user how far the statement is, if it is time to.
+    /// Reports the progress to the user, if it is time to.
     pub fn report_progress(&self) {
-        let Some((told, done_then)) = self.told.get() else {
+        let Some((reported, done_then)) = self.last_report.get() else {
             return;
         };
         if self.progress_interval().is_none_or(|time| !time.is_zero()) {
             return;
         }
         let done = self.totals.done.load(Relaxed);
-        let rate = (done - done_then) as f64 / told.elapsed().as_secs_f64();
-        self.told.set(Some((Instant::now(), done)));
+        let rate = (done - done_then) as f64 / reported.elapsed().as_secs_f64();
+        self.last_report.set(Some((Instant::now(), done)));
         let of = match self.expected.get() {
             Expected::Known(expected) if expected >= done => format!(" of {expected}"),
             _ => String::new(),

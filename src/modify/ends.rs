@@ -1,7 +1,7 @@
 //! The end of an INSERT or COPY: all rows are accepted before PostgreSQL goes on.
 //!
-//! PostgreSQL calls a wrapper again when the executor ends: after triggers of the statement, and outside of what EXPLAIN and
-//! pg_stat_statements count. So an INSERT settles when its source has no more rows, while its node runs. A COPY has no node, and settles
+//! PostgreSQL calls a wrapper again when the executor ends. That is after the statement's triggers, and outside of the time that EXPLAIN and
+//! pg_stat_statements count. So an INSERT waits when its source has no more rows, while its node runs. A COPY has no node. It waits
 //! when the first trigger of the statement is called, if there is one.
 
 use super::Insert;
@@ -16,10 +16,12 @@ thread_local! {
     static TRIGGERS: RefCell<Vec<Entry<pg_sys::FmgrInfo, pg_sys::PGFunction>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What PostgreSQL is going to call before it goes on, with the function that is called in truth.
+/// Something that PostgreSQL calls before it goes on. Its own function is replaced by one of this file, which calls it.
 struct Entry<T, F> {
     called: *mut T,
+    /// The function that was there before.
     function: F,
+    /// The INSERTs that have to end before.
     inserts: Vec<*mut Insert>,
 }
 
@@ -46,8 +48,8 @@ impl Drop for Registration {
     }
 }
 
-/// Adds an INSERT to an entry; true if it is the first one there.
-fn note<T, F>(
+/// Adds an INSERT to an entry. True if the entry is new.
+fn add<T, F>(
     entries: &'static Entries<T, F>,
     called: *mut T,
     function: F,
@@ -71,7 +73,7 @@ fn note<T, F>(
     })
 }
 
-/// The function that is called in truth.
+/// The function that was there before.
 fn function_of<T, F: Copy>(entries: &'static Entries<T, F>, called: *mut T) -> Option<F> {
     entries.with_borrow(|entries| {
         let entry = entries.iter().find(|entry| entry.called == called)?;
@@ -79,23 +81,23 @@ fn function_of<T, F: Copy>(entries: &'static Entries<T, F>, called: *mut T) -> O
     })
 }
 
-/// Settles the INSERTs of an entry.
-unsafe fn settle_all<T, F>(entries: &'static Entries<T, F>, called: *mut T) {
+/// Waits for the rows of an entry's INSERTs.
+unsafe fn wait_for_inserts<T, F>(entries: &'static Entries<T, F>, called: *mut T) {
     let inserts = entries.with_borrow(|entries| {
         let entry = entries.iter().find(|entry| entry.called == called);
         entry.map_or_else(Vec::new, |entry| entry.inserts.clone())
     });
     for insert in inserts {
         // SAFETY: an entry has those whose query's memory is there.
-        unsafe { (*insert).settle() }.or_report();
+        unsafe { (*insert).wait_for_all() }.or_report();
     }
 }
 
-/// Has an INSERT settle before PostgreSQL goes on.
+/// Has all rows of an INSERT accepted before PostgreSQL goes on.
 ///
 /// # Safety
 /// The INSERT has just been begun for `relation` and `state`, and lives as long as its query.
-pub unsafe fn settle(
+pub unsafe fn wait_at_end(
     insert: *mut Insert,
     state: *mut pg_sys::ModifyTableState,
     relation: *mut pg_sys::ResultRelInfo,
@@ -106,22 +108,22 @@ pub unsafe fn settle(
         PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Registration(insert));
         match (*state).ps.lefttree.as_mut() {
             Some(source) => {
-                if note(&SOURCES, &raw mut *source, source.ExecProcNode, insert) {
+                if add(&SOURCES, &raw mut *source, source.ExecProcNode, insert) {
                     source.ExecProcNode = Some(next);
                 }
             }
-            None => settle_before_triggers(insert, relation, query_context),
+            None => wait_before_triggers(insert, relation, query_context),
         }
     }
 }
 
-/// Puts a function of ours in the place of each trigger that follows the statement. Of a partition's statement they are the partitioned table's.
-unsafe fn settle_before_triggers(
+/// Replaces the function of each trigger that follows the statement. Where a partition gets the rows, the triggers are those of the partitioned table.
+unsafe fn wait_before_triggers(
     insert: *mut Insert,
     relation: *mut pg_sys::ResultRelInfo,
     query_context: pg_sys::MemoryContext,
 ) {
-    // SAFETY: a relation with triggers has a place for the function of each, which PostgreSQL fills in when it is empty.
+    // SAFETY: a relation with triggers has an array of their functions. PostgreSQL looks up a function when its entry is empty.
     unsafe {
         let named = match (*relation).ri_RootResultRelInfo.is_null() {
             true => relation,
@@ -130,8 +132,8 @@ unsafe fn settle_before_triggers(
         let Some(triggers) = (*named).ri_TrigDesc.as_ref() else {
             return;
         };
-        for place in 0..triggers.numtriggers.max(0) as usize {
-            let trigger = &*triggers.triggers.add(place);
+        for index in 0..triggers.numtriggers.max(0) as usize {
+            let trigger = &*triggers.triggers.add(index);
             let kind = pg_sys::TRIGGER_TYPE_ROW
                 | pg_sys::TRIGGER_TYPE_BEFORE
                 | pg_sys::TRIGGER_TYPE_INSTEAD
@@ -139,27 +141,27 @@ unsafe fn settle_before_triggers(
             if trigger.tgtype as u32 & kind != pg_sys::TRIGGER_TYPE_INSERT {
                 continue;
             }
-            let function = (*named).ri_TrigFunctions.add(place);
+            let function = (*named).ri_TrigFunctions.add(index);
             if (*function).fn_oid == pg_sys::InvalidOid {
                 pg_sys::fmgr_info_cxt(trigger.tgfoid, function, query_context);
             }
-            if note(&TRIGGERS, function, (*function).fn_addr, insert) {
+            if add(&TRIGGERS, function, (*function).fn_addr, insert) {
                 (*function).fn_addr = Some(call);
             }
         }
     }
 }
 
-/// Gives the source's next row. Once there is none, all that came before it are settled.
+/// Gives the source's next row. After the last one, waits until all rows are accepted.
 #[pg_guard]
 unsafe extern "C-unwind" fn next(source: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: called in the place of what is called here. The guard is for the call through a pointer.
+    // SAFETY: PostgreSQL's arguments are passed on to PostgreSQL's function. A call through a pointer needs the guard.
     unsafe {
         let Some(Some(function)) = function_of(&SOURCES, source) else {
             return std::ptr::null_mut();
         };
         let slot = pg_guard_ffi_boundary(|| function(source));
-        // When it is first called, a node chooses another function.
+        // A node sets another function when it is called for the first time.
         let chosen = (*source).ExecProcNode;
         if !chosen.is_some_and(|chosen| std::ptr::fn_addr_eq(chosen, next as RowFunction)) {
             SOURCES.with_borrow_mut(|entries| {
@@ -170,22 +172,22 @@ unsafe extern "C-unwind" fn next(source: *mut pg_sys::PlanState) -> *mut pg_sys:
             (*source).ExecProcNode = Some(next);
         }
         if slots::is_empty(slot) {
-            settle_all(&SOURCES, source);
+            wait_for_inserts(&SOURCES, source);
         }
         slot
     }
 }
 
-/// Calls a trigger, once all rows are settled.
+/// Waits until all rows are accepted, and calls the trigger.
 #[pg_guard]
 unsafe extern "C-unwind" fn call(arguments: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: called in the place of what is called here. The guard is for the call through a pointer.
+    // SAFETY: PostgreSQL's arguments are passed on to PostgreSQL's function. A call through a pointer needs the guard.
     unsafe {
         let trigger = (*arguments).flinfo;
         let Some(Some(function)) = function_of(&TRIGGERS, trigger) else {
             return pg_sys::Datum::null();
         };
-        settle_all(&TRIGGERS, trigger);
+        wait_for_inserts(&TRIGGERS, trigger);
         pg_guard_ffi_boundary(|| function(arguments))
     }
 }

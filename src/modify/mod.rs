@@ -1,57 +1,52 @@
 //! INSERT and COPY into a foreign table: a row is an event that is sent.
 //!
-//! - [`plan`] has the rows read prefetch where each is returned with what came back.
-//! - [`checks`] has what is checked of a row before it is sent, [`left_out`] whether the statement has a payload.
+//! - [`plan`] has rows prefetched where each is returned with what came back.
 //! - [`refused`] refuses UPDATE and DELETE.
+//! - [`ends`] waits for the last rows, as all are accepted before the statement ends.
 //!
-//! Many are in flight, and all are accepted before the statement ends: [`ends`] sees to those that were sent last.
+//! How a row is checked and becomes a request is rows/'s.
 
-mod checks;
 mod ends;
-mod left_out;
 pub mod plan;
 pub mod refused;
 
 use crate::backend;
-use crate::backend::config::Config;
-use crate::columns::Layout;
-use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
+use crate::dispatch::window::Window;
+use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::InvokeRequest;
 use crate::options::OnError;
-use crate::postgres::{compat, nodes, slots};
-use crate::prefetch::{Invoker, Prefetch};
+use crate::postgres::{nodes, slots};
+use crate::prefetch::{Consumer, SharedPrefetch};
+use crate::rows::inserted::InsertedRows;
 use crate::rows::writer::Writer;
-use crate::rows::{inserted, new_context, output};
-use checks::Checks;
+use crate::rows::{new_context, output};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
-use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::rc::Rc;
 
-/// The rows of one foreign table that a statement inserts, dropped with the query's memory context.
+/// What a statement inserts into one foreign table, dropped with the query's memory context.
 pub struct Insert {
-    estate: *mut pg_sys::EState,
-    relation: *mut pg_sys::ResultRelInfo,
-    layout: Layout,
     writers: Vec<Writer>,
-    table: pg_sys::Oid,
-    user: pg_sys::Oid,
-    /// The statement's node.
-    state: *mut pg_sys::ModifyTableState,
-    /// What is checked of a row before it is sent; made when the first row comes, as `returns` is.
-    checks: Option<Checks>,
-    /// Whether a row is looked at after it was inserted.
-    returns: Option<bool>,
-    /// The payload, if the statement leaves it out.
-    left_out: Option<i16>,
     /// Holds what is made of one row.
     row_context: pg_sys::MemoryContext,
-    /// The node that reads rows prefetch, null where there is none.
-    prefetch: *mut Prefetch,
+    invocations: Invocations,
+}
+
+/// Where the invocations of rows are.
+enum Invocations {
+    /// They are started as rows come.
+    Own(OwnInvocations),
+    /// A node below the statement's has started them.
+    Prefetched(SharedPrefetch),
+}
+
+struct OwnInvocations {
+    rows: InsertedRows,
     /// Made when the first row comes.
     dispatch: Option<Dispatch>,
-    handles: VecDeque<Rc<InvocationHandle>>,
+    /// The invocations of rows that nobody reads once they are inserted.
+    window: Window,
 }
 
 /// Callback: prepares an INSERT.
@@ -73,17 +68,11 @@ pub unsafe extern "C-unwind" fn begin_foreign_modify(
     }
     // SAFETY: the node is being initialised, what is below it has been.
     unsafe {
-        let estate = (*state).ps.state;
-        let insert = begin(state, relation);
-        if let Some(payload) = (*insert).left_out {
-            left_out::refuse_all(payload, relation, state, &(*insert).layout).or_report();
-        }
-        if let Some(parameter) = nodes::integers(private).next()
-            && let Some(prefetch) = Prefetch::of(estate, parameter).as_mut()
-        {
-            (*insert).prefetch = prefetch;
-            prefetch.serve(insert, (*insert).layout.clone());
-        }
+        let rows = InsertedRows::begin(state, relation).or_report();
+        rows.refuse_without_payload().or_report();
+        let prefetch = (nodes::integers(private).next())
+            .and_then(|parameter| SharedPrefetch::of((*state).ps.state, parameter));
+        begin(state, relation, rows, prefetch).or_report();
     }
 }
 
@@ -97,43 +86,44 @@ pub unsafe extern "C-unwind" fn begin_foreign_insert(
     relation: *mut pg_sys::ResultRelInfo,
 ) {
     // SAFETY: the node has a state, also that which COPY makes up.
-    unsafe { begin(state, relation) };
+    unsafe {
+        let rows = InsertedRows::begin(state, relation).or_report();
+        begin(state, relation, rows, None).or_report();
+    }
 }
 
 unsafe fn begin(
     state: *mut pg_sys::ModifyTableState,
     relation: *mut pg_sys::ResultRelInfo,
-) -> *mut Insert {
-    // SAFETY: the relation is open. What is made here lives in the query's context, which also drops it after an error.
+    rows: InsertedRows,
+    prefetch: Option<SharedPrefetch>,
+) -> Result<(), Error> {
+    // SAFETY: the node has a query, whose memory context drops what is made here, also after an error.
     unsafe {
-        let estate = (*state).ps.state;
-        let query_context = (*estate).es_query_cxt;
-        let open = (*relation).ri_RelationDesc;
-        let layout = Layout::read(open).or_report();
-        let writers = (layout.attributes.iter())
+        let query_context = (*(*state).ps.state).es_query_cxt;
+        let writers = (rows.layout.attributes.iter())
             .filter(|attribute| !attribute.column.is_input())
             .map(|attribute| Writer::new(*attribute, query_context))
             .collect();
-        let left_out = left_out::payload(relation, estate, &layout);
+        let invocations = match prefetch {
+            Some(prefetch) => {
+                prefetch.get()?.serve(Consumer::Insert(rows));
+                Invocations::Prefetched(prefetch)
+            }
+            None => Invocations::Own(OwnInvocations {
+                rows,
+                dispatch: None,
+                window: Window::default(),
+            }),
+        };
         let insert = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Insert {
-            estate,
-            relation,
-            layout,
             writers,
-            table: (*open).rd_id,
-            user: compat::insert_user(estate, relation),
-            state,
-            checks: None,
-            returns: None,
-            left_out,
             row_context: new_context(query_context),
-            prefetch: std::ptr::null_mut(),
-            dispatch: None,
-            handles: VecDeque::new(),
+            invocations,
         });
         (*relation).ri_FdwState = insert.cast();
-        ends::settle(insert, state, relation);
-        insert
+        ends::wait_at_end(insert, state, relation);
+        Ok(())
     }
 }
 
@@ -173,185 +163,144 @@ pub unsafe extern "C-unwind" fn end_foreign_insert(
     unsafe {
         if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut() {
             // Of an INSERT nothing is left by now; see ends.rs.
-            insert.settle().or_report();
+            insert.wait_for_all().or_report();
         }
     }
 }
 
 impl Insert {
-    /// The invocations, for EXPLAIN.
-    pub fn dispatched(&mut self) -> Option<&mut Dispatch> {
-        self.dispatch.as_mut()
+    /// Does something with the invocations, which are there once a row was inserted.
+    pub fn with_dispatch<T>(
+        &mut self,
+        work: impl FnOnce(Option<&mut Dispatch>) -> T,
+    ) -> Result<T, Error> {
+        match &mut self.invocations {
+            Invocations::Own(own) => Ok(work(own.dispatch.as_mut())),
+            Invocations::Prefetched(prefetch) => Ok(work(prefetch.get()?.dispatch())),
+        }
     }
 
+    /// Waits until all rows are accepted.
+    pub fn wait_for_all(&mut self) -> Result<(), Error> {
+        match &mut self.invocations {
+            Invocations::Own(own) => own.wait_for_all(),
+            // Each was waited for when its row was inserted.
+            Invocations::Prefetched(_) => Ok(()),
+        }
+    }
+
+    /// Inserts a row. What came back is added to it, if it is read afterwards.
     unsafe fn insert(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
         // SAFETY: the slot has a row of the table, and the current memory context is the row's.
         unsafe {
-            if let (Some(prefetch), Some(dispatch)) = (self.prefetch.as_mut(), &mut self.dispatch) {
-                let (_, (_, outcome)) = prefetch
-                    .next_outcome(dispatch)?
-                    .ok_or(Error::Unexpected("inserted row was not prefetched"))?;
-                return self.put(slot, &outcome);
-            }
-            let returns = self.returns();
-            self.check(slot)?;
-            self.make_room()?;
-            let dispatch = (self.dispatch.as_mut())
-                .ok_or(Error::Unexpected("row was inserted before the beginning"))?;
-            dispatch.expect(None)?;
-            let inputs = inserted::inputs(&self.layout, &dispatch.config.fixed, slot);
-            let handle = match inputs.and_then(InvokeRequest::new) {
-                Ok(request) => dispatch.start(self.table, request)?,
-                Err(error) => dispatch.refuse(error),
-            };
-            if !returns {
-                self.handles.push_back(handle);
-                return Ok(());
-            }
-            loop {
-                if let Some(outcome) = handle.poll()? {
-                    return self.put(slot, &outcome);
-                }
-                dispatch.wait(Some(&handle))?;
-            }
-        }
-    }
-
-    /// Whether RETURNING, a trigger or a view's check looks at the row once it is inserted.
-    unsafe fn returns(&mut self) -> bool {
-        if let Some(returns) = self.returns {
-            return returns;
-        }
-        // SAFETY: all of these are initialised before the first row.
-        let returns = unsafe {
-            let before = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
-            self.checks = Checks::take(self.relation, self.state, &self.layout);
-            pg_sys::MemoryContextSwitchTo(before);
-            let relation = &*self.relation;
-            !relation.ri_projectReturning.is_null()
-                || !relation.ri_WithCheckOptions.is_null()
-                || (relation.ri_TrigDesc.as_ref())
-                    .is_some_and(|triggers| triggers.trig_insert_after_row)
-        };
-        *self.returns.insert(returns)
-    }
-
-    /// Waits until one more may be started.
-    unsafe fn make_room(&mut self) -> Result<(), Error> {
-        loop {
-            self.take_completed()?;
-            let untaken = self.handles.len();
-            let first = self.handles.front().cloned();
-            // SAFETY: called while the statement runs.
-            let dispatch = unsafe { self.dispatch(std::ptr::null_mut())? };
-            if dispatch.may_start(untaken) {
-                return Ok(());
-            }
-            dispatch.wait(first.as_deref())?;
-        }
-    }
-
-    /// Waits until all are accepted.
-    pub fn settle(&mut self) -> Result<(), Error> {
-        loop {
-            self.take_completed()?;
-            match (&mut self.dispatch, self.handles.front()) {
-                (Some(dispatch), Some(first)) => dispatch.wait(Some(first))?,
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn take_completed(&mut self) -> Result<(), Error> {
-        while let Some(handle) = self.handles.front() {
-            let Some(outcome) = handle.poll()? else {
-                return Ok(());
-            };
-            if let Some(error) = output::error(&outcome) {
-                return Err(error);
-            }
-            self.handles.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Adds what came back to the row.
-    unsafe fn put(
-        &mut self,
-        slot: *mut pg_sys::TupleTableSlot,
-        outcome: &Outcome,
-    ) -> Result<(), Error> {
-        let on_error = (self.dispatch.as_ref()).map(|dispatch| dispatch.config.on_error);
-        // SAFETY: the slot has a place for each column of the table, and takes a tuple that lives as long as the row.
-        unsafe {
-            slots::deform(slot);
-            let descriptor = (*slot).tts_tupleDescriptor;
-            let count = (*descriptor).natts as usize;
-            let mut values = std::slice::from_raw_parts((*slot).tts_values, count).to_vec();
-            let mut nulls = std::slice::from_raw_parts((*slot).tts_isnull, count).to_vec();
-            output::write(
-                &mut self.writers,
-                outcome,
-                on_error.unwrap_or_default(),
-                |writer, datum| {
-                    let place = writer.attribute.number as usize - 1;
-                    nulls[place] = datum.is_none();
-                    values[place] = datum.unwrap_or(pg_sys::Datum::from(0));
+            match &mut self.invocations {
+                Invocations::Own(own) => match own.insert(slot)? {
+                    Some((outcome, on_error)) => put(&mut self.writers, slot, &outcome, on_error),
+                    None => Ok(()),
                 },
-            )?;
-            let tuple =
-                pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            let table = (*slot).tts_tableOid;
-            pg_sys::ExecForceStoreHeapTuple(tuple, slot, false);
-            (*slot).tts_tableOid = table;
+                Invocations::Prefetched(prefetch) => {
+                    let mut prefetch = prefetch.get()?;
+                    let (_, taken, on_error) = (prefetch.next_outcome()?)
+                        .ok_or(Error::Unexpected("inserted row was not prefetched"))?;
+                    put(&mut self.writers, slot, &taken.outcome, on_error)
+                }
+            }
         }
-        Ok(())
     }
 }
 
-impl Invoker for Insert {
-    unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<&mut Dispatch, Error> {
-        // SAFETY: the executor runs in a transaction.
+impl OwnInvocations {
+    /// Starts the invocation of a row. Its outcome is waited for if the row is read afterwards.
+    unsafe fn insert(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> Result<Option<(Rc<Outcome>, OnError)>, Error> {
+        // SAFETY: the slot has a row of the table, and the current memory context is the row's.
         unsafe {
-            let returns = self.returns() || !self.prefetch.is_null();
-            match &mut self.dispatch {
-                Some(dispatch) => Ok(dispatch),
-                none => {
-                    let mut config = Config::read(self.table, self.user)?;
-                    if (*self.relation).ri_projectReturning.is_null() && self.prefetch.is_null() {
-                        // Nobody would see the row that tells of the failure.
-                        config.on_error = OnError::Raise;
-                    }
-                    self.layout.tells_failures(config.on_error)?;
-                    Ok(none.insert(Dispatch::new(config, self.estate, node, returns)))
-                }
+            let is_read = self.rows.are_read();
+            self.rows.check(slot)?;
+            let OwnInvocations {
+                rows,
+                dispatch,
+                window,
+            } = self;
+            let dispatch = match dispatch {
+                Some(dispatch) => dispatch,
+                none => none.insert(rows.dispatch(std::ptr::null_mut())?),
+            };
+            make_room(window, dispatch)?;
+            dispatch.expect(None)?;
+            let inputs = rows.inputs(&dispatch.config.fixed, slot);
+            let handle = match inputs.and_then(InvokeRequest::new) {
+                Ok(request) => dispatch.start(request)?,
+                Err(error) => dispatch.refuse(error),
+            };
+            if !is_read {
+                window.push(handle);
+                return Ok(None);
             }
+            let outcome = dispatch.wait_for(handle)?;
+            Ok(Some((outcome, dispatch.config.on_error)))
         }
     }
 
-    fn table(&self) -> pg_sys::Oid {
-        self.table
+    /// Waits until all rows are accepted.
+    fn wait_for_all(&mut self) -> Result<(), Error> {
+        let Some(dispatch) = &mut self.dispatch else {
+            return Ok(());
+        };
+        (self.window).wait_until(&mut (), dispatch, |window, (), _| {
+            take_completed(window)?;
+            Ok(window.is_empty().then_some(()))
+        })
     }
+}
 
-    fn inserts(&self) -> bool {
-        true
-    }
+/// Waits until one more invocation may be started.
+fn make_room(window: &mut Window, dispatch: &mut Dispatch) -> Result<(), Error> {
+    window.wait_until(&mut (), dispatch, |window, (), dispatch| {
+        take_completed(window)?;
+        Ok(dispatch.may_start(window.len()).then_some(()))
+    })
+}
 
-    unsafe fn check(&mut self, row: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
-        // SAFETY: the caller's.
-        unsafe {
-            self.returns();
-            if let Some(checks) = &mut self.checks {
-                checks.make(row, self.estate);
-            }
-            match self.left_out {
-                Some(payload) => left_out::refuse(payload, row, self.state, &self.layout),
-                None => Ok(()),
-            }
+/// Takes the invocations that have ended, as far as none before them is in flight. Errors with the first failure.
+fn take_completed(window: &mut Window) -> Result<(), Error> {
+    while let Some(outcome) = window.poll()? {
+        if let Some(error) = output::error(&outcome) {
+            return Err(error);
         }
+        window.pop();
     }
+    Ok(())
+}
 
-    fn shows_payload(&self) -> bool {
-        true
+/// Adds what came back to a row.
+///
+/// # Safety
+/// The slot has a row of the table. Memory is taken from the current context.
+unsafe fn put(
+    writers: &mut [Writer],
+    slot: *mut pg_sys::TupleTableSlot,
+    outcome: &Outcome,
+    on_error: OnError,
+) -> Result<(), Error> {
+    // SAFETY: the slot has a value for each column of the table, and takes a tuple that lives as long as the row.
+    unsafe {
+        slots::deform(slot);
+        let descriptor = (*slot).tts_tupleDescriptor;
+        let count = (*descriptor).natts as usize;
+        let mut values = std::slice::from_raw_parts((*slot).tts_values, count).to_vec();
+        let mut nulls = std::slice::from_raw_parts((*slot).tts_isnull, count).to_vec();
+        output::write(writers, outcome, on_error, |writer, datum| {
+            let index = writer.attribute.number as usize - 1;
+            nulls[index] = datum.is_none();
+            values[index] = datum.unwrap_or(pg_sys::Datum::from(0));
+        })?;
+        let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+        let table = (*slot).tts_tableOid;
+        pg_sys::ExecForceStoreHeapTuple(tuple, slot, false);
+        (*slot).tts_tableOid = table;
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Has the rows of an INSERT with RETURNING read prefetch.
+//! Has the rows of an INSERT with RETURNING prefetched.
 //!
 //! PostgreSQL wants a row's returned columns before it reads the next row, so one invocation would be in flight at a time.
 

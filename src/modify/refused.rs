@@ -1,20 +1,20 @@
-//! UPDATE and DELETE, which are refused: with words of our own, for which PostgreSQL has to let them begin.
+//! Refuses UPDATE and DELETE. The message is ours, so PostgreSQL has to let them begin.
 
 use crate::error::{Error, OrReport, StatementError};
 use crate::postgres::text;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;
 
-/// Callback: tells what can be done with a foreign table's rows.
+/// Callback: the commands that can be run on a foreign table.
 ///
-/// A statement that is about to change them has a lock for it, and is refused when it begins. Who only asks, as the views of
-/// information_schema do, is told that they can't be changed.
+/// A statement that is about to change rows has a lock, and is refused when it begins. The views of information_schema have none, and see
+/// that rows can't be changed.
 ///
 /// # Safety
 /// Called by PostgreSQL with an open relation.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn is_foreign_rel_updatable(relation: pg_sys::Relation) -> c_int {
-    // SAFETY: looks at this backend's own locks.
+    // SAFETY: reads this backend's own locks.
     let is_locked =
         unsafe { pg_sys::CheckRelationLockedByMe(relation, pg_sys::RowExclusiveLock as _, true) };
     let inserts = 1 << pg_sys::CmdType::CMD_INSERT;
@@ -24,7 +24,7 @@ pub unsafe extern "C-unwind" fn is_foreign_rel_updatable(relation: pg_sys::Relat
     }
 }
 
-/// Refuses a statement that is no INSERT, before it reads a row.
+/// Errors if a statement is an UPDATE or a DELETE, before it reads a row.
 ///
 /// # Safety
 /// The node is being initialised for the relation.
@@ -47,7 +47,7 @@ pub unsafe fn refuse(
     }
 }
 
-/// Callback: would change or delete a row, had the statement not been refused.
+/// Callback: changes or deletes a row. It is not called, as the statement was refused.
 ///
 /// # Safety
 /// Called by the executor.

@@ -1,24 +1,27 @@
-//! Reading the outer rows of a join ahead, so that the invocations of many are in flight.
+//! Prefetching the outer rows of a join, so that many invocations are in flight.
 //!
-//! A join with invocations is PostgreSQL's nested loop. It asks for an outer row, then for the rows that the scan has for
-//! it, so one invocation would be in flight at a time. This puts a node between the loop and its outer side. The node
-//! reads rows ahead, evaluates the scan's bindings with them and starts the invocations, then hands the rows on in their order; the
-//! scan takes what has been started for the row. The join itself, of whatever kind, its filters and all that is above it stay
-//! PostgreSQL's.
+//! A join with invocations is PostgreSQL's nested loop. The loop asks for an outer row, and then for the scan's rows for it. So one
+//! invocation at a time would be in flight. This module puts a node between the loop and its outer side. The node reads
+//! rows ahead, evaluates the scan's bindings with them and starts the invocations. It hands the rows on in their order, and
+//! the scan takes the outcomes. The join, of whatever kind, its filters and all nodes above it stay PostgreSQL's.
 //!
-//! The rows of an INSERT that returns what came back are read ahead in the same way.
+//! The rows of an INSERT with RETURNING are prefetched in the same way.
 //!
 //! - [`paths`] puts the node into paths, [`plans`] into plans.
-//! - [`node`] has its callbacks, [`rows`] the rows that were read ahead.
+//! - [`node`] has the callbacks. [`rows`] is what the node and the scan share: the rows that were read, and their invocations.
+//! - [`reader`] reads a row and evaluates what it invokes. [`consumer`] says whose invocations they are.
 
+mod consumer;
 mod methods;
 mod node;
 mod paths;
 mod plans;
+mod reader;
 mod rows;
 
+pub use consumer::{Consumer, ScanConsumer};
 pub use plans::{new_parameter, wrap};
-pub use rows::{Invoker, Prefetch};
+pub use rows::SharedPrefetch;
 
 use pgrx::pg_sys;
 

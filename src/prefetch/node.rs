@@ -1,7 +1,8 @@
-//! Runs the node that reads prefetch.
+//! The node that prefetches: the executor's callbacks.
 
 use super::methods::{Methods, NAME};
-use super::rows::Prefetch;
+use super::reader::Carried;
+use super::rows::{Prefetch, SharedPrefetch};
 use crate::backend;
 use crate::backend::config::Limits;
 use crate::dispatch::executor_hooks;
@@ -13,9 +14,10 @@ use crate::postgres::properties::Printer;
 use crate::postgres::refs::Ref;
 use crate::postgres::slots;
 use pgrx::{pg_guard, pg_sys};
+use std::cell::RefMut;
 use std::ffi::c_int;
 
-/// How PostgreSQL makes a state of a plan of the node.
+/// Makes the state of a plan of the node.
 pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
     CustomName: NAME.as_ptr(),
     CreateCustomScanState: Some(create_custom_scan_state),
@@ -42,7 +44,7 @@ static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::Custom
 pub struct State {
     css: pg_sys::CustomScanState,
     /// Null under EXPLAIN without ANALYZE.
-    prefetch: *mut Prefetch,
+    prefetch: *mut SharedPrefetch,
 }
 
 /// Callback: makes the node's state.
@@ -90,12 +92,12 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
             ))
             .or_report()
         };
-        let prefetch = Prefetch::begin(
-            node,
-            [numbers(plan, 1), numbers(plan, 2)],
-            nodes::pointers((*plan).custom_exprs).collect(),
-            [first_only != 0, keeps_rows != 0],
-        );
+        let carried = Carried {
+            bindings: numbers(plan, 1),
+            source: numbers(plan, 2),
+            expressions: nodes::pointers((*plan).custom_exprs).collect(),
+        };
+        let prefetch = SharedPrefetch::begin(node, carried, [first_only != 0, keeps_rows != 0]);
         let slot = (*estate).es_param_exec_vals.add(parameter as usize);
         (*slot).value = pg_sys::Datum::from(prefetch);
         (*slot).isnull = false;
@@ -103,8 +105,8 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     }
 }
 
-/// Lets EXPLAIN print the columns by which an UPDATE of a partitioned table finds its rows, whose names in the plan are
-/// those of no columns; see plans.rs.
+/// Renames the columns by which an UPDATE of a partitioned table finds its rows, so that EXPLAIN can print them. In the plan they have names
+/// of no columns; see plans.rs.
 unsafe fn name_row_identities(plan: *mut pg_sys::CustomScan) {
     // SAFETY: the list has target entries. The same is written each time the plan is run.
     unsafe {
@@ -130,9 +132,9 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the state is the one that was begun.
     unsafe {
-        let prefetch = &mut *(*node.cast::<State>()).prefetch;
         let slot = (*node).ss.ss_ScanTupleSlot;
-        // A row that was changed meanwhile is checked once more with what it was joined to, which PostgreSQL has kept.
+        let mut prefetch = prefetch_of(node).or_report();
+        // A row that was changed meanwhile is rechecked with the scan's row, which PostgreSQL has kept.
         if prefetch.is_substituted() {
             let below = slots::next((*node).ss.ps.lefttree);
             if slots::is_empty(below) {
@@ -142,7 +144,7 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
             pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
             return outer_row(node);
         }
-        let next = prefetch.next().or_report();
+        let next = prefetch.next_row().or_report();
         backend::flush().or_report();
         match next {
             Some(tuple) => {
@@ -154,7 +156,15 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
     }
 }
 
-/// The row in the node's slot, as the join wants it: without the columns that are there for the sake of conditions.
+/// What the node and the scan share.
+unsafe fn prefetch_of<'a>(
+    node: *mut pg_sys::CustomScanState,
+) -> Result<RefMut<'a, Prefetch>, Error> {
+    // SAFETY: the pointer is that of begin_custom_scan, and lives as long as the query.
+    unsafe { (*(*node.cast::<State>()).prefetch).get() }
+}
+
+/// The row in the node's slot without the columns that only conditions read.
 unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the slot has a row. There is a projection where its columns are not the plan's.
     unsafe {
@@ -174,11 +184,12 @@ unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTab
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: as above; a child with changed parameters is rescanned when it is asked.
+    // SAFETY: the node was begun. A child with changed parameters is rescanned when it is asked.
     unsafe {
         executor_hooks::refuse_rewind((*node).ss.ps.state).or_report();
-        let prefetch = &mut *(*node.cast::<State>()).prefetch;
-        prefetch.start_over((*node).ss.ps.chgParam);
+        prefetch_of(node)
+            .or_report()
+            .start_over((*node).ss.ps.chgParam);
         let below = (*node).ss.ps.lefttree;
         if (*below).chgParam.is_null() {
             pg_sys::ExecReScan(below);
@@ -192,34 +203,34 @@ pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScan
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn end_custom_scan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: as above, except that EXPLAIN began only what is below.
+    // SAFETY: the node was begun, or EXPLAIN began the plan below alone.
     unsafe {
-        if let Some(prefetch) = (*node.cast::<State>()).prefetch.as_mut() {
-            prefetch.end();
+        if !(*node.cast::<State>()).prefetch.is_null() {
+            prefetch_of(node).or_report().end();
         }
         pg_sys::ExecEndNode((*node).ss.ps.lefttree);
     }
 }
 
-/// The numbers that were put into a plan when it was made.
-unsafe fn numbers(plan: *mut pg_sys::CustomScan, place: usize) -> Vec<i32> {
+/// One of the lists of numbers that a plan carries.
+unsafe fn numbers(plan: *mut pg_sys::CustomScan, index: usize) -> Vec<i32> {
     // SAFETY: the list is one of lists of integers.
     unsafe {
-        let list = nodes::nth((*plan).custom_private, place);
+        let list = nodes::nth((*plan).custom_private, index);
         nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
     }
 }
 
-/// The foreign table for which a plan reads prefetch.
+/// The foreign table that a plan invokes.
 unsafe fn table(plan: *mut pg_sys::CustomScan) -> pg_sys::Oid {
-    // SAFETY: see above.
+    // SAFETY: the plan is one of ours.
     let numbers = unsafe { numbers(plan, 0) };
     numbers.get(1).map_or(pg_sys::InvalidOid, |number| {
         pg_sys::Oid::from(*number as u32)
     })
 }
 
-/// Callback: adds to a part of EXPLAIN of a node that reads prefetch.
+/// Callback: adds to the node's part of EXPLAIN.
 ///
 /// # Safety
 /// Called by EXPLAIN.

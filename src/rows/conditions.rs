@@ -1,8 +1,8 @@
-//! What is checked of values before they are invoked: conditions that read nothing of the answer.
+//! Conditions that are checked before an invocation: they read input columns alone.
 //!
-//! A condition on one column narrows the column's values; one on several is checked with each combination.
+//! A condition on one column narrows the column's values. A condition on several is checked with each combination of values.
 
-use super::invocation_set::List;
+use super::lists::List;
 use super::{new_context, values};
 use crate::columns::{Column, Layout};
 use crate::error::Error;
@@ -11,13 +11,14 @@ use pgrx::pg_sys;
 
 /// Conditions of a scan, ready to be checked.
 pub struct Conditions {
-    /// Whether they may be true of other values later, for the same lists.
+    /// Whether a rescan may change which of the same values they select.
     pub may_change: bool,
     all: Vec<Condition>,
-    /// Where they look for the input columns, by number.
+    /// The row that they read.
     slot: *mut pg_sys::TupleTableSlot,
+    /// The input columns with their numbers in that row.
     inputs: Vec<(Column, i16)>,
-    /// Holds what is made by one check.
+    /// Holds what one check allocates.
     context: pg_sys::MemoryContext,
 }
 
@@ -27,27 +28,28 @@ struct Condition {
     reads: Vec<Column>,
 }
 
-/// Which value of each list a combination has.
-pub type Digits = [usize; Column::INPUTS.len()];
+/// The value of each list that a combination has, by its index.
+pub type ValueIndexes = [usize; Column::INPUTS.len()];
 
-/// The combinations that are invoked.
-pub struct Choice {
-    /// Of each list, which values.
+/// The combinations of values that are invoked.
+pub struct Selection {
+    /// The values of each list.
     values: Vec<Values>,
-    /// Of the combinations of these, which, if not all.
+    /// The indexes of the combinations of these values that are invoked; `None` is all.
     passing: Option<Vec<usize>>,
 }
 
 enum Values {
-    /// So many.
+    /// All, of which there are so many.
     All(usize),
+    /// Those with these indexes.
     Some(Vec<usize>),
 }
 
-impl Choice {
+impl Selection {
     /// All combinations. Without lists there is one.
-    pub fn all(lists: &[List]) -> Choice {
-        Choice {
+    pub fn all(lists: &[List]) -> Selection {
+        Selection {
             values: (lists.iter())
                 .map(|list| Values::All(list.values.len()))
                 .collect(),
@@ -60,42 +62,42 @@ impl Choice {
         match &self.passing {
             Some(passing) => passing.len() as u64,
             None => (0..self.values.len())
-                .map(|place| self.length(place) as u64)
+                .map(|list| self.length(list) as u64)
                 .fold(1, u64::saturating_mul),
         }
     }
 
-    /// The values of one, counted from 0; that of the last list varies fastest.
-    pub fn digits(&self, number: u64) -> Digits {
+    /// The values of the combination with an index. The value of the last list varies fastest.
+    pub fn value_indexes(&self, index: u64) -> ValueIndexes {
         let mut rest = match &self.passing {
-            Some(passing) => passing[number as usize] as u64,
-            None => number,
+            Some(passing) => passing[index as usize] as u64,
+            None => index,
         };
-        let mut digits = [0; Column::INPUTS.len()];
-        for place in (0..self.values.len()).rev() {
-            let length = self.length(place) as u64;
-            digits[place] = self.value(place, (rest % length) as usize);
+        let mut value_indexes = [0; Column::INPUTS.len()];
+        for list in (0..self.values.len()).rev() {
+            let length = self.length(list) as u64;
+            value_indexes[list] = self.value(list, (rest % length) as usize);
             rest /= length;
         }
-        digits
+        value_indexes
     }
 
-    fn length(&self, place: usize) -> usize {
-        match &self.values[place] {
+    fn length(&self, list: usize) -> usize {
+        match &self.values[list] {
             Values::All(length) => *length,
             Values::Some(values) => values.len(),
         }
     }
 
-    fn value(&self, place: usize, number: usize) -> usize {
-        match &self.values[place] {
-            Values::All(_) => number,
-            Values::Some(values) => values[number],
+    fn value(&self, list: usize, index: usize) -> usize {
+        match &self.values[list] {
+            Values::All(_) => index,
+            Values::Some(values) => values[index],
         }
     }
 }
 
-/// The input columns of a table, with their numbers in the row that conditions look at.
+/// The input columns of a table, with their numbers in its rows.
 pub fn inputs(layout: &Layout) -> Vec<(Column, i16)> {
     (layout.attributes.iter())
         .filter(|attribute| attribute.column.is_input())
@@ -111,7 +113,7 @@ impl Conditions {
             .any(|condition| condition.reads.contains(&column))
     }
 
-    /// Prepares them in the current memory context. They look at `slot`, whose columns have the table number `varno` in them.
+    /// Prepares them in the current memory context. They read the row in `slot`, whose table they know as `varno`.
     ///
     /// # Safety
     /// `expressions` are of the plan of `parent`, which is being initialised.
@@ -122,7 +124,7 @@ impl Conditions {
         varno: pg_sys::Index,
         inputs: Vec<(Column, i16)>,
     ) -> Conditions {
-        // SAFETY: see above.
+        // SAFETY: the expressions are of the plan of `parent`.
         let all = unsafe {
             (expressions.iter())
                 .map(|expression| {
@@ -152,20 +154,20 @@ impl Conditions {
         }
     }
 
-    /// Chooses the combinations for which all conditions are true.
+    /// Selects the combinations for which all conditions are true.
     ///
     /// # Safety
     /// `econtext` is that of the conditions, with the outer row that they are about.
-    pub unsafe fn choose(
+    pub unsafe fn select(
         &self,
         lists: &[List],
         econtext: *mut pg_sys::ExprContext,
-    ) -> Result<Choice, Error> {
-        let mut choice = Choice::all(lists);
-        if self.all.is_empty() || choice.count() == 0 {
-            return Ok(choice);
+    ) -> Result<Selection, Error> {
+        let mut selection = Selection::all(lists);
+        if self.all.is_empty() || selection.count() == 0 {
+            return Ok(selection);
         }
-        // SAFETY: see above. What one check makes is gone with the next.
+        // SAFETY: the context is that of the conditions. Each check frees what the one before has allocated.
         unsafe {
             if slots::is_empty(self.slot) {
                 pg_sys::ExecStoreAllNullTuple(self.slot);
@@ -173,70 +175,95 @@ impl Conditions {
             (*econtext).ecxt_scantuple = self.slot;
             let memory = (*econtext).ecxt_per_tuple_memory;
             (*econtext).ecxt_per_tuple_memory = self.context;
-            let checked = self.narrow(lists, &mut choice, econtext);
+            let checked = self.narrow(lists, &mut selection, econtext);
             (*econtext).ecxt_per_tuple_memory = memory;
             pg_sys::MemoryContextReset(self.context);
-            checked.map(|()| choice)
+            checked.map(|()| selection)
         }
     }
 
+    /// Narrows the values of single columns first, and then the combinations.
     unsafe fn narrow(
         &self,
         lists: &[List],
-        choice: &mut Choice,
+        selection: &mut Selection,
         econtext: *mut pg_sys::ExprContext,
     ) -> Result<(), Error> {
         let mut rest = &self.all[..];
         while let Some((condition, others)) = rest.split_first() {
-            let varies = |place: &usize| {
-                choice.length(*place) > 1 && condition.reads.contains(&lists[*place].column)
+            let varies = |list: &usize| {
+                selection.length(*list) > 1 && condition.reads.contains(&lists[*list].column)
             };
             let mut varying = (0..lists.len()).filter(varies);
             let (column, another) = (varying.next(), varying.next());
             if another.is_some() {
                 break;
             }
-            let mut digits = choice.digits(0);
-            let mut kept = Vec::new();
-            for number in 0..column.map_or(1, |place| choice.length(place)) {
-                if let Some(place) = column {
-                    digits[place] = choice.value(place, number);
-                }
-                // SAFETY: the caller's.
-                if unsafe {
-                    self.are_true(std::slice::from_ref(condition), lists, digits, econtext)?
-                } {
-                    kept.push(column.map_or(0, |place| digits[place]));
-                }
-            }
+            // SAFETY: the context is that of the conditions.
+            let values = unsafe { self.values(condition, lists, selection, column, econtext)? };
             match column {
-                _ if kept.is_empty() => {
-                    choice.passing = Some(kept);
+                _ if values.is_empty() => {
+                    selection.passing = Some(values);
                     return Ok(());
                 }
-                Some(place) => choice.values[place] = Values::Some(kept),
+                Some(list) => selection.values[list] = Values::Some(values),
                 None => (),
             }
             rest = others;
         }
-        if rest.is_empty() {
-            return Ok(());
+        if !rest.is_empty() {
+            // SAFETY: the context is that of the conditions.
+            selection.passing = Some(unsafe { self.passing(rest, lists, selection, econtext)? });
         }
+        Ok(())
+    }
+
+    /// The values of a list for which a condition is true, by their indexes. Without a list, 0 if the condition is true.
+    unsafe fn values(
+        &self,
+        condition: &Condition,
+        lists: &[List],
+        selection: &Selection,
+        list: Option<usize>,
+        econtext: *mut pg_sys::ExprContext,
+    ) -> Result<Vec<usize>, Error> {
+        let mut value_indexes = selection.value_indexes(0);
+        let mut values = Vec::new();
+        for index in 0..list.map_or(1, |list| selection.length(list)) {
+            if let Some(list) = list {
+                value_indexes[list] = selection.value(list, index);
+            }
+            let condition = std::slice::from_ref(condition);
+            // SAFETY: the context is that of the conditions.
+            if unsafe { self.are_true(condition, lists, value_indexes, econtext)? } {
+                values.push(list.map_or(0, |list| value_indexes[list]));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The combinations for which conditions are true, by their indexes.
+    unsafe fn passing(
+        &self,
+        conditions: &[Condition],
+        lists: &[List],
+        selection: &Selection,
+        econtext: *mut pg_sys::ExprContext,
+    ) -> Result<Vec<usize>, Error> {
         let mut passing = Vec::new();
-        for combination in 0..choice.count() {
-            let digits = choice.digits(combination);
-            // SAFETY: the caller's.
-            if unsafe { self.are_true(rest, lists, digits, econtext)? } {
+        for index in 0..selection.count() {
+            let value_indexes = selection.value_indexes(index);
+            // SAFETY: the context is that of the conditions.
+            if unsafe { self.are_true(conditions, lists, value_indexes, econtext)? } {
                 let room = passing.try_reserve(1);
                 room.map_err(|_| Error::OutOfMemory {
                     what: "list of combinations",
                     bytes: passing.len() * size_of::<usize>() * 2,
                 })?;
-                passing.push(combination as usize);
+                passing.push(index as usize);
             }
         }
-        choice.passing = Some(passing);
-        Ok(())
+        Ok(passing)
     }
 
     /// Whether conditions are true of a combination.
@@ -244,18 +271,18 @@ impl Conditions {
         &self,
         conditions: &[Condition],
         lists: &[List],
-        digits: Digits,
+        value_indexes: ValueIndexes,
         econtext: *mut pg_sys::ExprContext,
     ) -> Result<bool, Error> {
         pgrx::check_for_interrupts!();
-        // SAFETY: the slot has a place for each input column.
+        // SAFETY: the slot has a value for each input column.
         unsafe {
             for (column, number) in &self.inputs {
                 let list = lists.iter().position(|list| list.column == *column);
-                let datum = list.and_then(|place| lists[place].values[digits[place]].datum);
-                let place = *number as usize - 1;
-                *(*self.slot).tts_values.add(place) = datum.unwrap_or(pg_sys::Datum::null());
-                *(*self.slot).tts_isnull.add(place) = datum.is_none();
+                let datum = list.and_then(|list| lists[list].values[value_indexes[list]].datum);
+                let position = *number as usize - 1;
+                *(*self.slot).tts_values.add(position) = datum.unwrap_or(pg_sys::Datum::null());
+                *(*self.slot).tts_isnull.add(position) = datum.is_none();
             }
             pg_sys::MemoryContextReset(self.context);
             for condition in conditions {

@@ -1,58 +1,30 @@
-//! The invocations of one set of parameters: one for each combination of values, taken in that order.
+//! The invocations of one set of parameters: one for each combination of the lists' values, in that order.
+//!
+//! An invocation has two numbers. Its index counts those of the set that the conditions select. Its number counts all
+//! combinations of values, so another selection does not change it.
 
-use super::conditions::{Choice, Conditions, Digits};
+use super::conditions::{Conditions, Selection, ValueIndexes};
+use super::lists::{self, List};
 use super::sources::Source;
 use super::values::{self, Value};
 use crate::columns::Column;
+use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
 use crate::lambda::request::{Inputs, InvokeRequest};
-use crate::plan::clause::{Binding, value_type};
+use crate::plan::clause::Binding;
 use bytes::Bytes;
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::rc::Rc;
 
-/// A combination, and what became of it.
-pub type Taken = (u64, Rc<Outcome>);
-
-/// An input column with values.
-#[derive(Clone)]
-pub struct List {
-    /// The column.
-    pub column: Column,
-    /// The type of the values: text or jsonb.
-    value_type: pg_sys::Oid,
-    /// At least one, where anything is invoked.
-    pub values: Vec<Value>,
-    /// Its one value as it is sent, where that is all that is wanted of it: it may have megabytes.
-    printed: Option<Bytes>,
-}
-
-impl List {
-    /// Keeps of values that were not copied only what is sent, where there is one; or else copies them.
-    ///
-    /// # Safety
-    /// The values are of the list's type.
-    unsafe fn print_or_copy(&mut self) -> Result<(), Error> {
-        // SAFETY: see above.
-        unsafe {
-            if let [value] = &mut self.values[..] {
-                self.printed = values::print(value, self.value_type)?.map(Bytes::from);
-                if let Some(datum) = value.datum.take()
-                    && value.is_copy
-                {
-                    pg_sys::pfree(datum.cast_mut_ptr());
-                }
-            }
-            for value in self.values.iter_mut().filter(|value| !value.is_copy) {
-                value.datum = value.datum.map(|datum| values::copy(datum));
-                value.is_copy = true;
-            }
-        }
-        Ok(())
-    }
+/// An outcome that was taken.
+pub struct Taken {
+    /// The invocation's index.
+    pub index: u64,
+    /// What came of the invocation.
+    pub outcome: Rc<Outcome>,
 }
 
 /// What a scan invokes until its parameters change.
@@ -61,50 +33,47 @@ pub struct InvocationSet {
     /// Values that options fix, for columns that the table does not have.
     fixed: Inputs,
     /// The combinations of values that are invoked.
-    choice: Choice,
-    /// Whether others may be chosen later.
-    may_choose_again: bool,
-    /// What was started for other choices of the same values.
-    known: HashMap<Digits, Rc<InvocationHandle>>,
+    selection: Selection,
+    /// Whether others may be selected later.
+    may_select_again: bool,
+    /// The invocations of earlier selections, by the values that they have.
+    started_before: HashMap<ValueIndexes, Rc<InvocationHandle>>,
     /// The source row that gives the values, if it may come again.
     source: Option<Source>,
-    /// The number of the first row of the foreign table, which it has as a ctid.
+    /// The ctid of the first of the foreign table's rows, as a number.
     first_row: u64,
-    /// Why its one combination can't be invoked.
-    refused: Option<Error>,
-    /// How many of them were started.
+    /// Why the only request can't be made.
+    refusal: Option<Error>,
+    /// How many were started.
     started: u64,
-    /// The combination that the next row is made of.
+    /// The index of the invocation that is taken next.
     next: u64,
-    /// What came back for the first combinations, if a rescan may want it.
+    /// The outcomes of the first ones, if a rescan may want them.
     kept: Vec<Rc<Outcome>>,
-    /// Those that were started and not yet taken.
-    handles: VecDeque<Rc<InvocationHandle>>,
 }
 
 impl InvocationSet {
-    fn of(fixed: Inputs, lists: Vec<List>, choice: Choice) -> InvocationSet {
+    fn of(fixed: Inputs, lists: Vec<List>, selection: Selection) -> InvocationSet {
         InvocationSet {
             lists,
             fixed,
-            choice,
-            may_choose_again: false,
-            known: HashMap::new(),
+            selection,
+            may_select_again: false,
+            started_before: HashMap::new(),
             source: None,
             first_row: 0,
-            refused: None,
+            refusal: None,
             started: 0,
             next: 0,
             kept: Vec::new(),
-            handles: VecDeque::new(),
         }
     }
 
-    /// Evaluates the bindings into the current memory context, which outlives the batch. Combinations are those of which every
-    /// condition is true. They have the payload's value where rows show it. What `source` has invoked is not invoked again.
+    /// Evaluates the bindings into the current memory context, which outlives the set, and selects the combinations of which every
+    /// condition is true. Rows show the payload if `shows_payload` says so. What `source` has invoked is not invoked again.
     ///
     /// # Safety
-    /// `states` are the initialised expressions of the bindings, and `econtext` is theirs and that of the conditions.
+    /// `states` are the initialised expressions of the bindings. `econtext` is theirs and that of the conditions.
     pub unsafe fn new(
         fixed: &Inputs,
         (bindings, states): (&[Binding], &[*mut pg_sys::ExprState]),
@@ -115,250 +84,217 @@ impl InvocationSet {
     ) -> Result<InvocationSet, Error> {
         let is_shown =
             |column| shows_payload || column != Column::Payload || conditions.read(column);
-        let keeping = source.as_ref().filter(|source| source.keeps_values);
-        let known = keeping.and_then(Source::values);
-        let is_known = known.is_some();
-        let lists = match known {
+        let storing = source.as_ref().filter(|source| source.stores_values);
+        let stored = storing.and_then(Source::values);
+        let is_stored = stored.is_some();
+        let mut lists = match stored {
             Some(lists) => lists,
-            // SAFETY: see above.
+            // SAFETY: the states are those of the bindings, and the source's memory outlives the set.
             None => unsafe {
-                let context = keeping.map(|source| source.context);
+                let context = storing.map(|source| source.context);
                 let before = context.map(|context| pg_sys::MemoryContextSwitchTo(context));
-                let lists = evaluate(fixed, bindings, states, econtext, &is_shown, conditions);
+                let lists =
+                    lists::evaluate(fixed, bindings, states, econtext, &is_shown, conditions);
                 before.map(|before| pg_sys::MemoryContextSwitchTo(before));
                 lists?
             },
         };
-        let mut lists = lists;
-        // Conditions not before there is something to invoke: the join would not check them either.
-        // SAFETY: see above.
-        let choice = unsafe { conditions.choose(&lists, econtext)? };
-        for list in (lists.iter_mut()).filter(|list| !is_known && !is_shown(list.column)) {
+        // A condition is not checked where there is nothing to invoke, as the join would not check it either.
+        // SAFETY: the context is that of the conditions.
+        let selection = unsafe { conditions.select(&lists, econtext)? };
+        for list in (lists.iter_mut()).filter(|list| !is_stored && !is_shown(list.column)) {
             // SAFETY: nothing was evaluated for another row meanwhile.
             unsafe { list.print_or_copy()? };
         }
-        if let Some(keeping) = keeping.filter(|_| !is_known) {
-            keeping.keep_values(&lists);
+        if let Some(storing) = storing.filter(|_| !is_stored) {
+            storing.store_values(&lists);
         }
         let rows = || new_rows(&lists);
         let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
-        let mut set = InvocationSet::of(fixed.clone(), lists, choice);
-        set.may_choose_again = conditions.may_change;
+        let mut set = InvocationSet::of(fixed.clone(), lists, selection);
+        set.may_select_again = conditions.may_change;
         set.first_row = first_row;
         set.source = source;
         Ok(set)
     }
 
-    /// Chooses anew among the same values. What was started for them before is not started again.
+    /// Selects anew among the same values. What was started before, and is in the window or kept, is not started again.
     ///
     /// # Safety
-    /// As for [`InvocationSet::new`].
-    pub unsafe fn choose(
+    /// `econtext` is that of the conditions, with the parameters that they read.
+    pub unsafe fn select_again(
         &mut self,
         conditions: &Conditions,
         econtext: *mut pg_sys::ExprContext,
+        window: &mut Window,
     ) -> Result<(), Error> {
-        let kept = std::mem::take(&mut self.kept)
-            .into_iter()
-            .map(InvocationHandle::of);
-        let started = kept.chain(std::mem::take(&mut self.handles));
-        for (number, handle) in started.enumerate() {
-            self.known.insert(self.choice.digits(number as u64), handle);
+        let kept = std::mem::take(&mut self.kept).into_iter();
+        let started = kept
+            .map(InvocationHandle::completed)
+            .chain(window.take_all());
+        for (index, handle) in started.enumerate() {
+            let values = self.selection.value_indexes(index as u64);
+            self.started_before.insert(values, handle);
         }
         (self.started, self.next) = (0, 0);
-        // SAFETY: see above.
-        self.choice = unsafe { conditions.choose(&self.lists, econtext)? };
+        // SAFETY: the context is that of the conditions.
+        self.selection = unsafe { conditions.select(&self.lists, econtext)? };
         Ok(())
     }
 
     /// One invocation.
     pub fn single(inputs: Inputs) -> InvocationSet {
-        InvocationSet::of(inputs, Vec::new(), Choice::all(&[]))
+        InvocationSet::of(inputs, Vec::new(), Selection::all(&[]))
     }
 
-    /// One invocation that can't be made.
+    /// One invocation whose request can't be made.
     pub fn refused(error: Error) -> InvocationSet {
         let mut set = InvocationSet::single(Inputs::default());
-        set.refused = Some(error);
+        set.refusal = Some(error);
         set
     }
 
-    /// How many invocations it is.
-    pub fn combinations(&self) -> u64 {
-        self.choice.count()
+    /// How many invocations there are.
+    pub fn len(&self) -> u64 {
+        self.selection.count()
     }
 
-    /// The invocation that the next row is made of, if it is on its way.
-    pub fn next_handle(&self) -> Option<Rc<InvocationHandle>> {
-        self.handles.front().cloned()
-    }
-
-    /// Bytes of what is printed to be sent.
+    /// Bytes of the value that is printed and waits to be sent.
     pub fn printed(&self) -> usize {
         let printed = |list: &List| list.printed.as_ref().map_or(0, Bytes::len);
         self.lists.iter().map(printed).sum()
     }
 
-    /// How many were started and not yet taken.
-    pub fn untaken(&self) -> usize {
-        self.handles.len()
-    }
-
-    /// Whether not every combination was started.
+    /// Whether one was not started yet.
     pub fn can_start(&self) -> bool {
-        self.started < self.choice.count()
+        self.started < self.selection.count()
     }
 
-    /// Starts what may be started, until the next outcome is there.
-    pub fn fill(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
-        dispatch.report_progress();
-        if self.next < self.kept.len() as u64 {
-            return Ok(());
-        }
-        while self.can_start() && dispatch.may_start(self.untaken()) {
-            self.start(table, dispatch)?;
-            if self.outcome()?.is_some() {
-                break;
-            }
-        }
-        Ok(())
+    /// Whether one was taken.
+    pub fn has_taken(&self) -> bool {
+        self.next > 0
     }
 
-    /// Whether the next outcome is on its way.
-    pub fn is_awaited(&self) -> bool {
-        !self.handles.is_empty()
+    /// Whether all were taken.
+    pub fn is_over(&self) -> bool {
+        self.next == self.selection.count()
     }
 
-    /// Starts the next combination.
-    pub fn start(&mut self, table: pg_sys::Oid, dispatch: &mut Dispatch) -> Result<(), Error> {
+    /// Starts the next one.
+    pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
         if !self.can_start() {
             return Err(Error::Unexpected(
                 "more invocations are started than there are values",
             ));
         }
-        let handle = match self.known.get(&self.choice.digits(self.started)) {
+        let values = self.selection.value_indexes(self.started);
+        let handle = match self.started_before.get(&values) {
             Some(handle) => handle.clone(),
-            None => self.start_or_find(table, dispatch)?,
+            None => self.start_or_find(dispatch)?,
         };
         self.started += 1;
-        if !self.can_start() && !self.may_choose_again {
+        if !self.can_start() && !self.may_select_again {
             (self.lists.iter_mut()).for_each(|list| list.printed = None);
         }
-        self.handles.push_back(handle);
-        Ok(())
+        Ok(handle)
     }
 
-    /// Starts the next combination, unless the source row has.
-    fn start_or_find(
-        &mut self,
-        table: pg_sys::Oid,
-        dispatch: &mut Dispatch,
-    ) -> Result<Rc<InvocationHandle>, Error> {
+    /// Starts the next one, unless the source row has.
+    fn start_or_find(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
         let number = self.number(self.started);
         if let Some(source) = &self.source
             && let Some(handle) = source.find(number, dispatch)?
         {
             return Ok(handle);
         }
-        let handle = self.start_new(table, dispatch)?;
+        let handle = self.start_new(dispatch)?;
         if let Some(source) = &self.source {
-            source.keep(number, &handle);
+            source.note_started(number, &handle);
         }
         Ok(handle)
     }
 
-    /// The number of a combination among all of the values, whatever is chosen.
-    fn number(&self, place: u64) -> u64 {
-        let digits = self.choice.digits(place);
-        (self.lists.iter().zip(digits)).fold(0, |number: u64, (list, digit)| {
-            (number.wrapping_mul(list.values.len() as u64)).wrapping_add(digit as u64)
-        })
-    }
-
-    /// The number of the row that a combination makes, which no other has while a statement lasts.
-    pub fn row_number(&self, place: u64) -> u64 {
-        self.first_row.wrapping_add(self.number(place))
-    }
-
-    fn start_new(
-        &mut self,
-        table: pg_sys::Oid,
-        dispatch: &mut Dispatch,
-    ) -> Result<Rc<InvocationHandle>, Error> {
-        let request = match self.refused.take() {
+    fn start_new(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
+        let request = match self.refusal.take() {
             Some(error) => Err(error),
             None => (self.inputs(self.started)).and_then(InvokeRequest::new),
         };
         match request {
-            Ok(request) => dispatch.start(table, request),
+            Ok(request) => dispatch.start(request),
             Err(error) => Ok(dispatch.refuse(error)),
         }
     }
 
-    /// Whether a combination was taken.
-    pub fn is_begun(&self) -> bool {
-        self.next > 0
+    /// The number of an invocation among all combinations of values, whatever is selected.
+    fn number(&self, index: u64) -> u64 {
+        let values = self.selection.value_indexes(index);
+        (self.lists.iter().zip(values)).fold(0, |number: u64, (list, value)| {
+            (number.wrapping_mul(list.values.len() as u64)).wrapping_add(value as u64)
+        })
     }
 
-    /// Whether there is no combination left to take.
-    pub fn is_over(&self) -> bool {
-        self.next == self.choice.count()
+    /// The ctid of the row that an invocation makes, as a number. No other row has it while a statement lasts.
+    pub fn row_number(&self, index: u64) -> u64 {
+        self.first_row.wrapping_add(self.number(index))
     }
 
-    /// What became of the next combination; `None` as long as that is not known.
-    pub fn outcome(&self) -> Result<Option<Rc<Outcome>>, Error> {
-        match (self.kept.get(self.next as usize), self.handles.front()) {
-            (Some(outcome), _) => Ok(Some(outcome.clone())),
-            (None, Some(handle)) => handle.poll(),
-            (None, None) => Ok(None),
-        }
-    }
-
-    /// Takes the next combination, whose outcome is known, and keeps that if it may be wanted again.
-    pub fn take(&mut self, outcome: Rc<Outcome>, keep: bool) -> Result<Taken, Error> {
+    /// Takes the next outcome, which is known. It is kept if a rescan may want it.
+    pub fn take(
+        &mut self,
+        window: &mut Window,
+        outcome: Rc<Outcome>,
+        is_kept: bool,
+    ) -> Result<Taken, Error> {
         if let Some(source) = &self.source {
-            source.settle(self.number(self.next), &outcome)?;
+            source.note_taken(self.number(self.next), &outcome)?;
         }
-        if self.next >= self.kept.len() as u64 {
-            self.handles.pop_front();
-            if keep {
-                outcome.keep();
+        if !self.replays() {
+            window.pop();
+            if is_kept {
+                outcome.leave_budget();
                 self.kept.push(outcome.clone());
             }
         }
+        let index = self.next;
         self.next += 1;
-        Ok((self.next - 1, outcome))
+        Ok(Taken { index, outcome })
     }
 
-    /// Goes back to before the first combination; false when what was taken is gone.
-    pub fn start_over(&mut self) -> bool {
-        let whole = self.next <= self.kept.len() as u64;
+    /// Whether the next outcome was taken before, and kept.
+    fn replays(&self) -> bool {
+        self.next < self.kept.len() as u64
+    }
+
+    /// Goes back to before the first invocation. False if an outcome that was taken is gone.
+    pub fn rewind(&mut self) -> bool {
+        let is_whole = self.next <= self.kept.len() as u64;
         self.next = 0;
-        whole
+        is_whole
     }
 
-    /// The values of a combination.
-    pub fn combination(&self, place: u64) -> impl Iterator<Item = (Column, &Value)> {
-        self.chosen(place).map(|(list, value)| (list.column, value))
+    /// The values of an invocation.
+    pub fn values(&self, index: u64) -> impl Iterator<Item = (Column, &Value)> {
+        self.values_in_lists(index)
+            .map(|(list, value)| (list.column, value))
     }
 
-    fn chosen(&self, place: u64) -> impl Iterator<Item = (&List, &Value)> {
+    fn values_in_lists(&self, index: u64) -> impl Iterator<Item = (&List, &Value)> {
         (self.lists.iter())
-            .zip(self.choice.digits(place))
-            .map(|(list, digit)| (list, &list.values[digit]))
+            .zip(self.selection.value_indexes(index))
+            .map(|(list, value)| (list, &list.values[value]))
     }
 
-    fn inputs(&self, place: u64) -> Result<Inputs, Error> {
+    fn inputs(&self, index: u64) -> Result<Inputs, Error> {
         let mut inputs = self.fixed.clone();
-        for (list, value) in self.chosen(place) {
+        for (list, value) in self.values_in_lists(index) {
             if list.printed.is_some() {
                 inputs.payload = list.printed.clone();
                 continue;
             }
             inputs.too_large = inputs.too_large.or(value.too_large);
-            // SAFETY: the values are of the list's type, and in the batch's memory context.
+            // SAFETY: the values are of the list's type, and in the set's memory context.
             let printed = unsafe { values::print(value, list.value_type) };
-            // The payload is the last one, and it is what there may be no memory for.
+            // The payload is the last list, and the only value that may be too large for memory. So the name is known.
             let printed = printed.map_err(|error| match &inputs.function_name {
                 Some(name) => error.of_unsent(name),
                 None => error,
@@ -369,46 +305,28 @@ impl InvocationSet {
     }
 }
 
-/// The values of each input column that has any.
-unsafe fn evaluate(
-    fixed: &Inputs,
-    bindings: &[Binding],
-    states: &[*mut pg_sys::ExprState],
-    econtext: *mut pg_sys::ExprContext,
-    is_shown: &dyn Fn(Column) -> bool,
-    conditions: &Conditions,
-) -> Result<Vec<List>, Error> {
-    let mut lists = Vec::new();
-    for column in Column::INPUTS {
-        let mut values = fixed.get(column).map(|text| vec![values::from_text(text)]);
-        let mut kept_type = pg_sys::TEXTOID;
-        for (binding, state) in bindings.iter().zip(states) {
-            if binding.attribute.column == column {
-                kept_type = value_type(&binding.attribute);
-                // What is read by a condition has to be there.
-                let most = match column == Column::Payload && !conditions.read(column) {
-                    true => fixed.most_payload(),
-                    false => usize::MAX,
-                };
-                // SAFETY: the state is that of the binding.
-                let by =
-                    unsafe { values::evaluate(binding, *state, econtext, is_shown(column), most)? };
-                values = Some(values::narrow(binding, values, by));
-            }
+impl Requests for InvocationSet {
+    fn start_next(&mut self, window: &mut Window, dispatch: &mut Dispatch) -> Result<bool, Error> {
+        if self.replays() || !self.can_start() || !dispatch.may_start(window.len()) {
+            return Ok(false);
         }
-        if let Some(values) = values {
-            lists.push(List {
-                column,
-                value_type: kept_type,
-                values,
-                printed: None,
-            });
+        window.push(self.start(dispatch)?);
+        Ok(true)
+    }
+
+    fn poll(&self, window: &Window) -> Result<Option<Rc<Outcome>>, Error> {
+        match self.kept.get(self.next as usize) {
+            Some(outcome) => Ok(Some(outcome.clone())),
+            None => window.poll(),
         }
     }
-    Ok(lists)
+
+    fn is_over(&self, _window: &Window) -> bool {
+        self.is_over()
+    }
 }
 
-/// Numbers for all combinations of values. Returns the first.
+/// Reserves a row number for each combination of values, and returns the first.
 fn new_rows(lists: &[List]) -> u64 {
     thread_local! {
         static NEXT: Cell<u64> = const { Cell::new(1) };
@@ -419,47 +337,4 @@ fn new_rows(lists: &[List]) -> u64 {
     });
     NEXT.set(first.wrapping_add(count));
     first
-}
-
-impl Inputs {
-    /// The value of an input column; the payload, being bytes, has none here.
-    pub fn get(&self, column: Column) -> Option<&str> {
-        match column {
-            Column::FunctionName => self.function_name.as_deref(),
-            Column::Region => self.region.as_deref(),
-            Column::Qualifier => self.qualifier.as_deref(),
-            Column::InvocationType => self.invocation_type.as_deref(),
-            Column::LogType => self.log_type.as_deref(),
-            Column::Context => self.context.as_deref(),
-            Column::TenantId => self.tenant_id.as_deref(),
-            Column::DurableExecutionName => self.durable_execution_name.as_deref(),
-            _ => None,
-        }
-    }
-
-    /// Gives an input column a value, in UTF-8.
-    pub fn set(&mut self, column: Column, value: Option<Vec<u8>>) {
-        match column {
-            Column::Payload => {
-                self.payload = value.map(Bytes::from);
-                return;
-            }
-            Column::Context => {
-                self.context = value.map(Inputs::text);
-                return;
-            }
-            _ => (),
-        }
-        let text = value.map(Inputs::word);
-        match column {
-            Column::FunctionName => self.function_name = text,
-            Column::Region => self.region = text,
-            Column::Qualifier => self.qualifier = text,
-            Column::InvocationType => self.invocation_type = text,
-            Column::LogType => self.log_type = text,
-            Column::TenantId => self.tenant_id = text,
-            Column::DurableExecutionName => self.durable_execution_name = text,
-            _ => (),
-        }
-    }
 }

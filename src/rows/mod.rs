@@ -1,16 +1,22 @@
 //! Between PostgreSQL's rows and invocations.
 //!
-//! - [`values`] evaluates what the clauses give the input columns.
+//! - [`values`] evaluates the values that clauses give an input column. [`lists`] has those of all input columns.
 //! - [`invocation_set`] makes requests of the values, and has them started and taken in order.
-//! - [`conditions`] is what is checked of the values before.
+//! - [`conditions`] checks the values before they are sent.
+//! - [`parameters`] finds the executor parameters that expressions depend on.
 //! - [`sources`] remembers what the rows that give the values have invoked.
-//! - [`inserted`] makes inputs of a row that is inserted.
-//! - [`output`] makes columns of what came back, [`writer`] datums of their values.
+//! - [`inserted`] checks a row that is inserted, and makes inputs of it. [`checks`] and [`missing_payload`] have the checks.
+//! - [`output`] makes columns of an outcome, and [`writer`] makes their datums.
 
+mod checks;
 pub mod conditions;
+mod inputs;
 pub mod inserted;
 pub mod invocation_set;
+pub mod lists;
+mod missing_payload;
 pub mod output;
+pub mod parameters;
 pub mod sources;
 pub mod values;
 pub mod writer;
@@ -22,7 +28,7 @@ use pgrx::pg_sys;
 /// # Safety
 /// Called in the backend's thread; `parent` is a memory context.
 pub unsafe fn new_context(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
-    // SAFETY: see above.
+    // SAFETY: the parent is a memory context.
     unsafe {
         pg_sys::AllocSetContextCreateInternal(
             parent,

@@ -1,6 +1,6 @@
-//! What an invocation came to, as the output columns of a row.
+//! An outcome as the output columns of a row.
 //!
-//! Where `on_error` is `return`, a failure is a row too, and so is a response that its column can't hold.
+//! Where `on_error` is `return`, a failure is a row too, and so is a response that does not fit into its column.
 
 use super::writer::Writer;
 use crate::columns::Column;
@@ -10,11 +10,12 @@ use crate::lambda::response::Thrown;
 use crate::options::OnError;
 use crate::postgres::context;
 use pgrx::pg_sys;
+use std::borrow::Cow;
 
 /// Most bytes of a function's error payload that a message carries.
 const MAX_ERROR_PAYLOAD: usize = 8192;
 
-/// The error that ends the statement because of this outcome.
+/// The error that an outcome raises, if it is a failure.
 pub fn error(outcome: &Outcome) -> Option<Error> {
     let response = match &outcome.result {
         Ok(response) => response,
@@ -35,7 +36,7 @@ pub fn error(outcome: &Outcome) -> Option<Error> {
     Some(of_invocation(error, outcome))
 }
 
-/// An error with the invocation that has come to this.
+/// An error with the function and the request id.
 fn of_invocation(error: Error, outcome: &Outcome) -> Error {
     match &outcome.function_name {
         Some(name) => error.of(name, request_id(outcome)),
@@ -45,14 +46,14 @@ fn of_invocation(error: Error, outcome: &Outcome) -> Error {
 
 /// Gives each writer's datum, made in the current memory context, to `put`.
 ///
-/// Errors with what ends the statement.
+/// Errors if the outcome is a failure that ends the statement.
 pub fn write(
     writers: &mut [Writer],
     outcome: &Outcome,
     on_error: OnError,
     put: impl FnMut(&Writer, Option<pg_sys::Datum>),
 ) -> Result<(), Error> {
-    // PostgreSQL's own errors know nothing of an invocation: what a domain refuses, for one.
+    // The CONTEXT of PostgreSQL's own errors, for example of a domain that refuses a value.
     let line = || {
         let name = (outcome.function_name.as_deref()).map(quotable);
         let id = request_id(outcome).map(quotable);
@@ -76,13 +77,13 @@ fn write_columns(
     {
         return Err(error);
     }
-    // That is a mistake of the statement's, and not of a row's.
+    // A mistake of the statement, and not a failure of one row.
     if let Err(error @ Error::Statement(StatementError::OutputColumn { .. })) = &outcome.result {
         return Err(error.clone());
     }
     let mut failure = failure(outcome);
     let response = outcome.result.as_ref().ok();
-    // The response comes first: whether its column can hold it decides on the others.
+    // The response comes first: if it does not fit into its column, the columns of the failure say so.
     let (first, others): (Vec<&mut Writer>, Vec<&mut Writer>) =
         (writers.iter_mut()).partition(|writer| writer.attribute.column == Column::Response);
     for writer in first {
@@ -105,34 +106,34 @@ fn write_columns(
         put(writer, datum);
     }
     for writer in others {
-        let log;
-        let text = match (writer.attribute.column, response) {
-            (Column::StatusCode, _) => {
-                let datum = writer.check(status_code(outcome).map(pg_sys::Datum::from));
-                put(writer, datum);
-                continue;
-            }
-            (Column::RequestId, _) => request_id(outcome),
-            (Column::ErrorCode, _) => failure.as_ref().map(|failure| failure.code.as_str()),
-            (Column::ErrorMessage, _) => failure
-                .as_ref()
-                .and_then(|failure| failure.message.as_deref()),
-            (Column::Log, Some(response)) => {
-                log = response.log();
-                log.as_deref()
-            }
-            (Column::ExecutedVersion, Some(response)) => response.executed_version.as_deref(),
-            (Column::LogResult, Some(response)) => response.log_result.as_deref(),
-            (Column::FunctionError, Some(response)) => response.function_error.as_deref(),
-            (Column::DurableExecutionArn, Some(response)) => {
-                response.durable_execution_arn.as_deref()
-            }
-            _ => None,
+        let datum = match writer.attribute.column {
+            Column::StatusCode => writer.check(status_code(outcome).map(pg_sys::Datum::from)),
+            column => writer.write_about(text(column, outcome, failure.as_ref()).as_deref())?,
         };
-        let datum = writer.write_about(text)?;
         put(writer, datum);
     }
     Ok(())
+}
+
+/// The text of a column about the invocation.
+fn text<'a>(
+    column: Column,
+    outcome: &'a Outcome,
+    failure: Option<&'a Thrown>,
+) -> Option<Cow<'a, str>> {
+    let response = outcome.result.as_ref().ok();
+    let text = match (column, response) {
+        (Column::RequestId, _) => request_id(outcome),
+        (Column::ErrorCode, _) => failure.map(|failure| failure.code.as_str()),
+        (Column::ErrorMessage, _) => failure.and_then(|failure| failure.message.as_deref()),
+        (Column::Log, Some(response)) => return response.log().map(Cow::from),
+        (Column::ExecutedVersion, Some(response)) => response.executed_version.as_deref(),
+        (Column::LogResult, Some(response)) => response.log_result.as_deref(),
+        (Column::FunctionError, Some(response)) => response.function_error.as_deref(),
+        (Column::DurableExecutionArn, Some(response)) => response.durable_execution_arn.as_deref(),
+        _ => None,
+    };
+    text.map(Cow::from)
 }
 
 fn status_code(outcome: &Outcome) -> Option<i32> {
@@ -151,7 +152,7 @@ fn request_id(outcome: &Outcome) -> Option<&str> {
     }
 }
 
-/// What a failure's columns say.
+/// Code and message of a failure, for its columns.
 fn failure(outcome: &Outcome) -> Option<Thrown> {
     match &outcome.result {
         Ok(response) => response.thrown(),

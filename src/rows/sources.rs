@@ -1,9 +1,10 @@
-//! What source rows have invoked, so that one that comes again does not invoke again.
+//! The invocations of source rows. A row that comes again does not invoke again.
 //!
-//! A source row is told by the ctids that its plan carries; see plan/sources.rs. What fits into half of `work_mem` is kept in memory, the rest in
-//! a temporary file of PostgreSQL's.
+//! The key of a source row is made of the ctids that its plan carries; see plan/sources.rs. Outcomes are kept in memory as far as half of
+//! `work_mem`, and then in a temporary file of PostgreSQL's.
 
-use super::invocation_set::List;
+use super::lists::List;
+use super::parameters::Parameters;
 use super::values;
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
@@ -11,23 +12,22 @@ use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use crate::plan::sources::Decoded;
 use crate::postgres::temporary::{File, Place};
-use crate::scan::parameters::Parameters;
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Bytes that an outcome takes beside its payload.
+/// Bytes of an outcome beside its payload.
 const PER_OUTCOME: usize = 512;
 /// Bytes of a ctid (ItemPointerData).
 const CTID: usize = 6;
 
-/// Tells the source rows of a scan, and knows what they have invoked.
+/// The source rows of a scan.
 pub struct Sources {
-    told: Decoded,
+    plan: Decoded,
     /// One for each expression.
     states: Vec<*mut pg_sys::ExprState>,
-    /// What the values depend on beside the row.
+    /// The parameters that the values depend on beside the row.
     outside: Parameters,
     known: Rc<RefCell<Known>>,
 }
@@ -36,28 +36,29 @@ pub struct Sources {
 pub struct Source {
     known: Rc<RefCell<Known>>,
     key: Vec<u8>,
-    /// Whether its values are kept.
-    pub keeps_values: bool,
-    /// Where values that are kept lie.
+    /// Whether its values are stored, so that they are evaluated once.
+    pub stores_values: bool,
+    /// The memory context of stored values.
     pub context: pg_sys::MemoryContext,
 }
 
 struct Known {
-    /// By source row, and the number of the combination of its values.
+    /// By source row, and the number of an invocation among its values.
     outcomes: HashMap<Vec<u8>, Kept>,
     values: HashMap<Vec<u8>, Vec<List>>,
-    /// The numbers of the rows of the foreign table.
+    /// The ctid of the foreign table's first row for each source row, as a number.
     rows: HashMap<Vec<u8>, u64>,
     /// Bytes of outcomes in memory.
     held: usize,
     file: File,
-    /// The query's, and one for values.
+    /// The query's.
     context: pg_sys::MemoryContext,
+    /// Holds the values.
     values_context: pg_sys::MemoryContext,
 }
 
 enum Kept {
-    /// It is on its way, or was not taken yet.
+    /// It was started and not yet taken.
     Started(Rc<InvocationHandle>),
     /// It was taken, and is in memory.
     Held(Rc<InvocationHandle>),
@@ -66,23 +67,23 @@ enum Kept {
 }
 
 impl Sources {
-    /// Prepares them in the current memory context, which is the query's; `None` where rows can't be told.
+    /// Prepares them in the current memory context, which is the query's; `None` where rows can't be told apart.
     ///
     /// # Safety
     /// `expressions` are of the plan of `parent`, which is being initialised, and `bindings` those of its values.
     pub unsafe fn begin(
-        told: Decoded,
+        plan: Decoded,
         expressions: &[*mut pg_sys::Node],
         bindings: impl Iterator<Item = *mut pg_sys::Node>,
         parent: *mut pg_sys::PlanState,
     ) -> Option<Sources> {
-        if told.members.is_empty() {
+        if plan.members.is_empty() {
             return None;
         }
-        // SAFETY: see above.
+        // SAFETY: the expressions are of the plan of `parent`, which is being initialised.
         unsafe {
             let mut outside = Parameters::none((*parent).state);
-            told.outside
+            plan.outside
                 .iter()
                 .for_each(|number| outside.add_number(*number));
             bindings.for_each(|binding| outside.add_of_subplans(binding));
@@ -91,7 +92,7 @@ impl Sources {
                 states: (expressions.iter())
                     .map(|expression| pg_sys::ExecInitExpr(expression.cast(), parent))
                     .collect(),
-                told,
+                plan,
                 outside,
                 known: Rc::new(RefCell::new(Known {
                     outcomes: HashMap::new(),
@@ -106,37 +107,37 @@ impl Sources {
         }
     }
 
-    /// Whether the same row may come without a rescan.
+    /// Whether the same row may come again without a rescan.
     pub fn repeat(&self) -> bool {
-        self.told.repeats
+        self.plan.repeats
     }
 
-    /// Forgets all where the values come of other parameters now.
+    /// Forgets all if a parameter that the values depend on has changed.
     ///
     /// # Safety
     /// `changed` is the executor's.
     pub unsafe fn forget_if(&mut self, changed: *mut pg_sys::Bitmapset) {
-        // SAFETY: see above.
+        // SAFETY: the set is the executor's.
         if unsafe { self.outside.overlap(changed) } {
             self.known.borrow_mut().forget();
         }
     }
 
-    /// Forgets all, and gives back what PostgreSQL would complain about at the end of a query.
+    /// Forgets all, and closes the file, as PostgreSQL warns of files that are open at the end of a query.
     ///
     /// # Safety
     /// Called while the query ends.
     pub unsafe fn end(&mut self) {
         let mut known = self.known.borrow_mut();
         known.forget();
-        // SAFETY: see above.
+        // SAFETY: the query ends.
         unsafe { known.file.close() };
     }
 
-    /// The source row that there is now.
+    /// The source row of the current outer row.
     ///
     /// # Safety
-    /// `econtext` has it.
+    /// `econtext` has the outer row.
     pub unsafe fn now(&self, econtext: *mut pg_sys::ExprContext) -> Result<Source, Error> {
         let mut states = self.states.iter();
         let mut next = || {
@@ -145,7 +146,7 @@ impl Sources {
             unsafe { values::run(state, econtext) }
         };
         let mut ids = Vec::new();
-        for member in &self.told.members {
+        for member in &self.plan.members {
             let ctid = next()?;
             let part = if member.has_parts { next()? } else { None };
             let part = part.map_or(0, |oid| oid.value() as u32);
@@ -156,16 +157,16 @@ impl Sources {
             }));
         }
         let mut wanted: Vec<bool> = self
-            .told
+            .plan
             .members
             .iter()
             .map(|member| member.gives)
             .collect();
         let mut nulls: Vec<usize> = (0..ids.len())
-            .filter(|place| wanted[*place] && ids[*place].is_none())
+            .filter(|index| wanted[*index] && ids[*index].is_none())
             .collect();
-        while let Some(place) = nulls.pop() {
-            for kept_by in &self.told.members[place].kept_by {
+        while let Some(index) = nulls.pop() {
+            for kept_by in &self.plan.members[index].kept_by {
                 if !std::mem::replace(&mut wanted[*kept_by], true) && ids[*kept_by].is_none() {
                     nulls.push(*kept_by);
                 }
@@ -184,7 +185,7 @@ impl Sources {
         }
         Ok(Source {
             key,
-            keeps_values: self.told.keeps_values,
+            stores_values: self.plan.keeps_values,
             context: self.known.borrow().values_context,
             known: self.known.clone(),
         })
@@ -192,18 +193,18 @@ impl Sources {
 }
 
 impl Source {
-    fn key_of(&self, combination: u64) -> Vec<u8> {
-        [&self.key[..], &combination.to_ne_bytes()].concat()
+    fn key_of(&self, number: u64) -> Vec<u8> {
+        [&self.key[..], &number.to_ne_bytes()].concat()
     }
 
-    /// What a combination of its values has invoked.
+    /// What it has invoked with the values that have this number.
     pub fn find(
         &self,
-        combination: u64,
+        number: u64,
         dispatch: &Dispatch,
     ) -> Result<Option<Rc<InvocationHandle>>, Error> {
         let known = &mut *self.known.borrow_mut();
-        match known.outcomes.get(&self.key_of(combination)) {
+        match known.outcomes.get(&self.key_of(number)) {
             None => Ok(None),
             Some(Kept::Started(handle) | Kept::Held(handle)) => Ok(Some(handle.clone())),
             Some(Kept::Stored(place)) => {
@@ -211,20 +212,20 @@ impl Source {
                 // SAFETY: the query runs.
                 let bytes = unsafe { known.file.read(place)? };
                 let (response, name) = decode(&bytes)?;
-                Ok(Some(dispatch.again(response, name)))
+                Ok(Some(dispatch.completed(response, name)))
             }
         }
     }
 
-    /// Keeps what one has invoked.
-    pub fn keep(&self, combination: u64, handle: &Rc<InvocationHandle>) {
+    /// Notes an invocation that was started.
+    pub fn note_started(&self, number: u64, handle: &Rc<InvocationHandle>) {
         let mut known = self.known.borrow_mut();
         let kept = Kept::Started(handle.clone());
-        known.outcomes.insert(self.key_of(combination), kept);
+        known.outcomes.insert(self.key_of(number), kept);
     }
 
-    /// Notes that an outcome was taken, which goes into the file if there is no more room in memory.
-    pub fn settle(&self, combination: u64, outcome: &Rc<Outcome>) -> Result<(), Error> {
+    /// Notes that an outcome was taken. It goes into the file if there is no more room in memory.
+    pub fn note_taken(&self, number: u64, outcome: &Rc<Outcome>) -> Result<(), Error> {
         let Known {
             outcomes,
             held,
@@ -232,7 +233,7 @@ impl Source {
             context,
             ..
         } = &mut *self.known.borrow_mut();
-        let Some(kept) = outcomes.get_mut(&self.key_of(combination)) else {
+        let Some(kept) = outcomes.get_mut(&self.key_of(number)) else {
             return Ok(());
         };
         let Kept::Started(handle) = kept else {
@@ -250,8 +251,8 @@ impl Source {
                 Kept::Stored(unsafe { file.write(&encoded, *context) })
             }
             None => {
-                // A query that waits for room would wait for its own end.
-                outcome.keep();
+                // The outcome stays until the query ends, so its part of the budget would never be free.
+                outcome.leave_budget();
                 *held += bytes;
                 Kept::Held(handle.clone())
             }
@@ -259,18 +260,18 @@ impl Source {
         Ok(())
     }
 
-    /// Its values, if they are known.
+    /// Its stored values.
     pub fn values(&self) -> Option<Vec<List>> {
         self.known.borrow().values.get(&self.key).cloned()
     }
 
-    /// Keeps its values.
-    pub fn keep_values(&self, values: &[List]) {
+    /// Stores its values.
+    pub fn store_values(&self, values: &[List]) {
         let mut known = self.known.borrow_mut();
         known.values.insert(self.key.clone(), values.to_vec());
     }
 
-    /// The number of its first row, of which it has so many.
+    /// The number of its first row of the foreign table, which `make` gives if it has none yet.
     pub fn first_row(&self, make: impl FnOnce() -> u64) -> u64 {
         let mut known = self.known.borrow_mut();
         *known.rows.entry(self.key.clone()).or_insert_with(make)
@@ -281,7 +282,7 @@ impl Known {
     fn forget(&mut self) {
         self.outcomes.clear();
         self.values.clear();
-        // SAFETY: the query runs, and who asks for values again has dropped those that it had.
+        // SAFETY: the query runs, and whoever had values has dropped them.
         unsafe { pg_sys::MemoryContextReset(self.values_context) };
         self.rows.clear();
         self.held = 0;
@@ -311,7 +312,7 @@ fn encode(response: &InvokeResponse, name: Option<&str>) -> Result<Vec<u8>, Erro
     Ok(bytes)
 }
 
-/// Reads it back.
+/// Reads an outcome back.
 fn decode(bytes: &[u8]) -> Result<(InvokeResponse, Option<String>), Error> {
     const BROKEN: Error = Error::Unexpected("what was kept of an invocation can't be read");
     let (status, mut rest) = bytes.split_first_chunk::<4>().ok_or(BROKEN)?;

@@ -1,7 +1,7 @@
 //! The values that a scan's clauses give an input column: evaluated, made distinct, and intersected.
 //!
-//! Values are kept in the order in which they were first met. Equality is PostgreSQL's, in the collation of
-//! the clause. What a value means to Lambda is request.rs's.
+//! Values keep the order of their first occurrence. Equality is PostgreSQL's, in the collation of the clause. The meaning of a value to
+//! Lambda is request.rs's.
 
 use crate::error::Error;
 use crate::memory;
@@ -10,14 +10,14 @@ use crate::postgres::text::for_server;
 use pgrx::pg_sys;
 use std::collections::HashMap;
 
-/// A value of an input column, in the scan's batch context.
+/// A value of an input column, in the memory context of its set.
 #[derive(Clone, Copy)]
 pub struct Value {
     /// `None` is null: not given.
     pub datum: Option<pg_sys::Datum>,
-    /// Whether it is a copy, and nobody else's.
+    /// Whether it is a copy that belongs to this value alone.
     pub is_copy: bool,
-    /// Bytes of one that is not here, being too large to be sent. It equals no other.
+    /// Bytes of a value that is too large to be sent, and so has no datum. It equals no other.
     pub too_large: Option<usize>,
 }
 
@@ -29,7 +29,7 @@ impl Value {
         too_large: None,
     };
 
-    /// What someone else keeps.
+    /// A datum that belongs to someone else.
     pub fn borrowed(datum: pg_sys::Datum) -> Value {
         Value {
             datum: Some(datum),
@@ -129,10 +129,10 @@ impl<'a> Set<'a> {
     }
 
     fn has(&self, hash: u32, value: &Value) -> bool {
-        self.by_hash.get(&hash).is_some_and(|places| {
-            places
+        self.by_hash.get(&hash).is_some_and(|indexes| {
+            indexes
                 .iter()
-                .any(|place| self.comparer.equal(&self.values[*place], value))
+                .any(|index| self.comparer.equal(&self.values[*index], value))
         })
     }
 
@@ -143,7 +143,7 @@ impl<'a> Set<'a> {
 
 /// Narrows a column's values by one more clause: `None` so far means any value.
 pub fn narrow(binding: &Binding, so_far: Option<Vec<Value>>, by: Vec<Value>) -> Vec<Value> {
-    // One alone has no equal, and to hash megabytes takes milliseconds.
+    // A single value is distinct. To hash megabytes would take milliseconds.
     if so_far.is_none() && by.len() < 2 {
         return by;
     }
@@ -160,9 +160,9 @@ pub fn narrow(binding: &Binding, so_far: Option<Vec<Value>>, by: Vec<Value>) -> 
     }
 }
 
-/// Evaluates a binding's expression, and copies its values into the current memory context. One alone may have megabytes: it
-/// stays, if it is not `copied`, where it is until the expression is evaluated for another row. Of one that takes more than `most` bytes
-/// only the size is kept.
+/// Evaluates a binding's expression, and copies its values into the current memory context. A single value may have megabytes. Unless it is
+/// to be `copied`, it stays in the per-tuple memory, which is there until the expression is evaluated for another row. Of a value with more
+/// than `most` bytes only the size is kept.
 ///
 /// # Safety
 /// `state` is the initialised expression of the binding, or null for [`Kind::Null`]; `econtext` is the
@@ -209,7 +209,7 @@ pub unsafe fn is_true(
     condition: *mut pg_sys::ExprState,
     econtext: *mut pg_sys::ExprContext,
 ) -> Result<bool, Error> {
-    // SAFETY: see above.
+    // SAFETY: the condition is initialised, and the context has its row.
     let datum = unsafe { run(condition, econtext)? };
     Ok(datum.is_some_and(|datum| datum.value() != 0))
 }
@@ -222,8 +222,8 @@ pub unsafe fn run(
     state: *mut pg_sys::ExprState,
     econtext: *mut pg_sys::ExprContext,
 ) -> Result<Option<pg_sys::Datum>, Error> {
-    // SAFETY: the evaluation function belongs to the state. It is called through a pointer, so the guard
-    // that turns PostgreSQL's errors into unwinding has to be put around it here.
+    // SAFETY: the evaluation function belongs to the state. A call through a pointer needs the guard that turns PostgreSQL's
+    // errors into unwinding.
     unsafe {
         let Some(evaluate) = state.as_ref().and_then(|state| state.evalfunc) else {
             return Err(Error::Runtime(
@@ -238,7 +238,7 @@ pub unsafe fn run(
     }
 }
 
-/// Bytes that a value takes beside its own: in its list, and where it is looked for among others.
+/// Bytes of a value beside its own: in its list, and in the hash table that finds equal ones.
 const PER_VALUE: usize = 256;
 
 /// The elements of a text or jsonb array that are not null.
@@ -265,9 +265,9 @@ unsafe fn elements(
         );
         memory::look_for(length as usize * PER_VALUE, "list of values")?;
         Ok((0..length as usize)
-            .filter(|place| !*nulls.add(*place))
-            .map(|place| {
-                let datum = *datums.add(place);
+            .filter(|index| !*nulls.add(*index))
+            .map(|index| {
+                let datum = *datums.add(index);
                 match too_large(datum, element_type, most) {
                     Some(bytes) => Value::too_large(bytes),
                     None => Value::copied(copy(datum)),
@@ -277,7 +277,7 @@ unsafe fn elements(
     }
 }
 
-/// How many bytes a value takes, if it is sure that what is printed of it has more than `most`. It is not read for that.
+/// The bytes of a value, if its printed form surely has more than `most`. The value is not read.
 ///
 /// # Safety
 /// The datum is of type `value_type`.
@@ -295,10 +295,10 @@ pub unsafe fn too_large(
         )
     };
     let at_most = if value_type == pg_sys::JSONBOID {
-        // A number of one digit takes four times as much as is printed, and nothing takes more.
+        // A number of one digit takes four times its printed form, and nothing takes more. Twice that leaves a margin.
         8
     } else if widest > 1 && encoding != pg_sys::pg_enc::PG_UTF8 as i32 {
-        // A character may be longer than in UTF-8, by no more than that.
+        // A character takes at most four times as many bytes as in UTF-8.
         4
     } else {
         1
@@ -322,7 +322,7 @@ pub fn from_text(text: &str) -> Value {
     Value::copied(datum.into())
 }
 
-/// What PostgreSQL prints for a value, as UTF-8.
+/// The printed form of a value, in UTF-8.
 ///
 /// Errors where there is no memory for it.
 ///
@@ -352,7 +352,7 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Result<Option<Vec
             std::ffi::CStr::from_ptr(utf8).count_bytes()
         };
         let printed = copied(std::slice::from_raw_parts(utf8.cast::<u8>(), length));
-        // Megabytes, and the context may live as long as the value.
+        // It may have megabytes, and the context may live as long as the value.
         if utf8 != start {
             pg_sys::pfree(utf8.cast());
         }
@@ -363,7 +363,7 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Result<Option<Vec
     }
 }
 
-/// Rust would end the process, and with it the server, where there is no memory.
+/// A copy. Errors where there is no memory, as Rust would abort the process, and the server with it.
 fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut copy = Vec::new();
     memory::make_room(&mut copy, bytes.len()).map_err(|()| Error::OutOfMemory {

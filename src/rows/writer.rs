@@ -1,4 +1,4 @@
-//! How a value becomes a datum of its column's type.
+//! Makes datums of a column's type.
 
 use crate::columns::{Attribute, Column};
 use crate::error::{Error, ResponseProblem, quotable};
@@ -13,12 +13,13 @@ use std::panic::AssertUnwindSafe;
 pub struct Writer {
     /// The column.
     pub attribute: Attribute,
-    /// That of the base type.
+    /// The base type's modifier.
     typmod: i32,
-    /// The base type's input function, where a text's bytes alone would not do.
+    /// The base type's input function and its argument; `None` for text, whose bytes are copied.
     input: Option<(pg_sys::FmgrInfo, pg_sys::Oid)>,
-    /// What PostgreSQL keeps of the domain, if the type is one, and where.
+    /// PostgreSQL's cache of the domain, if the type is one.
     domain: *mut std::ffi::c_void,
+    /// Holds that cache.
     context: pg_sys::MemoryContext,
 }
 
@@ -52,8 +53,10 @@ impl Writer {
         }
     }
 
-    /// Makes a datum of a response, and errors with [`Error::Response`] also for what the type refuses as too long, too large or
-    /// too deep, or the database's encoding lacks. What a domain refuses is raised: its check may be anything, and have begun anything.
+    /// Makes a datum of a response.
+    ///
+    /// Errors with [`Error::Response`] if the type refuses it, as too long, too large or too deep, or if the database's encoding lacks a
+    /// character. A domain's refusal is raised, as its check may run any function.
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<Option<pg_sys::Datum>, Error> {
         let column = self.attribute.column.name();
         let unfit = |error: CaughtError| {
@@ -81,8 +84,8 @@ impl Writer {
         Ok(self.check(Some(datum)))
     }
 
-    /// Makes a datum of what tells about an invocation. Characters that the database's encoding
-    /// lacks are replaced, and what tells of a failure is shortened to a varchar's length: such a row is not to fail.
+    /// Makes a datum of a text about an invocation. Characters that the database's encoding lacks are replaced. A text about a failure is
+    /// shortened to a varchar's length, as a row that reports a failure must not fail.
     pub fn write_about(&mut self, text: Option<&str>) -> Result<Option<pg_sys::Datum>, Error> {
         let Some(text) = text else {
             return Ok(self.check(None));
@@ -101,11 +104,11 @@ impl Writer {
         Ok(self.check(Some(datum)))
     }
 
-    /// Lets a domain refuse a datum of its base type, or null.
+    /// Has the domain, if the type is one, check a datum of its base type, or null.
     pub fn check(&mut self, datum: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
         if self.attribute.type_oid != self.attribute.base_type {
             let value = datum.unwrap_or(pg_sys::Datum::null());
-            // SAFETY: the datum is of the base type, and what is kept is of this domain and lives as long as the writer.
+            // SAFETY: the datum is of the base type. The cache is of this domain, and lives as long as the writer.
             unsafe {
                 pg_sys::domain_check(
                     value,
@@ -119,9 +122,9 @@ impl Writer {
         datum
     }
 
-    /// Makes a datum of the base type, in the current memory context, of UTF-8 that came from Lambda.
+    /// Makes a datum of the base type, in the current memory context, of a response that ought to be UTF-8.
     ///
-    /// Errors with [`Error::Response`], and raises PostgreSQL's own errors for whatever else the type refuses.
+    /// Errors with [`Error::Response`] if it is not. Raises PostgreSQL's own errors if the type refuses it.
     fn make(&mut self, bytes: &[u8]) -> Result<pg_sys::Datum, Error> {
         if std::str::from_utf8(bytes).is_err() {
             return Err(self.unfit(ResponseProblem::NotUtf8, bytes));
@@ -144,12 +147,12 @@ impl Writer {
             .map_err(|problem| self.unfit(problem, bytes))
     }
 
-    /// The same of text in the database's encoding.
+    /// Makes a datum of the base type of text in the database's encoding.
     fn read(&mut self, text: &[u8]) -> Result<pg_sys::Datum, ResponseProblem> {
         self.read_into(Vec::new(), text)
     }
 
-    /// The same with memory for it, where the type has a function that reads.
+    /// The same as [`Writer::read`]. `terminated` is memory for a copy, where the type has an input function.
     fn read_into(
         &mut self,
         mut terminated: Vec<u8>,

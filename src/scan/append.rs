@@ -37,13 +37,13 @@ pub unsafe extern "C-unwind" fn foreign_async_request(request: *mut pg_sys::Asyn
     unsafe { answer(request).or_report() }
 }
 
-/// Callback: the wakeup socket was heard.
+/// Callback: the wakeup socket became readable.
 ///
 /// # Safety
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn foreign_async_notify(request: *mut pg_sys::AsyncRequest) {
-    // SAFETY: as above.
+    // SAFETY: the request is one to a scan of ours.
     unsafe {
         backend::drain_wakeup().or_report();
         answer(request).or_report();
@@ -56,15 +56,15 @@ pub unsafe extern "C-unwind" fn foreign_async_notify(request: *mut pg_sys::Async
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sys::AsyncRequest) {
-    // SAFETY: the Append has made a set of events, in which each branch has a place.
+    // SAFETY: the Append has made a set of events, in which each branch may have an event.
     unsafe {
         let scan = scan_of((*request).requestee);
-        // What came while another branch answered the wakeup socket has to be handed on now, before the Append waits. It does not
-        // look for that, so a branch that waits has to be heard at once.
+        // A row may have come while another branch drained the wakeup socket. The Append does not look for it before it waits, so it is handed
+        // on now, and the socket is notified.
         if poll(scan, request).or_report() {
             answer(request).or_report();
             pg_sys::ffi::pg_guard_ffi_boundary(|| ExecAsyncResponse(request));
-            // PostgreSQL counts rows of a request and of a notice, and takes this for neither.
+            // PostgreSQL counts rows of a request and of a notification. This is neither.
             let instrument = (*(*request).requestee).instrument;
             if !instrument.is_null() && !slots::is_empty((*request).result) {
                 pg_sys::InstrUpdateTupleCount(instrument, 1.0);
@@ -72,10 +72,10 @@ pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sy
             backend::notify().or_report();
             return;
         }
-        if let Some(handle) = (*scan).next_handle() {
-            handle.await_too();
+        if let Some(handle) = (*scan).own.awaited() {
+            handle.note_awaited_too();
         }
-        // One of them hears the wakeup socket for all, as each has its turn here before the Append waits again.
+        // One branch waits for the socket on behalf of all: each has its turn here before the Append waits again.
         if one_before_waits(request) {
             return;
         }
@@ -111,14 +111,14 @@ unsafe fn answer(request: *mut pg_sys::AsyncRequest) -> Result<(), Error> {
     }
 }
 
-/// Starts what may be started, and tells whether the next row is there.
+/// Starts what may be started. True if the next row is there.
 unsafe fn poll(scan: *mut Scan, request: *mut pg_sys::AsyncRequest) -> Result<bool, Error> {
     // SAFETY: requests are printed in the memory of a row, as when the scan is iterated.
     unsafe {
         let scan = &mut *scan;
         let memory = (*(*(*request).requestee).ps_ExprContext).ecxt_per_tuple_memory;
         let before = pg_sys::MemoryContextSwitchTo(memory);
-        let ready = scan.poll(|| others_are_asked(request));
+        let ready = scan.own.poll(|| others_are_asked(request));
         pg_sys::MemoryContextSwitchTo(before);
         ready
     }
@@ -126,30 +126,30 @@ unsafe fn poll(scan: *mut Scan, request: *mut pg_sys::AsyncRequest) -> Result<bo
 
 /// Whether another branch is about to give a row: one that PostgreSQL runs itself, or one of ours.
 unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
-    // SAFETY: the Append has a place for each branch, null for those that are not asynchronous.
+    // SAFETY: the Append has an entry for each branch, null for those that are not asynchronous.
     unsafe {
         let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
         !append.as_syncdone
             || append.as_nasyncresults > 0
             || pg_sys::bms_next_member(append.as_needrequest, -1) >= 0
-            || (0..append.as_nplans.max(0) as usize).any(|place| {
-                let other = *append.as_asyncrequests.add(place);
+            || (0..append.as_nplans.max(0) as usize).any(|index| {
+                let other = *append.as_asyncrequests.add(index);
                 !other.is_null()
                     && other != request
                     && (*other).callback_pending
                     && is_ours((*other).requestee)
-                    && (*scan_of((*other).requestee)).is_awaited()
+                    && (*scan_of((*other).requestee)).own.awaited().is_some()
             })
     }
 }
 
-/// Whether a branch before this one waits, which then hears the wakeup socket.
+/// Whether a branch before this one waits for the wakeup socket.
 unsafe fn one_before_waits(request: *mut pg_sys::AsyncRequest) -> bool {
-    // SAFETY: as above. PostgreSQL goes through the branches in their order.
+    // SAFETY: the Append has an entry for each branch. PostgreSQL goes through the branches in their order.
     unsafe {
         let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
         (0..append.as_nplans.max(0) as usize)
-            .map(|place| *append.as_asyncrequests.add(place))
+            .map(|index| *append.as_asyncrequests.add(index))
             .take_while(|other| *other != request)
             .any(|other| {
                 !other.is_null() && (*other).callback_pending && is_ours((*other).requestee)
@@ -171,6 +171,6 @@ unsafe fn is_ours(node: *mut pg_sys::PlanState) -> bool {
 }
 
 unsafe fn scan_of(node: *mut pg_sys::PlanState) -> *mut Scan {
-    // SAFETY: the caller's.
+    // SAFETY: the node is a scan of ours.
     unsafe { (*node.cast::<pg_sys::ForeignScanState>()).fdw_state.cast() }
 }

@@ -1,7 +1,8 @@
-//! The checks of a view's WITH CHECK OPTION and of a row policy's WITH CHECK, before a row is sent.
+//! Makes the checks of a view's WITH CHECK OPTION and of a row policy's WITH CHECK before a row is sent.
 //!
-//! PostgreSQL looks at a view's after a row is inserted, and at a policy's, which a partitioned table above can have, not at all where
-//! the row goes to a foreign table. What a check reads of the answer is null before: a policy's fails, a view's is left to PostgreSQL.
+//! PostgreSQL makes a view's check after a row is inserted. A policy's, which a partitioned table above can have, it does not make at all
+//! where the row goes to a foreign table. Output columns are null before the row is sent. A policy's check that reads them fails, and a
+//! view's is left to PostgreSQL.
 
 use crate::columns::Layout;
 use crate::postgres::refs::{Node, Ref};
@@ -10,13 +11,13 @@ use pgrx::{PgBox, pg_sys};
 
 /// The checks of one foreign table.
 pub struct Checks {
-    /// As PostgreSQL's, but for its checks, which are those that are made before.
+    /// A copy of PostgreSQL's with the checks that are made before a row is sent.
     relation: pg_sys::ResultRelInfo,
     state: *mut pg_sys::ModifyTableState,
 }
 
 impl Checks {
-    /// Takes from PostgreSQL those that can be made before.
+    /// Takes those that can be made before a row is sent from PostgreSQL's list.
     ///
     /// # Safety
     /// `relation` and `state` are initialised, and the checks were not taken before. Called in the query's memory context.
@@ -84,14 +85,14 @@ impl Checks {
     }
 }
 
-/// Whether a clause, whose columns are all the row's, reads no other than inputs.
+/// Whether a clause about a row reads no other columns than inputs.
 fn reads_inputs_alone(clause: Node, layout: &Layout) -> bool {
     let mut tables = clause.relids_in_plan().iter();
     tables.all(|table| layout.inputs(&clause.columns(table as _)).is_some())
 }
 
-/// The kinds of checks that a statement makes of a row that it inserts now. An UPDATE inserts what it moves to another partition, and so may a
-/// MERGE; where PostgreSQL does not tell which of its actions that is, both kinds are checked.
+/// The kinds of checks that a statement makes of a row that it inserts now. An UPDATE inserts a row that it moves to another partition, and
+/// so may a MERGE. Where PostgreSQL does not say which action of a MERGE runs, both kinds are checked.
 unsafe fn kinds(state: *mut pg_sys::ModifyTableState) -> &'static [pg_sys::WCOKind::Type] {
     use pg_sys::WCOKind::*;
     let inserts = &[WCO_RLS_INSERT_CHECK, WCO_VIEW_CHECK];

@@ -1,4 +1,4 @@
-//! The executor parameters that expressions depend on. A rescan that changes none of them asks for the same values.
+//! The executor parameters that expressions depend on. A rescan that changes none of them wants the same values.
 
 use crate::postgres::nodes;
 use pgrx::{is_a, pg_guard, pg_sys};
@@ -10,7 +10,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// None of the parameters of a query.
+    /// An empty set, of a query's parameters.
     pub fn none(estate: *mut pg_sys::EState) -> Parameters {
         Parameters {
             estate,
@@ -18,12 +18,12 @@ impl Parameters {
         }
     }
 
-    /// Adds those that an expression depends on, those of its subplans among them.
+    /// Adds those that an expression depends on, and those of its subplans.
     ///
     /// # Safety
     /// `expression` is null or of the query's plan.
     pub unsafe fn add(&mut self, expression: *mut pg_sys::Node) {
-        // SAFETY: see above.
+        // SAFETY: the expression is null or of the query's plan.
         unsafe { visit(expression, (&raw mut *self).cast()) };
     }
 
@@ -33,12 +33,12 @@ impl Parameters {
         self.members = unsafe { pg_sys::bms_add_member(self.members, number) };
     }
 
-    /// Adds those that the subplans of an expression depend on, beside what it gives them itself.
+    /// Adds those that the subplans of an expression depend on, but for those that the expression gives them.
     ///
     /// # Safety
     /// As for [`Parameters::add`].
     pub unsafe fn add_of_subplans(&mut self, expression: *mut pg_sys::Node) {
-        // SAFETY: see above.
+        // SAFETY: the expression is null or of the query's plan.
         unsafe { visit_subplans(expression, (&raw mut *self).cast()) };
     }
 
@@ -53,7 +53,7 @@ impl Parameters {
     /// # Safety
     /// `changed` is the executor's.
     pub unsafe fn overlap(&self, changed: *mut pg_sys::Bitmapset) -> bool {
-        // SAFETY: see above.
+        // SAFETY: the set is the executor's.
         unsafe { pg_sys::bms_overlap(changed, self.members) }
     }
 }
@@ -90,7 +90,7 @@ unsafe extern "C-unwind" fn collect(
     node: *mut pg_sys::Node,
     parameters: *mut std::ffi::c_void,
 ) -> bool {
-    // SAFETY: as below.
+    // SAFETY: the context is the Parameters that `add` passed.
     unsafe { visit(node, parameters) }
 }
 

@@ -1,6 +1,6 @@
-//! A row that is inserted without a payload because the statement has none: no less a mistake than a SELECT without one.
+//! Refuses rows without a payload where the statement does not name the column, as a SELECT without a payload is refused.
 //!
-//! A NULL in it means that none is to be sent, so what counts is whether the statement names the column.
+//! A NULL in a column that the statement names means that no payload is to be sent.
 
 use crate::columns::{Column, Layout};
 use crate::error::{Error, NoValueReason, StatementError};
@@ -8,24 +8,24 @@ use crate::postgres::{compat, nodes, slots};
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
-/// The payload's number, if a statement that inserts leaves the column out, and the table that it names has no default for it.
+/// The payload's number, if an INSERT leaves the column out and the table that the statement names has no default for it.
 ///
 /// # Safety
 /// `relation` is initialised for a statement of `estate`, and has the columns of `layout`.
-pub unsafe fn payload(
+pub unsafe fn number(
     relation: *mut pg_sys::ResultRelInfo,
     estate: *mut pg_sys::EState,
     layout: &Layout,
 ) -> Option<i16> {
     let number = layout.find(Column::Payload)?.number;
-    // SAFETY: COPY, and a table that hands rows on to this one, have a list of columns as INSERT has. The relations are open.
+    // SAFETY: INSERT, COPY and a partitioned table above have a list of columns. The relations are open.
     unsafe {
         let named = pg_sys::ExecGetInsertedCols(relation, estate);
         let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
         let root = (*relation).ri_RootResultRelInfo;
         let has_default = match root.is_null() {
             true => has_default(relation),
-            // Of a partition what is computed counts, but no default.
+            // A partition's default does not count, but a column that it computes does.
             false => has_default(root) || is_computed(relation),
         };
         (!has_default && !pg_sys::bms_is_member(member, named)).then_some(number)
@@ -34,16 +34,16 @@ pub unsafe fn payload(
 
 /// Whether the payload has a default, or is computed.
 unsafe fn has_default(relation: *mut pg_sys::ResultRelInfo) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the relation is open.
     unsafe { attribute(relation).is_some_and(|it| it.atthasdef) }
 }
 
 unsafe fn is_computed(relation: *mut pg_sys::ResultRelInfo) -> bool {
-    // SAFETY: the caller's.
+    // SAFETY: the relation is open.
     unsafe { attribute(relation).is_some_and(|it| it.attgenerated != 0) }
 }
 
-/// The column of the payload, which has the same name in a partition and in the table above.
+/// The column of the payload. It has the same name in a partition and in the table above.
 unsafe fn attribute(relation: *mut pg_sys::ResultRelInfo) -> Option<pg_sys::FormData_pg_attribute> {
     // SAFETY: the relation is open.
     let descriptor =
@@ -57,9 +57,9 @@ unsafe fn attribute(relation: *mut pg_sys::ResultRelInfo) -> Option<pg_sys::Form
         .copied()
 }
 
-/// Refuses an INSERT all of whose rows are going to lack the payload that it leaves out: before its source is read, which may invoke.
+/// Errors if all rows of an INSERT are going to lack a payload. Its source was not read by then, as that may invoke.
 ///
-/// A view may have a default for it, and a trigger may give it one.
+/// A view may have a default for the column, and a trigger may set it.
 ///
 /// # Safety
 /// `relation` and `state` are initialised, but for what is below `state`.
@@ -69,7 +69,7 @@ pub unsafe fn refuse_all(
     state: *mut pg_sys::ModifyTableState,
     layout: &Layout,
 ) -> Result<(), Error> {
-    // SAFETY: the plan below an INSERT has a column for each of the table's. A null that the planner has put there is one in each node above.
+    // SAFETY: the plan below an INSERT has a column for each of the table's. A null constant of the planner's is one in each node above.
     let lacks = unsafe {
         let triggers = (*relation).ri_TrigDesc.as_ref();
         let column = (*(*state).ps.plan).lefttree.as_ref().and_then(|plan| {
@@ -84,12 +84,12 @@ pub unsafe fn refuse_all(
             })
     };
     match lacks {
-        true => Err(is_left_out(layout)),
+        true => Err(error(layout)),
         false => Ok(()),
     }
 }
 
-fn is_left_out(layout: &Layout) -> Error {
+fn error(layout: &Layout) -> Error {
     Error::Statement(StatementError::NoValue {
         columns: vec![Column::Payload.name()],
         table: layout.table.clone(),
@@ -98,7 +98,7 @@ fn is_left_out(layout: &Layout) -> Error {
     })
 }
 
-/// Refuses a row without a payload that the statement leaves out. A trigger may have given it one.
+/// Errors if a row lacks the payload that the statement leaves out. A trigger may have set it.
 ///
 /// # Safety
 /// The slot has a row of the table, and `state` is the statement's node.
@@ -108,9 +108,9 @@ pub unsafe fn refuse(
     state: *mut pg_sys::ModifyTableState,
     layout: &Layout,
 ) -> Result<(), Error> {
-    // SAFETY: see above.
+    // SAFETY: the slot has a row of the table.
     let is_null = unsafe {
-        // What an UPDATE moves to another partition was a row before.
+        // An UPDATE moves a row to another partition that was a row before.
         let inserts = match (*state).operation {
             pg_sys::CmdType::CMD_INSERT => true,
             _ => compat::merge_action(state) == Some(pg_sys::CmdType::CMD_INSERT),
@@ -119,7 +119,7 @@ pub unsafe fn refuse(
         inserts && *(*slot).tts_isnull.add(payload as usize - 1)
     };
     match is_null {
-        true => Err(is_left_out(layout)),
+        true => Err(error(layout)),
         false => Ok(()),
     }
 }

@@ -1,0 +1,148 @@
+//! The ordered window: the invocations that were started and not yet taken, in the order of their requests.
+//!
+//! A scan, the node that prefetches, an INSERT and a function all start, wait and take here. What there is to start is theirs, as a
+//! [`Requests`]; how much of it may be started is [`Dispatch::may_start`]'s.
+
+use super::{Dispatch, InvocationHandle, Outcome};
+use crate::error::Error;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// What a window starts, in order.
+pub trait Requests {
+    /// Starts the next invocation in the window. False where there is none, or none may be started yet.
+    fn start_next(&mut self, window: &mut Window, dispatch: &mut Dispatch) -> Result<bool, Error>;
+
+    /// The outcome that is to be taken next; `None` as long as it is not known.
+    fn poll(&self, window: &Window) -> Result<Option<Rc<Outcome>>, Error>;
+
+    /// Whether there is no outcome left to take.
+    fn is_over(&self, window: &Window) -> bool;
+}
+
+/// Nothing to start: each invocation is pushed by who has its request.
+impl Requests for () {
+    fn start_next(
+        &mut self,
+        _window: &mut Window,
+        _dispatch: &mut Dispatch,
+    ) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn poll(&self, window: &Window) -> Result<Option<Rc<Outcome>>, Error> {
+        window.poll()
+    }
+
+    fn is_over(&self, window: &Window) -> bool {
+        window.is_empty()
+    }
+}
+
+/// Invocations that were started and not yet taken. Those that are dropped are aborted.
+#[derive(Default)]
+pub struct Window {
+    handles: VecDeque<Rc<InvocationHandle>>,
+}
+
+impl Window {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// Adds one behind the others.
+    pub fn push(&mut self, handle: Rc<InvocationHandle>) {
+        self.handles.push_back(handle);
+    }
+
+    /// Adds one before the others.
+    pub fn push_first(&mut self, handle: Rc<InvocationHandle>) {
+        self.handles.push_front(handle);
+    }
+
+    /// The first one.
+    pub fn first(&self) -> Option<&InvocationHandle> {
+        self.handles.front().map(Rc::as_ref)
+    }
+
+    /// The outcome of the first one; `None` as long as it is not known.
+    pub fn poll(&self) -> Result<Option<Rc<Outcome>>, Error> {
+        match self.handles.front() {
+            Some(handle) => handle.poll(),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes the first one.
+    pub fn pop(&mut self) {
+        self.handles.pop_front();
+    }
+
+    /// Removes all of them.
+    pub fn take_all(&mut self) -> VecDeque<Rc<InvocationHandle>> {
+        std::mem::take(&mut self.handles)
+    }
+
+    /// Starts what may be started, until the next outcome is there.
+    pub fn fill(
+        &mut self,
+        requests: &mut impl Requests,
+        dispatch: &mut Dispatch,
+    ) -> Result<(), Error> {
+        while requests.start_next(self, dispatch)? {
+            if requests.poll(self)?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the next outcome is there, and gives it; `None` after the last.
+    pub fn wait(
+        &mut self,
+        requests: &mut impl Requests,
+        dispatch: &mut Dispatch,
+    ) -> Result<Option<Rc<Outcome>>, Error> {
+        self.wait_until(requests, dispatch, |window, requests, _| {
+            if requests.is_over(window) {
+                return Ok(Some(None));
+            }
+            Ok(requests.poll(window)?.map(Some))
+        })
+    }
+
+    /// Waits for the first invocation until `ready` returns something. More is started after each wakeup that does not bring it: what
+    /// has come is handed on before.
+    pub fn wait_until<R: Requests, T>(
+        &mut self,
+        requests: &mut R,
+        dispatch: &mut Dispatch,
+        mut ready: impl FnMut(&mut Window, &R, &Dispatch) -> Result<Option<T>, Error>,
+    ) -> Result<T, Error> {
+        loop {
+            if let Some(ready) = ready(self, requests, dispatch)? {
+                return Ok(ready);
+            }
+            dispatch.wait(self.first())?;
+            if let Some(ready) = ready(self, requests, dispatch)? {
+                return Ok(ready);
+            }
+            self.fill(requests, dispatch)?;
+        }
+    }
+}
+
+impl Dispatch {
+    /// Waits for an invocation that is alone.
+    pub fn wait_for(&mut self, handle: Rc<InvocationHandle>) -> Result<Rc<Outcome>, Error> {
+        let mut window = Window::default();
+        window.push(handle);
+        (window.wait(&mut (), self)?).ok_or(Error::Unexpected("invocation has no outcome"))
+    }
+}

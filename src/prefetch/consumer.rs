@@ -1,0 +1,75 @@
+//! Whose invocations are prefetched: a scan's, or an INSERT's.
+//!
+//! The node begins before the scan or the INSERT, which then hands over all that the node has to know of it.
+
+use crate::columns::Layout;
+use crate::dispatch::Dispatch;
+use crate::error::Error;
+use crate::rows::inserted::InsertedRows;
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// A scan or an INSERT, as the node sees it.
+pub enum Consumer {
+    /// The inner side of a join.
+    Scan(ScanConsumer),
+    /// An INSERT that returns what came back.
+    Insert(InsertedRows),
+}
+
+/// A scan whose invocations are made for outer rows.
+pub struct ScanConsumer {
+    /// The foreign table.
+    pub table: pg_sys::Oid,
+    /// The role whose rights count.
+    pub user: pg_sys::Oid,
+    /// The table's columns.
+    pub layout: Rc<Layout>,
+    /// The table's index in the range table, from 1.
+    pub range_table_index: pg_sys::Index,
+    /// Whether rows show the payload that was sent.
+    pub shows_payload: bool,
+    /// Whether rows show the response.
+    pub reads_response: bool,
+}
+
+impl Consumer {
+    /// Prepares the invocations, made as fast as `node` is asked for rows.
+    ///
+    /// # Safety
+    /// `node` is part of the query that runs.
+    pub unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<Dispatch, Error> {
+        // SAFETY: the node is initialised, and part of the query that runs.
+        unsafe {
+            match self {
+                Consumer::Scan(scan) => Dispatch::of_scan(
+                    scan.table,
+                    scan.user,
+                    &scan.layout,
+                    node,
+                    scan.reads_response,
+                ),
+                Consumer::Insert(rows) => rows.dispatch(node),
+            }
+        }
+    }
+
+    /// Whether PostgreSQL rechecks a row that was changed meanwhile, and has the scan's row already.
+    ///
+    /// # Safety
+    /// `estate` is that of the query that runs.
+    pub unsafe fn is_substituted(&self, estate: *mut pg_sys::EState) -> bool {
+        let Consumer::Scan(scan) = self else {
+            return false;
+        };
+        let index = scan.range_table_index as usize - 1;
+        // SAFETY: while a row is rechecked, each table of the range table has an entry in both arrays. It is not null if the table's row is
+        // there.
+        unsafe {
+            (*estate).es_epq_active.as_ref().is_some_and(|epq| {
+                !(*epq.relsubs_slot.add(index)).is_null()
+                    || !(*epq.relsubs_rowmark.add(index)).is_null()
+            })
+        }
+    }
+}
