@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 import scripted
+from emulated import emulated_server
 from emulator import Emulator
 from own_server import own_server
 from tables import options
@@ -95,3 +96,10 @@ def emulator():
         os.environ["EMULATOR_ACCESS_KEY_ID"],
         os.environ["EMULATOR_SECRET_ACCESS_KEY"],
     )
+
+
+@pytest.fixture(scope="session")
+def emulated():
+    """A server beside an emulator with the functions of examples/functions, as `make psql` gives it."""
+    with emulated_server() as server:
+        yield server

@@ -10,10 +10,7 @@ output ends without an error.
 
 import collections
 import functools
-import os
-import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
@@ -22,8 +19,7 @@ from make_commands import ROOT
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "DESIGN.md", "CHANGELOG.md")]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUN = ["tests/harness/run", "--emulator", "--functions", "examples/functions", "--"]
-# Blocks that need what is not here.
+# Blocks that need an extension, such as pg_cron.
 MOST_NOT_RUN = 6
 
 Block = collections.namedtuple("Block", "language text output line")
@@ -51,50 +47,6 @@ def runs(block, version):
     return block.language in ("sql", "python") and (not needs or (needs[1] is not None and int(needs[1]) <= version))
 
 
-class Server:
-    """A PostgreSQL with the emulator and its functions."""
-
-    def __init__(self, environment):
-        self.environment = {**os.environ, **environment, "PSQLRC": "/dev/null"}
-        self.psql("CREATE DATABASE prompt", "postgres")
-        self.psql((ROOT / "examples/quickstart.sql").read_text(), "prompt")
-
-    def run(self, *command, database="postgres", text=""):
-        done = subprocess.run(
-            command, cwd=ROOT, env={**self.environment, "PGDATABASE": database}, input=text,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def psql(self, script, database):
-        return self.run("psql", "-X", "-q", "-P", "pager=off", database=database, text=script)
-
-    @functools.cached_property
-    def version(self):
-        return int(self.psql("\\echo :SERVER_VERSION_NUM", "postgres")) // 10000
-
-    def drop(self):
-        """Removes what a page has made."""
-        self.psql(
-            "DROP DATABASE IF EXISTS mydb WITH (FORCE);"
-            "SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> current_user \\gexec",
-            "postgres",
-        )
-
-
-@pytest.fixture(scope="module")
-def server():
-    # It runs until its standard input ends.
-    with subprocess.Popen(
-        [*RUN, "sh", "-c", "env | grep ^PG; echo; cat"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Server(dict(line.rstrip("\n").split("=", 1) for line in iter(process.stdout.readline, "\n") if line))
-        finally:
-            process.stdin.close()
-
-
 def comparable(output):
     output = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", output)
     if "QUERY PLAN" in output:
@@ -109,10 +61,9 @@ def comparable(output):
     [pytest.param(PAGES[0], "template1", id="README.md in a new database")]
     + [pytest.param(page, "prompt", id=name_of(page)) for page in PAGES],
 )
-def test_sql(page, template, server, tmp_path):
-    server.drop()
-    server.psql(f"CREATE DATABASE mydb TEMPLATE {template}", "postgres")
-    shown = [block for block in blocks(page) if runs(block, server.version)]
+def test_sql(page, template, emulated, tmp_path):
+    emulated.create(template)
+    shown = [block for block in blocks(page) if runs(block, emulated.version)]
     script = ""
     for block in shown:
         text = block.text
@@ -122,8 +73,8 @@ def test_sql(page, template, server, tmp_path):
             text = f"\\! {sys.executable} {program} 2>&1\n"
         # A line before each block tells the outputs apart.
         script += f"\\echo @@@ {block.line}\n{text}"
-    output = server.psql(script + "\\echo @@@ end\n", "mydb")
-    server.drop()
+    output = emulated.psql(script + "\\echo @@@ end\n", "mydb")
+    emulated.drop()
     printed = dict(re.findall(r"^@@@ (\d+)\n(.*?)(?=^@@@ )", output, re.MULTILINE | re.DOTALL))
     assert list(printed) == [str(block.line) for block in shown], output
     for block in shown:
@@ -182,10 +133,9 @@ def first_column(page, heading):
     return [re.findall("`([^`]+)`", row.split(" | ")[0]) for row in table.splitlines()]
 
 
-def test_all_options_settings_and_columns_are_there(server):
-    server.drop()
-    server.psql("CREATE DATABASE mydb TEMPLATE prompt", "postgres")
-    lists = server.psql(
+def test_all_options_settings_and_columns_are_there(emulated):
+    emulated.create("prompt")
+    lists = emulated.psql(
         """
         CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (nothing_like_it '');
         CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda OPTIONS (nothing_like_it '');
@@ -196,7 +146,7 @@ def test_all_options_settings_and_columns_are_there(server):
         """,
         "mydb",
     )
-    server.drop()
+    emulated.drop()
 
     def there(what):
         return {name for names in re.findall(rf"{what} here are ([^ ].*)\.", lists) for name in names.split(", ")}
@@ -227,15 +177,14 @@ def test_targets_of_make_are_there(document):
             assert {word for word in words[words.index("make") + 1 :] if "=" not in word} <= targets(), command
 
 
-def test_a_restore_without_filling_views(server, tmp_path):
-    # A newer pg_dump writes what an older server does not know.
-    if int(re.search(r"\) (\d+)", server.run("pg_dump", "--version"))[1]) > server.version:
+def test_a_restore_without_filling_views(emulated, tmp_path):
+    # An older server does not know all that a newer pg_dump writes.
+    if int(re.search(r"\) (\d+)", emulated.run("pg_dump", "--version"))[1]) > emulated.version:
         pytest.skip("needs a pg_dump of the server's version")
-    server.drop()
-    server.psql("CREATE DATABASE mydb TEMPLATE prompt", "postgres")
-    server.psql("CREATE MATERIALIZED VIEW greeted AS SELECT payload FROM aws_lambda.invoke('hello', '{\"name\": \"Ada\"}'::jsonb)", "mydb")
+    emulated.create("prompt")
+    emulated.psql("CREATE MATERIALIZED VIEW greeted AS SELECT payload FROM aws_lambda.invoke('hello', '{\"name\": \"Ada\"}'::jsonb)", "mydb")
     shell = next(block.text for block in blocks(ROOT / "docs/operations.md") if "pg_restore" in block.text)
     dump, listed, restore = shell.strip().splitlines()
-    server.run("sh", "-ec", f"cd {tmp_path}; {dump}; {listed}; psql -X -q -c 'DROP DATABASE mydb'; {restore}")
-    assert "f" in server.psql("\\pset tuples_only\nSELECT relispopulated FROM pg_class WHERE relname = 'greeted'", "mydb").split()
-    server.drop()
+    emulated.run("sh", "-ec", f"cd {tmp_path}; {dump}; {listed}; psql -X -q -c 'DROP DATABASE mydb'; {restore}")
+    assert "f" in emulated.psql("\\pset tuples_only\nSELECT relispopulated FROM pg_class WHERE relname = 'greeted'", "mydb").split()
+    emulated.drop()

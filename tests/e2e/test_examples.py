@@ -20,15 +20,14 @@ def test_every_example_is_here():
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_example(name):
+def test_example(name, emulated):
+    emulated.create("template1")
     # A second time right after the first.
-    psql = ["psql", "-X", "-a", "-v", "ON_ERROR_STOP=1", "-P", "pager=off", *(2 * ["-f", f"examples/{name}.sql"])]
-    run = ["tests/harness/run", "--emulator", "--functions", "examples/functions", "--", *psql]
-    done = subprocess.run(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout
+    output = emulated.run("psql", "-X", "-a", "-v", "ON_ERROR_STOP=1", *(2 * ["-f", f"examples/{name}.sql"]), database="mydb")
+    emulated.drop()
     # Each example begins with this statement.
-    _, *runs = done.stdout.split("CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;\n")
-    assert [SHOWN[name] in run for run in runs] == [True, True], done.stdout
+    _, *runs = output.split("CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;\n")
+    assert [SHOWN[name] in run for run in runs] == [True, True], output
 
 
 def test_the_demo_where_functions_start_slowly(tmp_path):
