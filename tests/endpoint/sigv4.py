@@ -146,6 +146,12 @@ def check_signed_headers(signed, headers):
             )
 
 
+class Signer(SigV4Auth):
+    def payload(self, request):
+        # As botocore does, which first makes the whole request for that.
+        return hashlib.sha256(request.data).hexdigest()
+
+
 def signature(request, body, signed, secret, timestamp, region, service):
     """The signature of a request with these signed headers."""
     headers = {name: request.headers.get(name, "") for name in signed}
@@ -155,6 +161,6 @@ def signature(request, body, signed, secret, timestamp, region, service):
     url = f"http://{request.headers['host']}{request.path}?{request.query}"
     to_sign = AWSRequest(request.method, url, headers, body)
     to_sign.context["timestamp"] = timestamp
-    signer = SigV4Auth(Credentials("", secret), service, region)
+    signer = Signer(Credentials("", secret), service, region)
     string_to_sign = signer.string_to_sign(to_sign, signer.canonical_request(to_sign))
     return signer.signature(string_to_sign, to_sign)
