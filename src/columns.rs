@@ -1,6 +1,6 @@
-//! The columns that a foreign table can have: which it has, and what types they may be.
+//! The columns of foreign tables: names, types, and the columns that a table has.
 //!
-//! What a clause binds to an input column is clause.rs's and values.rs's, how a value becomes a datum writer.rs's.
+//! `plan/clause.rs` and `rows/values.rs` bind values to input columns, and `rows/writer.rs` makes the values of output columns.
 
 use crate::error::{Error, TableError};
 use crate::options::OnError;
@@ -8,13 +8,13 @@ use crate::postgres::text::{self, Text};
 use pgrx::{PgTupleDesc, pg_sys};
 use std::ffi::CStr;
 
-/// A column with a meaning.
+/// A column that this wrapper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Column {
     /// Input: name or ARN of the function.
     FunctionName,
-    /// Input: where it is.
+    /// Input: AWS Region.
     Region,
     /// Input: alias or version.
     Qualifier,
@@ -24,15 +24,15 @@ pub enum Column {
     LogType,
     /// Input: client context.
     Context,
-    /// Input: the tenant that the function runs for.
+    /// Input: id of the tenant that the function runs for.
     TenantId,
-    /// Input: the name of a durable execution.
+    /// Input: name of a durable execution.
     DurableExecutionName,
-    /// Input: what the function is given. Last of the inputs, so that in a product of lists it varies fastest.
+    /// Input: the event that the function gets. It is the last input, so that it varies fastest in a product of lists.
     Payload,
     /// Output: HTTP status.
     StatusCode,
-    /// Output: what the function returned.
+    /// Output: the value that the function returned.
     Response,
     /// Output: the version that ran.
     ExecutedVersion,
@@ -44,16 +44,16 @@ pub enum Column {
     FunctionError,
     /// Output: AWS's id of the request.
     RequestId,
-    /// Output: the durable execution that was started, or found.
+    /// Output: ARN of the durable execution that was started or found.
     DurableExecutionArn,
-    /// Output, null unless the invocation failed: the name of the error.
+    /// Output: name of the error; null unless the invocation failed.
     ErrorCode,
-    /// Output, null unless the invocation failed: what it says.
+    /// Output: message of the error; null unless the invocation failed.
     ErrorMessage,
 }
 
 impl Column {
-    /// Every input column, in the order in which lists are multiplied.
+    /// Every input column, in the order of a product of lists.
     pub const INPUTS: [Column; 9] = [
         Column::FunctionName,
         Column::Region,
@@ -107,17 +107,17 @@ impl Column {
         Column::INPUTS.into_iter().chain(Column::OUTPUTS)
     }
 
-    /// Whether a clause can bind it.
+    /// Whether a clause can bind the column.
     pub fn is_input(self) -> bool {
         Column::INPUTS.contains(&self)
     }
 
-    /// Whether an input column has a name, as bytes of the catalog.
+    /// Whether a name, as bytes of the catalog, is that of an input column.
     pub fn is_name_of_input(name: &[u8]) -> bool {
         (Column::INPUTS.iter()).any(|column| column.name().as_bytes() == name)
     }
 
-    /// The column with a number that `column as i32` gave.
+    /// The column with a number, which is that of `column as i32`.
     pub fn from_number(number: i32) -> Option<Column> {
         Column::all().find(|column| *column as i32 == number)
     }
@@ -141,26 +141,26 @@ impl Column {
 
 /// `attgenerated` of a generated column whose value is stored.
 const STORED: u8 = b's';
-/// `attgenerated` of one that is computed when it is read. Before 18 there is none.
+/// `attgenerated` of a generated column that is computed when it is read, since 18.
 const VIRTUAL: u8 = b'v';
 
-/// A column of a foreign table.
+/// A column of one foreign table.
 #[derive(Debug, Clone, Copy)]
 pub struct Attribute {
-    /// Number from 1.
+    /// Attribute number, from 1.
     pub number: i16,
-    /// What it means.
+    /// The known column.
     pub column: Column,
-    /// Its declared type, maybe a domain.
+    /// Its declared type, which may be a domain.
     pub type_oid: pg_sys::Oid,
-    /// Its type with domains looked through.
+    /// Its type, or the base type of its domain.
     pub base_type: pg_sys::Oid,
     /// Its type modifier.
     pub typmod: i32,
 }
 
 impl Attribute {
-    /// A clause that gives it a value, as an error shows one.
+    /// An example of a clause that gives it a value, for an error.
     pub fn example(&self) -> String {
         let name = self.column.name();
         let value = match self.column {
@@ -181,6 +181,59 @@ impl Attribute {
             ""
         };
         format!("{name}{cast} = '{value}'")
+    }
+
+    /// Reads an attribute; `None` for a virtual column, which PostgreSQL computes from the others.
+    ///
+    /// # Safety
+    /// The attribute is one of a relation.
+    unsafe fn read(
+        attribute: &pg_sys::FormData_pg_attribute,
+        table: &str,
+    ) -> Result<Option<Attribute>, Error> {
+        // SAFETY: a NameData always ends in a zero byte.
+        let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+        let known = Column::all().find(|column| column.name().as_bytes() == name.to_bytes());
+        let generated = attribute.attgenerated as u8;
+        if let Some(column) = known
+            && generated == if column.is_input() { VIRTUAL } else { STORED }
+        {
+            return Err(Error::Table(TableError::GeneratedColumn {
+                column: column.name(),
+                table: table.to_owned(),
+                input: column.is_input(),
+            }));
+        }
+        if generated == VIRTUAL {
+            return Ok(None);
+        }
+        let column = known.ok_or_else(|| {
+            let known: Vec<&str> = Column::all().map(Column::name).collect();
+            Error::Table(TableError::UnknownColumn {
+                column: Text::of_server(name.to_bytes()).shown(),
+                table: table.to_owned(),
+                known: known.join(", "),
+            })
+        })?;
+        // SAFETY: a catalog look-up.
+        let base_type = unsafe { pg_sys::getBaseType(attribute.atttypid) };
+        let (types, allowed) = column.allowed_types();
+        if !types.contains(&base_type) {
+            return Err(Error::Table(TableError::ColumnType {
+                column: column.name(),
+                table: table.to_owned(),
+                // SAFETY: gives a palloc'd string for any oid.
+                found: unsafe { text::shown(pg_sys::format_type_be(attribute.atttypid)) },
+                allowed,
+            }));
+        }
+        Ok(Some(Attribute {
+            number: attribute.attnum,
+            column,
+            type_oid: attribute.atttypid,
+            base_type,
+            typmod: attribute.atttypmod,
+        }))
     }
 }
 
@@ -213,66 +266,21 @@ impl Layout {
             .iter()
             .filter(|attribute| !attribute.attisdropped)
         {
-            // SAFETY: a NameData always ends in a zero byte.
-            let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
-            let known = Column::all().find(|column| column.name().as_bytes() == name.to_bytes());
-            let generated = attribute.attgenerated as u8;
-            if let Some(column) = known
-                && generated == if column.is_input() { VIRTUAL } else { STORED }
-            {
-                return Err(Error::Table(TableError::GeneratedColumn {
-                    column: column.name(),
-                    table,
-                    input: column.is_input(),
-                }));
-            }
-            // PostgreSQL computes it of the others, and asks nobody for it.
-            if generated == VIRTUAL {
-                continue;
-            }
-            let column = known.ok_or_else(|| {
-                Error::Table(TableError::UnknownColumn {
-                    column: Text::of_server(name.to_bytes()).shown(),
-                    table: table.clone(),
-                    known: Column::all()
-                        .map(Column::name)
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                })
-            })?;
-            // SAFETY: a catalog look-up.
-            let base_type = unsafe { pg_sys::getBaseType(attribute.atttypid) };
-            let (types, allowed) = column.allowed_types();
-            if !types.contains(&base_type) {
-                return Err(Error::Table(TableError::ColumnType {
-                    column: column.name(),
-                    table,
-                    // SAFETY: gives a palloc'd string for any oid.
-                    found: unsafe { text::shown(pg_sys::format_type_be(attribute.atttypid)) },
-                    allowed,
-                }));
-            }
-            attributes.push(Attribute {
-                number: attribute.attnum,
-                column,
-                type_oid: attribute.atttypid,
-                base_type,
-                typmod: attribute.atttypmod,
-            });
+            // SAFETY: the attribute is one of the open relation.
+            attributes.extend(unsafe { Attribute::read(attribute, &table)? });
         }
         Ok(Layout { attributes, table })
     }
 
-    /// Errors with [`TableError::FailuresUnseen`] where failures are rows, and no column would tell them from others.
-    pub fn tells_failures(&self, on_error: OnError) -> Result<(), Error> {
-        let tells = [
+    /// Errors with [`TableError::FailuresUnseen`] where failures are rows, and no column shows which rows are failures.
+    pub fn check_failure_columns(&self, on_error: OnError) -> Result<(), Error> {
+        let columns = [
             Column::ErrorCode,
             Column::ErrorMessage,
             Column::FunctionError,
         ];
-        let seen =
-            on_error == OnError::Raise || tells.iter().any(|column| self.find(*column).is_some());
-        match seen {
+        let has_one = columns.iter().any(|column| self.find(*column).is_some());
+        match has_one || on_error == OnError::Raise {
             true => Ok(()),
             false => Err(Error::Table(TableError::FailuresUnseen {
                 table: self.table.clone(),
@@ -287,7 +295,7 @@ impl Layout {
             .find(|attribute| attribute.number == number)
     }
 
-    /// The attribute with a meaning.
+    /// The attribute of a known column.
     pub fn find(&self, column: Column) -> Option<&Attribute> {
         self.attributes
             .iter()

@@ -52,7 +52,7 @@ pub extern "C-unwind" fn _PG_init() {
     // SAFETY: a variable of the process's.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         // For all backends, which this process forks.
-        lambda::read_authorities_ahead();
+        lambda::preload_root_certificates();
     }
     dispatch::executor_hooks::install();
     plan::pathlist_hook::install();

@@ -2,8 +2,8 @@
 //!
 //! The values of a clause or call precede these, in `scan/` and `call.rs`. The AWS SDK looks on the machine for the rest, in `lambda/`.
 
-use super::keys::{Mapping, no_keys};
 use super::release;
+use super::user_mapping::{Mapping, no_keys};
 use crate::error::{ConfigurationError, Error};
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;

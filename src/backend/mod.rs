@@ -15,11 +15,11 @@
 mod clients;
 pub mod config;
 mod descriptors;
-mod keys;
 mod release;
 mod runtime;
 mod signals;
 pub mod task;
+mod user_mapping;
 pub mod wait;
 mod wakeup;
 mod work_queue;
@@ -269,5 +269,5 @@ unsafe extern "C-unwind" fn stop(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
     let backend =
         BACKEND.try_with(|backend| backend.try_borrow_mut().ok().and_then(|mut b| b.take()));
     drop(backend);
-    lambda::process::end_all();
+    lambda::process::kill_all();
 }

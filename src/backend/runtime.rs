@@ -71,7 +71,7 @@ impl Runtime {
             let _inside = tokio.enter();
             Signals::new()?
         };
-        memory::wakes(wakeup.descriptor());
+        memory::set_wakeup_socket(wakeup.descriptor());
         let served = wakeup.clone();
         tokio.spawn(async move { served.serve().await });
         let tokio = Arc::new(tokio);

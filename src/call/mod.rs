@@ -126,7 +126,7 @@ unsafe extern "C-unwind" fn guarded(
 ) -> pg_sys::Datum {
     // SAFETY: the arguments are those of the signature.
     unsafe {
-        invoke(call, signature, kind).map_err(|error| error.of_call(by(call, signature, kind)))
+        invoke(call, signature, kind).map_err(|error| error.invoked_by(by(call, signature, kind)))
     }
     .or_report()
 }

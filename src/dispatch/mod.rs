@@ -114,7 +114,7 @@ impl Dispatch {
     ) -> Result<Dispatch, Error> {
         // SAFETY: a query runs in a transaction.
         let config = unsafe { Config::read(table, user)? };
-        layout.tells_failures(config.on_error)?;
+        layout.check_failure_columns(config.on_error)?;
         let keeps_payload = reads_response || config.on_error == OnError::Return;
         // SAFETY: the node has a query.
         Ok(unsafe { Dispatch::new(table, config, (*node).state, node, keeps_payload) })

@@ -47,16 +47,16 @@ causes! {
     /// No connection was made in time: the function did not run.
     ConnectTimeout: "ConnectTimeout", "connection timed out", ERRCODE_SQLSERVER_REJECTED_ESTABLISHMENT_OF_SQLCONNECTION, false,
         "The function did not run. Check the network path to Lambda, or raise aws_lambda.connect_timeout_ms or the server option connect_timeout_ms.";
-    /// What is at the endpoint has no certificate that is trusted: nothing was sent.
+    /// The endpoint's certificate is not trusted: nothing was sent.
     Certificate: "CertificateNotAccepted", "certificate not accepted", ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, false,
         "The function did not run. Check that the endpoint is Lambda's, and which authorities the server process trusts.";
-    /// What is at the endpoint speaks no TLS: nothing was sent.
+    /// The endpoint does not speak TLS: nothing was sent.
     NotTls: "NoTls", "no TLS at the endpoint", ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, false,
         "The function did not run. Check scheme and port of the endpoint's URL.";
-    /// There is no authority that could be trusted: nothing was sent.
-    NoAuthority: "NoTrustedAuthority", "no trusted authority", ERRCODE_CONFIG_FILE_ERROR, false,
+    /// There are no root certificates: nothing was sent.
+    NoRootCertificates: "NoTrustedAuthority", "no trusted authority", ERRCODE_CONFIG_FILE_ERROR, false,
         "The function did not run. Check AWS_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR of the server process and ca_bundle of its AWS profile, or install the system's certificates (on Debian, the package ca-certificates).";
-    /// A proxy refuses, or what names it is wrong: the function did not run.
+    /// A proxy refuses, or its variable is invalid: the function did not run.
     Proxy: "ProxyRefused", "refused by the proxy", ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, false,
         "The function did not run. Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the server process, and what the proxy allows.";
     /// There is no file descriptor for a connection: the function did not run.
@@ -65,16 +65,16 @@ causes! {
     /// The machine has no port, thread or memory for a connection: the function did not run.
     Shortage: "NoLocalResources", "no port, thread or memory for a connection", ERRCODE_INSUFFICIENT_RESOURCES, false,
         "The function did not run. Lower aws_lambda.max_concurrency, or let the server's machine have more ports and memory (net.ipv4.ip_local_port_range, net.ipv4.tcp_mem).";
-    /// Nothing, or not all, came back in time: the function may have run.
+    /// The response was not complete in time: the function may have run.
     RequestTimeout: "RequestTimeout", "request timed out", ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN, true,
         "The function may have run. A cold start can take longer than 3 s: SET aws_lambda.request_timeout_ms = '30s', or raise the server option request_timeout_ms where that is set.";
     /// The connection broke after the request was sent: the function may have run.
     ConnectionLost: "ConnectionLost", "connection lost", ERRCODE_CONNECTION_FAILURE, true,
         "The function may have run.";
-    /// There is no memory for what came back: the function may have run.
+    /// There is no memory for the response: the function may have run.
     OutOfMemory: "OutOfMemory", "no memory for the answer", ERRCODE_OUT_OF_MEMORY, true,
         "The function may have run. Lower aws_lambda.max_memory or aws_lambda.max_concurrency, or give the server more memory.";
-    /// What came back is not an answer of Lambda's: the function may have run.
+    /// The response is not Lambda's: the function may have run.
     BadAnswer: "UnexpectedAnswer", "unexpected answer", ERRCODE_PROTOCOL_VIOLATION, true,
         "The function may have run. Check that the endpoint is Lambda's.";
     /// HTTP 429.

@@ -1,38 +1,38 @@
-//! Errors of what surrounds a statement: settings, credentials, and the release of the library.
+//! Errors of settings, credentials, and the release of the library.
 
 use super::Row;
 use crate::lambda::credentials::NoKeys;
 use pgrx::PgSqlErrorCode::*;
 
-/// A configuration in which nothing can be invoked.
+/// Why nothing can be invoked with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConfigurationError {
-    /// A setting that was given a value which it does not take, before there was anybody to say so.
+    /// A setting got an invalid value before the library was loaded.
     InvalidSetting {
-        /// PostgreSQL's message, had the setting been known to it.
+        /// The message that PostgreSQL would have had for it.
         message: String,
-        /// What is allowed, as a sentence.
+        /// A sentence with the allowed values.
         allowed: String,
     },
-    /// The role has no keys and may not use the machine's.
+    /// The role has no keys, and may not use the machine's credentials.
     NoCredentials {
         /// The foreign server's name.
         server: String,
-        /// Whose mapping was looked for.
+        /// Why it has none.
         no_keys: NoKeys,
     },
-    /// Library and scripts are of two releases.
+    /// The library and the extension's scripts are of different releases.
     OtherRelease {
         /// The extension's name.
         extension: String,
         /// The version of its scripts.
         version: String,
-        /// The version of scripts that the library wants.
+        /// The version of scripts that the library needs.
         library: &'static str,
-        /// Whether the scripts are the newer ones.
+        /// Whether the scripts are newer than the library.
         newer: bool,
     },
-    /// The library is not loaded before a parallel query runs.
+    /// The library is loaded while a parallel query runs.
     LoadedInParallelQuery,
 }
 

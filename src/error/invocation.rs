@@ -1,37 +1,37 @@
-//! The invocation that an error is of: the one place where a failure is told with its function and the id of its request.
+//! The invocation that failed with an error: function and request id in the messages of all errors.
 
 use super::{Error, RequestError, Row, quotable};
 
-/// What an error is of.
+/// The invocation of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// Name or ARN.
     function_name: String,
-    /// AWS's id of the request, where an answer had one.
+    /// AWS's request id, where a response had one.
     request_id: Option<String>,
-    /// Whether it never went out.
+    /// Whether the request was never sent.
     unsent: bool,
     by: InvokedBy,
 }
 
-/// How it was asked for.
+/// How the invocation was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvokedBy {
     /// A clause, or a row that is inserted.
     Clause,
-    /// `aws_lambda.invoke` of a name. The words are those of RDS, as in the next.
+    /// `aws_lambda.invoke` with a function name. Messages are those of RDS.
     Function,
-    /// `aws_lambda.invoke` of a structure of name and region.
+    /// `aws_lambda.invoke` with a structure of name and region. Messages are those of RDS.
     FunctionWithStructure,
 }
 
 impl Error {
-    /// The same error, of an invocation. What is of one stays so.
+    /// This error of an invocation. An error that already has an invocation keeps it.
     pub fn of(self, function_name: &str, request_id: Option<&str>) -> Error {
         self.of_invocation(function_name, request_id, false)
     }
 
-    /// The same error, of an invocation that was not made.
+    /// This error of an invocation that was not made.
     pub fn of_unsent(self, function_name: &str) -> Error {
         self.of_invocation(function_name, None, true)
     }
@@ -49,8 +49,8 @@ impl Error {
         Error::Of(Box::new(invocation), Box::new(self))
     }
 
-    /// The same error, as `aws_lambda.invoke` tells it.
-    pub fn of_call(mut self, by: InvokedBy) -> Error {
+    /// This error of an invocation that was requested in such a way.
+    pub fn invoked_by(mut self, by: InvokedBy) -> Error {
         if let Error::Of(invocation, _) = &mut self {
             invocation.by = by;
         }
@@ -59,7 +59,7 @@ impl Error {
 }
 
 impl Invocation {
-    /// What PostgreSQL is told of an error of this.
+    /// What PostgreSQL reports of an error of this invocation.
     pub(super) fn row(&self, error: &Error) -> Row {
         let mut row = error.raw_row();
         let name = quotable(&self.function_name);
@@ -78,7 +78,7 @@ impl Invocation {
             }
             _ => (),
         }
-        let fact = match (error, &id) {
+        let sentence = match (error, &id) {
             (Error::Function { .. }, Some(id)) => {
                 row.hint = Some(format!("Its log in CloudWatch has request id {id}."));
                 // RDS's DETAIL has no more than the function's error.
@@ -94,9 +94,9 @@ impl Invocation {
             (_, Some(id)) => Some(format!("Function \"{name}\", request id {id}.")),
             (_, None) => Some(format!("Function \"{name}\".")),
         };
-        let mut detail: Vec<String> = row.detail.take().into_iter().chain(fact).collect();
+        let mut detail: Vec<String> = row.detail.take().into_iter().chain(sentence).collect();
         if let Error::Response { .. } = error {
-            // What it quotes has no end of its own.
+            // The quoted response comes last, as it has no end mark.
             detail.reverse();
         }
         row.detail = (!detail.is_empty()).then(|| detail.join(" "));

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_with_its_invocation() {
+    fn failures_name_their_invocation() {
         let failure = ApiFailure::new(Cause::RequestTimeout, "Request timed out", String::new());
         let error = Error::Api(failure).of("geocode", Some("1-2"));
         let detail =
@@ -247,13 +247,16 @@ mod tests {
             "could not invoke \"geocode\": request timed out"
         );
         assert_eq!(row.detail.as_deref(), Some(detail));
-        let row = error.of("another", None).of_call(InvokedBy::Function).row();
+        let row = error
+            .of("another", None)
+            .invoked_by(InvokedBy::Function)
+            .row();
         assert_eq!(row.message, "invoke API failed");
         assert_eq!(row.detail.as_deref(), Some(detail));
     }
 
     #[test]
-    fn the_error_of_a_function_has_its_documented_text_in_a_call() {
+    fn errors_of_functions_have_their_documented_text_in_a_call() {
         let error = Error::Function {
             function_name: "f".into(),
             function_error: "Unhandled".into(),
@@ -261,13 +264,13 @@ mod tests {
         }
         .of("f", Some("1-2"));
         let documented = "\"f\" returned error \"Unhandled\", details: \"x\".";
-        let row = error.clone().of_call(InvokedBy::Function).row();
+        let row = error.clone().invoked_by(InvokedBy::Function).row();
         assert_eq!(row.detail.as_deref(), Some(documented));
         assert_eq!(
             row.hint.as_deref(),
             Some("Its log in CloudWatch has request id 1-2.")
         );
-        let told = format!("{documented} Request id 1-2.");
-        assert_eq!(error.row().detail.as_deref(), Some(&*told));
+        let detail = format!("{documented} Request id 1-2.");
+        assert_eq!(error.row().detail.as_deref(), Some(&*detail));
     }
 }

@@ -21,7 +21,7 @@ pub enum OptionError {
         name: &'static str,
         /// What was given; `None` for a secret.
         value: Option<String>,
-        /// What is allowed, as a sentence.
+        /// A sentence with the allowed values.
         allowed: String,
     },
     /// The value is not text in the database's encoding.

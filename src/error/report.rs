@@ -6,7 +6,7 @@ use pgrx::{PgLogLevel, pg_sys};
 
 /// Raises an error the way PostgreSQL does, unwinding through Rust's destructors.
 pub trait OrReport<T> {
-    /// The value, or no return.
+    /// The value. An error does not return.
     fn or_report(self) -> T;
 }
 
@@ -16,14 +16,14 @@ impl<T> OrReport<T> for Result<T, Error> {
     }
 }
 
-/// By PostgreSQL and not as pgrx's errors, since a message is in the database's encoding, which a Rust string is not.
+/// pgrx's errors are not used: their messages are Rust strings, and PostgreSQL's are in the database's encoding.
 fn raise(error: &Error) -> ! {
     let row = error.row();
     let message = for_server(&row.message);
     let detail = row.detail.as_deref().map(for_server);
     let hint = row.hint.as_deref().map(for_server);
     let null = std::ptr::null_mut();
-    let mut told = pg_sys::ErrorData {
+    let mut report = pg_sys::ErrorData {
         elevel: PgLogLevel::ERROR as _,
         sqlerrcode: row.sqlstate as _,
         message: message.as_ptr().cast_mut(),
@@ -37,7 +37,7 @@ fn raise(error: &Error) -> ! {
         ..Default::default()
     };
     loop {
-        // SAFETY: texts are copied, names of places are there as long as the library. An error does not return.
-        unsafe { pg_sys::ThrowErrorData(&mut told) };
+        // SAFETY: PostgreSQL copies the texts, and the names are static. An error does not return.
+        unsafe { pg_sys::ThrowErrorData(&mut report) };
     }
 }

@@ -1,20 +1,20 @@
-//! Errors of the values that an invocation is made with.
+//! Errors of the values of an invocation.
 
 use super::{Row, quotable};
 use pgrx::PgSqlErrorCode::*;
 
-/// A value, or the lack of one, that keeps a request from being made.
+/// Why no request can be made of the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestError {
     /// No clause, argument or option names a function.
     NoFunctionName,
-    /// An input value outside the API's grammar.
+    /// A value that the API does not allow.
     InvalidValue {
-        /// Column, argument or setting.
+        /// The column or argument.
         what: &'static str,
-        /// What was given.
+        /// The value.
         value: String,
-        /// What is allowed, as a sentence.
+        /// A sentence with the allowed values.
         allowed: String,
     },
     /// A region or qualifier that differs from the one in the function's name.
@@ -26,18 +26,18 @@ pub enum RequestError {
         /// The value in the name.
         in_name: String,
     },
-    /// A client context over Lambda's limit.
+    /// A client context that exceeds Lambda's limit.
     ContextTooLong {
-        /// Bytes of base64.
+        /// Its length in base64.
         length: usize,
         /// Most bytes of base64.
         limit: usize,
     },
-    /// A payload that is over the limit of its invocation.
+    /// A payload that exceeds the limit of its invocation type.
     PayloadTooLarge {
-        /// Whether it is an event, or else waited for.
+        /// Whether the invocation type is Event.
         is_event: bool,
-        /// Its size, or how much of memory it takes.
+        /// Its size, or the memory that it takes.
         bytes: usize,
         /// Most bytes.
         limit: usize,

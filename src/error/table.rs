@@ -3,10 +3,10 @@
 use super::Row;
 use pgrx::PgSqlErrorCode::*;
 
-/// A foreign table with an unsuitable column.
+/// Why a foreign table's definition is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableError {
-    /// A column of the foreign table that has no meaning here.
+    /// A column that this wrapper does not know.
     UnknownColumn {
         /// The column's name.
         column: String,
@@ -26,16 +26,16 @@ pub enum TableError {
         /// The types it may have.
         allowed: &'static str,
     },
-    /// A generated column of a kind that it can't be.
+    /// A generated column of a kind that the column can't have.
     GeneratedColumn {
         /// The column's name.
         column: &'static str,
         /// The foreign table's name.
         table: String,
-        /// Whether it is an input, which can't be virtual; an output can't be stored.
+        /// Whether it is an input, which can't be virtual. An output can't be stored.
         input: bool,
     },
-    /// A table whose option makes rows of failures, and that has no column to tell them by.
+    /// The table returns failures as rows, and has no column that shows a failure.
     FailuresUnseen {
         /// The foreign table's name.
         table: String,

@@ -1,10 +1,11 @@
-//! What to write where a value is another argument's or column's: an invocation type in the place of the region.
+//! Hints for a value that belongs to another argument or column, such as an invocation type in the place of the region.
 
 use super::invocation::InvokedBy;
-use crate::lambda::name::{check_region, is_version, meant_region};
+use crate::lambda::name::is_version;
+use crate::lambda::region::{check_region, meant_region};
 
-/// The words of the API, each with what it is a value of.
-const WORDS: [(&str, &str); 5] = [
+/// The constants of the API, each with its column.
+const CONSTANTS: [(&str, &str); 5] = [
     ("RequestResponse", "invocation_type"),
     ("Event", "invocation_type"),
     ("DryRun", "invocation_type"),
@@ -12,10 +13,10 @@ const WORDS: [(&str, &str); 5] = [
     ("Tail", "log_type"),
 ];
 
-/// What to write in the place of a value that `what` can't have, where it is known to be another's.
+/// The hint for an invalid value of `what`, if another column can have the value.
 pub fn hint(what: &str, value: &str, by: InvokedBy) -> Option<String> {
-    // In a call, an argument that was left out shifts those behind it.
-    let place = match (what, by) {
+    // In a call, a missing argument shifts those behind it.
+    let argument = match (what, by) {
         ("region", InvokedBy::Function) => "The third argument is the region. ",
         _ => "",
     };
@@ -25,9 +26,9 @@ pub fn hint(what: &str, value: &str, by: InvokedBy) -> Option<String> {
             "Write aws_commons.create_lambda_function_arn('...', '{value}')."
         )),
         (_, InvokedBy::Clause) => Some(format!("Write {of} = '{value}'.")),
-        _ => Some(format!("{place}Write {of} => '{value}'.")),
+        _ => Some(format!("{argument}Write {of} => '{value}'.")),
     };
-    let word = WORDS
+    let word = CONSTANTS
         .iter()
         .find(|(word, _)| word.eq_ignore_ascii_case(value.trim()));
     if let Some((word, of)) = word {
@@ -43,7 +44,7 @@ pub fn hint(what: &str, value: &str, by: InvokedBy) -> Option<String> {
         return write("context", "...");
     }
     (what == "region" && by == InvokedBy::Function && meant_region(value).is_none()).then(|| {
-        format!("{place}It looks like us-east-1 or us-gov-west-1. An alias or version is qualifier => '...'.")
+        format!("{argument}It looks like us-east-1 or us-gov-west-1. An alias or version is qualifier => '...'.")
     })
 }
 
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_others() {
+    fn values_of_other_columns() {
         let called = |what, value| hint(what, value, InvokedBy::Function).unwrap_or_default();
         for (value, write) in [
             ("Event", "invocation_type => 'Event'"),

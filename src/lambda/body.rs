@@ -166,12 +166,12 @@ impl<K: Keeps> Bounded<K> {
     fn reserve(&self, size: usize) -> Result<(), Refused> {
         let no_memory = Refused::NoMemory(size);
         if !self.is_response {
-            let is_there = size < memory::BIG || memory::is_there(COPIES * size);
+            let is_there = size < memory::LARGE || memory::is_available(COPIES * size);
             return is_there.then_some(()).ok_or(no_memory);
         }
         let mut state = self.keeps.kept().state();
         let more = size.saturating_sub(state.bytes.len());
-        memory::make_room(&mut state.bytes, more).map_err(|()| no_memory)
+        memory::try_reserve(&mut state.bytes, more).map_err(|()| no_memory)
     }
 
     fn take(&mut self, bytes: Bytes) -> Result<Bytes, Refused> {

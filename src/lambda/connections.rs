@@ -4,12 +4,13 @@
 //! It speaks HTTP/1.1 alone: there a connection has one request at a time, so it is known of each whether any of it was sent. HTTP/2 could tell
 //! the same of streams that a server has not begun, but its library does not pass it on.
 
-use super::authorities::{self, Bundle, NoAuthority, Trust};
 use super::dial::{self, Progress, TimedOut, dial};
-use super::failure::chain;
-use super::machine::Machine;
+use super::error_chain::chain;
 use super::pool::{self, Answer, Connection, Place, Sent, Stream};
-use super::proxies::{Named, Proxies, Unusable, host_of, port_of};
+use super::proxies::{Proxies, host_of, port_of};
+use super::proxy::{InvalidProxy, ProxyVariable};
+use super::root_certificates::{self, CaBundle, NoRootCertificates, TrustStore};
+use super::shared_config::SharedConfig;
 use super::tunnel::{self, Through};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
@@ -40,7 +41,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 struct Shared {
     runtime: Handle,
-    trust: Arc<Trust>,
+    trust: Arc<TrustStore>,
     proxies: Proxies,
     /// The way through the proxy where TLS is spoken, and where not. Each is made when it is first wanted.
     proxied: [OnceLock<Through>; 2],
@@ -51,16 +52,16 @@ struct Shared {
 
 /// The variable that names the proxy names none.
 #[derive(Debug)]
-pub struct NoProxy(&'static str, Unusable);
+pub struct NoProxy(&'static str, InvalidProxy);
 
 impl fmt::Display for NoProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of the server process ", self.0)?;
         f.write_str(match self.1 {
-            Unusable::Malformed => {
+            InvalidProxy::Malformed => {
                 "is no URL such as http://user:password@proxy:3128, in which @ : / ? # and % of a password are written as %40 %3A %2F %3F %23 and %25"
             }
-            Unusable::Scheme => "is the URL of a proxy that is neither http:// nor https://",
+            InvalidProxy::Scheme => "is the URL of a proxy that is neither http:// nor https://",
         })
     }
 }
@@ -74,32 +75,35 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// Makes it as the machine says, for the runtime that this runs in. Whoever owns a server, the network is the machine's.
-    pub fn of_machine(machine: &Machine) -> Connections {
+    /// An HTTP client of the current runtime, with the proxies and root certificates of the server process, whoever owns the foreign server.
+    pub fn with_config(config: &SharedConfig) -> Connections {
         let named = |named_by: String, path: PathBuf| {
-            (!path.as_os_str().is_empty()).then_some(Bundle { named_by, path })
+            (!path.as_os_str().is_empty()).then_some(CaBundle { named_by, path })
         };
         let of_profile = || {
-            let path = machine.setting("ca_bundle")?;
+            let path = config.setting("ca_bundle")?;
             named(
-                format!("ca_bundle of the AWS profile {}", machine.selected()),
+                format!("ca_bundle of the AWS profile {}", config.selected_profile()),
                 path.into(),
             )
         };
         let bundle = std::env::var_os("AWS_CA_BUNDLE")
             .and_then(|path| named("AWS_CA_BUNDLE".to_owned(), path.into()))
             .or_else(of_profile);
-        let metadata_url = machine.setting("ec2_metadata_service_endpoint");
-        Connections::new(Trust::new(bundle), Proxies::of_machine(metadata_url))
+        let metadata_url = config.setting("ec2_metadata_service_endpoint");
+        Connections::new(
+            TrustStore::new(bundle),
+            Proxies::of_environment(metadata_url),
+        )
     }
 
     /// One for a client that has another.
     #[cfg(any(test, fuzzing))]
     pub fn nowhere() -> Connections {
-        Connections::new(Trust::new(None), Proxies::of_machine(None))
+        Connections::new(TrustStore::new(None), Proxies::of_environment(None))
     }
 
-    fn new(trust: Trust, proxies: Proxies) -> Connections {
+    fn new(trust: TrustStore, proxies: Proxies) -> Connections {
         Connections(Arc::new(Shared {
             runtime: Handle::current(),
             trust: Arc::new(trust),
@@ -112,12 +116,12 @@ impl Connections {
 
     /// The proxy that a URL is asked through, and the variable that names it, in words for a message.
     pub fn proxy_of(&self, url: &Uri) -> Option<String> {
-        self.0.proxies.of(url)?.shown()
+        self.0.proxies.of(url)?.describe()
     }
 
     /// Has the next statement make another, with the files and variables as they are then.
     pub fn give_up(&self) {
-        authorities::forget();
+        root_certificates::clear_cache();
         self.0.given_up.store(true, Ordering::Relaxed);
     }
 
@@ -224,10 +228,10 @@ impl Shared {
         let Some(named) = self.proxies.of(url) else {
             return Ok(None);
         };
-        let Named { variable, proxy } = named;
-        let proxy = (proxy.as_ref()).map_err(|unusable| NoProxy(variable, *unusable))?;
+        let ProxyVariable { name, proxy } = named;
+        let proxy = (proxy.as_ref()).map_err(|invalid| NoProxy(name, *invalid))?;
         let made = self.proxied[usize::from(is_secure(url))]
-            .get_or_init(|| Through::new(named.shown().unwrap_or_default(), proxy.clone()));
+            .get_or_init(|| Through::new(named.describe().unwrap_or_default(), proxy.clone()));
         Ok(Some(made))
     }
 
@@ -339,7 +343,8 @@ fn failed(error: BoxError) -> ConnectorError {
     let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| chain(&*error).any(test);
     if is(|error| error.is::<TimedOut>()) {
         ConnectorError::timeout(error)
-    } else if is(|error| error.is::<NoAuthority>() || error.is::<NoProxy>()) || is(tunnel::is_told)
+    } else if is(|error| error.is::<NoRootCertificates>() || error.is::<NoProxy>())
+        || is(tunnel::is_told)
     {
         ConnectorError::other(error, None)
     } else {

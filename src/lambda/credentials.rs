@@ -1,23 +1,21 @@
-//! Where a client's credentials and region come from: a user mapping's keys, what the SDK finds on the machine, and a role that is
+//! The credentials and the region of a client: keys of a user mapping, else the SDK's credential provider chain, and a role that is
 //! assumed with either.
 //!
-//! What is found is kept as long as its [`Identity`]. One whose credentials were refused, or did not come, is in doubt, and who keeps it
-//! makes another for the next statement.
+//! An [`Identity`] keeps its credentials. If they were refused, or none were found, it is in doubt, and its owner replaces it for the next
+//! statement.
 
 use super::connections::Connections;
-use super::failure::Network;
-use super::machine::{Explained, Machine};
-use super::name::check_region;
-use super::places::in_words;
+use super::error_chain::find;
+use super::network_failure::NetworkFailure;
+use super::provider_chain::NoCredentials;
+use super::providers::error_text;
+use super::region::check_region;
+use super::sdk_config::sdk_config;
 use super::secrets::Secrets;
+use super::shared_config::SharedConfig;
 use super::{ClientConfig, Keys, RetryPolicy, failure};
 use crate::error::{ApiFailure, Cause, Error};
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
-use aws_config::meta::credentials::CredentialsProviderChain;
-use aws_config::meta::region::ProvideRegion;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
-use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_config::{Region, SdkConfig, sts::AssumeRoleProvider};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
@@ -25,9 +23,6 @@ use aws_credential_types::provider::{
     ProvideCredentials, Result as Found, SharedCredentialsProvider,
 };
 use aws_sdk_lambda::config::{IdentityCache, SharedIdentityCache};
-use aws_smithy_async::rt::sleep::default_async_sleep;
-use aws_smithy_async::time::SystemTimeSource;
-use aws_smithy_runtime_api::shared::IntoShared;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -35,36 +30,34 @@ use std::time::{Duration, Instant, SystemTime};
 /// Longer than any time-out of an attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(4000);
 
-/// How long credentials count at least, as the SDK asks again ten seconds before they expire. Those that seem to have expired when they
-/// are handed out tell of a clock that is ahead, or of a `credential_process` that does not renew them: it would be asked for each
-/// invocation.
-const SHORTEST_LIFE: Duration = Duration::from_secs(15);
+/// Shortest lifetime of credentials. The SDK asks for others ten seconds before they expire. Credentials that are already expired come
+/// from a clock that is ahead, or from a `credential_process` that does not renew them, which would then run for each invocation.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(15);
 
-/// How long a source that has had credentials is not asked again after it failed.
-const NOT_AGAIN: Duration = Duration::from_secs(1);
+/// How long the failure of a provider that once had credentials is remembered.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 
-/// Credentials, once they are found, and what finds them; with a region and connections. Shared by clients that differ in what changes
-/// none of these.
+/// The credential provider with its cache, the region, and the connections. Clients that differ in timeouts and endpoint alone share one.
 pub struct Identity {
-    /// What the SDK makes a client of.
+    /// Configuration of SDK clients.
     pub base: SdkConfig,
-    /// Where Lambda is asked.
+    /// The region of the functions.
     pub region: Region,
-    /// Without it each client would have the credentials found anew.
+    /// Cache of credentials. Each client would otherwise ask the provider.
     pub cache: SharedIdentityCache,
-    /// What all of it is asked through.
+    /// The HTTP client of the SDK's clients and providers.
     pub connections: Connections,
     origin: Arc<Origin>,
-    /// Whether they can change, other than by a statement of SQL.
+    /// Whether credentials can change without a statement of SQL.
     may_change: bool,
     in_doubt: AtomicBool,
 }
 
-/// Where credentials come from, for messages.
+/// The source of credentials, for messages.
 #[derive(Clone)]
 enum Origin {
-    Mapping,
-    Machine(Arc<Machine>),
+    UserMapping,
+    ProviderChain(Arc<SharedConfig>),
     Role(String),
 }
 
@@ -78,20 +71,22 @@ pub struct NoKeys {
 }
 
 impl Identity {
-    /// Makes one. Connects nowhere, except to find out the region where none is given, for as long as an attempt may take.
+    /// Makes an identity. It connects only to find the region where none is given, for as long as an attempt may take.
     pub async fn find(config: &ClientConfig, retry_policy: RetryPolicy) -> Result<Identity, Error> {
         let limit = retry_policy.request_timeout;
-        let machine = Arc::new(Machine::read(config.profile.clone()).await);
-        let connections = Connections::of_machine(&machine);
-        let machine = config.use_machine.then_some(machine);
-        let no_region = || match &machine {
-            Some(machine) => machine.explain_region(),
+        let shared_config = Arc::new(SharedConfig::read(config.profile.clone()).await);
+        let connections = Connections::with_config(&shared_config);
+        let shared_config = config.use_machine.then_some(shared_config);
+        let no_region = || match &shared_config {
+            Some(shared_config) => shared_config.explain_region(),
             None => "None is given.".to_owned(),
         };
-        let base =
-            (tokio::time::timeout(limit, base_config(config, machine.as_ref(), &connections))
-                .await)
-                .map_err(|_| Error::Api(failure::no_region_within(limit, &no_region())))?;
+        let base = (tokio::time::timeout(
+            limit,
+            sdk_config(config, shared_config.as_ref(), &connections),
+        )
+        .await)
+            .map_err(|_| Error::Api(failure::region_timed_out(limit, &no_region())))?;
         let region = base.region().cloned().ok_or_else(|| {
             Error::Api(ApiFailure::new(
                 Cause::NoRegion,
@@ -99,31 +94,31 @@ impl Identity {
                 format!("{} Nothing was sent.", no_region()),
             ))
         })?;
-        // What the machine says is checked like any other region before it becomes part of a host name.
+        // The region becomes part of a host name, so the one of the machine is checked as well.
         check_region(region.as_ref())?;
-        let origin = match (machine, &config.keys) {
-            (Some(machine), None) => Origin::Machine(machine),
-            _ => Origin::Mapping,
+        let origin = match (shared_config, &config.keys) {
+            (Some(shared_config), None) => Origin::ProviderChain(shared_config),
+            _ => Origin::UserMapping,
         };
         let may_change = config.keys.is_none() || config.role_arn.is_some();
         let mut identity = Identity {
             base,
             region,
-            // The request's time-out bounds the wait for credentials too; the SDK's own would be another error.
+            // The request's timeout bounds the wait for credentials too. The SDK's timeout would be another error.
             cache: IdentityCache::lazy().load_timeout(LONGEST_WAIT).build(),
             connections,
             origin: Arc::new(origin),
             may_change,
             in_doubt: AtomicBool::new(false),
         };
-        identity.watch_credentials();
+        identity.report_failures();
         if let Some(role_arn) = &config.role_arn {
             identity.assume(role_arn, config).await;
         }
         Ok(identity)
     }
 
-    /// One that finds nothing.
+    /// An identity without credentials.
     #[cfg(any(test, fuzzing))]
     pub fn none(region: Region) -> Identity {
         Identity {
@@ -131,7 +126,7 @@ impl Identity {
             region,
             cache: IdentityCache::no_cache(),
             connections: Connections::nowhere(),
-            origin: Arc::new(Origin::Mapping),
+            origin: Arc::new(Origin::UserMapping),
             may_change: false,
             in_doubt: AtomicBool::new(false),
         }
@@ -152,134 +147,138 @@ impl Identity {
         let role = SharedCredentialsProvider::new(role.build().await);
         self.base = self.base.to_builder().credentials_provider(role).build();
         self.origin = Arc::new(Origin::Role(role_arn.to_owned()));
-        self.watch_credentials();
+        self.report_failures();
     }
 
-    fn watch_credentials(&mut self) {
+    fn report_failures(&mut self) {
         if let Some(source) = self.base.credentials_provider() {
-            let watched = Watched::new(source, self.origin.clone());
+            let watched = ReportingProvider::new(source, self.origin.clone());
             let watched = SharedCredentialsProvider::new(watched);
             self.base = self.base.to_builder().credentials_provider(watched).build();
         }
     }
 
-    /// Where its credentials would come from, when none have come so far.
-    pub fn explain(&self) -> Explained {
+    /// Why no credentials have been found so far.
+    pub fn explain(&self) -> NoCredentials {
         self.origin.explain(None)
     }
 
-    /// Notes that the credentials were refused, or that there are none.
+    /// Notes that the credentials were refused, or that none were found.
     pub fn doubt(&self) {
         self.in_doubt.store(self.may_change, Relaxed);
     }
 
-    /// Whether another is to be made in its place, as its credentials or its way to the network may be others by now.
+    /// Whether to replace the identity, as its credentials or its proxies may have changed.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Relaxed) || self.connections.is_given_up()
     }
 
-    /// What messages may not show.
+    /// The secrets that messages may not show.
     pub fn secrets(keys: Option<Keys>) -> Secrets {
         Secrets::new(
             (keys.into_iter())
                 .flat_map(|keys| [Some(keys.secret_access_key), keys.session_token])
                 .flatten()
-                .chain(Secrets::of_machine()),
+                .chain(Secrets::of_environment()),
         )
     }
 }
 
 impl Origin {
-    fn explain(&self, error: Option<&CredentialsError>) -> Explained {
-        if let Some(known) = error.and_then(|error| failure::find::<Explained>(error)) {
+    fn explain(&self, error: Option<&CredentialsError>) -> NoCredentials {
+        if let Some(known) = error.and_then(|error| find::<NoCredentials>(error)) {
             return match self {
-                Origin::Role(role_arn) => Explained {
+                Origin::Role(role_arn) => NoCredentials {
                     detail: match known.network {
                         Some(_) => known.detail.clone(),
                         None => format!("Assuming {role_arn} needs credentials. {}", known.detail),
                     },
-                    advice: known.advice.clone(),
+                    hint: known.hint.clone(),
                     network: known.network.clone(),
                 },
                 _ => known.clone(),
             };
         }
         let error = error.map(|error| error as &(dyn std::error::Error + 'static));
-        if let Some(network) = error.and_then(Network::of) {
+        if let Some(network) = error.and_then(NetworkFailure::find) {
             let source = match self {
                 Origin::Role(role_arn) => format!("Assuming {role_arn}"),
                 _ => "Looking at environment, profile, container and instance".to_owned(),
             };
-            return Explained {
+            return NoCredentials {
                 detail: match &network.proxy {
                     Some(proxy) => format!("{source}, through {proxy}"),
                     None => source,
                 },
-                advice: None,
+                hint: None,
                 network: Some(network),
             };
         }
         match self {
-            Origin::Machine(machine) => machine.explain(error),
-            Origin::Mapping => Explained {
-                detail: format!("The user mapping's keys: {}.", in_words(error)),
-                advice: None,
+            Origin::ProviderChain(shared_config) => shared_config.explain(error),
+            Origin::UserMapping => NoCredentials {
+                detail: format!("The user mapping's keys: {}.", error_text(error)),
+                hint: None,
                 network: None,
             },
-            Origin::Role(role_arn) => Explained {
-                detail: format!("Assuming {role_arn}: {}.", in_words(error)),
-                advice: None,
+            Origin::Role(role_arn) => NoCredentials {
+                detail: format!("Assuming {role_arn}: {}.", error_text(error)),
+                hint: None,
                 network: None,
             },
         }
     }
 }
 
-/// A source of credentials that says in words why it has none, and is not asked again and again.
-struct Watched {
-    source: SharedCredentialsProvider,
+/// A provider of credentials whose errors are [`NoCredentials`], and that is not asked again soon after it failed.
+struct ReportingProvider {
+    provider: SharedCredentialsProvider,
     origin: Arc<Origin>,
-    had: AtomicBool,
-    failed: Mutex<Option<(Instant, Explained)>>,
+    has_succeeded: AtomicBool,
+    last_failure: Mutex<Option<(Instant, NoCredentials)>>,
 }
 
-impl std::fmt::Debug for Watched {
+impl std::fmt::Debug for ReportingProvider {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Watched")
+        formatter.write_str("ReportingProvider")
     }
 }
 
-impl Watched {
-    fn new(source: SharedCredentialsProvider, origin: Arc<Origin>) -> Watched {
-        Watched {
-            source,
+impl ReportingProvider {
+    fn new(provider: SharedCredentialsProvider, origin: Arc<Origin>) -> ReportingProvider {
+        ReportingProvider {
+            provider,
             origin,
-            had: AtomicBool::new(false),
-            failed: Mutex::default(),
+            has_succeeded: AtomicBool::new(false),
+            last_failure: Mutex::default(),
         }
     }
 
-    /// Why there were none, as long as that holds: for good if there never were any, as each invocation of a statement would else start
-    /// a process or assume a role. The next statement has another identity.
-    fn still_failed(&self) -> Option<Explained> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The last failure, while it is remembered. It is remembered for good if there never were credentials: each invocation of a statement
+    /// would otherwise start a process or assume a role. The next statement has another identity.
+    fn remembered_failure(&self) -> Option<NoCredentials> {
+        let failed = self
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (since, explained) = failed.as_ref()?;
-        (!self.had.load(Relaxed) || since.elapsed() < NOT_AGAIN).then(|| explained.clone())
+        (!self.has_succeeded.load(Relaxed) || since.elapsed() < FAILURE_LIFETIME)
+            .then(|| explained.clone())
     }
 
     async fn find(&self) -> Found {
-        if let Some(explained) = self.still_failed() {
+        if let Some(explained) = self.remembered_failure() {
             return Err(CredentialsError::provider_error(explained));
         }
-        if let Origin::Machine(machine) = &*self.origin
-            && let Some(explained) = machine.endless_token()
+        if let Origin::ProviderChain(shared_config) = &*self.origin
+            && let Some(explained) = shared_config.special_token_file()
         {
             return Err(CredentialsError::provider_error(explained));
         }
-        match self.source.provide_credentials().await {
+        match self.provider.provide_credentials().await {
             Ok(mut found) => {
-                self.had.store(true, Relaxed);
-                let earliest = SystemTime::now() + SHORTEST_LIFE;
+                self.has_succeeded.store(true, Relaxed);
+                let earliest = SystemTime::now() + SHORTEST_LIFETIME;
                 if found.expiry().is_some_and(|expiry| expiry < earliest) {
                     *found.expiry_mut() = Some(earliest);
                 }
@@ -287,15 +286,18 @@ impl Watched {
             }
             Err(error) => {
                 let explained = self.origin.explain(Some(&error));
-                let now = Some((Instant::now(), explained.clone()));
-                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = now;
+                let failure = Some((Instant::now(), explained.clone()));
+                *self
+                    .last_failure
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = failure;
                 Err(CredentialsError::provider_error(explained))
             }
         }
     }
 }
 
-impl ProvideCredentials for Watched {
+impl ProvideCredentials for ReportingProvider {
     fn provide_credentials<'a>(&'a self) -> Provided<'a>
     where
         Self: 'a,
@@ -304,95 +306,6 @@ impl ProvideCredentials for Watched {
     }
 
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
-        self.source.fallback_on_interrupt()
+        self.provider.fallback_on_interrupt()
     }
-}
-
-async fn base_config(
-    config: &ClientConfig,
-    machine: Option<&Arc<Machine>>,
-    connections: &Connections,
-) -> SdkConfig {
-    let keys = config.keys.as_ref().map(|keys| {
-        SharedCredentialsProvider::new(Credentials::new(
-            &keys.access_key_id,
-            &keys.secret_access_key,
-            keys.session_token.clone(),
-            None,
-            "user mapping",
-        ))
-    });
-    let region = config.region.clone().map(Region::new);
-    let Some(machine) = machine else {
-        let mut builder = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            // What else the loader below would bring: assuming a role panics without a clock.
-            .time_source(SystemTimeSource::new())
-            .region(region);
-        builder.set_http_client(Some(connections.clone().into_shared()));
-        builder.set_sleep_impl(default_async_sleep());
-        builder.set_credentials_provider(keys);
-        builder.set_use_fips(config.use_fips);
-        builder.set_use_dual_stack(config.use_dualstack);
-        return builder.build();
-    };
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .profile_files(machine.files())
-        .http_client(connections.clone());
-    let is_mapped = keys.is_some();
-    if let Some(keys) = keys {
-        loader = loader.credentials_provider(keys);
-    }
-    if let Some(profile) = &config.profile {
-        // A profile that was named comes before the environment, which the SDK would otherwise ask first.
-        let of_profile = ProfileFileRegionProvider::builder()
-            .profile_name(profile)
-            .profile_files(machine.files());
-        if let Some(region) = of_profile.build().region().await {
-            loader = loader.region(region);
-        }
-        loader = loader.profile_name(profile);
-    }
-    if let Some(region) = region {
-        loader = loader.region(region);
-    }
-    if let Some(use_fips) = config.use_fips {
-        loader = loader.use_fips(use_fips);
-    }
-    if let Some(use_dualstack) = config.use_dualstack {
-        loader = loader.use_dual_stack(use_dualstack);
-    }
-    let base = loader.load().await;
-    let process = machine.process();
-    if is_mapped || config.profile.is_none() && process.is_none() {
-        return base;
-    }
-    // With a region and connections, as a profile may assume a role.
-    let around = ProviderConfig::without_region()
-        .with_region(base.region().cloned())
-        .with_use_fips(base.use_fips())
-        .with_use_dual_stack(base.use_dual_stack())
-        .with_http_client(connections.clone());
-    let mut of_profile = ProfileFileCredentialsProvider::builder()
-        .configure(&around)
-        .profile_name(machine.selected().into_owned());
-    of_profile = match process {
-        Some((process, name, files)) => {
-            (of_profile.profile_files(files)).with_custom_provider(name, process)
-        }
-        None => of_profile.profile_files(machine.files()),
-    };
-    let of_profile = of_profile.build();
-    let source = match config.profile {
-        Some(_) => SharedCredentialsProvider::new(of_profile),
-        // Where the profile has a process, the SDK goes no further.
-        None => SharedCredentialsProvider::new(
-            CredentialsProviderChain::first_try(
-                "Environment",
-                EnvironmentVariableCredentialsProvider::new(),
-            )
-            .or_else("Profile", of_profile),
-        ),
-    };
-    base.to_builder().credentials_provider(source).build()
 }

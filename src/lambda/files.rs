@@ -1,43 +1,43 @@
-//! Files of the machine that are read in a backend's own thread, which hears of no cancel meanwhile. So what may have nobody at its other
-//! end, such as a FIFO, or has no end, is not read.
+//! Reads files in a backend's main thread, which can't be cancelled meanwhile. So a file that may block, such as a FIFO, or that has no end is
+//! not read.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Most bytes of one. All authorities that the world knows have 0.2 MB.
+/// Largest size of a file. A system's root certificates take 0.2 MB.
 pub const LARGEST: u64 = 16 << 20;
 
-/// Why one was not read.
+/// Why a file was not read.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// What the system says.
+    /// The system's error.
     System(io::Error),
-    /// It is of another kind, and no directory.
-    NoFile,
-    /// It is larger than any that makes sense.
+    /// It is neither a regular file nor a directory.
+    NotRegular,
+    /// It is larger than [`LARGEST`].
     TooLarge,
 }
 
-/// Whether there is something that [`read`] would not read, and others would for good.
-pub fn is_endless(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir())
+/// Whether the path is neither a regular file nor a directory, so that reading it may block.
+pub fn is_special(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// Reads one.
+/// Reads a regular file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    let about = std::fs::metadata(path).map_err(Unreadable::System)?;
-    if about.is_dir() {
+    let metadata = std::fs::metadata(path).map_err(Unreadable::System)?;
+    if metadata.is_dir() {
         return Err(Unreadable::System(ErrorKind::IsADirectory.into()));
     }
-    if !about.is_file() {
-        return Err(Unreadable::NoFile);
+    if !metadata.is_file() {
+        return Err(Unreadable::NotRegular);
     }
     let mut bytes = Vec::new();
     OpenOptions::new()
         .read(true)
-        // It may be another by now.
+        // Another file may have replaced it since.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
@@ -54,7 +54,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     #[test]
-    fn what_is_read() {
+    fn regular_files_are_read() {
         let directory =
             std::env::temp_dir().join(format!("aws_lambda_fdw-files-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
@@ -64,15 +64,15 @@ mod tests {
             .and_then(|large| large.set_len(LARGEST + 1))
             .unwrap();
         let name = std::ffi::CString::new(fifo.as_os_str().as_bytes()).unwrap();
-        // SAFETY: a path with its end.
+        // SAFETY: the path ends in zero.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        assert!(is_endless(&fifo) && !is_endless(&file) && !is_endless(&directory));
+        assert!(is_special(&fifo) && !is_special(&file) && !is_special(&directory));
         assert_eq!(read(&file).unwrap(), b"words");
         assert!(matches!(read(&large), Err(Unreadable::TooLarge)));
-        assert!(matches!(read(&fifo), Err(Unreadable::NoFile)));
+        assert!(matches!(read(&fifo), Err(Unreadable::NotRegular)));
         assert!(matches!(
             read(Path::new("/dev/zero")),
-            Err(Unreadable::NoFile)
+            Err(Unreadable::NotRegular)
         ));
         let kind = |path: &Path| match read(path) {
             Err(Unreadable::System(error)) => Some(error.kind()),

@@ -1,74 +1,77 @@
-//! What a proxy says instead of letting us through: asking for a tunnel, the answer, and whether it will be another a moment later.
+//! CONNECT, the HTTP request for a tunnel through a proxy, and the errors of proxies.
 
-use super::proxies::{Proxy, port_of};
+use super::proxies::port_of;
+use super::proxy::Proxy;
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::Uri;
 use std::error::Error as StdError;
 use std::fmt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Most bytes of what a proxy answers before the tunnel is there, and most headers.
-const MOST_OF_ANSWER: usize = 16 << 10;
-const MOST_HEADERS: usize = 100;
+/// Most bytes of a response to CONNECT, and most headers in it.
+const MAX_RESPONSE: usize = 16 << 10;
+const MAX_HEADERS: usize = 100;
 
 /// Why there is no connection through a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProxyFailure {
-    /// It answered so. Its words, and which kinds of authentication it wants.
-    Answered {
+    /// It answered with an error status.
+    Refused {
         status: u16,
+        /// The reason phrase.
         reason: String,
-        wants: String,
-        /// Whether it was told a user and a password.
-        was_told: bool,
+        /// The authentication schemes that it offers.
+        schemes: String,
+        /// Whether the request had a user and a password.
+        had_credentials: bool,
     },
-    /// What it answered is not HTTP.
+    /// Its answer is not HTTP.
     NotHttp,
-    /// It answered without an end.
+    /// Its answer is too long.
     TooLong,
     /// It speaks no TLS.
     NotTls,
     /// Its certificate is not accepted.
     Certificate(String),
-    /// It went away without an answer.
-    Ended,
+    /// It closed the connection without an answer.
+    Closed,
 }
 
 impl ProxyFailure {
-    /// Whether it will be the same a moment later.
+    /// Whether another attempt would fail in the same way.
     pub fn is_final(&self) -> bool {
         match self {
-            // What a proxy can't reach now it may reach then.
-            ProxyFailure::Answered { status, .. } => *status < 500 && *status != 429,
-            ProxyFailure::Ended => false,
+            // The proxy may reach later what it can't reach now.
+            ProxyFailure::Refused { status, .. } => *status < 500 && *status != 429,
+            ProxyFailure::Closed => false,
             _ => true,
         }
     }
 }
 
-/// A sentence for DETAIL.
+/// Words for DETAIL.
 impl fmt::Display for ProxyFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ProxyFailure::Answered {
+            ProxyFailure::Refused {
                 status,
                 reason,
-                wants,
-                was_told,
+                schemes,
+                had_credentials,
             } => {
                 write!(f, "the proxy answered {status}")?;
                 if !reason.is_empty() {
                     write!(f, " {reason}")?;
                 }
                 if *status == 407 {
-                    f.write_str(match was_told {
+                    f.write_str(match had_credentials {
                         true => "; it was told the user and password of its URL",
                         false => "; its URL has no user and password",
                     })?;
                 }
-                match wants.is_empty() {
+                match schemes.is_empty() {
                     true => Ok(()),
-                    false => write!(f, ", and it asks for {wants}"),
+                    false => write!(f, ", and it asks for {schemes}"),
                 }
             }
             ProxyFailure::NotHttp => f.write_str(
@@ -77,7 +80,7 @@ impl fmt::Display for ProxyFailure {
             ProxyFailure::TooLong => write!(
                 f,
                 "the proxy's answer does not end within {} kB",
-                MOST_OF_ANSWER >> 10
+                MAX_RESPONSE >> 10
             ),
             ProxyFailure::NotTls => {
                 f.write_str("the proxy speaks no TLS; its URL may have to begin with http://")
@@ -85,21 +88,21 @@ impl fmt::Display for ProxyFailure {
             ProxyFailure::Certificate(problem) => {
                 write!(f, "the proxy's certificate is not accepted: {problem}")
             }
-            ProxyFailure::Ended => f.write_str("the proxy closed the connection without an answer"),
+            ProxyFailure::Closed => f.write_str("the proxy closed the connection without an answer"),
         }
     }
 }
 
 impl StdError for ProxyFailure {}
 
-/// Asks for a tunnel, and reads the answer as far as its empty line.
-pub async fn ask_for_tunnel(
+/// Sends CONNECT, and reads the head of the response.
+pub async fn connect(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     to: &Uri,
     proxy: &Proxy,
 ) -> Result<(), BoxError> {
-    let place = format!("{}:{}", to.host().unwrap_or_default(), port_of(to));
-    let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
+    let authority = format!("{}:{}", to.host().unwrap_or_default(), port_of(to));
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
     if let Some(authorization) = &proxy.authorization {
         request.extend_from_slice(b"Proxy-Authorization: ");
         request.extend_from_slice(authorization.as_bytes());
@@ -108,30 +111,30 @@ pub async fn ask_for_tunnel(
     request.extend_from_slice(b"\r\n");
     io.write_all(&request).await?;
     io.flush().await?;
-    let mut answer = vec![0; MOST_OF_ANSWER];
+    let mut answer = vec![0; MAX_RESPONSE];
     let mut length = 0;
     loop {
         match io.read(&mut answer[length..]).await? {
-            0 if length == MOST_OF_ANSWER => return Err(ProxyFailure::TooLong.into()),
-            0 => return Err(ProxyFailure::Ended.into()),
+            0 if length == MAX_RESPONSE => return Err(ProxyFailure::TooLong.into()),
+            0 => return Err(ProxyFailure::Closed.into()),
             more => length += more,
         }
-        if let Some(answered) = read_answer(&answer[..length], proxy)? {
+        if let Some(answered) = parse_response(&answer[..length], proxy)? {
             return answered.map_err(Into::into);
         }
-        if length == MOST_OF_ANSWER {
+        if length == MAX_RESPONSE {
             return Err(ProxyFailure::TooLong.into());
         }
     }
 }
 
-/// The answer, once it is there: a tunnel, or what else it is.
-fn read_answer(
+/// Parses the response; `None` while it is not complete.
+fn parse_response(
     mut answer: &[u8],
     proxy: &Proxy,
 ) -> Result<Option<Result<(), ProxyFailure>>, ProxyFailure> {
     loop {
-        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         let length = match response.parse(answer) {
             Ok(httparse::Status::Complete(length)) => length,
@@ -141,27 +144,27 @@ fn read_answer(
         };
         answer = &answer[length..];
         return match response.code.unwrap_or_default() {
-            // One that precedes the answer.
+            // An interim response.
             100..=199 => continue,
-            // A server in TLS waits for us to speak, so what follows is not its.
+            // In TLS the client speaks first, so data behind the head does not come from the endpoint.
             200..=299 if answer.is_empty() => Ok(Some(Ok(()))),
             200..=299 => Err(ProxyFailure::NotHttp),
             status => {
-                let wants = (response.headers.iter())
+                let offered = (response.headers.iter())
                     .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"))
                     .map(|header| header.value);
-                Ok(Some(Err(ProxyFailure::Answered {
+                Ok(Some(Err(ProxyFailure::Refused {
                     status,
                     reason: response.reason.unwrap_or_default().trim().to_owned(),
-                    wants: schemes(wants),
-                    was_told: proxy.authorization.is_some(),
+                    schemes: schemes(offered),
+                    had_credentials: proxy.authorization.is_some(),
                 })))
             }
         };
     }
 }
 
-/// The names of kinds of authentication, of which Basic is the one that is spoken here.
+/// The names of the authentication schemes in `Proxy-Authenticate` headers. The client knows Basic alone.
 pub fn schemes<'a>(values: impl Iterator<Item = &'a [u8]>) -> String {
     let names = values.filter_map(|value| {
         let name = value.split(|byte| *byte == b' ').next()?;
@@ -181,7 +184,7 @@ mod tests {
             uri: Uri::from_static("http://proxy:3128"),
             authorization: None,
         };
-        match read_answer(text.as_bytes(), &proxy) {
+        match parse_response(text.as_bytes(), &proxy) {
             Ok(answer) => answer,
             Err(failure) => Some(Err(failure)),
         }
@@ -197,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(answer(tunnel), Some(Ok(())), "{tunnel}");
         }
-        let many = "A: b\r\n".repeat(MOST_HEADERS + 1);
+        let many = "A: b\r\n".repeat(MAX_HEADERS + 1);
         for (text, failure) in [
             (
                 "\x15\x03\x01\0\x02\x02\x46".to_owned(),
@@ -219,23 +222,23 @@ mod tests {
     }
 
     #[test]
-    fn what_it_says() {
-        let said = |text| answer(text).unwrap().unwrap_err().to_string();
+    fn texts() {
+        let text_of = |text| answer(text).unwrap().unwrap_err().to_string();
         assert_eq!(
-            said(
+            text_of(
                 "HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nproxy-authenticate: NTLM x\r\nX: y\r\n\r\n"
             ),
             "the proxy answered 407 No; its URL has no user and password, and it asks for Negotiate or NTLM"
         );
         assert_eq!(
-            said("HTTP/1.1 403 Forbidden\r\n\r\n<html>"),
+            text_of("HTTP/1.1 403 Forbidden\r\n\r\n<html>"),
             "the proxy answered 403 Forbidden"
         );
-        assert_eq!(said("HTTP/1.1 503\r\n\r\n"), "the proxy answered 503");
+        assert_eq!(text_of("HTTP/1.1 503\r\n\r\n"), "the proxy answered 503");
     }
 
     #[test]
-    fn what_may_change() {
+    fn errors_that_are_final() {
         let is_final = |status: u16| {
             let text = format!("HTTP/1.1 {status} x\r\n\r\n");
             answer(&text).unwrap().unwrap_err().is_final()
@@ -246,6 +249,6 @@ mod tests {
         for status in [429, 500, 502, 503, 504] {
             assert!(!is_final(status), "{status}");
         }
-        assert!(!ProxyFailure::Ended.is_final() && ProxyFailure::NotHttp.is_final());
+        assert!(!ProxyFailure::Closed.is_final() && ProxyFailure::NotHttp.is_final());
     }
 }

@@ -1,102 +1,108 @@
-//! Lambda: a client for a configuration, and one invocation through it.
+//! A client of Lambda for a configuration, and invocations through it.
 //!
-//! - [`request`] is a checked invocation, [`name`] the grammar of names, [`response`] what came back.
-//! - [`credentials`] finds what a request is signed with, and the region; [`machine`] tells what the machine has of both, [`places`] what is
-//!   said of each place, and [`profiles`] where a profile has them from, a [`process`] among that; [`files`] reads what is read of the machine.
-//! - [`attempt_probe`] watches an attempt while the SDK makes it, [`body`] bounds what is read of its answer, [`budget`] what is in memory of all.
-//! - [`connections`] is the HTTP client, with a [`pool`] of connections; [`dial`] makes them, with addresses of [`names`]; [`authorities`] are
-//!   trusted, [`proxies`] are gone through in a [`tunnel`], for which [`http_connect`] asks them, and [`way`] says so.
-//! - [`retry`] decides whether an attempt that failed is followed by another, and when.
-//! - [`limiter`] lets out fewer attempts when Lambda throttles them, and counts; `descriptor_limiter` lets out as many as there may be connections.
-//! - [`failure`] tells from the SDK's errors what went wrong, and whether the function may have run; [`refusal`] is an answer that is no
-//!   response, and [`secrets`] what may not be shown.
+//! - Values: [`request`] is a checked invocation, with names by the grammars of [`name`] and [`region`]; [`response`] is its result.
+//! - Credentials: [`credentials`] has the provider of a client, over [`sdk_config`]. [`shared_config`] reads the files of AWS, by [`files`], and [`profiles`]
+//!   follows profiles, one of which may run a [`process`]. [`provider_chain`] and [`providers`] tell why there are no credentials.
+//! - Network: [`connections`] is the HTTP client, with a [`pool`] of connections. [`dial`] connects to addresses of [`names`], through a
+//!   [`tunnel`] if [`proxies`] has a [`proxy`], by [`http_connect`], and trusts [`root_certificates`].
+//! - Attempts: [`attempt_probe`] observes an attempt, [`body`] and [`budget`] bound memory, [`retry`] repeats attempts, [`limiter`] and
+//!   [`descriptor_limiter`] limit how many run at once.
+//! - Failures: [`failure`] makes them of the SDK's errors, with [`error_response`], [`error_code`], [`network_failure`] and [`error_chain`];
+//!   they name the [`route`], and hide [`secrets`].
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
 mod attempt_probe;
-mod authorities;
 mod body;
 pub mod budget;
 mod connections;
 pub mod credentials;
 pub mod descriptor_limiter;
 mod dial;
+mod error_chain;
+mod error_code;
+mod error_response;
 mod failure;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http_connect;
 pub mod limiter;
-mod machine;
 pub mod name;
 mod names;
-mod places;
+mod network_failure;
 mod pool;
 pub mod process;
 mod profiles;
+mod provider_chain;
+mod providers;
 mod proxies;
-mod refusal;
+mod proxy;
+pub mod region;
 pub mod request;
 pub mod response;
 mod retry;
+mod root_certificates;
+mod route;
+mod sdk_config;
 mod secrets;
+mod shared_config;
 mod tunnel;
-mod way;
 
 use crate::error::{Cause, Error};
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::secrets::Secrets;
 use attempt_probe::{AttemptInterceptor, AttemptProbe, Reached};
-pub use authorities::read_ahead as read_authorities_ahead;
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use credentials::{Identity, NoKeys};
 pub use pool::{next_sweep, sweep};
 pub use retry::invoke;
+pub use root_certificates::preload as preload_root_certificates;
+use route::Route;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use way::Way;
 
 /// Everything that decides which client serves an invocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientConfig {
-    /// `None` leaves it to what the SDK finds on the machine.
+    /// `None` leaves it to the SDK.
     pub region: Option<String>,
-    /// Where Lambda is, if not at its public endpoint.
+    /// Lambda's endpoint, if it is not the public one.
     pub endpoint: Option<Endpoint>,
-    /// Where STS is, if not at its public endpoint.
+    /// The URL of STS, if it is not the public one.
     pub sts_endpoint_url: Option<String>,
     /// Bounds the time until a connection is made.
     pub connect_timeout: Duration,
-    /// Profile in the machine's AWS configuration files.
+    /// Profile in the shared config files.
     pub profile: Option<String>,
     /// Role to assume.
     pub role_arn: Option<String>,
     /// External id for assuming it.
     pub external_id: Option<String>,
-    /// `None` leaves it to what the SDK finds on the machine.
+    /// `None` leaves it to the SDK.
     pub use_fips: Option<bool>,
-    /// `None` leaves it to what the SDK finds on the machine.
+    /// `None` leaves it to the SDK.
     pub use_dualstack: Option<bool>,
     /// Keys of the user mapping.
     pub keys: Option<Keys>,
-    /// Whether environment, profile, container and instance may be asked for what is not given.
+    /// Whether the credentials and the configuration of the machine may be used.
     pub use_machine: bool,
 }
 
-/// A URL of Lambda's.
+/// An endpoint of Lambda.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The URL.
     pub url: String,
-    /// Where it was found, in words for a message.
+    /// The option or setting that it comes from, for messages.
     pub named_by: &'static str,
 }
 
-/// Long-lived or temporary keys. Without `Debug`, so that none ends up in a message.
+/// Long-lived or temporary keys. There is no `Debug`, so that none ends up in a message.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Keys {
     /// Access key id.
@@ -111,9 +117,9 @@ pub struct Keys {
 pub struct Client {
     sdk: aws_sdk_lambda::Client,
     identity: Arc<Identity>,
-    /// What says where Lambda is, for messages.
+    /// Where the endpoint's URL comes from, for messages.
     endpoint_named_by: String,
-    /// What messages may not show.
+    /// The secrets that messages may not show.
     secrets: Secrets,
 }
 
@@ -176,21 +182,21 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
             builder = builder.endpoint_url(&endpoint.url);
             endpoint.named_by.to_owned()
         }
-        None => way::named_by(&identity.base, &identity.region),
+        None => route::named_by(&identity.base, &identity.region),
     };
     Client {
         sdk: aws_sdk_lambda::Client::from_conf(builder.build()),
         identity,
         endpoint_named_by,
-        secrets: Identity::secrets(config.keys).and_of_proxies(),
+        secrets: Identity::secrets(config.keys).with_proxy_passwords(),
     }
 }
 
 impl Client {
-    /// The way that a request took, or would have.
-    fn way(&self, probe: &AttemptProbe) -> Option<Way> {
+    /// The route of a request.
+    fn route(&self, probe: &AttemptProbe) -> Option<Route> {
         let url = probe.url()?;
-        Some(Way {
+        Some(Route {
             proxy: self.identity.connections.proxy_of(&url),
             named_by: self.endpoint_named_by.clone(),
             url,
@@ -227,9 +233,9 @@ impl Client {
         let result = match within(request_timeout, &probe, sending).await {
             Ok(Some(result)) => Ok(result),
             Ok(None) => {
-                return Err(Error::Api(failure::no_end_of_heads(
+                return Err(Error::Api(failure::too_many_interim_responses(
                     attempt_probe::MOST_HEADS,
-                    self.way(&probe).as_ref(),
+                    self.route(&probe).as_ref(),
                 )));
             }
             Err(late) => Err(late),
@@ -241,7 +247,7 @@ impl Client {
                 // Headers, which messages show.
                 let shown = [&mut response.function_error, &mut response.request_id];
                 for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
-                    *text = self.secrets.and(probe.token()).hide(text);
+                    *text = self.secrets.with(probe.token()).redact(text);
                 }
                 Ok(response)
             }
@@ -249,9 +255,9 @@ impl Client {
                 let failure = failure::from_sdk(
                     &error,
                     probe.reached(),
-                    self.way(&probe).as_ref(),
+                    self.route(&probe).as_ref(),
                     probe.signed_at(),
-                    &self.secrets.and(probe.token()),
+                    &self.secrets.with(probe.token()),
                 );
                 match failure.cause {
                     // Credentials are looked for through one, too.
@@ -265,19 +271,19 @@ impl Client {
             Err(_) => Err(Error::Api(match probe.reached() {
                 Reached::Nothing => {
                     self.identity.doubt();
-                    failure::no_credentials_within(request_timeout, self.identity.explain())
+                    failure::credentials_timed_out(request_timeout, self.identity.explain())
                 }
                 Reached::Client => {
-                    failure::no_connection_within(request_timeout, self.way(&probe).as_ref())
+                    failure::connect_timed_out(request_timeout, self.route(&probe).as_ref())
                 }
                 Reached::Connection => {
-                    failure::timed_out(request_timeout, self.way(&probe).as_ref())
+                    failure::request_timed_out(request_timeout, self.route(&probe).as_ref())
                 }
             })),
         }
     }
 
-    /// Whether its credentials were refused, or there are none, or the way is refused: then another is made for the next statement.
+    /// Whether the credentials or the proxy refused, or there are no credentials. The next statement then has another client.
     pub fn is_in_doubt(&self) -> bool {
         self.identity.is_in_doubt()
     }

@@ -1,9 +1,9 @@
-//! Names of functions, regions, qualifiers, tenants and durable executions: Lambda's own grammar, checked before anything is sent.
+//! Names of functions, qualifiers, tenants and durable executions, checked by Lambda's grammar before anything is sent.
 //!
-//! The grammar is that of the Invoke API's reference
-//! (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). Whether a function exists is not
-//! asked here, and nothing of PostgreSQL or of the SDK is known here.
+//! The grammar is that of the Invoke API (<https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>). Whether a function exists is not
+//! checked.
 
+use super::region::REGION;
 use crate::error::{Error, RequestError};
 use regex_lite::Regex;
 use std::sync::LazyLock;
@@ -19,8 +19,6 @@ const MAX_TENANT: usize = 256;
 /// Most characters in the name of a durable execution.
 const MAX_EXECUTION: usize = 64;
 
-const REGION: &str = r"(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d";
-
 const DOTS: &str = "A name of dots alone is a step in a path.";
 
 static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -29,24 +27,22 @@ static NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     ))
     .ok()
 });
-static REGION_ONLY: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(&format!(r"\A{REGION}\z")).ok());
 static QUALIFIER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\A(?:\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_$-]+)\z").ok());
 
-/// A function's name, taken apart: `name`, `name:qualifier`, a partial ARN or a full one.
+/// A parsed function name: `name`, `name:qualifier`, a partial ARN or a full ARN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionName {
-    /// The name as it was given, without its qualifier.
+    /// The name without its qualifier.
     pub name: String,
-    /// The region that an ARN names.
+    /// The region in the ARN.
     pub region: Option<String>,
-    /// The alias or version behind the name.
+    /// The alias or version.
     pub qualifier: Option<String>,
 }
 
 impl FunctionName {
-    /// Takes a name apart.
+    /// Parses a name.
     ///
     /// Errors with [`RequestError::InvalidValue`] when it is too long or outside Lambda's grammar.
     pub fn parse(given: &str) -> Result<FunctionName, Error> {
@@ -60,8 +56,8 @@ impl FunctionName {
         if given.len() > MAX_NAME {
             return Err(invalid("A function name has at most 256 characters."));
         }
-        // Most names are bare, and each invocation has one. What a colon sets off needs the grammar.
-        if given.len() <= MAX_BARE_NAME && !given.is_empty() && given.bytes().all(is_of_name) {
+        // Most names are bare, and each invocation has one, so these do without the regular expression.
+        if given.len() <= MAX_BARE_NAME && !given.is_empty() && given.bytes().all(is_name_byte) {
             return match given {
                 "." | ".." => Err(invalid(DOTS)),
                 _ => Ok(FunctionName {
@@ -74,7 +70,7 @@ impl FunctionName {
         let parts = (NAME.as_ref())
             .filter(|_| other_resource(given).is_none())
             .and_then(|regex| regex.captures(given))
-            .ok_or_else(|| invalid(&what_to_write(given)))?;
+            .ok_or_else(|| invalid(&suggestion(given)))?;
         let part = |group: &str| parts.name(group).map(|found| found.as_str());
         let prefix = part("prefix").unwrap_or_default();
         let name = part("name").unwrap_or_default();
@@ -94,8 +90,8 @@ impl FunctionName {
     }
 }
 
-/// What to write in the place of what is no name.
-fn what_to_write(given: &str) -> String {
+/// A sentence with the name to write instead of an invalid one.
+fn suggestion(given: &str) -> String {
     let bare = given.trim_matches([' ', '\t', '\r', '\n', '\'', '"']);
     if bare != given && FunctionName::parse(bare).is_ok() {
         return format!("Write {bare} without quotes and spaces.");
@@ -122,7 +118,8 @@ fn what_to_write(given: &str) -> String {
     format!("{form} an ARN that looks like arn:aws:lambda:us-east-1:123456789012:function:name.")
 }
 
-/// What else of Lambda's an ARN names. Without `function`, which may be left out, its kind would read as the name of a function.
+/// The kind of resource that an ARN of Lambda names, if it is not a function. `function` may be left out of an ARN, so the kind could be taken
+/// for the function's name.
 fn other_resource(given: &str) -> Option<&'static str> {
     const OTHERS: [(&str, &str); 4] = [
         ("layer", "layer"),
@@ -138,62 +135,17 @@ fn other_resource(given: &str) -> Option<&'static str> {
     (OTHERS.iter()).find_map(|(known, words)| (kind == *known).then_some(*words))
 }
 
-/// Whether it is `$LATEST`, in any case, or the number of a version.
+/// Whether the text is `$LATEST`, in any case, or the number of a version.
 pub fn is_version(given: &str) -> bool {
     given.eq_ignore_ascii_case("$LATEST")
         || (!given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn is_of_name(byte: u8) -> bool {
+fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 
-/// Checks a region's name, so that nothing else ever becomes part of a host name.
-pub fn check_region(given: &str) -> Result<(), Error> {
-    if is_region(given) {
-        return Ok(());
-    }
-    Err(Error::Request(RequestError::InvalidValue {
-        what: "region",
-        value: given.to_owned(),
-        allowed: match meant_region(given) {
-            Some(region) => format!("Write {region}."),
-            None => "A region looks like us-east-1 or us-gov-west-1.".to_owned(),
-        },
-    }))
-}
-
-fn is_region(given: &str) -> bool {
-    is_common_region(given) || (REGION_ONLY.as_ref()).is_some_and(|regex| regex.is_match(given))
-}
-
-/// The region that is meant: in capitals, with other marks or none before the number, or with the letter of a zone.
-pub fn meant_region(given: &str) -> Option<String> {
-    let plain =
-        (given.trim_matches([' ', '\'', '"']).to_ascii_lowercase()).replace(['_', ' '], "-");
-    let end = plain.trim_end_matches(|letter: char| letter.is_ascii_lowercase());
-    let number = end.chars().last().filter(char::is_ascii_digit)?;
-    // One letter behind the number is that of a zone.
-    if plain.len() > end.len() + 1 {
-        return None;
-    }
-    let name = end.strip_suffix(number)?.trim_end_matches('-');
-    let region = format!("{name}-{number}");
-    is_region(&region).then_some(region)
-}
-
-/// Whether it looks like us-east-1, as most do; each statement has one.
-fn is_common_region(given: &str) -> bool {
-    let is_lower =
-        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
-    let mut parts = given.split('-');
-    let four = (parts.next(), parts.next(), parts.next(), parts.next());
-    matches!(four, (Some(place), Some(direction), Some(number), None)
-        if place.len() == 2 && is_lower(place) && is_lower(direction)
-            && number.len() == 1 && number.as_bytes()[0].is_ascii_digit())
-}
-
-/// Checks a tenant's id. Lambda would take a space at either end, but HTTP does not keep it: the function would run for another tenant.
+/// Checks a tenant's id. Lambda accepts a space at either end, but HTTP drops it, and the function would run for another tenant.
 pub fn check_tenant_id(given: &str) -> Result<(), Error> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(&byte);
     if (1..=MAX_TENANT).contains(&given.len())
@@ -288,40 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant() {
-        for given in [
-            "US-EAST-1",
-            "us_east_1",
-            "us-east1",
-            "us-east-1a",
-            " us-east-1",
-            "'us-east-1'",
-        ] {
-            assert_eq!(meant_region(given).as_deref(), Some("us-east-1"), "{given}");
-        }
-        for given in [
-            "",
-            "Frankfurt",
-            "prod",
-            "1",
-            "v1",
-            "us-east",
-            "us-east-1abc",
-            "$LATEST",
-            "é1",
-        ] {
-            assert_eq!(meant_region(given), None, "{given}");
-        }
-        assert_eq!(what_to_write(" f "), "Write f without quotes and spaces.");
-        assert_eq!(what_to_write("\"f\""), "Write f without quotes and spaces.");
-        assert_eq!(what_to_write("f:$latest"), "Write $LATEST in capitals.");
-        assert!(what_to_write("https://f.lambda-url.us-east-1.on.aws/").contains("no name"));
-        assert!(
-            what_to_write("arn:aws:lambda:::function:f").contains("looks like arn:aws:lambda:us")
-        );
+    fn suggestions() {
+        assert_eq!(suggestion(" f "), "Write f without quotes and spaces.");
+        assert_eq!(suggestion("\"f\""), "Write f without quotes and spaces.");
+        assert_eq!(suggestion("f:$latest"), "Write $LATEST in capitals.");
+        assert!(suggestion("https://f.lambda-url.us-east-1.on.aws/").contains("no name"));
+        assert!(suggestion("arn:aws:lambda:::function:f").contains("looks like arn:aws:lambda:us"));
         for layer in [":layer:f:1", ":layer:f"] {
             let layer = format!("arn:aws:lambda:us-east-1:123456789012{layer}");
-            assert!(what_to_write(&layer).starts_with("That names a layer."));
+            assert!(suggestion(&layer).starts_with("That names a layer."));
         }
     }
 
@@ -398,42 +325,14 @@ mod tests {
         ] {
             assert!(FunctionName::parse(name).is_err(), "{name:?}");
         }
-        for region in [
-            "",
-            "us-west",
-            "us-west-2.evil.example",
-            "US-WEST-2",
-            "us-west-22",
-            "us-west-2\n",
-            "localhost",
-            "us-west-2/",
-            "x@us-west-2",
-        ] {
-            assert!(check_region(region).is_err(), "{region:?}");
-        }
         for qualifier in ["", "a b", "a:b", "a.b", "$LATEST.X", "é"] {
             assert!(check_qualifier(qualifier).is_err(), "{qualifier:?}");
         }
     }
 
-    #[test]
-    fn regions() {
-        for region in [
-            "us-east-1",
-            "ap-southeast-7",
-            "us-gov-west-1",
-            "us-iso-east-1",
-            "us-isob-east-1",
-            "eusc-de-east-1",
-            "mx-central-1",
-        ] {
-            assert!(check_region(region).is_ok(), "{region}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn what_the_grammar_generates_is_taken_apart(
+        fn generated_names_are_parsed(
             arn in proptest::bool::ANY,
             region in proptest::option::of("[a-z]{2}-(gov-|iso-|isob-)?[a-z]{1,9}-[0-9]"),
             account in proptest::option::of("[0-9]{12}"),
@@ -442,7 +341,7 @@ mod tests {
             qualifier in proptest::option::of("[a-zA-Z0-9_-]{1,60}|[$]LATEST|[$]LATEST[.]PUBLISHED"),
         ) {
             // "function" and a region are themselves names, so a qualifier behind them reads as a name.
-            prop_assume!(!["function", ".", ".."].contains(&name.as_str()) && check_region(&name).is_err());
+            prop_assume!(!["function", ".", ".."].contains(&name.as_str()) && crate::lambda::region::check_region(&name).is_err());
             let mut full = String::new();
             if arn { full.push_str("arn:aws:lambda:"); }
             if let Some(region) = &region { full.push_str(&format!("{region}:")); }
@@ -463,7 +362,7 @@ mod tests {
                 prop_assert!(given.len() <= MAX_NAME);
                 prop_assert!(parsed.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)));
             }
-            if check_region(&given).is_ok() {
+            if crate::lambda::region::check_region(&given).is_ok() {
                 prop_assert!(given.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
             }
         }

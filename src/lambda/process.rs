@@ -1,7 +1,7 @@
-//! A `credential_process`, which ends with the wait for it: by a time-out, a cancel, or the end of the session.
+//! Runs a `credential_process`, and kills it when no statement waits for it any more: after a timeout, a cancel, or the end of the session.
 //!
-//! The SDK's own goes on when nobody waits any more. What it prints is read here as the SDK reads it. It has a process group of its own,
-//! so that what it has started ends with it, and knows nothing of a backend's signals, which its thread blocks.
+//! The SDK would let it go on. Its output is parsed as the SDK does. It has a process group, so that its own children are killed too, and
+//! default signal handling, since the thread that starts it blocks the backend's signals.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -17,34 +17,34 @@ use std::time::SystemTime;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
-/// Most bytes that are read of it.
-const MOST_BYTES: u64 = 1 << 20;
+/// Most bytes of output.
+const MAX_OUTPUT: u64 = 1 << 20;
 
-/// The process groups that are waited for.
+/// The process groups of running processes.
 static RUNNING: Mutex<Vec<libc::pid_t>> = Mutex::new(Vec::new());
 
 fn running() -> MutexGuard<'static, Vec<libc::pid_t>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends all that are still waited for, as the session ends.
-pub fn end_all() {
+/// Kills all processes that are running, as the session ends.
+pub fn kill_all() {
     for group in running().drain(..) {
         kill(group);
     }
 }
 
 fn kill(group: libc::pid_t) {
-    // SAFETY: sends a signal. The group's first process was not waited for yet, so no other has its number.
+    // SAFETY: sends a signal. The group's leader has not been reaped, so no other group has its number.
     unsafe { libc::killpg(group, libc::SIGKILL) };
 }
 
-/// Lets all signals through, as they are by default: the handlers are the backend's until exec, so they go first.
+/// Resets and unblocks all signals. The backend's handlers would be called until exec, so they are removed before signals are unblocked.
 fn reset_signals() -> std::io::Result<()> {
-    // SAFETY: plain data, and system calls about the calling process.
+    // SAFETY: a signal set is plain data, and the calls are async-signal-safe.
     unsafe {
         for signal in 1..=libc::SIGRTMAX() {
-            // Two of them can't be set.
+            // It fails for SIGKILL and SIGSTOP.
             libc::signal(signal, libc::SIG_DFL);
         }
         let mut none = std::mem::zeroed();
@@ -56,55 +56,55 @@ fn reset_signals() -> std::io::Result<()> {
     }
 }
 
-/// The source of credentials.
-pub struct Process(String);
+/// The provider of credentials that runs the process.
+pub struct CredentialProcess(String);
 
-/// Its arguments may have a password among them.
-impl std::fmt::Debug for Process {
+/// The command may have a password in it.
+impl std::fmt::Debug for CredentialProcess {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Process")
+        formatter.write_str("CredentialProcess")
     }
 }
 
-impl Process {
-    /// One that runs a command of the shell.
-    pub fn new(command: &str) -> Process {
-        Process(command.to_owned())
+impl CredentialProcess {
+    /// The command is one of the shell.
+    pub fn new(command: &str) -> CredentialProcess {
+        CredentialProcess(command.to_owned())
     }
 
     async fn run(&self) -> Result<Credentials, String> {
         let mut command = std::process::Command::new("sh");
         command.process_group(0);
-        // SAFETY: what runs between fork and exec only makes system calls.
+        // SAFETY: reset_signals, which runs between fork and exec, only makes async-signal-safe calls.
         unsafe { command.pre_exec(reset_signals) };
         command
             .args(["-c", &self.0])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // Nothing of it is shown.
+            // Its errors are not shown, as they may have secrets.
             .stderr(Stdio::null());
         let mut child = (Command::from(command).kill_on_drop(true).spawn())
             .map_err(|error| format!("could not be started: {error}"))?;
         let group = Group::of(&child);
-        let mut printed = Vec::new();
-        if let Some(output) = child.stdout.take() {
-            let mut output = output.take(MOST_BYTES + 1);
-            (output.read_to_end(&mut printed).await).map_err(|error| error.to_string())?;
+        let mut output = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            let mut stdout = stdout.take(MAX_OUTPUT + 1);
+            (stdout.read_to_end(&mut output).await).map_err(|error| error.to_string())?;
         }
-        if printed.len() as u64 > MOST_BYTES {
+        if output.len() as u64 > MAX_OUTPUT {
             return Err("could not parse response: it has no end".to_owned());
         }
         let status = child.wait().await.map_err(|error| error.to_string())?;
-        group.has_ended();
+        group.forget();
         if !status.success() {
             let status = status.to_string().replace("exit status: ", "");
             return Err(format!("exited with {status}"));
         }
-        parse(&printed).map_err(|problem| format!("could not parse response: {problem}"))
+        parse(&output).map_err(|problem| format!("could not parse response: {problem}"))
     }
 }
 
-impl ProvideCredentials for Process {
+impl ProvideCredentials for CredentialProcess {
     fn provide_credentials<'a>(&'a self) -> Provided<'a>
     where
         Self: 'a,
@@ -118,7 +118,7 @@ impl ProvideCredentials for Process {
     }
 }
 
-/// The processes of one that is waited for. Dropped before it has ended, they are ended.
+/// The process group of a running process. Dropping it kills the group.
 struct Group(Option<libc::pid_t>);
 
 impl Group {
@@ -128,8 +128,8 @@ impl Group {
         Group(group)
     }
 
-    /// Its number may be another's from now on.
-    fn has_ended(self) {
+    /// Forgets the group, as its leader was reaped and its number may be used again.
+    fn forget(self) {
         running().retain(|running| Some(*running) != self.0);
     }
 }
@@ -138,17 +138,17 @@ impl Drop for Group {
     fn drop(&mut self) {
         let mut running = running();
         if let Some(group) = self.0
-            && let Some(place) = running.iter().position(|running| *running == group)
+            && let Some(index) = running.iter().position(|running| *running == group)
         {
-            running.swap_remove(place);
+            running.swap_remove(index);
             kill(group);
         }
     }
 }
 
-/// Reads what it printed. No value becomes part of what is said of it.
-fn parse(printed: &[u8]) -> Result<Credentials, String> {
-    let Ok(Value::Object(fields)) = serde_json::from_slice(printed) else {
+/// Parses the output. No value becomes part of an error.
+fn parse(output: &[u8]) -> Result<Credentials, String> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(output) else {
         return Err("it is no JSON object".to_owned());
     };
     let field = |name: &str| {
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed() {
+    fn output() {
         let keys = r#""accesskeyid": "A", "SecretAccessKey": "s""#;
         let found = parse(format!(r#" {{"Version": 1, {keys}, "SessionToken": "t", "Expiration": "2100-01-02T03:04:05+01:00"}} "#).as_bytes()).unwrap();
         assert_eq!(

@@ -1,10 +1,10 @@
-//! Where a profile's credentials come from, and what keeps them from coming.
+//! The source of a profile's credentials, and the problems of profiles.
 //!
-//! The SDK follows profiles too, and says what is wrong in the words of a Rust crate.
+//! The SDK follows profiles too, but its errors are those of a Rust crate.
 
 use aws_config::profile::{Profile, ProfileSet};
 
-/// What a profile has that logs in, as a person does.
+/// Settings of a profile that needs a login by a person.
 const SSO: [&str; 5] = [
     "sso_session",
     "sso_start_url",
@@ -14,36 +14,36 @@ const SSO: [&str; 5] = [
 ];
 const LOGIN: &str = "login_session";
 
-/// What is wrong with a profile.
-pub struct Problem {
-    /// The profile that has it, which may be another one's source.
+/// Why a profile gives no credentials.
+pub struct ProfileProblem {
+    /// The profile with the problem: the selected one, or one of its sources.
     pub profile: String,
-    /// What it has, or lacks.
-    pub why: String,
+    /// The end of a sentence that begins with the profile.
+    pub reason: String,
     /// What to do, where that is known.
-    pub advice: Option<String>,
-    /// Whether the SDK stops there, instead of looking further.
-    pub is_there: bool,
+    pub hint: Option<String>,
+    /// Whether the SDK asks no further provider.
+    pub ends_chain: bool,
 }
 
-/// Follows a profile to where its credentials come from, as the SDK does, until something is missing.
-pub fn problem_of(profiles: &ProfileSet, selected: &Profile) -> Option<Problem> {
+/// Follows a profile to the source of its credentials, as the SDK does, as far as the first problem.
+pub fn profile_problem(profiles: &ProfileSet, selected: &Profile) -> Option<ProfileProblem> {
     let mut seen: Vec<&str> = Vec::new();
     let mut profile = selected;
     loop {
         let name = profile.name();
-        let problem = |why: String| Problem {
+        let problem = |(reason, hint, ends_chain): Reason| ProfileProblem {
             profile: name.to_owned(),
-            why,
-            advice: None,
-            is_there: true,
+            reason,
+            hint,
+            ends_chain,
         };
         if seen.contains(&name) {
             seen.push(name);
-            let round = seen.join("], [");
-            return Some(problem(format!(
-                "has a source_profile that leads back to it: [{round}]"
-            )));
+            let cycle = seen.join("], [");
+            return Some(problem(final_reason(format!(
+                "has a source_profile that leads back to it: [{cycle}]"
+            ))));
         }
         let is_first = seen.is_empty();
         seen.push(name);
@@ -52,51 +52,75 @@ pub fn problem_of(profiles: &ProfileSet, selected: &Profile) -> Option<Problem> 
             return None;
         }
         if has("role_arn") && !has("web_identity_token_file") {
-            match (
-                profile.get("source_profile"),
-                profile.get("credential_source"),
-            ) {
-                (Some(_), Some(_)) => {
-                    let why = "has both source_profile and credential_source";
-                    return Some(problem(why.to_owned()));
+            match role_source(profiles, profile) {
+                Ok(RoleSource::Other(next)) => {
+                    profile = next;
+                    continue;
                 }
-                (None, None) => {
-                    let why = "has a role_arn, and neither source_profile nor credential_source to assume it with";
-                    return Some(problem(why.to_owned()));
-                }
-                (None, Some(source)) => return of_source(source).map(problem),
-                (Some(source), None) if source == name => (),
-                (Some(source), None) => match profiles.get_profile(source) {
-                    Some(next) => {
-                        profile = next;
-                        continue;
-                    }
-                    None => {
-                        return Some(Problem {
-                            is_there: false,
-                            ..problem(format!(
-                                "has the source_profile [{source}], which is in neither shared file"
-                            ))
-                        });
-                    }
-                },
+                Ok(RoleSource::Itself) => (),
+                Ok(RoleSource::Known) => return None,
+                Err(reason) => return Some(problem(reason)),
             }
         }
-        return of_base(profile).map(|(why, advice, is_there)| Problem {
-            advice,
-            is_there: is_there || !is_first,
-            ..problem(why)
-        });
+        return source_problem(profile)
+            .map(|(reason, hint, ends_chain)| problem((reason, hint, ends_chain || !is_first)));
+    }
+}
+
+/// The reason of a problem, its hint, and whether the SDK asks no further provider.
+type Reason = (String, Option<String>, bool);
+
+fn final_reason(reason: impl Into<String>) -> Reason {
+    (reason.into(), None, true)
+}
+
+/// The source of the credentials that a profile assumes its role with.
+enum RoleSource<'a> {
+    /// Another profile.
+    Other(&'a Profile),
+    /// The profile's own credentials.
+    Itself,
+    /// A provider that needs no profile.
+    Known,
+}
+
+fn role_source<'a>(
+    profiles: &'a ProfileSet,
+    profile: &'a Profile,
+) -> Result<RoleSource<'a>, Reason> {
+    match (
+        profile.get("source_profile"),
+        profile.get("credential_source"),
+    ) {
+        (Some(_), Some(_)) => Err(final_reason(
+            "has both source_profile and credential_source",
+        )),
+        (None, None) => Err(final_reason(
+            "has a role_arn, and neither source_profile nor credential_source to assume it with",
+        )),
+        (None, Some(source)) => match credential_source_problem(source) {
+            Some(reason) => Err(final_reason(reason)),
+            None => Ok(RoleSource::Known),
+        },
+        (Some(source), None) if source == profile.name() => Ok(RoleSource::Itself),
+        (Some(source), None) => match profiles.get_profile(source) {
+            Some(next) => Ok(RoleSource::Other(next)),
+            None => {
+                let reason =
+                    format!("has the source_profile [{source}], which is in neither shared file");
+                Err((reason, None, false))
+            }
+        },
     }
 }
 
 /// The profile whose `credential_process` gives a profile its credentials.
-pub fn process_of<'a>(profiles: &'a ProfileSet, selected: &'a Profile) -> Option<&'a Profile> {
-    if problem_of(profiles, selected).is_some() {
+pub fn process_profile<'a>(profiles: &'a ProfileSet, selected: &'a Profile) -> Option<&'a Profile> {
+    if profile_problem(profiles, selected).is_some() {
         return None;
     }
     let mut profile = selected;
-    // It leads to an end, as there is no problem.
+    // The loop ends, as there is no problem.
     loop {
         let has = |key: &&str| profile.get(key).is_some();
         let is_role = has(&"role_arn") && !has(&"web_identity_token_file");
@@ -116,7 +140,7 @@ pub fn process_of<'a>(profiles: &'a ProfileSet, selected: &'a Profile) -> Option
     (!has_other && profile.get("credential_process").is_some()).then_some(profile)
 }
 
-fn of_source(source: &str) -> Option<String> {
+fn credential_source_problem(source: &str) -> Option<String> {
     let known = ["Environment", "Ec2InstanceMetadata", "EcsContainer"];
     (!known.iter().any(|known| known.eq_ignore_ascii_case(source))).then(|| {
         format!(
@@ -126,12 +150,12 @@ fn of_source(source: &str) -> Option<String> {
     })
 }
 
-/// What is wrong with a profile that is no role, what to do, and whether the SDK goes no further.
-fn of_base(profile: &Profile) -> Option<(String, Option<String>, bool)> {
+/// Reason, hint and `ends_chain` of a problem with a profile that assumes no role with another profile.
+fn source_problem(profile: &Profile) -> Option<Reason> {
     let has = |key: &&str| profile.get(key).is_some();
     let name = profile.name();
     if let Some(source) = profile.get("credential_source") {
-        return of_source(source).map(|why| (why, None, true));
+        return credential_source_problem(source).map(|why| (why, None, true));
     }
     if has(&"web_identity_token_file") {
         return (!has(&"role_arn")).then(|| {

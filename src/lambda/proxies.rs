@@ -1,15 +1,15 @@
-//! Which proxy a URL is asked through: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of the server process, as curl reads them.
+//! The proxy of a URL, by HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of the server process, which are read as curl reads them.
 //!
-//! hyper-util has the rules, but for ports. Here is what it leaves out: which variable counts, what makes a value unusable, and which addresses
-//! are never asked through a proxy. [`tunnel`](super::tunnel) makes the connections.
+//! hyper-util matches hosts. This file adds the order of the variables, ports in NO_PROXY, and the addresses that are always connected to
+//! directly. [`tunnel`](super::tunnel) makes the connections.
 
-use http::{HeaderValue, Uri};
+use super::proxy::{Proxy, ProxyVariable, secrets_of};
+use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use std::fmt;
 use std::net::IpAddr;
 
-/// Where the credentials of instances, containers and pods are. Through a proxy they would travel in the clear.
-const METADATA: [&str; 5] = [
+/// Addresses that credentials of instances, containers and pods come from. Through a proxy they would be sent in the clear.
+const METADATA_ADDRESSES: [&str; 5] = [
     "169.254.169.254",
     "fd00:ec2::254",
     "169.254.170.2",
@@ -17,67 +17,25 @@ const METADATA: [&str; 5] = [
     "fd00:ec2::23",
 ];
 
-/// Variables that move these elsewhere.
-const METADATA_URLS: [&str; 2] = [
+/// Variables with other URLs for these.
+const METADATA_VARIABLES: [&str; 2] = [
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-/// The proxies of a machine.
+/// The proxies of the server process.
 pub struct Proxies {
-    https: Option<Named>,
-    http: Option<Named>,
+    https: Option<ProxyVariable>,
+    http: Option<ProxyVariable>,
     /// Rules of NO_PROXY.
-    none_for: Vec<String>,
+    no_proxy: Vec<String>,
     /// Hosts and ports that credentials come from.
     metadata: Vec<(String, u16)>,
 }
 
-/// What a variable says.
-#[derive(Clone)]
-pub struct Named {
-    /// The variable.
-    pub variable: &'static str,
-    /// The proxy, or why there is none.
-    pub proxy: Result<Proxy, Unusable>,
-}
-
-impl Named {
-    /// In words for a message.
-    pub fn shown(&self) -> Option<String> {
-        let proxy = self.proxy.as_ref().ok()?;
-        Some(format!("the proxy {proxy} ({})", self.variable))
-    }
-}
-
-/// Where a proxy is, and what it is to know of us. Its `Display` has no password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Proxy {
-    pub uri: Uri,
-    /// For `Proxy-Authorization`.
-    pub authorization: Option<HeaderValue>,
-}
-
-impl fmt::Display for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = self.uri.scheme_str().unwrap_or("http");
-        let authority = self.uri.authority().map_or("", |whole| whole.as_str());
-        write!(f, "{scheme}://{authority}")
-    }
-}
-
-/// A value that names no proxy, which is not shown: it may have a password in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unusable {
-    /// No URL.
-    Malformed,
-    /// Of another kind than the two that are spoken here.
-    Scheme,
-}
-
 impl Proxies {
-    /// Reads the environment of the process. `metadata_url` is where the AWS profile says that the instance's metadata are.
-    pub fn of_machine(metadata_url: Option<&str>) -> Proxies {
+    /// Reads the environment of the process. `metadata_url` is the endpoint of the instance metadata service in the AWS profile.
+    pub fn of_environment(metadata_url: Option<&str>) -> Proxies {
         let value = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into());
         Proxies::read(value, metadata_url)
     }
@@ -90,19 +48,19 @@ impl Proxies {
             })
         };
         let named = |names: &[&'static str]| {
-            first(names).map(|(variable, value)| Named {
-                variable,
+            first(names).map(|(name, value)| ProxyVariable {
+                name,
                 proxy: Proxy::parse(&value),
             })
         };
-        let (_, none_for) = first(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
-        let metadata = METADATA_URLS
+        let (_, no_proxy) = first(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+        let metadata = METADATA_VARIABLES
             .into_iter()
             .filter_map(&value)
             .chain(metadata_url.map(str::to_owned))
             .filter_map(|url| {
                 let url: Uri = url.trim().parse().ok()?;
-                // What is encrypted may go through a proxy.
+                // An encrypted request may go through a proxy.
                 (url.scheme_str() == Some("http")).then_some(())?;
                 Some((host_of(&url).to_owned(), port_of(&url)))
             })
@@ -110,7 +68,7 @@ impl Proxies {
         Proxies {
             https: named(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
             http: named(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
-            none_for: none_for
+            no_proxy: no_proxy
                 .split(|at: char| at == ',' || at.is_whitespace())
                 .filter(|rule| !rule.is_empty())
                 .map(str::to_owned)
@@ -119,24 +77,24 @@ impl Proxies {
         }
     }
 
-    /// The proxy that a URL is asked through.
-    pub fn of(&self, url: &Uri) -> Option<&Named> {
+    /// The proxy for a URL.
+    pub fn of(&self, url: &Uri) -> Option<&ProxyVariable> {
         let named = match url.scheme_str() {
             Some("https") => self.https.as_ref()?,
             _ => self.http.as_ref()?,
         };
-        let is_direct = self.is_of_machine(url) || self.is_excepted(url);
+        let is_direct = self.is_local_or_metadata(url) || self.is_in_no_proxy(url);
         (!is_direct).then_some(named)
     }
 
-    /// Whether it is this machine, or where its credentials come from.
-    fn is_of_machine(&self, url: &Uri) -> bool {
+    /// Whether the host is this machine, or a source of credentials.
+    fn is_local_or_metadata(&self, url: &Uri) -> bool {
         let host = host_of(url);
         let is_local = match host.parse::<IpAddr>() {
             Ok(address) => {
                 let address = address.to_canonical();
                 address.is_loopback()
-                    || METADATA
+                    || METADATA_ADDRESSES
                         .iter()
                         .any(|known| known.parse() == Ok::<IpAddr, _>(address))
             }
@@ -150,15 +108,15 @@ impl Proxies {
                 .any(|(known, port)| known.eq_ignore_ascii_case(host) && *port == port_of(url))
     }
 
-    /// Whether NO_PROXY has it.
-    fn is_excepted(&self, url: &Uri) -> bool {
+    /// Whether NO_PROXY has the host.
+    fn is_in_no_proxy(&self, url: &Uri) -> bool {
         let port = port_of(url);
-        let rules: Vec<&str> = (self.none_for.iter())
-            .filter_map(|rule| match with_port(rule) {
+        let rules: Vec<&str> = (self.no_proxy.iter())
+            .filter_map(|rule| match split_port(rule) {
                 (host, Some(of)) => (of.parse() == Ok(port)).then_some(host),
                 (host, None) => Some(host),
             })
-            // For curl `*.name` is no pattern, but people write it.
+            // curl does not know `*.name`, but it is often written.
             .map(|host| match host.strip_prefix('*') {
                 Some(rest) if rest.starts_with('.') => rest,
                 _ => host,
@@ -171,7 +129,7 @@ impl Proxies {
         matcher.intercept(url).is_none()
     }
 
-    /// What no message may have in it, however short it is.
+    /// The passwords of the proxies.
     pub fn secrets() -> Vec<String> {
         [
             "https_proxy",
@@ -188,74 +146,7 @@ impl Proxies {
     }
 }
 
-impl Proxy {
-    fn parse(value: &str) -> Result<Proxy, Unusable> {
-        let scheme = value.split_once("://").map(|(scheme, _)| scheme);
-        let is_spoken = scheme.is_none_or(|scheme| {
-            scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
-        });
-        if !is_spoken {
-            return Err(Unusable::Scheme);
-        }
-        let all = Matcher::builder().all(value).build();
-        let found = all
-            .intercept(&Uri::from_static("https://any/"))
-            .ok_or(Unusable::Malformed)?;
-        // An @ or / of a password that is not encoded: what is left of the URL would be another host, or show a part of it.
-        let authority = found.uri().authority().ok_or(Unusable::Malformed)?;
-        let ends = value.rsplit_once('@').map_or(value, |(_, host)| host);
-        if authority.as_str().contains('@')
-            || authority.host().is_empty()
-            || authority.as_str() != authority.host() && authority.port_u16().is_none()
-            || !ends.contains(authority.as_str())
-        {
-            return Err(Unusable::Malformed);
-        }
-        Ok(Proxy {
-            uri: found.uri().clone(),
-            authorization: found.basic_auth().cloned(),
-        })
-    }
-}
-
-/// The password as it is, as it is written, and as it is sent.
-fn secrets_of(value: &str) -> Vec<String> {
-    let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
-    let Some((user, _)) = rest.rsplit_once('@') else {
-        return Vec::new();
-    };
-    // A token may stand alone.
-    let password = user.split_once(':').map_or(user, |(_, password)| password);
-    let mut secrets = vec![password.to_owned(), decoded(password)];
-    if let Ok(Proxy {
-        authorization: Some(sent),
-        ..
-    }) = Proxy::parse(value.trim())
-        && let Ok(sent) = sent.to_str()
-    {
-        secrets.push(sent.trim_start_matches("Basic ").to_owned());
-    }
-    secrets
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = text.bytes();
-    let mut out = Vec::new();
-    while let Some(byte) = bytes.next() {
-        let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-        let mut ahead = bytes.clone();
-        match (byte, digit(ahead.next()), digit(ahead.next())) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                bytes = ahead;
-            }
-            _ => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Without the brackets of an address.
+/// The host of a URL, without the brackets of an IPv6 address.
 pub fn host_of(url: &Uri) -> &str {
     let host = url.host().unwrap_or_default();
     host.strip_prefix('[')
@@ -263,22 +154,22 @@ pub fn host_of(url: &Uri) -> &str {
         .unwrap_or(host)
 }
 
-/// The port, or that of the scheme.
+/// The port of a URL, else the default of its scheme.
 pub fn port_of(url: &Uri) -> u16 {
-    let usual = match url.scheme_str() {
+    let default = match url.scheme_str() {
         Some("https") => 443,
         _ => 80,
     };
-    url.port_u16().unwrap_or(usual)
+    url.port_u16().unwrap_or(default)
 }
 
-/// A rule's host, without brackets, and its port.
-fn with_port(rule: &str) -> (&str, Option<&str>) {
+/// The host of a rule, without brackets, and its port.
+fn split_port(rule: &str) -> (&str, Option<&str>) {
     if let Some((host, rest)) = rule.strip_prefix('[').and_then(|rule| rule.split_once(']')) {
         return (host, rest.strip_prefix(':'));
     }
     match rule.split_once(':') {
-        // Two colons are an address without a port.
+        // More than one colon is an IPv6 address without a port.
         Some((host, port)) if !port.contains(':') => (host, Some(port)),
         _ => (rule, None),
     }
@@ -287,10 +178,6 @@ fn with_port(rule: &str) -> (&str, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    // What can't be printed is not printed by mistake.
-    static_assertions::assert_not_impl_any!(Proxy: fmt::Debug);
-    static_assertions::assert_not_impl_any!(Named: fmt::Debug);
 
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
         let value = |name: &str| {
@@ -305,9 +192,9 @@ mod tests {
         let named = proxies.of(&url.parse().unwrap())?;
         let proxy = match &named.proxy {
             Ok(proxy) => proxy.to_string(),
-            Err(unusable) => format!("{unusable:?}"),
+            Err(invalid) => format!("{invalid:?}"),
         };
-        Some(format!("{} {proxy}", named.variable))
+        Some(format!("{} {proxy}", named.name))
     }
 
     const HTTPS: &str = "https://lambda.us-east-1.amazonaws.com/";
@@ -323,10 +210,10 @@ mod tests {
         ]);
         assert_eq!(through(&both, HTTPS).unwrap(), "HTTPS_PROXY http://one:1");
         assert_eq!(through(&both, HTTP).unwrap(), "HTTP_PROXY https://two:2");
-        // As curl and AWS's tools have it, what is written small comes first, and what is empty is not there.
-        let small = proxies(&[("HTTPS_PROXY", "one:1"), ("https_proxy", "two:2")]);
-        assert_eq!(through(&small, HTTPS).unwrap(), "https_proxy http://two:2");
-        assert_eq!(through(&small, HTTP), None);
+        // As in curl and AWS's tools, lower case comes first, and an empty variable is ignored.
+        let lower = proxies(&[("HTTPS_PROXY", "one:1"), ("https_proxy", "two:2")]);
+        assert_eq!(through(&lower, HTTPS).unwrap(), "https_proxy http://two:2");
+        assert_eq!(through(&lower, HTTP), None);
         let all = proxies(&[
             ("https_proxy", ""),
             ("HTTPS_PROXY", " "),
@@ -334,56 +221,6 @@ mod tests {
         ]);
         assert_eq!(through(&all, HTTPS).unwrap(), "ALL_PROXY http://all:3");
         assert_eq!(through(&all, HTTP).unwrap(), "ALL_PROXY http://all:3");
-    }
-
-    #[test]
-    fn values_that_name_no_proxy() {
-        let of = |value| through(&proxies(&[("HTTPS_PROXY", value)]), HTTPS).unwrap();
-        for value in [
-            "http://",
-            "http://user:pass@",
-            "http://p:99999",
-            "http://p:port",
-            "http://a b",
-            "http://user:p@ss@proxy:3128",
-            "http://user:1/2@proxy:3128",
-            "http://user:1?2@proxy:3128",
-            "http://user:p#ss@proxy:3128",
-            "://x",
-        ] {
-            assert!(
-                ["HTTPS_PROXY Malformed", "HTTPS_PROXY Scheme"].contains(&&*of(value)),
-                "{value}: {}",
-                of(value)
-            );
-        }
-        assert_eq!(of("socks5://proxy:1080"), "HTTPS_PROXY Scheme");
-        assert_eq!(of("HTTP://proxy:1080"), "HTTPS_PROXY http://proxy:1080");
-        assert_eq!(
-            of("http://user:p%40ss@proxy:3128/any?x"),
-            "HTTPS_PROXY http://proxy:3128"
-        );
-        assert_eq!(of("user:pw@proxy"), "HTTPS_PROXY http://proxy");
-        assert_eq!(of("http://[::1]:3128"), "HTTPS_PROXY http://[::1]:3128");
-    }
-
-    #[test]
-    fn names_and_passwords_are_decoded() {
-        let named = proxies(&[("HTTPS_PROXY", "http://us%3Aer:p%40ss%25@proxy")]);
-        let proxy = named.of(&HTTPS.parse().unwrap()).unwrap().proxy.clone();
-        let sent = proxy.ok().unwrap().authorization.unwrap();
-        assert!(sent.is_sensitive());
-        assert_eq!(sent.to_str().unwrap(), "Basic dXM6ZXI6cEBzcyU=");
-        assert_eq!(
-            secrets_of("http://us%3Aer:p%40ss%25@proxy"),
-            ["p%40ss%25", "p@ss%", "dXM6ZXI6cEBzcyU="]
-        );
-        assert_eq!(
-            secrets_of("http://token@proxy"),
-            ["token", "token", "dG9rZW46"]
-        );
-        assert_eq!(secrets_of("http://proxy:3128"), [""; 0]);
-        assert_eq!(decoded("%4"), "%4");
     }
 
     #[test]
@@ -433,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_never_go_through_a_proxy() {
+    fn credentials_are_requested_without_a_proxy() {
         let all = proxies(&[
             ("ALL_PROXY", "http://proxy:3128"),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://meta.test:81"),
@@ -463,7 +300,7 @@ mod tests {
             "http://169.254.169.253/",
             "http://localhost.test/",
             "http://meta.test/latest",
-            // Encrypted on its way.
+            // This request is encrypted.
             "https://vault.test/keys",
         ] {
             assert!(through(&all, url).is_some(), "{url}");

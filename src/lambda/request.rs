@@ -4,8 +4,9 @@
 
 use crate::error::{Error, RequestError};
 use crate::lambda::name::{
-    FunctionName, check_durable_execution_name, check_qualifier, check_region, check_tenant_id,
+    FunctionName, check_durable_execution_name, check_qualifier, check_tenant_id,
 };
+use crate::lambda::region::check_region;
 use base64::Engine;
 use bytes::Bytes;
 

@@ -68,7 +68,7 @@ impl InvokeResponse {
         let function_error = self.function_error.clone()?;
         let payload = self.payload.as_deref().unwrap_or_default();
         // A message may be all of it, and is copied.
-        let is_readable = memory::look_for(COPIES * payload.len(), "message").is_ok();
+        let is_readable = memory::check_available(COPIES * payload.len(), "message").is_ok();
         let readable = if is_readable { payload } else { &[] };
         let thrown: ErrorPayload = serde_json::from_slice(readable).unwrap_or_default();
         let shown = &payload[..payload.len().min(1024)];

@@ -1,11 +1,12 @@
 //! Connections through a proxy: CONNECT and TLS to the endpoint where that speaks https, requests in the proxy's own
 //! form where it speaks http. The proxy itself may speak TLS. What it says instead is in [`http_connect`](super::http_connect).
 
-use super::authorities::Trust;
 use super::dial::{Progress, within};
-use super::http_connect::{ProxyFailure, ask_for_tunnel, schemes};
+use super::http_connect::{self, ProxyFailure, schemes};
 use super::pool::Stream;
-use super::proxies::{Proxy, host_of};
+use super::proxies::host_of;
+use super::proxy::Proxy;
+use super::root_certificates::TrustStore;
 use aws_smithy_runtime_api::box_error::BoxError;
 use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Response, StatusCode, Uri};
@@ -87,12 +88,12 @@ impl Through {
         if answer.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Ok(());
         }
-        let wants = answer.headers().get_all(PROXY_AUTHENTICATE).iter();
-        let failure = ProxyFailure::Answered {
+        let offered = answer.headers().get_all(PROXY_AUTHENTICATE).iter();
+        let failure = ProxyFailure::Refused {
             status: 407,
             reason: "Proxy Authentication Required".to_owned(),
-            wants: schemes(wants.map(|value| value.as_bytes())),
-            was_told: self.proxy.authorization.is_some(),
+            schemes: schemes(offered.map(|value| value.as_bytes())),
+            had_credentials: self.proxy.authorization.is_some(),
         };
         Err(self.error(self.trial.failed(failure.into())))
     }
@@ -112,7 +113,7 @@ impl Through {
         &self,
         tcp: TcpStream,
         to: &Uri,
-        trust: &Trust,
+        trust: &TrustStore,
         progress: &Progress,
     ) -> Result<Box<dyn Stream>, BoxError> {
         let mut stream: Box<dyn Stream> = Box::new(tcp);
@@ -124,7 +125,7 @@ impl Through {
         }
         if to.scheme_str() == Some("https") {
             progress.waits_for("answer of the proxy");
-            ask_for_tunnel(&mut stream, to, &self.proxy).await?;
+            http_connect::connect(&mut stream, to, &self.proxy).await?;
             progress.waits_for("answer in TLS");
             stream = Box::new(trust.tls()?.connect(name_of(to)?, stream).await?);
         }
@@ -235,7 +236,7 @@ mod tests {
         runtime.block_on(async {
             for (failure, most, tried) in [
                 (Some(ProxyFailure::NotHttp), 1, 1),
-                (Some(ProxyFailure::Ended), 7, 8),
+                (Some(ProxyFailure::Closed), 7, 8),
                 (None, 7, 8),
             ] {
                 let trial = Arc::new(Trial::default());

@@ -1,35 +1,36 @@
-//! Memory that is kept aside for what does not ask whether there is any. It is taken where the system has none, and then memory is short:
-//! what is on its way is to end, with an error, before the reserve has.
+//! Reserved memory for allocations that do not check whether there is memory. Once the system has none and the reserve is used, memory is
+//! short: all invocations must end, with an error, before the reserve is used up.
 //!
-//! Pages of it that nobody has used take no memory, but address space. Blocks are taken one behind the other, and all of it is there
-//! again once the last was given back. Where some are kept, as a client's may be, another reserve takes its place.
+//! Unused pages of a reserve take address space but no memory. A reserve is a bump allocator: all of it is free again once its last block is
+//! freed. Where some blocks live on, as a client's may, another reserve takes over.
 
 use std::alloc::Layout;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize};
 
-/// Bytes of a reserve, and how many there may be.
+/// Bytes of a reserve.
 const SIZE: usize = 16 << 20;
+/// Most reserves.
 const MOST: usize = 8;
 
-/// A place for each.
 static ALL: [Reserve; MOST] = [const { Reserve::none() }; MOST];
-/// The one that is taken from.
+/// Index of the reserve that serves allocations.
 static CURRENT: AtomicUsize = AtomicUsize::new(0);
-/// Whether something was taken since there was memory.
+/// Whether a block was taken since there was memory.
 static SHORT: AtomicBool = AtomicBool::new(false);
-/// Whether any may have blocks. Until then nothing is looked for in them.
+/// Whether any reserve may have blocks. Until then, freed blocks are not searched in them.
 static USED: AtomicBool = AtomicBool::new(false);
-/// What wakes the backend: a socket that a byte is written to.
-static WAKES: AtomicI32 = AtomicI32::new(-1);
+/// The wakeup socket of the backend. A byte written to it wakes the backend.
+static WAKEUP_SOCKET: AtomicI32 = AtomicI32::new(-1);
 
 struct Reserve {
-    /// Where it is; 0 is nowhere.
+    /// Its address; 0 before it has pages.
     start: AtomicUsize,
     locked: AtomicBool,
-    /// Bytes that were taken, and blocks that were not given back.
+    /// Bytes taken.
     taken: AtomicUsize,
+    /// Blocks that were not freed.
     blocks: AtomicUsize,
 }
 
@@ -43,7 +44,7 @@ impl Reserve {
         }
     }
 
-    /// Takes its pages; false where there are none.
+    /// Takes its pages; false if there is no memory.
     fn begin(&self) -> bool {
         if self.start.load(Acquire) == 0 {
             let pages = super::pages::take(SIZE);
@@ -57,8 +58,8 @@ impl Reserve {
         start != 0 && (start..start + SIZE).contains(&(block as usize))
     }
 
-    /// What it does meanwhile is short, and takes no memory.
-    fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Runs `work` with the lock held. `work` is short and allocates nothing.
+    fn with_lock<T>(&self, work: impl FnOnce() -> T) -> T {
         while self.locked.swap(true, Acquire) {
             std::thread::yield_now();
         }
@@ -72,7 +73,7 @@ impl Reserve {
         if start == 0 {
             return null_mut();
         }
-        self.with(|| {
+        self.with_lock(|| {
             let first = (start + self.taken.load(Relaxed)).next_multiple_of(layout.align());
             let end = first - start + layout.size();
             if end > SIZE {
@@ -85,7 +86,7 @@ impl Reserve {
     }
 
     fn give_back(&self) {
-        self.with(|| {
+        self.with_lock(|| {
             if self.blocks.fetch_sub(1, Relaxed) == 1 {
                 self.taken.store(0, Relaxed);
             }
@@ -93,34 +94,34 @@ impl Reserve {
     }
 }
 
-/// Keeps the first aside. Called while the library is loaded.
+/// Takes the first reserve. Called while the library is loaded.
 pub(super) fn begin() {
     ALL[0].begin();
 }
 
-/// Tells which socket wakes the backend.
-pub fn wakes(socket: i32) {
-    WAKES.store(socket, Relaxed);
+/// Sets the socket that wakes the backend.
+pub fn set_wakeup_socket(socket: i32) {
+    WAKEUP_SOCKET.store(socket, Relaxed);
 }
 
-/// A block; null where nothing is left.
+/// A block; null if the reserve is used up.
 pub(super) fn take(layout: Layout) -> *mut u8 {
     USED.store(true, Relaxed);
     let block = ALL[CURRENT.load(Acquire) % MOST].take(layout);
-    let socket = WAKES.load(Relaxed);
+    let socket = WAKEUP_SOCKET.load(Relaxed);
     if !SHORT.swap(true, Relaxed) && socket >= 0 {
-        // SAFETY: writes one byte to a socket that does not block. If it is closed, that is an error.
+        // SAFETY: writes one byte to a nonblocking socket. A closed socket is an error.
         unsafe { libc::send(socket, [1u8].as_ptr().cast(), 1, libc::MSG_NOSIGNAL) };
     }
     block
 }
 
-/// Whether a block is of one.
+/// Whether a block is of a reserve.
 pub(super) fn has(block: *mut u8) -> bool {
     USED.load(Relaxed) && ALL.iter().any(|reserve| reserve.has(block))
 }
 
-/// Gives a block back, if it is of one.
+/// Frees a block, if it is of a reserve.
 pub(super) fn give_back(block: *mut u8) -> bool {
     if !USED.load(Relaxed) {
         return false;
@@ -132,17 +133,17 @@ pub(super) fn give_back(block: *mut u8) -> bool {
     reserve.is_some()
 }
 
-/// Whether the reserve is being used: the statement is to end.
+/// Whether the reserve is being used, so that the statement must end.
 pub fn is_short() -> bool {
     SHORT.load(Relaxed)
 }
 
-/// Finds out, before a statement takes any, whether there is memory again; false where there is not.
+/// Checks, before a statement allocates, whether there is memory again; false if there is none.
 pub fn recover() -> bool {
     if !is_short() {
         return true;
     }
-    if !super::is_there(SIZE) {
+    if !super::is_available(SIZE) {
         return false;
     }
     let current = CURRENT.load(Acquire) % MOST;
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_is_there_again_once_the_last_block_was_given_back() {
+    fn a_reserve_is_free_again_once_its_last_block_is_freed() {
         let reserve = Reserve::none();
         let layout = Layout::from_size_align(1000, 64).unwrap();
         assert!(reserve.take(layout).is_null());
@@ -170,9 +171,9 @@ mod tests {
             .take_while(|block| !block.is_null())
             .collect();
         assert_eq!(blocks.len(), SIZE / 1024);
-        for (place, block) in blocks.iter().enumerate() {
+        for (index, block) in blocks.iter().enumerate() {
             assert!(reserve.has(*block) && (*block as usize).is_multiple_of(64));
-            assert!(place == 0 || *block as usize - blocks[place - 1] as usize >= 1000);
+            assert!(index == 0 || *block as usize - blocks[index - 1] as usize >= 1000);
         }
         assert!(!reserve.has(blocks[0].wrapping_sub(1)));
         blocks[1..].iter().for_each(|_| reserve.give_back());

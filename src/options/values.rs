@@ -1,22 +1,23 @@
 //! The types of options, and the checks of their values. A check that fails gives a sentence for HINT.
 
 use crate::error::{Error, RequestError};
-use crate::lambda::name::{FunctionName, check_qualifier, check_region, check_tenant_id};
+use crate::lambda::name::{FunctionName, check_qualifier, check_tenant_id};
+use crate::lambda::region::check_region;
 use crate::lambda::request::{InvocationType, LogType};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Shortest and longest timeout, in milliseconds, of the options and the settings.
+/// Range of a timeout in milliseconds, as an option or a setting.
 pub const TIMEOUT_RANGE_MS: RangeInclusive<i32> = 1..=3_600_000;
-/// Fewest and most invocations in flight, of the options and the setting. Each takes a file descriptor (`lambda/descriptor_limiter.rs`).
+/// Range of `max_concurrency`, as an option or a setting. Each invocation takes a file descriptor (`lambda/descriptor_limiter.rs`).
 pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
-/// Fewest and most invocations of one statement, of the options and the setting. 0 is no limit.
+/// Range of `max_invocations`, as an option or a setting. 0 is no limit.
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
 /// Range of `max_payload_bytes`. PostgreSQL has no larger value.
 const PAYLOAD_RANGE: RangeInclusive<i32> = 1..=1 << 30;
-/// Least and most memory of one statement, in kilobytes, of the options and the setting.
+/// Range of `max_memory` in kilobytes, as an option or a setting.
 pub const MEMORY_RANGE_KB: RangeInclusive<i32> = 64..=i32::MAX;
-/// Fewest and most retries of one invocation, of the options and the setting.
+/// Range of `max_retries`, as an option or a setting.
 pub const RETRIES_RANGE: RangeInclusive<i32> = 0..=100;
 
 /// The type of an option.
@@ -173,8 +174,8 @@ pub(super) fn on_error(value: &str) -> Result<(), String> {
         .ok_or_else(|| "It is raise or return.".to_owned())
 }
 
-/// Checks the URL of an endpoint: scheme and host, perhaps a port and a path, and nothing that could hide
-/// a secret or another host.
+/// Checks the URL of an endpoint. It has a scheme and a host, perhaps a port and a path, and nothing that could hide a secret or another
+/// host.
 pub fn endpoint_url(value: &str) -> Result<(), String> {
     let allowed =
         "It is a URL such as https://lambda.us-east-1.amazonaws.com or http://127.0.0.1:4566.";
@@ -195,7 +196,7 @@ pub fn endpoint_url(value: &str) -> Result<(), String> {
     }
 }
 
-/// Whether what follows a host is nothing or a port.
+/// Whether the rest of an authority, behind the host, is empty or a port.
 fn is_port(rest: Option<&str>) -> bool {
     match rest.map(|rest| rest.strip_prefix(':').ok_or(rest)) {
         Some(Ok(port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
@@ -221,7 +222,7 @@ pub(super) fn role_arn(value: &str) -> Result<(), String> {
     }
 }
 
-/// Most bytes of what becomes a header: what a server takes of all headers together, or less.
+/// Most bytes of a value that becomes a header. Many servers accept no more in all headers together.
 const MAX_HEADER: usize = 8192;
 
 pub(super) fn header_value(value: &str) -> Result<(), String> {
@@ -235,7 +236,7 @@ pub(super) fn header_value(value: &str) -> Result<(), String> {
     }
 }
 
-/// As AssumeRole has it (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
+/// Checks an external id as AssumeRole does (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 pub(super) fn external_id(value: &str) -> Result<(), String> {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
     if value.bytes().all(safe) && (2..=1224).contains(&value.len()) {

@@ -87,7 +87,7 @@ impl InsertedRows {
                 // Nobody would see a row that tells of the failure.
                 config.on_error = OnError::Raise;
             }
-            self.layout.tells_failures(config.on_error)?;
+            self.layout.check_failure_columns(config.on_error)?;
             Ok(Dispatch::new(
                 self.table,
                 config,

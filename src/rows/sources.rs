@@ -208,7 +208,7 @@ impl Source {
             None => Ok(None),
             Some(Kept::Started(handle) | Kept::Held(handle)) => Ok(Some(handle.clone())),
             Some(Kept::Stored(place)) => {
-                memory::look_for(place.length, "response")?;
+                memory::check_available(place.length, "response")?;
                 // SAFETY: the query runs.
                 let bytes = unsafe { known.file.read(place)? };
                 let (response, name) = decode(&bytes)?;
@@ -301,7 +301,7 @@ fn encode(response: &InvokeResponse, name: Option<&str>) -> Result<Vec<u8>, Erro
         name.map(str::as_bytes),
     ];
     let length = texts.iter().flatten().map(|text| text.len()).sum::<usize>();
-    memory::look_for(length, "response")?;
+    memory::check_available(length, "response")?;
     let mut bytes = Vec::with_capacity(length + 4 + 8 * texts.len());
     bytes.extend(response.status_code.to_ne_bytes());
     for text in texts {

@@ -263,7 +263,7 @@ unsafe fn elements(
             &mut nulls,
             &mut length,
         );
-        memory::look_for(length as usize * PER_VALUE, "list of values")?;
+        memory::check_available(length as usize * PER_VALUE, "list of values")?;
         Ok((0..length as usize)
             .filter(|index| !*nulls.add(*index))
             .map(|index| {
@@ -366,7 +366,7 @@ pub unsafe fn print(value: &Value, value_type: pg_sys::Oid) -> Result<Option<Vec
 /// A copy. Errors where there is no memory, as Rust would abort the process, and the server with it.
 fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut copy = Vec::new();
-    memory::make_room(&mut copy, bytes.len()).map_err(|()| Error::OutOfMemory {
+    memory::try_reserve(&mut copy, bytes.len()).map_err(|()| Error::OutOfMemory {
         what: "value",
         bytes: bytes.len(),
     })?;

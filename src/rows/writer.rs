@@ -136,7 +136,7 @@ impl Writer {
         let text = server.bytes();
         let mut terminated = Vec::new();
         if self.input.is_some() {
-            memory::make_room(&mut terminated, text.len() + 1).map_err(|()| {
+            memory::try_reserve(&mut terminated, text.len() + 1).map_err(|()| {
                 Error::OutOfMemory {
                     what: "response",
                     bytes: text.len(),

@@ -5,7 +5,7 @@
 
 use super::{Kind, Setting, all};
 use crate::error::{ConfigurationError, Error, shortened};
-use crate::lambda::name::check_region;
+use crate::lambda::region::check_region;
 use crate::options::endpoint_url;
 use crate::postgres::text::{LONGEST, Text, for_server};
 use pgrx::{GucFlags, pg_guard, pg_sys};

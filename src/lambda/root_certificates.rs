@@ -1,8 +1,8 @@
-//! Which authorities are trusted to say who an endpoint is: those of AWS_CA_BUNDLE, else of the profile's `ca_bundle`, else the
-//! system's, for which SSL_CERT_FILE and SSL_CERT_DIR can stand.
+//! The root certificates that TLS trusts: those of AWS_CA_BUNDLE, else of the profile's `ca_bundle`, else those of SSL_CERT_FILE and
+//! SSL_CERT_DIR, else the system's.
 //!
-//! Each HTTP client looks when it first wants TLS. The files are large, so what was read of them is kept for the process, and for those that it
-//! forks, as long as they are the same.
+//! Each HTTP client loads them with its first TLS connection. The files are large, so their certificates are cached in the process, and in
+//! the processes that it forks, until a file changes.
 
 use super::files::{self, LARGEST, Unreadable};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -16,117 +16,120 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_rustls::TlsConnector;
 
-/// A file that stands for the system's authorities.
-pub struct Bundle {
-    /// What names it.
+/// A file that replaces the system's root certificates.
+pub struct CaBundle {
+    /// The variable or profile that names it.
     pub named_by: String,
     pub path: PathBuf,
 }
 
-/// What a client trusts, which is read when it is first wanted.
-pub struct Trust {
-    bundle: Option<Bundle>,
-    read: OnceLock<Result<TlsConnector, NoAuthority>>,
+/// The root certificates of an HTTP client, loaded when they are first needed.
+pub struct TrustStore {
+    bundle: Option<CaBundle>,
+    connector: OnceLock<Result<TlsConnector, NoRootCertificates>>,
 }
 
-impl Trust {
-    /// The authorities of the bundle, or of the system.
-    pub fn new(bundle: Option<Bundle>) -> Trust {
-        Trust {
+impl TrustStore {
+    /// The certificates of the bundle, else of the system.
+    pub fn new(bundle: Option<CaBundle>) -> TrustStore {
+        TrustStore {
             bundle,
-            read: OnceLock::new(),
+            connector: OnceLock::new(),
         }
     }
 
-    /// What speaks TLS with whom they know. All connections share it, so that a later handshake can resume what an earlier one began.
+    /// The TLS connector. All connections share it, so that a later handshake can resume an earlier session.
     pub fn tls(&self) -> Result<TlsConnector, BoxError> {
         let connector = || {
-            let roots = authorities(self.bundle.as_ref())?;
+            let roots = load(self.bundle.as_ref())?;
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let config = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()
-                .map_err(|error| NoAuthority(error.to_string()))?;
+                .map_err(|error| NoRootCertificates(error.to_string()))?;
             let mut config = config.with_root_certificates(roots).with_no_client_auth();
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(TlsConnector::from(Arc::new(config)))
         };
-        self.read.get_or_init(connector).clone().map_err(Into::into)
+        self.connector
+            .get_or_init(connector)
+            .clone()
+            .map_err(Into::into)
     }
 
-    /// Whether there turned out to be none.
+    /// Whether loading found no certificates.
     pub fn is_missing(&self) -> bool {
-        matches!(self.read.get(), Some(Err(_)))
+        matches!(self.connector.get(), Some(Err(_)))
     }
 }
 
-/// Authorities that were read, and the files that they were read from as they were then.
-struct Known {
+/// Loaded certificates, and the state of their files when they were loaded.
+struct Cached {
     files: Vec<File>,
     roots: Arc<RootCertStore>,
 }
 
-/// The last that were read.
-static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+/// The certificates that were loaded last.
+static CACHE: Mutex<Option<Cached>> = Mutex::new(None);
 
-fn known() -> MutexGuard<'static, Option<Known>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn cache() -> MutexGuard<'static, Option<Cached>> {
+    CACHE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has files read again.
-pub fn forget() {
-    drop(known().take());
+/// Empties the cache.
+pub fn clear_cache() {
+    drop(cache().take());
 }
 
-/// Reads what most clients will want. A process whose children are to have it does so before it forks.
-pub fn read_ahead() {
+/// Fills the cache with the certificates that most clients need. A process does so before it forks, for its children.
+pub fn preload() {
     let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
-    let bundle = bundle.map(|path| Bundle {
+    let bundle = bundle.map(|path| CaBundle {
         named_by: "AWS_CA_BUNDLE".to_owned(),
         path: path.into(),
     });
-    drop(authorities(bundle.as_ref()));
+    drop(load(bundle.as_ref()));
 }
 
-/// The authorities of a bundle or of the system.
-fn authorities(bundle: Option<&Bundle>) -> Result<Arc<RootCertStore>, NoAuthority> {
+/// The certificates of a bundle or of the system, from the cache if the files are unchanged.
+fn load(bundle: Option<&CaBundle>) -> Result<Arc<RootCertStore>, NoRootCertificates> {
     let files = match bundle {
         Some(bundle) => files_of([bundle.path.clone()]),
-        None => files_of(paths_of_the_system()),
+        None => files_of(system_paths()),
     };
-    if let Some(known) = &*known()
-        && known.files == files
+    if let Some(cached) = &*cache()
+        && cached.files == files
     {
-        return Ok(known.roots.clone());
+        return Ok(cached.roots.clone());
     }
     let roots = Arc::new(read(bundle)?);
-    *known() = Some(Known {
+    *cache() = Some(Cached {
         files,
         roots: roots.clone(),
     });
     Ok(roots)
 }
 
-/// A file, and what tells that it is another.
+/// A file and its state, by which a change is noticed.
 #[derive(PartialEq, Eq)]
 struct File {
     path: PathBuf,
-    /// Device, number, size, and seconds and nanoseconds of the last change.
-    is: Option<[i64; 5]>,
+    /// Device, inode, size, and seconds and nanoseconds of the last change.
+    state: Option<[i64; 5]>,
 }
 
-/// Files, and what is in directories.
+/// The state of files, and of the files in directories.
 fn files_of(paths: impl IntoIterator<Item = PathBuf>) -> Vec<File> {
     let file = |path: PathBuf| {
-        let is = std::fs::metadata(&path).ok().map(|about| {
+        let state = std::fs::metadata(&path).ok().map(|metadata| {
             [
-                about.dev().cast_signed(),
-                about.ino().cast_signed(),
-                about.size().cast_signed(),
-                about.mtime(),
-                about.mtime_nsec(),
+                metadata.dev().cast_signed(),
+                metadata.ino().cast_signed(),
+                metadata.size().cast_signed(),
+                metadata.mtime(),
+                metadata.mtime_nsec(),
             ]
         });
-        File { path, is }
+        File { path, state }
     };
     let mut files = Vec::new();
     for path in paths {
@@ -139,9 +142,9 @@ fn files_of(paths: impl IntoIterator<Item = PathBuf>) -> Vec<File> {
     files
 }
 
-/// Where the system has its authorities.
-fn paths_of_the_system() -> Vec<PathBuf> {
-    let named = named_for_the_system();
+/// The files and directories of the system's certificates.
+fn system_paths() -> Vec<PathBuf> {
+    let named = variable_paths();
     if !named.is_empty() {
         return named.into_iter().map(|(_, path)| path).collect();
     }
@@ -149,26 +152,28 @@ fn paths_of_the_system() -> Vec<PathBuf> {
     found.cert_file.into_iter().chain(found.cert_dir).collect()
 }
 
-/// Why there are none. In words for DETAIL.
+/// Why there are no root certificates, in words for DETAIL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoAuthority(pub String);
+pub struct NoRootCertificates(pub String);
 
-impl fmt::Display for NoAuthority {
+impl fmt::Display for NoRootCertificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for NoAuthority {}
+impl std::error::Error for NoRootCertificates {}
 
-fn read(bundle: Option<&Bundle>) -> Result<RootCertStore, NoAuthority> {
+fn read(bundle: Option<&CaBundle>) -> Result<RootCertStore, NoRootCertificates> {
     let named: Vec<(&str, PathBuf)> = match bundle {
         Some(bundle) => vec![(&bundle.named_by, bundle.path.clone())],
-        None => named_for_the_system(),
+        None => variable_paths(),
     };
     if named.is_empty() {
         return roots_of(load_native_certs().certs).ok_or_else(|| {
-            NoAuthority("the system has no store of certificates that can be read".to_owned())
+            NoRootCertificates(
+                "the system has no store of certificates that can be read".to_owned(),
+            )
         });
     }
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -180,19 +185,19 @@ fn read(bundle: Option<&Bundle>) -> Result<RootCertStore, NoAuthority> {
         });
         found.extend(certificates);
     }
-    roots_of(found).ok_or_else(|| NoAuthority(problems.join("; ")))
+    roots_of(found).ok_or_else(|| NoRootCertificates(problems.join("; ")))
 }
 
-/// `None` if none of them is one.
+/// A store of the certificates; `None` if none of them is a valid root.
 fn roots_of(found: Vec<CertificateDer<'static>>) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    // Some of a system's may be of a kind that is not known here.
+    // The system may have certificates of a kind that rustls does not know.
     roots.add_parsable_certificates(found);
     (!roots.is_empty()).then_some(roots)
 }
 
-/// What stands for the system's store, as OpenSSL has it.
-fn named_for_the_system() -> Vec<(&'static str, PathBuf)> {
+/// The files and directories that replace the system's store, by OpenSSL's variables.
+fn variable_paths() -> Vec<(&'static str, PathBuf)> {
     let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let file = value("SSL_CERT_FILE").map(|file| ("SSL_CERT_FILE", PathBuf::from(file)));
     let directories = value("SSL_CERT_DIR").unwrap_or_default();
@@ -209,7 +214,7 @@ fn read_path(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     } else {
         let bytes = files::read(path).map_err(|why| match why {
             Unreadable::System(error) => format!("which can't be read: {error}"),
-            Unreadable::NoFile => "which is no file".to_owned(),
+            Unreadable::NotRegular => "which is no file".to_owned(),
             Unreadable::TooLarge => format!("which is larger than {} MB", LARGEST >> 20),
         })?;
         (CertificateDer::pem_slice_iter(&bytes))
@@ -230,18 +235,18 @@ mod tests {
     use super::*;
 
     fn read(path: impl Into<PathBuf>) -> Result<usize, String> {
-        let bundle = Bundle {
+        let bundle = CaBundle {
             named_by: "AWS_CA_BUNDLE".to_owned(),
             path: path.into(),
         };
         match super::read(Some(&bundle)) {
             Ok(found) => Ok(found.len()),
-            Err(NoAuthority(why)) => Err(why),
+            Err(NoRootCertificates(why)) => Err(why),
         }
     }
 
     #[test]
-    fn a_file_that_is_another() {
+    fn a_changed_file_is_noticed() {
         let directory =
             std::env::temp_dir().join(format!("aws_lambda_fdw-roots-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
@@ -258,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bundle() {
+    fn files_without_certificates() {
         let directory = std::env::temp_dir().join(format!("aws_lambda_fdw-{}", std::process::id()));
         std::fs::create_dir(&directory).unwrap();
         let file = |name: &str, content: &[u8]| {

@@ -1,7 +1,6 @@
-//! An answer that is no response: what it says, whoever it came from, and whether the time of the request's signature is what it does
-//! not like.
+//! An error response: status, code and message, and whether it refuses the time of the request's signature.
 //!
-//! AWS names its errors, and the SDK reads nothing of an answer that has no name: that of a gateway, a proxy, an emulator.
+//! AWS names its errors. The SDK reads nothing of a response without such a name, which a gateway, a proxy or an emulator sends.
 
 use crate::error::quotable;
 use aws_sdk_lambda::operation::RequestId;
@@ -13,28 +12,28 @@ use regex_lite::Regex;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// The SDK takes less for the time that a request is under way.
-const OFF: Duration = Duration::from_secs(4 * 60);
+/// Largest difference of clocks that may be due to the time that a request is in transit. The SDK has the same limit.
+const MOST_SKEW: Duration = Duration::from_secs(4 * 60);
 
-/// Bytes of a body that words are looked for in.
-const MOST_OF_BODY: usize = 16 << 10;
+/// Bytes of a body that are searched for text.
+const MAX_BODY: usize = 16 << 10;
 
-/// What is not text in HTML and XML.
+/// Markup of HTML and XML.
 static MARKUP: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?is)<!--.*?(-->|\z)|<(script|style)\b.*?(</(script|style)\s*>|\z)|<[^>]*(>|\z)")
         .ok()
 });
 
-/// Codes of AWS's for a time that is not accepted.
-const OF_TIME: [&str; 4] = [
+/// AWS's codes for a time that is not accepted.
+const CLOCK_ERRORS: [&str; 4] = [
     "RequestTimeTooSkewed",
     "RequestExpired",
     "RequestExpiredException",
     "RequestInTheFuture",
 ];
 
-/// Codes that can mean the same, where times differ: those of the SDK.
-const MAYBE_OF_TIME: [&str; 5] = [
+/// Codes that mean the same where the clocks differ. The SDK has the same list.
+const POSSIBLE_CLOCK_ERRORS: [&str; 5] = [
     "InvalidSignatureException",
     "SignatureDoesNotMatch",
     "AuthFailure",
@@ -42,60 +41,60 @@ const MAYBE_OF_TIME: [&str; 5] = [
     "AccessDenied",
 ];
 
-/// What an answer says.
-pub struct Refusal {
+/// An error response.
+pub struct ErrorResponse {
     /// HTTP status.
     pub status: u16,
     /// AWS's name of the error.
     pub code: Option<String>,
-    /// Its message, or the first words of whatever else came.
+    /// AWS's message, or the text of the body.
     pub message: Option<String>,
     /// AWS's id of the request.
     pub request_id: Option<String>,
     date: Option<String>,
 }
 
-impl Refusal {
-    /// Reads an answer, of which the SDK has made an error.
-    pub fn new(answer: &HttpResponse, error: &InvokeError) -> Refusal {
+impl ErrorResponse {
+    /// Reads a response of which the SDK has made an error.
+    pub fn new(answer: &HttpResponse, error: &InvokeError) -> ErrorResponse {
         let header = |name| answer.headers().get(name).map(str::to_owned);
         let meta = error.meta();
-        let body = || words(answer.body().bytes().unwrap_or_default());
-        // With a body that is no JSON the SDK does not look at the header.
+        let body = || body_text(answer.body().bytes().unwrap_or_default());
+        // The SDK ignores the header if the body is not JSON.
         let code = || {
             let code = header("x-amzn-errortype")?;
             let code = code.split(':').next().unwrap_or_default();
             code.rsplit('#').next().map(str::to_owned)
         };
-        Refusal {
+        ErrorResponse {
             status: answer.status().as_u16(),
             code: (meta.code().map(str::to_owned)).or_else(code),
             message: meta.message().map(str::to_owned).or_else(body),
             request_id: (meta.request_id().or(answer.headers().request_id())).map(str::to_owned),
-            // What is no date may be a secret that was sent.
+            // A text that is not a date may be a secret that was sent.
             date: header("date").filter(|date| DateTime::from_str(date, Format::HttpDate).is_ok()),
         }
     }
 
-    /// Whether it says that the time is not accepted.
-    pub fn is_of_time(&self) -> bool {
+    /// Whether the response says that the time is not accepted.
+    pub fn is_clock_error(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
         let message = self.message.as_deref().unwrap_or_default();
-        OF_TIME.contains(&code)
-            || MAYBE_OF_TIME[..3].contains(&code)
+        CLOCK_ERRORS.contains(&code)
+            || POSSIBLE_CLOCK_ERRORS[..3].contains(&code)
                 && ["Signature expired", "Signature not yet current"]
                     .iter()
-                    .any(|said| message.contains(said))
+                    .any(|text| message.contains(text))
     }
 
-    /// Whether that may be what it means.
-    pub fn may_be_of_time(&self) -> bool {
+    /// Whether the response can mean that the time is not accepted.
+    pub fn may_be_clock_error(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
-        OF_TIME.contains(&code) || MAYBE_OF_TIME.contains(&code)
+        CLOCK_ERRORS.contains(&code) || POSSIBLE_CLOCK_ERRORS.contains(&code)
     }
 
-    /// Seconds that the endpoint's clock is ahead of the time that the request was signed with, as `X-Amz-Date` has it.
-    pub fn difference(&self, signed_at: Option<&str>) -> Option<i64> {
+    /// Seconds by which the endpoint's clock is ahead of the time of the signature, which is given in the format of `X-Amz-Date`.
+    pub fn skew(&self, signed_at: Option<&str>) -> Option<i64> {
         let there = DateTime::from_str(self.date.as_deref()?, Format::HttpDate).ok()?;
         let signed = signed_at?;
         let part = |from: usize, to: usize| signed.get(from..to);
@@ -112,16 +111,16 @@ impl Refusal {
         Some(there.secs() - here.secs())
     }
 
-    /// What is said of the clock, as a sentence with a space before it.
-    pub fn of_time(&self, difference: Option<i64>) -> String {
+    /// A sentence about the clocks, with a space before it.
+    pub fn clock_detail(&self, skew: Option<i64>) -> String {
         let Some(date) = &self.date else {
             return " The endpoint does not tell its time.".to_owned();
         };
         let date = quotable(date);
-        match difference.filter(|_| is_off(difference)) {
+        match skew.filter(|_| is_skewed(skew)) {
             Some(seconds) => format!(
                 " The machine's clock is {} {} the endpoint's, which says {date}.",
-                span(seconds.unsigned_abs()),
+                duration(seconds.unsigned_abs()),
                 if seconds > 0 { "behind" } else { "ahead of" },
             ),
             None => format!(" The endpoint's clock says {date}."),
@@ -129,12 +128,12 @@ impl Refusal {
     }
 }
 
-/// Whether times differ by more than a request may be under way.
-pub fn is_off(difference: Option<i64>) -> bool {
-    difference.is_some_and(|seconds| seconds.unsigned_abs() > OFF.as_secs())
+/// Whether clocks differ by more than the time that a request is in transit.
+pub fn is_skewed(skew: Option<i64>) -> bool {
+    skew.is_some_and(|seconds| seconds.unsigned_abs() > MOST_SKEW.as_secs())
 }
 
-fn span(seconds: u64) -> String {
+fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} minutes", seconds / 60),
@@ -143,16 +142,16 @@ fn span(seconds: u64) -> String {
     }
 }
 
-/// What a body says: the message of JSON, or its text without markup.
-fn words(body: &[u8]) -> Option<String> {
+/// The text of a body: the message in JSON, else the body without markup.
+fn body_text(body: &[u8]) -> Option<String> {
     if let Ok(serde_json::Value::Object(fields)) = serde_json::from_slice(body) {
-        let said = ["message", "Message", "errorMessage", "error"].iter();
-        if let Some(said) = said.filter_map(|name| fields.get(*name)?.as_str()).next() {
-            return Some(said.to_owned());
+        let names = ["message", "Message", "errorMessage", "error"];
+        if let Some(message) = (names.iter()).find_map(|name| fields.get(*name)?.as_str()) {
+            return Some(message.to_owned());
         }
     }
-    let is_cut = body.len() > MOST_OF_BODY;
-    let mut text = String::from_utf8_lossy(&body[..body.len().min(MOST_OF_BODY)]).into_owned();
+    let is_cut = body.len() > MAX_BODY;
+    let mut text = String::from_utf8_lossy(&body[..body.len().min(MAX_BODY)]).into_owned();
     if text.trim_start().starts_with('<')
         && let Some(markup) = MARKUP.as_ref()
     {
@@ -160,7 +159,7 @@ fn words(body: &[u8]) -> Option<String> {
     }
     let mut words: Vec<&str> = text.split_whitespace().collect();
     if is_cut {
-        // What is cut may be half a secret.
+        // The last word is cut, and may be half a secret.
         words.pop();
     }
     (!words.is_empty()).then(|| words.join(" "))
@@ -172,55 +171,55 @@ mod tests {
     use aws_smithy_types::body::SdkBody;
 
     #[test]
-    fn first_words() {
+    fn text_of_a_body() {
         assert_eq!(
-            words(b"{\"message\":\"Forbidden\"}").as_deref(),
+            body_text(b"{\"message\":\"Forbidden\"}").as_deref(),
             Some("Forbidden")
         );
         assert_eq!(
-            words(b"<html><head><style>p { x }</style><title>407</title></head>\n<body><!-- no --><p>Log&nbsp;in</body>").as_deref(),
+            body_text(b"<html><head><style>p { x }</style><title>407</title></head>\n<body><!-- no --><p>Log&nbsp;in</body>").as_deref(),
             Some("407 Log&nbsp;in")
         );
         assert_eq!(
-            words(b"no healthy\n upstream").as_deref(),
+            body_text(b"no healthy\n upstream").as_deref(),
             Some("no healthy upstream")
         );
-        assert_eq!(words(b"<a").as_deref(), None);
-        assert_eq!(words(b" \n").as_deref(), None);
-        assert_eq!(words(b"a < b").as_deref(), Some("a < b"));
+        assert_eq!(body_text(b"<a").as_deref(), None);
+        assert_eq!(body_text(b" \n").as_deref(), None);
+        assert_eq!(body_text(b"a < b").as_deref(), Some("a < b"));
         // Cut in the middle of a word, which is left out.
-        let long = "word ".repeat(MOST_OF_BODY);
-        assert!(words(long.as_bytes()).is_some_and(|words| words.ends_with("word")));
-        assert_eq!(words("x".repeat(2 * MOST_OF_BODY).as_bytes()), None);
+        let long = "word ".repeat(MAX_BODY);
+        assert!(body_text(long.as_bytes()).is_some_and(|words| words.ends_with("word")));
+        assert_eq!(body_text("x".repeat(2 * MAX_BODY).as_bytes()), None);
     }
 
     #[test]
-    fn what_is_no_date_is_not_shown() {
-        let said = |date: &'static str| {
+    fn only_a_date_is_shown() {
+        let detail = |date: &'static str| {
             let mut answer = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
             answer.headers_mut().insert("date", date);
-            Refusal::new(&answer, &InvokeError::unhandled("refused")).of_time(None)
+            ErrorResponse::new(&answer, &InvokeError::unhandled("refused")).clock_detail(None)
         };
-        assert_eq!(said("a secret"), " The endpoint does not tell its time.");
+        assert_eq!(detail("a secret"), " The endpoint does not tell its time.");
         let date = "Sun, 29 Nov 2026 12:00:00 GMT";
-        assert_eq!(said(date), format!(" The endpoint's clock says {date}."));
+        assert_eq!(detail(date), format!(" The endpoint's clock says {date}."));
     }
 
     #[test]
-    fn differences() {
-        let refusal = |date: &str| Refusal {
+    fn clock_skew() {
+        let with_date = |date: &str| ErrorResponse {
             status: 403,
             code: Some("InvalidSignatureException".to_owned()),
             message: None,
             request_id: None,
             date: Some(date.to_owned()),
         };
-        let there = refusal("Sun, 29 Nov 2026 12:00:00 GMT");
-        assert_eq!(there.difference(Some("20261129T110000Z")), Some(3600));
-        assert_eq!(there.difference(Some("20261129T120100Z")), Some(-60));
-        assert_eq!(there.difference(Some("2026")), None);
-        assert_eq!(refusal("today").difference(Some("20261129T110000Z")), None);
-        assert!(is_off(Some(-241)) && !is_off(Some(240)) && !is_off(None));
-        assert!(there.of_time(Some(3600)).contains("60 minutes behind"));
+        let there = with_date("Sun, 29 Nov 2026 12:00:00 GMT");
+        assert_eq!(there.skew(Some("20261129T110000Z")), Some(3600));
+        assert_eq!(there.skew(Some("20261129T120100Z")), Some(-60));
+        assert_eq!(there.skew(Some("2026")), None);
+        assert_eq!(with_date("today").skew(Some("20261129T110000Z")), None);
+        assert!(is_skewed(Some(-241)) && !is_skewed(Some(240)) && !is_skewed(None));
+        assert!(there.clock_detail(Some(3600)).contains("60 minutes behind"));
     }
 }

@@ -1,4 +1,4 @@
-//! The user mapping of a role, and what is said of a role that has no keys in it.
+//! The user mapping of a role, and the explanation where a role has no keys in one.
 
 use super::config::read_options;
 use crate::lambda::credentials::NoKeys;
@@ -10,18 +10,18 @@ use pgrx::pg_sys;
 pub struct Mapping {
     /// Its options.
     pub options: Options,
-    /// Whether it is PUBLIC's.
+    /// Whether it is the mapping of PUBLIC.
     pub is_publics: bool,
 }
 
 impl Mapping {
-    /// The role's own mapping or PUBLIC's, and none where `GetUserMapping` would raise an error.
+    /// The mapping of the role, else that of PUBLIC. `None` if there is neither, where `GetUserMapping` would raise an error.
     ///
     /// # Safety
     /// Called in a transaction, in the backend's thread.
     pub unsafe fn read(user: pg_sys::Oid, server: pg_sys::Oid) -> Option<Mapping> {
         [user, pg_sys::InvalidOid].into_iter().find_map(|role| {
-            // SAFETY: a look-up by the cache's two keys; the tuple is released before anything else happens.
+            // SAFETY: a look-up by the cache's two keys. The tuple is released at once, and GetUserMapping returns a palloc'd copy.
             unsafe {
                 let tuple = pg_sys::SearchSysCache2(
                     pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER as _,
@@ -41,8 +41,7 @@ impl Mapping {
     }
 }
 
-/// Why a role has no keys for a server, and the statement that gives it some. `is_publics` tells of a mapping without keys whether it is
-/// PUBLIC's.
+/// Why a role has no keys for a server, and the statement that adds keys. `is_publics` is that of its mapping, if it has one.
 ///
 /// # Safety
 /// Called in a transaction, in the backend's thread, with a server of the catalog.
@@ -57,14 +56,14 @@ pub unsafe fn no_keys(
         let name = pg_sys::GetUserNameFromId(role, true);
         (!name.is_null()).then_some(name)
     };
-    // SAFETY: as above.
+    // SAFETY: the name is zero-terminated.
     let shown =
         |role| name(role).map_or_else(|| role.to_string(), |name| unsafe { text::shown(name) });
-    // SAFETY: as above.
+    // SAFETY: the name is zero-terminated.
     let quoted = |name: *const _| unsafe { text::shown(pg_sys::quote_identifier(name)) };
-    // SAFETY: reads who runs the statement.
+    // SAFETY: reads the outer role.
     let caller = unsafe { pg_sys::GetOuterUserId() };
-    // SAFETY: as above.
+    // SAFETY: the server's name is zero-terminated.
     let server_shown = unsafe { text::shown(server.servername) };
     let (role, server) = (shown(user), quoted(server.servername));
     let mut why = match is_publics {

@@ -1,6 +1,6 @@
-//! What each place that may have credentials says, in the words of AWS's tools: variables, tokens, container, instance.
+//! Why each provider of credentials has none, in the words of AWS's tools: environment, web identity, container, instance metadata.
 
-use super::failure::{find, first_line, innermost};
+use super::error_chain::{find, first_line, innermost};
 use super::files::{self, LARGEST, Unreadable};
 use aws_config::imds::client::error::ImdsError;
 use aws_sdk_lambda::error::ProvideErrorMetadata;
@@ -11,33 +11,33 @@ use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Key.
+/// The access key id.
 pub const KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-/// Its secret.
+/// The secret access key.
 pub const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
-/// The profile.
+/// The name of the profile.
 pub const PROFILE: &str = "AWS_PROFILE";
-/// The region, in this order.
+/// The region. The first variable precedes the second.
 pub const REGIONS: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 /// A file with a web identity token.
 pub const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
-/// The role that it is for.
+/// The role for the web identity token.
 pub const ROLE: &str = "AWS_ROLE_ARN";
-/// Where a container is given credentials.
+/// The URL of a container's credentials.
 pub const CONTAINER: [&str; 2] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
-/// A file with what they are asked for with.
+/// A file with the token for a container's credentials.
 pub const CONTAINER_TOKEN_FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-/// Whether an instance is not asked.
+/// Whether instance metadata are disabled.
 pub const NO_METADATA: &str = "AWS_EC2_METADATA_DISABLED";
 
-/// A file that is not there, which is no fault.
+/// Problem of a file that does not exist.
 pub const NO_FILE: &str = "no such file";
 
 /// Why a file could not be read.
-fn problem_of_file(error: &io::Error) -> String {
+fn file_problem(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => NO_FILE.to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
@@ -46,17 +46,17 @@ fn problem_of_file(error: &io::Error) -> String {
     }
 }
 
-/// Reads a file.
+/// Reads a file. The error is the end of a sentence.
 pub fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    files::read(path).map_err(|why| match why {
-        Unreadable::System(error) => problem_of_file(&error),
-        Unreadable::NoFile => "is no file".to_owned(),
+    files::read(path).map_err(|error| match error {
+        Unreadable::System(error) => file_problem(&error),
+        Unreadable::NotRegular => "is no file".to_owned(),
         Unreadable::TooLarge => format!("is larger than {} MB", LARGEST >> 20),
     })
 }
 
-/// What is said of variables.
-pub fn of_environment() -> String {
+/// Why the environment has no credentials.
+pub fn environment_problem() -> String {
     let state = |name: &str| match std::env::var(name) {
         Ok(value) if value.trim().is_empty() => Some("empty"),
         Ok(_) => None,
@@ -73,20 +73,20 @@ pub fn of_environment() -> String {
     format!("Environment variables: {why}.")
 }
 
-/// What is said of a web identity token.
-pub fn of_web_identity(error: Option<&(dyn StdError + 'static)>) -> String {
+/// Why the web identity token gives no credentials.
+pub fn web_identity_problem(error: Option<&(dyn StdError + 'static)>) -> String {
     let why = match (variable_of(TOKEN_FILE), variable_of(ROLE)) {
         (None, _) => format!("{TOKEN_FILE} is not set"),
         (_, None) => format!("{TOKEN_FILE} is set, and {ROLE} is not"),
         (Some(path), _) => match std::fs::metadata(&path) {
-            Err(problem) => format!("{path}: {}", problem_of_file(&problem)),
-            Ok(_) => in_words(error),
+            Err(problem) => format!("{path}: {}", file_problem(&problem)),
+            Ok(_) => error_text(error),
         },
     };
     format!("Web identity token: {why}.")
 }
 
-/// What is wrong with the token that a container's credentials are asked for with.
+/// The problem of the token for a container's credentials.
 pub fn container_token_problem() -> Option<String> {
     let path = variable_of(CONTAINER_TOKEN_FILE)?;
     match read_file(path.as_ref()) {
@@ -98,8 +98,8 @@ pub fn container_token_problem() -> Option<String> {
     }
 }
 
-/// What is said of a container's credentials.
-pub fn of_container(error: Option<&(dyn StdError + 'static)>) -> String {
+/// Why the container has no credentials.
+pub fn container_problem(error: Option<&(dyn StdError + 'static)>) -> String {
     let [relative, full] = CONTAINER;
     let why = if let Some(problem) = container_token_problem() {
         problem
@@ -107,15 +107,15 @@ pub fn of_container(error: Option<&(dyn StdError + 'static)>) -> String {
         .into_iter()
         .find(|name| variable_of(name).is_some())
     {
-        format!("what {name} names: {}", in_words(error))
+        format!("what {name} names: {}", error_text(error))
     } else {
         format!("neither {relative} nor {full} is set")
     };
     format!("Container credentials: {why}.")
 }
 
-/// What is said of an instance's metadata.
-pub fn of_instance(error: Option<&(dyn StdError + 'static)>) -> String {
+/// Why instance metadata have no credentials.
+pub fn imds_problem(error: Option<&(dyn StdError + 'static)>) -> String {
     let why = if is_true(NO_METADATA) {
         format!("disabled by {NO_METADATA}")
     } else {
@@ -125,7 +125,7 @@ pub fn of_instance(error: Option<&(dyn StdError + 'static)>) -> String {
             }
             _ => match error.map(innermost) {
                 Some(text) if text.contains("404") => "the instance has no role".to_owned(),
-                Some(text) => format!("not reachable ({})", without_stop(&text)),
+                Some(text) => format!("not reachable ({})", without_period(&text)),
                 None => "no answer".to_owned(),
             },
         }
@@ -133,12 +133,12 @@ pub fn of_instance(error: Option<&(dyn StdError + 'static)>) -> String {
     format!("Instance metadata: {why}.")
 }
 
-/// What STS or another source says.
-pub fn in_words(error: Option<&(dyn StdError + 'static)>) -> String {
+/// The text of a provider's error.
+pub fn error_text(error: Option<&(dyn StdError + 'static)>) -> String {
     let Some(error) = error else {
         return "no answer".to_owned();
     };
-    // Its message may have the token in it, which is not ours to know.
+    // The message may have the token in it, which is not among the secrets that are redacted.
     if let Some(refused) = find::<AssumeRoleWithWebIdentityError>(error) {
         let code = refused.code().unwrap_or("no error code");
         return format!("AssumeRoleWithWebIdentity returned '{code}'");
@@ -150,41 +150,41 @@ pub fn in_words(error: Option<&(dyn StdError + 'static)>) -> String {
             first_line(refused.message().unwrap_or("no message"))
         );
     }
-    let said = innermost(error);
-    // What a credential_process writes to its standard error is not ours to show.
-    let said = said.split(" Stderr:").next().unwrap_or_default();
-    let of_process = (said.strip_prefix("Error retrieving credentials: external process"))
-        .or_else(|| said.strip_prefix("Error retrieving credentials from external process"));
-    let said = match of_process {
+    let text = innermost(error);
+    // The standard error of a credential_process may have secrets.
+    let text = text.split(" Stderr:").next().unwrap_or_default();
+    let process_error = (text.strip_prefix("Error retrieving credentials: external process"))
+        .or_else(|| text.strip_prefix("Error retrieving credentials from external process"));
+    let text = match process_error {
         Some(rest) => format!(
             "credential_process {}",
             rest.trim_start_matches([',', ':', ' '])
                 .replace("exited with code exit status:", "exited with")
         ),
-        None => said.replace(
+        None => text.replace(
             "Non-success status from HTTP credential provider: ",
             "HTTP status ",
         ),
     };
-    let words: Vec<&str> = said.split_whitespace().collect();
-    without_stop(&words.join(" ").replace('`', "\"")).to_owned()
+    let words: Vec<&str> = text.split_whitespace().collect();
+    without_period(&words.join(" ").replace('`', "\"")).to_owned()
 }
 
-fn without_stop(text: &str) -> &str {
+fn without_period(text: &str) -> &str {
     text.trim_end_matches('.')
 }
 
-/// A variable of the process.
+/// The value of an environment variable.
 pub fn variable_of(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Whether a variable says so.
+/// Whether an environment variable is `true`.
 pub fn is_true(name: &str) -> bool {
     variable_of(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// The text as it begins a sentence.
+/// The text with a capital first letter.
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     (letters.next()).map_or_else(String::new, |first| {
