@@ -30,8 +30,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// Longer than any time-out of an attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(4000);
 
-/// Shortest lifetime of credentials. The SDK asks for others ten seconds before they expire. Credentials that are already expired come
-/// from a clock that is ahead, or from a `credential_process` that does not renew them, which would then run for each invocation.
+/// Shortest lifetime of credentials. The SDK asks for others ten seconds before they expire. A clock that is ahead, or a
+/// `credential_process` that does not renew them, gives credentials that are expired. The process would then run for each invocation.
 const SHORTEST_LIFETIME: Duration = Duration::from_secs(15);
 
 /// How long the failure of a provider that once had credentials is remembered.

@@ -54,8 +54,8 @@ impl NetworkFailure {
         Some(network(cause, message, problem.to_string()))
     }
 
-    /// The same failure for a provider of credentials. The SDK has retried the provider, and an attempt at the invocation would not be a
-    /// retry, so a connection that the proxy refused is final.
+    /// The same failure for a provider of credentials. The SDK has already retried the provider, so a connection that the proxy
+    /// refused is final.
     pub fn without_retry(&self) -> NetworkFailure {
         match self.cause {
             Cause::Connect => NetworkFailure {

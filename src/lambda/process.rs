@@ -1,7 +1,7 @@
 //! Runs a `credential_process`, and kills it when no statement waits for it any more: after a timeout, a cancel, or the end of the session.
 //!
-//! The SDK would let it go on. Its output is parsed as the SDK does. It has a process group, so that its own children are killed too, and
-//! default signal handling, since the thread that starts it blocks the backend's signals.
+//! The SDK would let it go on. Its output is parsed as the SDK does. It has a process group, so that its children are killed too. Its signals are
+//! reset, since the thread that starts it blocks the backend's signals.
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;

@@ -60,7 +60,7 @@ impl Proxy {
         let found = all
             .intercept(&Uri::from_static("https://any/"))
             .ok_or(InvalidProxy::Malformed)?;
-        // With an @ or / in a password that is not encoded, the URL would have another host, or a host with a part of the password.
+        // An @ or / in a password must be encoded. Otherwise the URL has another host, or a host with a part of the password.
         let authority = found.uri().authority().ok_or(InvalidProxy::Malformed)?;
         let ends = value.rsplit_once('@').map_or(value, |(_, host)| host);
         if authority.as_str().contains('@')

@@ -1,7 +1,7 @@
 //! The shared config file and the shared credentials file of AWS, and the profile that is selected in them.
 //!
-//! They are read here, and passed to the SDK as text. The SDK takes an unreadable file for an empty one, and it finds the home directory by
-//! `$HOME` alone, which a server that Debian starts does not have.
+//! They are read here, and passed to the SDK as text. The SDK takes an unreadable file for an empty one. It finds the home directory by `$HOME`
+//! alone, which Debian does not set for the server.
 
 use super::error_chain::innermost;
 use super::process::CredentialProcess;
@@ -100,8 +100,8 @@ impl SharedConfig {
         contents(&self.files).build()
     }
 
-    /// The `credential_process` of the selected profile, a name for it as a `credential_source`, and files in which the profile has that source
-    /// instead of the process.
+    /// The `credential_process` of the selected profile, a name for it as a `credential_source`, and other files for the SDK. In these the
+    /// profile has the source instead of the process.
     pub fn process(&self) -> Option<(CredentialProcess, &'static str, EnvConfigFiles)> {
         const SOURCE: &str = "aws_lambda_fdw.process";
         let profiles = self.profiles.as_ref().ok()?;
@@ -196,7 +196,7 @@ async fn parse<'a>(
     .map_err(|error| innermost(&error))
 }
 
-/// The first file that can't be parsed, and the SDK's message, without line breaks and without the empty name that the SDK has for the file.
+/// The first file that can't be parsed, and the SDK's message. Line breaks, and the empty name that the SDK has for the file, are left out.
 async fn malformed_file(files: &[File]) -> Option<String> {
     for file in files {
         if let Err(problem) = parse([file], None).await {
