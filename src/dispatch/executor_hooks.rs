@@ -101,8 +101,9 @@ pub fn outermost() -> Option<pg_sys::MemoryContext> {
     })
 }
 
-/// Refuses to invoke for queries with a scan that can't run, before the first invocation of each.
-pub fn refuse_doomed() -> Result<(), Error> {
+/// Refuses to invoke for queries with a scan that can't run, before the first invocation of each. The error says whether the statement
+/// `has_invoked` before.
+pub fn refuse_unrunnable(has_invoked: bool) -> Result<(), Error> {
     let unchecked: Vec<ExecutorRun> = RUNS.with_borrow(|runs| match runs.last() {
         Some(last) if !last.is_checked => {
             (runs.iter().filter(|run| !run.is_checked).copied()).collect()
@@ -111,7 +112,7 @@ pub fn refuse_doomed() -> Result<(), Error> {
     });
     for run in &unchecked {
         // SAFETY: a query that runs has a plan.
-        unsafe { plan::not_bound::refuse((*run.query).plannedstmt)? };
+        unsafe { plan::not_bound::refuse((*run.query).plannedstmt, has_invoked)? };
     }
     if !unchecked.is_empty() {
         RUNS.with_borrow_mut(|runs| runs.iter_mut().for_each(|run| run.is_checked = true));

@@ -224,7 +224,7 @@ impl Dispatch {
     }
 
     fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
-        executor_hooks::refuse_doomed()?;
+        executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
         self.check_limits()?;
         let name: Arc<str> = request.full_name().into();
         let unsent = |error: Error| error.of_unsent(&name);

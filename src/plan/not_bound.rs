@@ -18,11 +18,11 @@ use std::collections::BTreeSet;
 
 type ForeignScan<'p> = Ref<'p, pg_sys::ForeignScan>;
 
-/// Errors if a statement's plan has such a scan.
+/// Errors if a statement's plan has such a scan. The error's DETAIL says whether the statement `has_invoked` before.
 ///
 /// # Safety
 /// The statement is being executed.
-pub unsafe fn refuse(statement: *mut pg_sys::PlannedStmt) -> Result<(), Error> {
+pub unsafe fn refuse(statement: *mut pg_sys::PlannedStmt, has_invoked: bool) -> Result<(), Error> {
     // SAFETY: the executor keeps the statement's plan while it runs.
     let statement = unsafe { Ref::new(statement) };
     let Some(top) = statement.top() else {
@@ -32,7 +32,7 @@ pub unsafe fn refuse(statement: *mut pg_sys::PlannedStmt) -> Result<(), Error> {
         return Ok(());
     }
     match Search::new(statement.subplans()).run(top) {
-        Some(scan) => Err(error_of(scan, statement.range_table())),
+        Some(scan) => Err(error_of(scan, statement.range_table(), has_invoked)),
         None => Ok(()),
     }
 }
@@ -46,18 +46,23 @@ fn has_unrunnable(plan: Plan) -> bool {
 fn unrunnable(plan: Plan) -> Option<ForeignScan> {
     let scan: ForeignScan = plan.cast()?;
     // Another wrapper's plans have lists of other things.
+    if scan.private().as_node()?.tag() != pg_sys::NodeTag::T_List {
+        return None;
+    }
     let mode = scan.private().get(2)?;
     if mode.tag() != pg_sys::NodeTag::T_IntList {
         return None;
     }
-    // SAFETY: the tag is that of a list of integers. A server has a wrapper's callbacks.
-    let (numbers, is_ours) = unsafe {
-        let numbers: IntList = FromRaw::from_raw(mode.as_ptr().cast());
-        let routine = pg_sys::GetFdwRoutineByServerId(scan.fs_server);
-        (numbers, relation::is_our_routine(routine))
-    };
+    // SAFETY: the tag is that of a list of integers.
+    let numbers: IntList = unsafe { FromRaw::from_raw(mode.as_ptr().cast()) };
     let mode = Mode::from_numbers(&numbers.iter().collect::<Vec<_>>());
-    (matches!(mode, Mode::Missing(..)) && is_ours).then_some(scan)
+    if !matches!(mode, Mode::Missing(..)) {
+        return None;
+    }
+    // SAFETY: a server has a wrapper's callbacks.
+    let is_ours =
+        unsafe { relation::is_our_routine(pg_sys::GetFdwRoutineByServerId(scan.fs_server)) };
+    is_ours.then_some(scan)
 }
 
 /// Whether a plan is a LIMIT 0, which reads no rows.
@@ -68,7 +73,7 @@ fn is_limit_zero(plan: Plan) -> bool {
 }
 
 /// The error that such a scan raises.
-fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>) -> Error {
+fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>, has_invoked: bool) -> Error {
     let index = scan.scan.scanrelid as usize - 1;
     let Some(entry) = entries.get(index) else {
         return Error::Unexpected("foreign scan has no table");
@@ -82,7 +87,7 @@ fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>) -> Error {
         let plan = PlanData::read(scan.as_ptr(), &layout);
         match plan.mode {
             Mode::Missing(column, in_join) => {
-                plan.no_value_error(column, in_join, entry.relid, &layout, false)
+                plan.no_value_error(column, in_join, entry.relid, &layout, has_invoked)
             }
             _ => Error::Unexpected("foreign scan can run"),
         }
@@ -116,6 +121,13 @@ impl<'p> Search<'p> {
 
     fn run(mut self, top: Plan<'p>) -> Option<ForeignScan<'p>> {
         self.search_plan(top, false);
+        // A WITH clause that writes runs to its end, also where nobody reads its rows.
+        for (number, index) in (1..).zip(0..self.subplans.len()) {
+            let plan = self.subplans.get(index);
+            if plan.is_some_and(|plan| plan.tag() == pg_sys::NodeTag::T_ModifyTable) {
+                self.pending.push((number, false));
+            }
+        }
         loop {
             let (read, pending) = (&self.parameters, &mut self.pending);
             self.on_demand.retain(|(parameters, number)| {

@@ -31,6 +31,9 @@ SELECT sent();
 SELECT payload FROM texts WHERE function_name = 'echo' AND payload IN ('a', 'b', 'c') AND payload IN ('c', 'b', 'd');
 SELECT payload FROM texts WHERE function_name = 'echo' AND payload = 'a' AND payload IS NOT DISTINCT FROM 'a';
 SELECT response FROM jsonbs WHERE payload = '1.0' AND payload IN ('1', '2');
+-- Of equal values the list's is sent, however long the list is.
+SELECT response FROM jsonbs WHERE payload = '1.0' AND payload IN ('1', '2', '3', '4');
+SELECT response FROM jsonbs WHERE payload IN ('1', '2', '3', '4') AND payload = '1.0';
 SELECT sent();
 
 -- Contradictions

@@ -1,13 +1,13 @@
 -- A plan that can't run raises its error before the statement invokes anything.
 SET client_min_messages = warning;
-CREATE SCHEMA doomed;
-SET search_path = doomed, public;
+CREATE SCHEMA cannot_run;
+SET search_path = cannot_run, public;
 CREATE FOREIGN TABLE lt (function_name text, payload text, response text) SERVER aws_lambda;
 CREATE FOREIGN TABLE f (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'echo');
 CREATE TABLE t AS SELECT i AS id, 'v' || i AS s FROM generate_series(1, 3) i;
 CREATE TABLE log (id int, s text);
 ANALYZE t;
-CREATE FUNCTION asks(s text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT response FROM doomed.f WHERE payload = s); END $$;
+CREATE FUNCTION asks(s text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT response FROM cannot_run.f WHERE payload = s); END $$;
 -- A statement's error, how many invocations it made, and its rows where it has none
 CREATE FUNCTION outcome(statement text) RETURNS TABLE (error text, made int) LANGUAGE plpgsql AS $$
 BEGIN
@@ -41,11 +41,19 @@ SELECT * FROM outcome('SELECT asks(s), (SELECT response FROM lt WHERE response =
 SELECT * FROM outcome('INSERT INTO f (payload) SELECT t.s FROM t WHERE t.id = 1 UNION ALL SELECT response FROM lt');
 SELECT * FROM outcome('INSERT INTO f (payload) VALUES (''x'') RETURNING (SELECT response FROM lt)');
 SELECT * FROM outcome('INSERT INTO log SELECT 1, response FROM f WHERE payload = ''x'' RETURNING (SELECT response FROM lt)');
+-- In a WITH clause that writes, which runs whether or not its rows are read
+SELECT * FROM outcome('WITH x AS (INSERT INTO log SELECT 1, response FROM lt RETURNING 1) SELECT response FROM f WHERE payload = ''x''');
+SELECT * FROM outcome('WITH x AS (INSERT INTO log SELECT 1, response FROM lt RETURNING 1) SELECT response FROM f WHERE payload = ''x'' UNION ALL (SELECT ''1'' FROM x LIMIT 0)');
 -- In a cursor
 BEGIN;
 DECLARE c CURSOR FOR SELECT response, (SELECT response FROM lt b WHERE b.response = a.response) FROM f a WHERE payload IN ('x', 'y');
 FETCH c;
 ROLLBACK;
+SELECT endpoint.made();
+
+-- In a function's query, after the statement has invoked: the DETAIL says so.
+CREATE FUNCTION asks_twice(s text) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT count(f.response) FROM cannot_run.f, cannot_run.lt WHERE f.payload = s); END $$;
+SELECT response, asks_twice(response) FROM f WHERE payload = 'x';
 SELECT endpoint.made();
 
 -- Parts that the statement may not reach raise no error.
@@ -86,4 +94,4 @@ SELECT * FROM outcome('SELECT (SELECT response FROM lt WHERE lt.response = t.s) 
 SELECT * FROM outcome('SELECT FROM t JOIN f ON f.payload = t.s JOIN lt ON lt.function_name = f.response WHERE t.id > 3');
 
 SET client_min_messages = warning;
-DROP SCHEMA doomed CASCADE;
+DROP SCHEMA cannot_run CASCADE;
