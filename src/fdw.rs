@@ -1,20 +1,20 @@
-//! The foreign-data wrapper as supabase-wrappers sees it, and the callbacks of our own in its places.
+//! The handler and the validator of the foreign-data wrapper. supabase-wrappers makes the handler's routine, and this extension's callbacks replace its own.
 //!
-//! Its own scan calls the wrapper before parameters have values and keeps rows for a scan's whole life, which a
-//! table whose every scan costs money can't afford; see DESIGN.md.
+//! The scan of supabase-wrappers calls the wrapper before parameters have values, and keeps rows for a scan's whole life. That would cost
+//! invocations; see DESIGN.md.
 
 use crate::error::{self, Error, OptionError, OrReport};
 use crate::explain;
 use crate::options::{self, Object};
-use crate::postgres::nodes;
+use crate::postgres::list::List;
+use crate::postgres::refs::FromRaw;
 use crate::postgres::text::{self, Text};
 use crate::scan::append;
 use crate::{modify, plan, scan};
 use pgrx::{pg_guard, pg_sys};
-use std::ffi::CStr;
 
-/// What supabase-wrappers makes of a wrapper. None of the wrapper's own scan is called: the callbacks that would are replaced. Its macro
-/// is not used: the validator that comes of it takes bytes of any encoding for Rust's strings.
+/// The routine of supabase-wrappers. Its scan is never called, as all callbacks that call it are replaced. Its macro
+/// is not used, since the macro's validator takes bytes of any encoding for Rust's strings.
 #[cfg(not(feature = "pg19"))]
 mod wrapper {
     use super::set_callbacks;
@@ -60,7 +60,7 @@ mod wrapper {
     }
 }
 
-/// The same for 19, which supabase-wrappers 0.2.4 does not know.
+/// The routine for 19, which supabase-wrappers 0.2.4 does not know.
 #[cfg(feature = "pg19")]
 mod wrapper {
     use super::set_callbacks;
@@ -97,29 +97,28 @@ pub unsafe extern "C-unwind" fn lambda_fdw_validator_wrapper(
     call: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
     // SAFETY: there are two arguments, a text array and an oid, and PostgreSQL makes a list of a null array too.
-    let (options, catalog) = unsafe {
+    let (options, catalog): (List<pg_sys::DefElem>, _) = unsafe {
         let arguments = (*call).args.as_slice(2);
         let options = match arguments[0].isnull {
             true => pg_sys::Datum::null(),
             false => arguments[0].value,
         };
         (
-            pg_sys::untransformRelOptions(options),
+            FromRaw::from_raw(pg_sys::untransformRelOptions(options)),
             pg_sys::Oid::from(arguments[1].value.value() as u32),
         )
     };
-    // SAFETY: it is such a list.
-    unsafe { check_options(options, catalog) }.or_report();
+    check_options(options, catalog).or_report();
     pg_sys::Datum::null()
 }
 
-/// Tells how the handler is called (fmgr.h).
+/// The calling convention of the handler (fmgr.h).
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_lambda_fdw_handler_wrapper() -> &'static pg_sys::Pg_finfo_record {
     &pg_sys::Pg_finfo_record { api_version: 1 }
 }
 
-/// The same of the validator.
+/// The calling convention of the validator.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_lambda_fdw_validator_wrapper() -> &'static pg_sys::Pg_finfo_record {
     &pg_sys::Pg_finfo_record { api_version: 1 }
@@ -155,8 +154,8 @@ fn set_callbacks(routine: &mut pg_sys::FdwRoutine) {
     routine.ImportForeignSchema = None;
 }
 
-/// Checks options, a list of DefElems.
-unsafe fn check_options(options: *mut pg_sys::List, catalog: pg_sys::Oid) -> Result<(), Error> {
+/// Checks the options of an object of a catalog.
+fn check_options(options: List<pg_sys::DefElem>, catalog: pg_sys::Oid) -> Result<(), Error> {
     let object = match catalog {
         pg_sys::ForeignServerRelationId => Object::Server,
         pg_sys::UserMappingRelationId => Object::UserMapping,
@@ -165,15 +164,8 @@ unsafe fn check_options(options: *mut pg_sys::List, catalog: pg_sys::Oid) -> Res
         _ => Object::Wrapper,
     };
     let mut names = Vec::new();
-    // SAFETY: each has a name, and a string as its value or none.
-    for option in unsafe { nodes::pointers::<pg_sys::DefElem>(options) } {
-        let (name, value) = unsafe {
-            let value = match (*option).arg.is_null() {
-                true => c"",
-                false => CStr::from_ptr(pg_sys::defGetString(option)),
-            };
-            (text::shown((*option).defname), value.to_bytes())
-        };
+    for option in options.iter() {
+        let (name, value) = (option.name(), option.value());
         if value.len() > text::LONGEST {
             return Err(Error::Option(OptionError::TooLong {
                 what: format!("option \"{}\"", error::quotable(&name)),

@@ -9,7 +9,9 @@ use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
 use crate::options::{Kilobytes, OnError, Options};
-use crate::postgres::{nodes, text};
+use crate::postgres::list::List;
+use crate::postgres::refs::FromRaw;
+use crate::postgres::text::{self, Text};
 use crate::settings;
 use pgrx::pg_sys;
 use std::time::Duration;
@@ -133,12 +135,11 @@ unsafe fn table_and_server<'a>(
 /// The list is that of a catalog object's options.
 pub(super) unsafe fn read_options(list: *mut pg_sys::List) -> Options {
     let mut options = Options::default();
-    // SAFETY: the list holds DefElems, and defGetString gives a string for each.
-    unsafe {
-        for option in nodes::pointers::<pg_sys::DefElem>(list) {
-            let text = text::shown(pg_sys::defGetString(option));
-            options.read(&text::shown((*option).defname), &text);
-        }
+    // SAFETY: the list is one of options.
+    let list: List<pg_sys::DefElem> = unsafe { FromRaw::from_raw(list) };
+    for option in list.iter() {
+        let value = Text::of_server(option.value()).shown();
+        options.read(&option.name(), &value);
     }
     options
 }

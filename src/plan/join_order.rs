@@ -9,7 +9,8 @@ use super::relation::{ForeignRel, is_ours};
 use super::scan_order::ScanOrder;
 use super::semijoins;
 use crate::columns::Column;
-use crate::postgres::planner::{JoinHook, Path, Rel, Root};
+use crate::postgres::paths::{JoinHook, Path};
+use crate::postgres::planner::{Rel, Root};
 use crate::postgres::refs::{Node, Ref};
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
@@ -116,8 +117,8 @@ impl<'p> OtherRelations<'p> {
     }
 }
 
-/// Joins a scan that waits for other relations, with what comes after it, where PostgreSQL wants that done first: it would take parameters of
-/// neither, and leave only a path that does not wait or can't run.
+/// Joins a scan that waits for other relations with a relation that comes after the scan, where PostgreSQL insists on that join first. PostgreSQL itself
+/// makes no join that takes parameters of neither side. It would leave only a path that does not wait, or one that can't run.
 pub fn join_waiting_scans(hook: &JoinHook) {
     let is_avoided = |path: Path| path.total_cost >= AVOIDED_COST;
     if !hook.can_be_nested_loop() || !hook.joinrel.paths().iter().all(is_avoided) {
@@ -145,8 +146,8 @@ pub fn join_waiting_scans(hook: &JoinHook) {
     }
 }
 
-/// Whether a relation can be read before the scan: no outer join is between them, except one that has it outside, and it does not wait for
-/// the scan itself.
+/// Whether a relation can be read before the scan. No outer join is between them, except one with the relation on its outer side. The relation does not
+/// wait for the scan.
 fn can_come_before(root: Root, scan: i32, rel: Rel, order: Option<&ScanOrder>) -> bool {
     use pg_sys::JoinType::{JOIN_FULL, JOIN_SEMI};
     let other = rel.relid as i32;
@@ -192,8 +193,8 @@ fn is_input(entry: Ref<pg_sys::RangeTblEntry>, number: i32) -> bool {
     }
 }
 
-/// Whether a query may be that of a view that is a security barrier, or inside of one. A query does not know which part of the one around
-/// it is itself, so it is enough that there is such a view.
+/// Whether a query may be a view that is a security barrier, or inside of one. A query does not know which member of the query around it
+/// it is, so any such view counts.
 pub fn is_behind_barrier(root: Root) -> bool {
     std::iter::successors(root.parent(), |outer| outer.parent())
         .filter_map(|outer| outer.query())

@@ -5,7 +5,8 @@
 use super::relation::is_ours;
 use crate::postgres::compat;
 use crate::postgres::expressions::is_volatile;
-use crate::postgres::planner::{Path, Root};
+use crate::postgres::paths::Path;
+use crate::postgres::planner::Root;
 use crate::postgres::refs::Ref;
 use pgrx::pg_sys;
 

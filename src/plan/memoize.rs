@@ -1,15 +1,16 @@
-//! Keeps Memoize away from invocations: a remembered row is an invocation that the statement asked for and did not
-//! get, and whether rows are remembered depends on costs.
+//! Keeps Memoize away from invocations. A remembered row is an invocation that the statement asked for and did not
+//! get, and it depends on costs whether rows are remembered.
 //!
 //! The planner puts no Memoize above a relation whose target or conditions are volatile, and does not look further down. So
-//! relations are marked as volatile by all that is in them: scans, functions in FROM, subqueries, and what any of their expressions run.
+//! relations are marked as volatile by everything in them: scans, functions in FROM, subqueries, and subplans of their expressions.
 //! A relation is marked when its paths are there, a join when its first ones are. Neither is the inner side of a join before.
 //!
 //! A volatile function may invoke, whoever wrote it, so it counts as much as an invocation.
 
 use super::relation::is_ours;
 use crate::postgres::expressions::{Walk, is_volatile, walk, walk_query};
-use crate::postgres::planner::{Clause, JoinHook, Rel, Root};
+use crate::postgres::paths::JoinHook;
+use crate::postgres::planner::{Clause, Rel, Root};
 use crate::postgres::refs::{Node, Ref};
 use pgrx::pg_sys;
 

@@ -158,15 +158,15 @@ pub fn outer_requirements(scan: ForeignRel) -> Vec<OuterRequirement> {
     requirements
 }
 
-/// Whether a join clause gives a column values that only an outer join above the scan may check, for the sake of
-/// the message.
+/// Whether a join clause gives a column values. The scan itself can't use it, as only an outer join above the scan may check it. The message of the
+/// error says so.
 fn has_join_clause(scan: ForeignRel, column: Column) -> bool {
     (scan.join_clauses().iter())
         .any(|joined| joined.implied_for.is_none() && joined.column() == Some(column))
 }
 
-/// The conditions in the ON of an outer join, around the scan as its nullable side, that concern the relations of
-/// `outer` alone, some of which may be on the nullable side too. Where one is not true the join takes no row of the scan, so the scan need not invoke.
+/// The conditions in the ON of an outer join, with the scan on its nullable side, that are about the relations of
+/// `outer` alone. Some of these may be on the nullable side too. Where a condition is not true, the join takes no row of the scan, so the scan need not invoke.
 pub fn conditions<'p>(scan: ForeignRel<'p>, outer: Relids<'p>) -> Vec<Node<'p>> {
     let is_part = scan.rel.reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
     outer_conditions(scan.rel)
@@ -219,8 +219,11 @@ fn choices<'p>(
 }
 
 /// The input column whose clause PostgreSQL took out of an EXISTS in order to hash its rows, if this is such a
-/// subquery: its rows would come of invocations without that value. The subquery as it was written is planned too,
-/// and wins. The columns that the hash is made of are the only ones of a target list without a name.
+/// subquery. Its rows would come of invocations without that value. PostgreSQL plans the subquery as it was written too,
+/// and that plan wins.
+///
+/// PostgreSQL does not mark such a subquery (`convert_EXISTS_to_ANY`). But the parser names each column of a target list that is not junk. So a column
+/// without a name is one that the hash is made of.
 fn column_of_hashed_exists(scan: ForeignRel, bindings: &[Binding]) -> Option<Column> {
     scan.root.parent()?;
     let targets = scan.root.query()?.targets();

@@ -19,7 +19,7 @@ pub const TABLEOID: i16 = pg_sys::TableOidAttributeNumber as i16;
 /// Bytes of both.
 const WIDTH: i32 = 10;
 
-/// Requests the columns that identify the rows which give a scan its values, unless each of them comes once. Called before paths are made, when
+/// Requests the columns that identify the rows which give a scan its values, unless each row comes once. It is called before paths are made, when
 /// equivalence classes are complete.
 pub fn request(scan: ForeignRel) {
     let root = scan.root;
@@ -121,8 +121,8 @@ fn has_ctid(root: Root, member: i32) -> bool {
     })
 }
 
-/// The relations whose rows outer joins keep with nulls in the place of one of a relation. An outer join does not count that has the scan
-/// inside too, or none of whose kept relations is `known`, as it is made later.
+/// The relations whose rows outer joins keep, with nulls for a row of `member`. An outer join does not count if it has the scan
+/// inside too. Nor does it count if none of the relations that it keeps is `known`, as it is made later.
 pub fn keeping<'p>(root: Root<'p>, member: i32, scan: i32, known: Relids<'p>) -> Relids<'p> {
     use pg_sys::JoinType::{JOIN_ANTI, JOIN_FULL, JOIN_LEFT};
     let mut keeping = Relids::EMPTY;

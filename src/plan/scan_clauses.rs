@@ -17,7 +17,7 @@ pub struct ScanClauses<'p> {
     pub bindings: Vec<Binding>,
     /// The clauses that the bindings stand for.
     pub bound: Vec<Clause<'p>>,
-    /// The clauses that are checked before anything is invoked, as they read inputs alone, in the order in which they are checked.
+    /// The clauses that read inputs alone, in the order in which they are checked before anything is invoked.
     pub conditions: Vec<Clause<'p>>,
     /// The bounds of a partition that are checked in the same way.
     pub bounds: Vec<Node<'p>>,
@@ -106,8 +106,8 @@ impl<'p> ScanClauses<'p> {
         }
     }
 
-    /// Takes filters that can be checked before an invocation. One that may tell of the values it sees does not overtake one of a
-    /// security barrier below it.
+    /// Takes filters that can be checked before an invocation. A filter that is not leakproof does not overtake a filter of a security barrier
+    /// below it.
     fn take_conditions(&mut self, scan: ForeignRel) {
         let mut filters = std::mem::take(&mut self.filters);
         filters.sort_by_key(|clause| clause.security_level);
@@ -154,8 +154,8 @@ impl<'p> ScanClauses<'p> {
         [&self.conditions[..], &self.filters].concat()
     }
 
-    /// The input column without which invoking would be wrong: payload and function name, and any column that a
-    /// filter wants to have a value, since no row could pass.
+    /// The input column without which invoking would be wrong: payload, function name, or any column that a
+    /// filter wants to have a value, since no row could pass without.
     pub fn missing_column(&self, scan: ForeignRel) -> Option<Column> {
         let filters = self.all_filters();
         let refuse_null = |number| compat::refuse_null(&filters, scan.rel.relid, number);

@@ -1,8 +1,8 @@
 //! The order of a query's scans, where conditions between them could give either its values.
 //!
 //! `b.payload = a.payload` gives `b` a value if `a` comes first, and `a` one if `b` does. If both took it, each would wait for the other. So
-//! scans get an order. One comes first if all its conditions can be satisfied by relations that are already placed. Where there is none, one that has other
-//! values for each column comes first. Its conditions on later scans are then conditions of the join, as `b` takes the value.
+//! scans get an order. The next scan is one whose conditions can all be satisfied by relations that are already placed. Where there is none, it is one that
+//! has another value for each column. Its conditions on later scans are then conditions of the join.
 
 use super::paths::OuterRequirement;
 use super::relation::ForeignRel;

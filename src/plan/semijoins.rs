@@ -1,10 +1,11 @@
-//! Semijoins, as `IN (SELECT …)` and EXISTS become: whether a condition of one can give a scan on its left side values. It can where PostgreSQL can
-//! read the right side first, which it does with its rows made unique.
+//! Semijoins, as PostgreSQL makes of `IN (SELECT …)` and EXISTS. A condition of one can give a scan on its left side values where PostgreSQL can
+//! read the right side first. PostgreSQL then makes the rows of the right side unique.
 
 use super::relation::ForeignRel;
 use crate::columns::Column;
 use crate::postgres::expressions::make_bigint;
-use crate::postgres::planner::{Clause, JoinHook, Path, Root};
+use crate::postgres::paths::{JoinHook, Path};
+use crate::postgres::planner::{Clause, Root};
 use crate::postgres::refs::Ref;
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
@@ -40,8 +41,8 @@ fn is_given(scan: ForeignRel, column: Column, relids: Relids) -> bool {
     })
 }
 
-/// Adds the paths in which the right side of a semijoin comes first and no clause is left to join it by, since constants stand on both
-/// sides: then it is enough that it has a row. PostgreSQL has no rows of it to make unique, and would read it after the scan.
+/// Adds the paths in which the right side of a semijoin comes first, where no clause is left to join by, since both sides were compared with constants.
+/// Then it is enough that the right side has a row. PostgreSQL has no rows to make unique, and would read the right side after the scan.
 pub fn read_right_side_first(hook: &JoinHook) {
     let Some(right) = hook.innerrel.cheapest_path() else {
         return;

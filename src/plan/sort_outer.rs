@@ -1,12 +1,13 @@
 //! Rows are sorted before they invoke, where a query has their order and may not want all of them.
 //!
-//! PostgreSQL sorts above a join, which has then invoked for all rows, unless the rows come in their order anyway, as from an index. Here each
+//! PostgreSQL sorts above a join, unless the rows come in order anyway, as from an index. The join has then invoked for all rows. Here each
 //! nested loop above invocations is offered once more with its outer side sorted. A LIMIT, a cursor, a window's top rows, DISTINCT and
 //! GROUP BY then choose it by its costs.
 
 use super::paths::AVOIDED_COST;
 use crate::postgres::list::List;
-use crate::postgres::planner::{JoinHook, Path, Root};
+use crate::postgres::paths::{JoinHook, Path};
+use crate::postgres::planner::Root;
 use crate::postgres::refs::{Node, Ref};
 use pgrx::pg_sys;
 
@@ -48,7 +49,7 @@ pub fn sort_outer_sides(hook: &JoinHook) {
     }
 }
 
-/// Whether the outer side has a sort key, which has no subquery. That would run for the sort and for the select list, and may invoke.
+/// Whether the outer side has a sort key without a subquery. A subquery would run for the sort and for the select list, and may invoke.
 fn is_known(hook: &JoinHook, key: Ref<pg_sys::PathKey>) -> bool {
     key.class().is_some_and(|class| {
         let mut members = class

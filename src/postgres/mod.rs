@@ -2,10 +2,12 @@
 
 pub mod compat;
 pub mod context;
+mod def_elem;
 pub mod expressions;
 pub mod extensions;
 pub mod list;
 pub mod nodes;
+pub mod paths;
 pub mod planner;
 pub mod plans;
 pub mod properties;

@@ -11,7 +11,8 @@ use crate::plan::{
 };
 use crate::postgres::compat;
 use crate::postgres::list::{IntList, List};
-use crate::postgres::planner::{Clause, JoinHook, Path, Root};
+use crate::postgres::paths::{JoinHook, Path};
+use crate::postgres::planner::{Clause, Root};
 use crate::postgres::refs::{Node, Ref, as_ptr};
 use crate::postgres::relids::Relids;
 use pgrx::{PgBox, pg_guard, pg_sys};

@@ -3,10 +3,12 @@
 use super::node::SCAN_METHODS;
 use super::paths::is_row_identity;
 use crate::columns::Attribute;
+use crate::plan::scan_clauses::ScanClauses;
 use crate::plan::sources::Source;
 use crate::plan::{self, ForeignRel};
-use crate::postgres::list::List;
-use crate::postgres::planner::{Path, Root};
+use crate::postgres::list::{IntList, List};
+use crate::postgres::paths::Path;
+use crate::postgres::planner::Root;
 use crate::postgres::refs::{FromRaw, Node, Ref, as_ptr};
 use crate::postgres::relids::Relids;
 use crate::postgres::{compat, nodes};
@@ -147,32 +149,52 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         nodes::set_integer(mode.as_ptr(), 0, parameter);
 
         let clauses = foreign.scan_clauses(scan.parameters());
-        let (bindings, expressions) = plan::encode(&clauses.bindings);
-        let own = clauses
-            .conditions
-            .iter()
-            .filter_map(|clause| clause.expression());
-        let own = List::of(own);
-        let conditions = plan::conditions(foreign, scan.parameters(), joined, &clauses, own);
-        let rel = path.relation();
-        let known = rel.map_or(Relids::EMPTY, |rel| rel.relids_and_parents());
-        let known = known.union(path.required_outer());
-        let source = Source::of(foreign, &clauses.bindings, known, repeats);
-        let (source, ids) = source.map_or((None, Vec::new()), |source| {
-            (source.encode().as_node(), source.expressions)
-        });
-        let expressions = List::of(expressions.iter().chain(ids).chain(conditions));
+        let lists = lists(foreign, path, scan, &clauses, joined, repeats);
         if clauses.checks_inputs() {
             add_inputs(foreign, plan);
         }
-        let outer = rel.map_or(Relids::EMPTY, |rel| rel.relids());
-        let expressions = (expressions.as_node())
-            .map(|expressions| root.for_partitions(expressions.copy(), outer));
+        let expressions = (lists.expressions.as_node())
+            .map(|expressions| root.for_partitions(expressions.copy(), path.relids()));
         (*plan).custom_exprs = as_ptr(expressions).cast();
         compat::take_marks((*plan).custom_exprs, (*plan).custom_scan_tlist);
         let numbers: Option<Node> = FromRaw::from_raw(numbers.cast());
-        (*plan).custom_private = List::of_optional([numbers, bindings.as_node(), source]).as_ptr();
+        let private = [numbers, lists.bindings.as_node(), lists.source];
+        (*plan).custom_private = List::of_optional(private).as_ptr();
         plan.cast()
+    }
+}
+
+/// The lists of a node's plan.
+struct Lists<'p> {
+    bindings: IntList<'p>,
+    /// The numbers of the row that gives the values.
+    source: Option<Node<'p>>,
+    /// Those of the bindings, of the source row, and of the conditions.
+    expressions: List<'p, pg_sys::Node>,
+}
+
+fn lists<'a, 'p: 'a>(
+    foreign: ForeignRel<'p>,
+    path: Path<'p>,
+    scan: Ref<'p, pg_sys::ForeignPath>,
+    clauses: &'a ScanClauses<'p>,
+    joined: List<'p, pg_sys::Node>,
+    repeats: bool,
+) -> Lists<'a> {
+    let (bindings, expressions) = plan::encode(&clauses.bindings);
+    let own = (clauses.conditions.iter()).filter_map(|clause| clause.expression());
+    let parameters = scan.parameters();
+    let conditions = plan::conditions(foreign, parameters, joined, clauses, List::of(own));
+    let known = (path.relation()).map_or(Relids::EMPTY, |rel| rel.relids_and_parents());
+    let known = known.union(path.required_outer());
+    let source = Source::of(foreign, &clauses.bindings, known, repeats);
+    let (source, ids) = source.map_or((None, Vec::new()), |source| {
+        (source.encode().as_node(), source.expressions)
+    });
+    Lists {
+        bindings,
+        source,
+        expressions: List::of(expressions.iter().chain(ids).chain(conditions)),
     }
 }
 

@@ -3,7 +3,8 @@
 #[cfg(not(any(feature = "pg14", feature = "pg15")))]
 use crate::postgres::expressions::{Walk, walk};
 use crate::postgres::list::List;
-use crate::postgres::planner::{Clause, JoinHook, Path, Rel, Root};
+use crate::postgres::paths::{JoinHook, Path};
+use crate::postgres::planner::{Clause, Rel, Root};
 use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
