@@ -118,7 +118,7 @@ impl Outcome {
         }
     }
 
-    /// Gives its part of the budget back. Whoever keeps an outcome for later does so, as waiting would never free that part.
+    /// Gives its part of the budget back. An outcome that is kept for later would never free that part.
     pub fn leave_budget(&self) {
         if let Some(share) = &self.share {
             share.set(0);

@@ -36,7 +36,7 @@ pub struct Insert {
 /// Where the invocations of rows are.
 enum Invocations {
     /// They are started as rows come.
-    Own(OwnInvocations),
+    Own(Box<OwnInvocations>),
     /// A node below the statement's has started them.
     Prefetched(SharedPrefetch),
 }
@@ -85,7 +85,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_insert(
     state: *mut pg_sys::ModifyTableState,
     relation: *mut pg_sys::ResultRelInfo,
 ) {
-    // SAFETY: the node has a state, also that which COPY makes up.
+    // SAFETY: the node has a query. COPY makes up such a node.
     unsafe {
         let rows = InsertedRows::begin(state, relation).or_report();
         begin(state, relation, rows, None).or_report();
@@ -107,14 +107,14 @@ unsafe fn begin(
             .collect();
         let invocations = match prefetch {
             Some(prefetch) => {
-                prefetch.get()?.serve(Consumer::Insert(rows));
+                prefetch.get()?.serve(Consumer::Insert(Box::new(rows)));
                 Invocations::Prefetched(prefetch)
             }
-            None => Invocations::Own(OwnInvocations {
+            None => Invocations::Own(Box::new(OwnInvocations {
                 rows,
                 dispatch: None,
                 window: Window::default(),
-            }),
+            })),
         };
         let insert = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Insert {
             writers,

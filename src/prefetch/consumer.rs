@@ -14,7 +14,7 @@ pub enum Consumer {
     /// The inner side of a join.
     Scan(ScanConsumer),
     /// An INSERT that returns what came back.
-    Insert(InsertedRows),
+    Insert(Box<InsertedRows>),
 }
 
 /// A scan whose invocations are made for outer rows.

@@ -1,6 +1,6 @@
 //! Puts a node that prefetches below nested loops.
 //!
-//! Which plan wins is not changed: a nested loop that PostgreSQL has found gets the node, at no cost.
+//! A nested loop that PostgreSQL has found gets the node at no cost, so the same plan wins as without it.
 
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
@@ -26,7 +26,7 @@ static PATH_METHODS: Methods<pg_sys::CustomPathMethods> = Methods(pg_sys::Custom
 
 static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
 
-/// The parameter's number in paths. Of many paths one becomes a plan, and only a plan gets a parameter.
+/// The parameter's number in a path. Only a plan gets a parameter, and one of many paths becomes a plan.
 const UNNUMBERED: i32 = -1;
 
 type Join<'p> = Ref<'p, pg_sys::JoinPath>;
@@ -78,7 +78,7 @@ unsafe extern "C-unwind" fn set_join_pathlist(
     }
 }
 
-/// Gives a nested loop the node, if its inner side is a scan, or begins with one, that takes parameters from its outer side.
+/// Gives a nested loop the node, if its inner side is or begins with a scan whose values come from the outer side.
 fn prefetch(root: Root, join: Join) {
     let (Some(outer), Some(inner)) = (join.outer(), join.inner()) else {
         return;
@@ -100,7 +100,7 @@ fn prefetch(root: Root, join: Join) {
     }
 }
 
-/// Whether the invocations of a scan can be prefetched, with rows of `outer`.
+/// Whether rows of `outer` can be prefetched for a scan.
 fn can_prefetch(root: Root, scan: ForeignPath, outer: Path) -> bool {
     let relids = relids(outer);
     let required = scan.as_path().required_outer();
@@ -112,7 +112,7 @@ fn can_prefetch(root: Root, scan: ForeignPath, outer: Path) -> bool {
         && takes_values(root, scan, relids)
 }
 
-/// A path whose scans check clauses about parameters before they invoke. Other joins may share it, so it is copied.
+/// A copy of a path whose scans check clauses about parameters before they invoke. Other joins may share the path.
 fn checking<'p>(path: Path<'p>, outer: Path<'p>, clauses: &[Clause<'p>]) -> Path<'p> {
     if let Some(scan) = path.cast::<pg_sys::ForeignPath>() {
         let can_check = path.relation().is_some_and(is_ours)
@@ -136,15 +136,15 @@ fn checking<'p>(path: Path<'p>, outer: Path<'p>, clauses: &[Clause<'p>]) -> Path
     }
 }
 
-/// The scan in the place of the one that some joins begin with. Other joins may share these, so they are copied.
+/// Copies of joins that begin with another scan. Other joins may share these.
 fn replace_first<'p>(scan: ForeignPath<'p>, between: Vec<Join<'p>>) -> Path<'p> {
     (between.into_iter().rev()).fold(scan.as_path(), |below, join| {
         join.nested_loop_with_outer(below).unwrap_or(below)
     })
 }
 
-/// The clauses of a join that are about its outer side alone, and perhaps parameters from further up: some belong to a join further up, which
-/// gives this one its rows as parameters. Where one is not true there is no match, so nothing is invoked.
+/// The clauses of a join about its outer side alone, and perhaps parameters from further up. Some belong to a join further up, which gives
+/// this one its rows as parameters. Where one is not true there is no match, so nothing is invoked.
 fn clauses_of_outer_side<'p>(join: Join<'p>, outer: Path<'p>, inner: Path<'p>) -> Vec<Clause<'p>> {
     // A join of partitions has its paths translated, but not what this keeps of a scan.
     if is_of_partitions(outer) || is_of_partitions(inner) {
@@ -162,7 +162,7 @@ fn clauses_of_outer_side<'p>(join: Join<'p>, outer: Path<'p>, inner: Path<'p>) -
         .collect()
 }
 
-/// Of clauses, those that a scan can check: about the outer side, and the other relations that it takes parameters from.
+/// The clauses that a scan can check: those about the outer side and about the other relations that it takes parameters from.
 fn checked_by<'p>(
     scan: ForeignPath<'p>,
     outer: Path<'p>,
@@ -179,7 +179,7 @@ fn is_of_partitions(path: Path) -> bool {
     path.relation().is_some_and(|rel| rel.is_part())
 }
 
-/// The relations of a path. Since 17 what is joined to a partition is parameterised by the partitioned table until plans are made.
+/// The relations of a path. Since 17 a path that is joined to a partition is parameterised by the partitioned table until plans are made.
 fn relids(path: Path) -> Relids {
     (path.relation()).map_or(Relids::EMPTY, |rel| rel.relids_and_parents())
 }
@@ -221,19 +221,19 @@ fn put_above_outer<'p>(root: Root<'p>, join: Join<'p>, outer: Path<'p>, scan: Fo
     });
 }
 
-/// Whether a path gives columns by which an UPDATE of a table with partitions finds its rows. They have a name of the
-/// planner's only, as each partition has its own.
+/// Whether a path gives row identities, the columns by which an UPDATE of a partitioned table finds its rows. Each partition has its own, so
+/// they have a name that only the planner knows.
 fn has_row_identities(path: Path) -> bool {
     (path.target()).is_some_and(|target| target.expressions().iter().any(is_row_identity))
 }
 
-/// Whether a column is one of these.
+/// Whether a column is a row identity.
 pub fn is_row_identity(column: Node) -> bool {
     (column.cast::<pg_sys::Var>()).is_some_and(|var| var.varno == pg_sys::ROWID_VAR)
 }
 
-/// An Append of one path. It matches columns by their position, where a custom scan's have to have names that may stay in the
-/// plan; then PostgreSQL removes it, and the join has the path's columns.
+/// An Append of one path. It matches columns by their position, where those of a custom scan need names that may stay in the plan.
+/// PostgreSQL removes it later, and the join has the path's columns.
 fn by_position(path: Path) -> Path {
     // SAFETY: the tag is that of the structure. The new path is whole: it has all of the other path but its kind and its part.
     unsafe {
@@ -249,7 +249,7 @@ fn by_position(path: Path) -> Path {
     }
 }
 
-/// Whether a scan takes values from relations, and nothing is checked before it is run.
+/// Whether a scan takes values from relations, and no clause without variables is checked before it runs.
 fn takes_values(root: Root, scan: ForeignPath, relids: Relids) -> bool {
     let parameters = scan.parameters();
     let rel = scan.as_path().relation();
@@ -266,7 +266,7 @@ fn takes_values(root: Root, scan: ForeignPath, relids: Relids) -> bool {
     values.any(|value| root.relids(value).overlaps(relids))
 }
 
-/// Whether rows of a path may have the same row that gives a scan its values.
+/// Whether several rows of a path may have the same source row.
 fn may_repeat<'p>(foreign: ForeignRel<'p>, outer: Path<'p>, scan: ForeignPath<'p>) -> bool {
     let clauses = foreign.scan_clauses(scan.parameters());
     let giving = sources::giving(foreign, &clauses.bindings);
@@ -300,12 +300,12 @@ fn repeats(path: Path, giving: Relids) -> bool {
     }
 }
 
-/// Whether a clause without variables is among others. A Result node checks it, once for each rescan.
+/// Whether one of the clauses has no variables. A Result node checks such a clause, once for each rescan.
 fn is_gated(clauses: List<pg_sys::RestrictInfo>) -> bool {
     clauses.iter().any(|clause| clause.pseudoconstant)
 }
 
-/// The scan that a path runs before anything else and once, if it is one, and the nested loops on the way to it.
+/// The scan that a path runs first and once, if it begins with a scan, and the nested loops above that scan.
 fn first_scan(path: Path) -> (Option<ForeignPath>, Vec<Join>) {
     let mut path = path;
     let mut between = Vec::new();

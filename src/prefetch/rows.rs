@@ -9,7 +9,7 @@ use crate::dispatch::{Dispatch, Outcome};
 use crate::error::Error;
 use crate::options::OnError;
 use crate::postgres::slots;
-use crate::rows::invocation_set::{InvocationSet, Taken};
+use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -160,7 +160,7 @@ impl Prefetch {
     /// Called while the query runs.
     pub unsafe fn next_outcome(
         &mut self,
-    ) -> Result<Option<(&InvocationSet, Taken, OnError)>, Error> {
+    ) -> Result<Option<(&InvocationSet, TakenOutcome, OnError)>, Error> {
         let (Some(dispatch), Some(row)) = (&mut self.dispatch, &self.rows.current) else {
             return Ok(None);
         };

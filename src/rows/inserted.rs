@@ -150,7 +150,7 @@ impl InsertedRows {
         slot: *mut pg_sys::TupleTableSlot,
     ) -> Result<Inputs, Error> {
         let mut inputs = fixed.clone();
-        // SAFETY: the slot has a place for each column of the table.
+        // SAFETY: the slot has a value for each column of the table.
         unsafe { slots::deform(slot) };
         for attribute in &self.layout.attributes {
             let index = attribute.number as usize - 1;

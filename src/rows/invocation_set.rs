@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// An outcome that was taken.
-pub struct Taken {
+pub struct TakenOutcome {
     /// The invocation's index.
     pub index: u64,
     /// What came of the invocation.
@@ -244,7 +244,7 @@ impl InvocationSet {
         window: &mut Window,
         outcome: Rc<Outcome>,
         is_kept: bool,
-    ) -> Result<Taken, Error> {
+    ) -> Result<TakenOutcome, Error> {
         if let Some(source) = &self.source {
             source.note_taken(self.number(self.next), &outcome)?;
         }
@@ -257,7 +257,7 @@ impl InvocationSet {
         }
         let index = self.next;
         self.next += 1;
-        Ok(Taken { index, outcome })
+        Ok(TakenOutcome { index, outcome })
     }
 
     /// Whether the next outcome was taken before, and kept.

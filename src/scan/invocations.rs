@@ -13,7 +13,7 @@ use crate::plan::{Mode, PlanData};
 use crate::postgres::compat;
 use crate::prefetch::ScanConsumer;
 use crate::rows::conditions::{self, Conditions};
-use crate::rows::invocation_set::{InvocationSet, Taken};
+use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use crate::rows::new_context;
 use crate::rows::parameters::Parameters;
 use crate::rows::sources::Sources;
@@ -112,7 +112,7 @@ impl Invocations {
         &self.plan
     }
 
-    /// What a node has to know that makes the invocations in place of the scan.
+    /// What the node that prefetches has to know of the scan.
     pub fn consumer(&self) -> ScanConsumer {
         ScanConsumer {
             table: self.table,
@@ -146,7 +146,9 @@ impl Invocations {
     ///
     /// # Safety
     /// Called while the scan runs.
-    pub unsafe fn next(&mut self) -> Result<Option<(&InvocationSet, Taken, OnError)>, Error> {
+    pub unsafe fn next(
+        &mut self,
+    ) -> Result<Option<(&InvocationSet, TakenOutcome, OnError)>, Error> {
         if let Mode::Missing(column, in_join) = self.plan.mode {
             let (table, has_invoked) = (self.table, dispatch::has_invoked());
             // SAFETY: the executor runs in a transaction.

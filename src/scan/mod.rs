@@ -14,7 +14,7 @@ use crate::options::OnError;
 use crate::plan::Mode;
 use crate::postgres::slots;
 use crate::prefetch::{Consumer, SharedPrefetch};
-use crate::rows::invocation_set::{InvocationSet, Taken};
+use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use crate::rows::output;
 use crate::rows::writer::Writer;
 use invocations::Invocations;
@@ -168,7 +168,7 @@ unsafe fn write(
     writers: &mut [Writer],
     slot: *mut pg_sys::TupleTableSlot,
     set: &InvocationSet,
-    taken: &Taken,
+    taken: &TakenOutcome,
     on_error: OnError,
 ) -> Result<(), Error> {
     // SAFETY: the slot has a value for each column of the table.
