@@ -1,20 +1,18 @@
-//! What a backend keeps between statements: its runtime and its clients; and, while they last, the tasks that statements
-//! have started.
+//! The state of a backend between statements: its runtime, its clients, and the tasks that statements have started.
 //!
-//! - [`config`] is what catalogs and settings say about a foreign table and a role, [`keys`] the role's user mapping; [`release`]
-//!   tells whether they are of the library's release.
-//! - [`runtime`] runs futures, in the network thread or in the backend's while it waits ([`wait`]); [`task`] is one of them,
-//!   [`work_queue`] those that nobody has taken yet.
-//! - [`wakeup`] wakes the backend, [`signals`] blocks signals and hears of them.
-//! - [`clients`] are kept for later statements, [`descriptors`] taken from PostgreSQL's.
+//! - [`config`] is the configuration of a foreign table and a role, from catalogs and settings, [`user_mapping`] the role's user mapping; [`release`]
+//!   checks that the extensions are of the library's release.
+//! - [`runtime`] runs [`task`]s. [`driver`] decides which thread drives it: the network thread, or the backend's while it [waits](`wait`).
+//! - [`wakeup`] notifies the backend of a task's end, [`signals`] blocks signals and reports those that are pending.
+//! - [`clients`] are kept for later statements, [`descriptors`] are reserved with PostgreSQL.
 //!
-//! A client is found by server, role and effective configuration, so a changed option or mapping simply
-//! leads to another client, and no two roles ever share one. Its credentials and connections are found by the same without what changes
-//! none of them.
+//! A client is found by server, role and effective configuration. So a changed option or mapping leads to another client, and no two roles
+//! share one. Credentials and connections are found by the part of the configuration that concerns them.
 
 mod clients;
 pub mod config;
 mod descriptors;
+mod driver;
 mod release;
 mod runtime;
 mod signals;
@@ -22,7 +20,6 @@ pub mod task;
 mod user_mapping;
 pub mod wait;
 mod wakeup;
-mod work_queue;
 
 use crate::error::Error;
 use crate::lambda::budget::Share;
@@ -38,34 +35,24 @@ use pgrx::{pg_guard, pg_sys};
 use runtime::{Runtime, Stop};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use task::{AbortHandle, Task};
-use work_queue::Sweep;
 
 struct Backend {
     runtime: Runtime,
     descriptors: Descriptors,
-    /// Work that has not ended.
-    unfinished: Arc<AtomicUsize>,
-    /// What it waits for, null until it does.
+    /// The events that the backend waits for; null until its first wait.
     events: *mut pg_sys::WaitEventSet,
-    /// What is on its way, with the resource owner that it was started under.
+    /// Tasks, each with the resource owner that it was started under.
     started: Vec<(usize, AbortHandle)>,
     clients: Arc<Clients>,
 }
-
-/// What sees to connections that nobody uses.
-const SWEEP: Sweep = Sweep {
-    now: lambda::sweep,
-    next: lambda::next_sweep,
-};
 
 thread_local! {
     static BACKEND: RefCell<Option<Backend>> = const { RefCell::new(None) };
 }
 
-/// A client that is made when it is first used, by whoever comes first.
+/// A client that its first user makes.
 #[derive(Clone)]
 pub struct SharedClient {
     kept: Arc<Kept>,
@@ -73,7 +60,7 @@ pub struct SharedClient {
 }
 
 impl SharedClient {
-    /// Invokes. Runs on the network thread.
+    /// Invokes. Runs inside a task.
     pub async fn invoke(
         &self,
         request: &InvokeRequest,
@@ -93,8 +80,7 @@ impl SharedClient {
     }
 }
 
-/// The client for invocations of a scan in a region; `None` leaves the region to the configuration. `run` tells which run of a query
-/// the scan is in.
+/// The client for invocations of a scan in a region; `None` leaves the region to the configuration. `run` is the number of the query's run.
 pub fn client(
     config: &Config,
     region: Option<&str>,
@@ -107,18 +93,13 @@ pub fn client(
     })
 }
 
-/// Starts work; dropping the task drops it. Whoever does anything but wait for it next has to [let it go](flush) before.
+/// Starts a task; dropping it aborts it. Before anything but a wait the caller has to [`flush`].
 pub fn spawn<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
+    future: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
     with(|backend| {
-        let counted = Counted::new(&backend.unfinished);
-        backend.descriptors.provide(counted.now());
-        let work = async move {
-            let _counted = counted;
-            work.await
-        };
-        let task = backend.runtime.spawn(work).map_err(not_started)?;
+        (backend.descriptors).provide(backend.runtime.unfinished() + 1);
+        let task = backend.runtime.spawn(future).map_err(not_started)?;
         if backend.started.len() == backend.started.capacity() {
             backend.started.retain(|(_, handle)| !handle.is_finished());
         }
@@ -129,37 +110,17 @@ pub fn spawn<T: Send + 'static>(
     })?
 }
 
-/// Counts work until it ends.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Counted {
-        count.fetch_add(1, Ordering::Relaxed);
-        Counted(count.clone())
-    }
-
-    fn now(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 fn not_started(error: std::io::Error) -> Error {
     Error::Runtime(format!("{error}."))
 }
 
-/// Has the network thread begin with what was started.
+/// Has the network thread drive for a deferred task.
 pub fn flush() -> Result<(), Error> {
     with_if_there(|backend| backend.runtime.flush())
         .map_or(Ok(()), |done| done.map_err(not_started))
 }
 
-/// Has the network thread close what work that failed may have left open. Without a thread it is closed with the backend.
+/// Has the network thread close connections that failed tasks have left open. Without a thread they are closed with the backend.
 pub fn drain_connections() {
     let _ = with_if_there(|backend| backend.runtime.drain_connections());
 }
@@ -168,22 +129,22 @@ fn with_if_there<T>(work: impl FnOnce(&mut Backend) -> T) -> Option<T> {
     BACKEND.with_borrow_mut(|backend| backend.as_mut().map(work))
 }
 
-/// Works itself, if it may, until that is done, a signal comes, or for so long; `None` if the network thread does all.
-fn work(longest: Option<Duration>, has_come: impl Fn() -> bool) -> Result<Option<Stop>, Error> {
+/// Drives for a deferred task until it has ended, a signal comes, or `longest` has passed; `None` if no task is deferred.
+fn drive(longest: Option<Duration>, has_come: impl Fn() -> bool) -> Result<Option<Stop>, Error> {
     with(|backend| {
         let runtime = &backend.runtime;
         (runtime.has_deferred())
-            .then(|| runtime.work(longest, has_come))
+            .then(|| runtime.drive(longest, has_come))
             .transpose()
     })?
     .map_err(not_started)
 }
 
-/// What this backend waits for.
+/// The events that this backend waits for.
 fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
     with(|backend| {
         if backend.events.is_null() {
-            // SAFETY: the wakeup socket is the backend's own, and closed with it.
+            // SAFETY: this is the backend's thread. The wakeup socket is open until the backend exits.
             backend.events =
                 unsafe { wait::new_events(backend.runtime.wakeup_socket.descriptor()) };
         }
@@ -191,17 +152,17 @@ fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
     })
 }
 
-/// The file descriptor that becomes readable when a task has ended.
+/// The socket that becomes readable when a task has ended.
 pub fn wakeup_socket() -> Result<pg_sys::pgsocket, Error> {
     with(|backend| backend.runtime.wakeup_socket.descriptor())
 }
 
-/// Makes the descriptor readable although no task has ended.
+/// Makes the socket readable although no task has ended.
 pub fn notify() -> Result<(), Error> {
     with(|backend| backend.runtime.notify())
 }
 
-/// Makes the descriptor unreadable until the next task ends.
+/// Makes the socket unreadable until the next task ends.
 pub fn drain_wakeup() -> Result<(), Error> {
     with(|backend| backend.runtime.wakeup_socket.drain())
 }
@@ -211,7 +172,7 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
         let backend = match backend {
             Some(backend) => backend,
             None => {
-                let runtime = Runtime::start(SWEEP).map_err(not_started)?;
+                let runtime = Runtime::start().map_err(not_started)?;
                 let descriptors = Descriptors::reserve(runtime.connections());
                 // SAFETY: registers a function of this library, which is never unloaded.
                 unsafe {
@@ -221,7 +182,6 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
                 backend.insert(Backend {
                     runtime,
                     descriptors,
-                    unfinished: Arc::default(),
                     events: std::ptr::null_mut(),
                     started: Vec::new(),
                     clients: Arc::default(),
@@ -232,8 +192,8 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
     })
 }
 
-/// Drops what a query has started when its resources are released. After an error that is at once, while the query's memory may
-/// live until the end of the transaction, and what is in it would be tried again and again.
+/// Aborts the tasks of a query when its resources are released. After an error that is at once, while the query's memory, which holds the
+/// tasks, may live until the end of the transaction.
 #[pg_guard]
 unsafe extern "C-unwind" fn release(
     phase: pg_sys::ResourceReleasePhase::Type,
@@ -256,14 +216,14 @@ unsafe extern "C-unwind" fn release(
                 }
                 *started_under != owner
             });
-            if is_top_level && backend.unfinished.load(Ordering::Relaxed) == 0 {
+            if is_top_level && backend.runtime.unfinished() == 0 {
                 backend.descriptors.give_back();
             }
         }
     });
 }
 
-/// Ends the network thread before the process goes, so that it never runs while the process is torn down.
+/// Ends the network thread before the process exits: it must not run while the process is torn down.
 #[pg_guard]
 unsafe extern "C-unwind" fn stop(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
     let backend =

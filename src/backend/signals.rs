@@ -1,26 +1,27 @@
-//! Blocking signals in a thread, and hearing of those that are blocked.
+//! Blocks signals in a thread, and reports those that are pending meanwhile.
+//!
+//! By calls of the C library: no crate that is compiled anyway has signalfd(2) or signal masks.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 
-/// The signals that this thread lets through again once this is dropped.
+/// The signal mask that this thread had. It is restored when this is dropped.
 pub struct Blocked(libc::sigset_t);
 
-/// Blocks every signal in this thread and, meanwhile, in those that it starts.
+/// Blocks every signal in this thread, and in threads that it starts meanwhile.
 pub fn block_all() -> io::Result<Blocked> {
     block(&every())
 }
 
-/// Blocks what a backend has handlers for, and more. Not the end of a child process: Tokio's handler of that, which is why one is
-/// awaited, may run anywhere.
+/// Blocks every signal that a backend has a handler for. SIGCHLD stays unblocked: Tokio awaits child processes by its own handler, which may run
+/// in any thread.
 pub fn block_most() -> io::Result<Blocked> {
     block(&most())
 }
 
 fn every() -> libc::sigset_t {
-    // SAFETY: plain data that the call fills in.
+    // SAFETY: the set is plain data, and the call fills it in.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigfillset(&mut set);
@@ -30,13 +31,13 @@ fn every() -> libc::sigset_t {
 
 fn most() -> libc::sigset_t {
     let mut set = every();
-    // SAFETY: the set is filled in.
+    // SAFETY: the set is initialised.
     unsafe { libc::sigdelset(&mut set, libc::SIGCHLD) };
     set
 }
 
 fn block(set: &libc::sigset_t) -> io::Result<Blocked> {
-    // SAFETY: both sets are plain data, and the mask is this thread's own.
+    // SAFETY: both sets are valid for the call, which concerns the calling thread alone.
     unsafe {
         let mut before = std::mem::zeroed();
         match libc::pthread_sigmask(libc::SIG_BLOCK, set, &mut before) {
@@ -48,12 +49,12 @@ fn block(set: &libc::sigset_t) -> io::Result<Blocked> {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // SAFETY: the mask is the one that this thread had.
+        // SAFETY: the set was filled in by pthread_sigmask.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }
 
-/// Tells of signals that have come and are blocked. It leaves them where they are, to be handled when they no longer are.
+/// Reports blocked signals that are pending. They stay pending, and their handlers run when they are unblocked.
 pub struct Signals(AsyncFd<Descriptor>);
 
 struct Descriptor(OwnedFd);
@@ -69,7 +70,7 @@ impl Signals {
     #[cfg(target_os = "linux")]
     pub fn new() -> io::Result<Option<Signals>> {
         let flags = libc::SFD_NONBLOCK | libc::SFD_CLOEXEC;
-        // SAFETY: makes a new descriptor, which nobody else knows.
+        // SAFETY: the set is initialised, and nobody else owns the new descriptor.
         let descriptor = unsafe {
             match libc::signalfd(-1, &most(), flags) {
                 -1 => return Err(io::Error::last_os_error()),
@@ -77,7 +78,7 @@ impl Signals {
             }
         };
         let readable = tokio::io::Interest::READABLE;
-        // SAFETY: the descriptor is owned by what is registered, and never another.
+        // SAFETY: `Descriptor` owns its file descriptor, which stays the same.
         let descriptor =
             unsafe { AsyncFd::register_with_interest(Descriptor(descriptor), readable)? };
         Ok(Some(Signals(descriptor)))
@@ -88,12 +89,10 @@ impl Signals {
         Ok(None)
     }
 
-    /// Ready when a signal has come since it was last said so.
-    pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.0.poll_read_ready(context).map(|ready| {
-            if let Ok(mut ready) = ready {
-                ready.clear_ready();
-            }
-        })
+    /// Returns when a signal has come since it last returned.
+    pub async fn come(&self) {
+        if let Ok(mut ready) = self.0.readable().await {
+            ready.clear_ready();
+        }
     }
 }

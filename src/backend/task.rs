@@ -1,51 +1,63 @@
-//! Work that a statement has started, seen from the statement: its result, and its end before that.
+//! A task that a statement has started, as the statement sees it: the task has a result, and can be aborted.
+//!
+//! Tokio's own handles come with starting a task in its runtime, which another thread may do later than the statement.
 
-use super::work_queue::WorkQueue;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use super::driver::Driver;
+use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, oneshot};
 
-/// Work on its way; dropping it drops the work.
+/// A task; dropped before it has ended, it is aborted.
 pub struct Task<T> {
-    result: oneshot::Receiver<T>,
+    /// `None` once the task is known to have ended.
+    result: Option<oneshot::Receiver<T>>,
     abort: AbortHandle,
 }
 
 impl<T: Send + 'static> Task<T> {
-    /// A task, and what it takes to run: the future, which ends early if the task is aborted.
-    pub(super) fn new(
-        queue: &Arc<WorkQueue>,
+    /// Has the driver run a future. Errors if the network thread has to drive and can't be started.
+    pub(super) fn start(
+        driver: &Arc<Driver>,
+        may_defer: bool,
         future: impl Future<Output = T> + Send + 'static,
-    ) -> (Task<T>, impl Future<Output = ()> + Send + 'static) {
+    ) -> std::io::Result<Task<T>> {
         let (sender, result) = oneshot::channel();
+        let asked = Arc::new(Notify::new());
         let abort = AbortHandle {
-            queue: queue.clone(),
-            state: Arc::default(),
+            asked: Arc::downgrade(&asked),
+            driver: driver.clone(),
         };
-        let end = End(abort.state.clone());
-        let work = async move {
-            let end = end;
-            tokio::select! {
-                biased;
-                () = end.0.asked.notified() => (),
-                result = future => drop(sender.send(result)),
-            }
-        };
-        (Task { result, abort }, work)
+        driver.submit(may_defer, |registered| {
+            Box::pin(async move {
+                // Dropped after the sender: the result is there before the end is noted.
+                let _registered = registered;
+                let sender = sender;
+                tokio::select! {
+                    biased;
+                    () = asked.notified() => (),
+                    result = future => drop(sender.send(result)),
+                }
+            })
+        })?;
+        Ok(Task {
+            result: Some(result),
+            abort,
+        })
     }
 }
 
 impl<T> Task<T> {
-    /// The result, once it is there. `Err` when the work ended without one: it was dropped, or panicked.
+    /// The result, once the task has ended. `Err` if it ended without one: it was aborted, or panicked.
     pub fn poll(&mut self) -> Option<Result<T, ()>> {
-        match self.result.try_recv() {
-            Ok(result) => Some(Ok(result)),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Err(())),
-        }
+        let result = match self.result.as_mut()?.try_recv() {
+            Ok(result) => Ok(result),
+            Err(oneshot::error::TryRecvError::Empty) => return None,
+            Err(oneshot::error::TryRecvError::Closed) => Err(()),
+        };
+        self.result = None;
+        Some(result)
     }
 
-    /// Drops the work from elsewhere.
+    /// Aborts the task from elsewhere.
     pub fn abort_handle(&self) -> AbortHandle {
         self.abort.clone()
     }
@@ -53,44 +65,32 @@ impl<T> Task<T> {
 
 impl<T> Drop for Task<T> {
     fn drop(&mut self) {
-        self.abort.abort();
+        if self.result.is_some() {
+            self.abort.abort();
+        }
     }
 }
 
-/// Drops work.
+/// Aborts a task.
 #[derive(Clone)]
 pub struct AbortHandle {
-    queue: Arc<WorkQueue>,
-    state: Arc<Abort>,
-}
-
-#[derive(Default)]
-struct Abort {
-    asked: Notify,
-    ended: AtomicBool,
+    /// The future holds it.
+    asked: Weak<Notify>,
+    driver: Arc<Driver>,
 }
 
 impl AbortHandle {
-    /// Drops the work soon, if it has not ended.
+    /// Has the network thread drop the future soon, and close its connection, if the task has not ended.
     pub fn abort(&self) {
-        if !self.is_finished() {
-            self.state.asked.notify_one();
-            // Without a thread it ends with the runtime.
-            let _ = self.queue.drain_connections();
+        if let Some(asked) = self.asked.upgrade() {
+            asked.notify_one();
+            // Without a thread the future is dropped with the runtime.
+            let _ = self.driver.drain_connections();
         }
     }
 
-    /// Whether it has ended in whatever way.
+    /// Whether the task has ended in whatever way.
     pub fn is_finished(&self) -> bool {
-        self.state.ended.load(Ordering::Relaxed)
-    }
-}
-
-/// Notes the end of work when it is dropped.
-struct End(Arc<Abort>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.ended.store(true, Ordering::Relaxed);
+        self.asked.strong_count() == 0
     }
 }

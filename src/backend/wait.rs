@@ -1,5 +1,4 @@
-//! Waiting as an ordinary backend waits, open to interrupts: on its latch and for the network thread, or, with nothing else to do, by
-//! doing itself what it waits for.
+//! The wait of a backend, which an interrupt ends: on its latch and the wakeup socket, or by driving the runtime for a deferred task.
 
 use crate::backend;
 use crate::backend::runtime::Stop;
@@ -8,19 +7,19 @@ use crate::postgres::compat;
 use pgrx::pg_sys;
 use std::time::Duration;
 
-/// Waits until a task has ended, or for so long. Raises PostgreSQL's own error when the query is cancelled.
+/// Waits until a task has ended, or for `longest`. Raises PostgreSQL's own error when the query is cancelled. It may also return early.
 ///
-/// A task that ended before counts, unless a wait returned since: look at the tasks first.
+/// The end of a task is reported by one wait only: the caller has to look at its tasks before each wait.
 pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
     report_wait(pg_sys::PG_WAIT_EXTENSION);
-    // Each handler sets the latch. What it set before signals are blocked would not end the work.
-    // SAFETY: reads the backend's own latch, which a handler may write.
+    // Each signal handler sets the latch. A signal that was handled before signals are blocked does not end the driving, but the latch tells.
+    // SAFETY: MyLatch points to the backend's own latch, which a handler may write.
     let is_set = || unsafe { (&raw const (*pg_sys::MyLatch).is_set).read_volatile() != 0 };
-    let worked = backend::work(longest, is_set);
+    let worked = backend::drive(longest, is_set);
     report_wait(0);
     match worked? {
         None => wait_for_thread(longest),
-        // What the signal has set is looked at as ever.
+        // The signal's handler has run by now. Its latch and its flags are checked as in any wait.
         Some(Stop::Signal) => wait_for_thread(Some(Duration::ZERO)),
         Some(Stop::Done | Stop::Late) => {
             pgrx::check_for_interrupts!();
@@ -29,18 +28,18 @@ pub fn wait(longest: Option<Duration>) -> Result<(), Error> {
     }
 }
 
-/// As pgstat_report_wait_start, which is inline (wait_event.h).
+/// Reports a wait event as pgstat_report_wait_start does, which is inline (wait_event.h).
 fn report_wait(event: u32) {
-    // SAFETY: the backend's own entry, which is there as long as it runs queries.
+    // SAFETY: MyProc points to the backend's own entry as long as it runs queries.
     unsafe { (&raw mut (*pg_sys::MyProc).wait_event_info).write_volatile(event) };
 }
 
 fn wait_for_thread(longest: Option<Duration>) -> Result<(), Error> {
     let set = backend::events()?;
-    // Rounded up, so that a part of a millisecond is waited for too.
+    // Rounded up, or a part of a millisecond would be no wait at all.
     let timeout = longest.map_or(-1, |longest| longest.as_micros().div_ceil(1000) as i64);
     let mut occurred = [pg_sys::WaitEvent::default(); 2];
-    // SAFETY: the set is this backend's own, and there is a place for each of two events.
+    // SAFETY: the set is this backend's own, and `occurred` has room for as many events as are asked for.
     let woken = unsafe {
         let count = pg_sys::WaitEventSetWait(
             set,
@@ -52,7 +51,7 @@ fn wait_for_thread(longest: Option<Duration>) -> Result<(), Error> {
         (occurred.iter().take(count as usize)).fold(0, |all, event| all | event.events)
     };
     if woken & pg_sys::WL_LATCH_SET != 0 {
-        // SAFETY: the latch is this backend's own.
+        // SAFETY: MyLatch points to the backend's own latch.
         unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
     }
     if woken & pg_sys::WL_SOCKET_READABLE != 0 {
@@ -62,13 +61,13 @@ fn wait_for_thread(longest: Option<Duration>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A set of what a backend waits for: its latch, the end of the postmaster, and the wakeup socket. To make it takes six system calls.
+/// The events of a wait: latch, wakeup socket, and death of the postmaster. To make the set takes six system calls, so it is kept.
 ///
 /// # Safety
 /// Called in the backend's thread; the wakeup socket is open as long as the set is used.
 pub unsafe fn new_events(wakeup_socket: pg_sys::pgsocket) -> *mut pg_sys::WaitEventSet {
     let nothing = std::ptr::null_mut();
-    // SAFETY: the set and the latch live as long as the process.
+    // SAFETY: set and latch live as long as the process, and the caller keeps the socket open.
     unsafe {
         let set = compat::create_wait_event_set(3);
         let add = |events: u32, socket, latch| {

@@ -1,35 +1,32 @@
-//! How the network thread wakes the backend: a socket that becomes readable, once until the backend has looked.
+//! The wakeup of the backend by the network thread: a socket that becomes readable. One byte is written until the backend has drained it.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
 
-/// The thread's side.
+/// The side of the network thread.
 pub struct Wakeup {
     socket: UnixStream,
-    rung: AtomicBool,
-    /// Something has ended.
-    wanted: Notify,
+    /// Whether a byte is in the socket, or about to be read.
+    is_notified: AtomicBool,
 }
 
-/// The backend's side.
+/// The side of the backend.
 pub struct WakeupReceiver {
     socket: UnixStream,
     wakeup: Arc<Wakeup>,
 }
 
-/// A wakeup, and the wakeup socket that it is heard at.
+/// Both sides.
 pub fn new() -> io::Result<(Arc<Wakeup>, WakeupReceiver)> {
     let (inside, outside) = UnixStream::pair()?;
     inside.set_nonblocking(true)?;
     outside.set_nonblocking(true)?;
     let wakeup = Arc::new(Wakeup {
         socket: outside,
-        rung: AtomicBool::new(false),
-        wanted: Notify::new(),
+        is_notified: AtomicBool::new(false),
     });
     let wakeup_socket = WakeupReceiver {
         socket: inside,
@@ -39,10 +36,9 @@ pub fn new() -> io::Result<(Arc<Wakeup>, WakeupReceiver)> {
 }
 
 impl Wakeup {
-    /// Rings.
+    /// Makes the backend's socket readable. A backend that has not drained it since is not notified again: it will look at its tasks.
     pub fn notify(&self) {
-        // While the backend has not looked, it will, and one byte is enough to wake it.
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if !self.is_notified.swap(true, Ordering::AcqRel) {
             let _ = (&self.socket).write(&[1]);
         }
     }
@@ -51,33 +47,20 @@ impl Wakeup {
     pub fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
-
-    /// Has it rung once the thread has done what else is to be done now.
-    pub fn notify_soon(&self) {
-        self.wanted.notify_one();
-    }
-
-    /// Rings when something has ended, once for all that end together: it is another turn of the thread's.
-    pub async fn serve(&self) {
-        loop {
-            self.wanted.notified().await;
-            self.notify();
-        }
-    }
 }
 
 impl WakeupReceiver {
-    /// The file descriptor that becomes readable when the backend is notified.
+    /// The socket that becomes readable.
     pub fn descriptor(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
-    /// Forgets the rings so far.
+    /// Makes the socket unreadable until the next notification.
     pub fn drain(&self) {
-        let mut rings = [0u8; 64];
-        while matches!((&self.socket).read(&mut rings), Ok(n) if n == rings.len()) {}
-        // Not before: a ring in between would be read with those before it, and none would follow. What it tells of is there, as this
-        // reads what it wrote.
-        self.wakeup.rung.swap(false, Ordering::AcqRel);
+        let mut bytes = [0u8; 64];
+        while matches!((&self.socket).read(&mut bytes), Ok(n) if n == bytes.len()) {}
+        // After the read: otherwise a notification in between would be read here, and none would follow. The result that it tells of is visible
+        // to this thread, as the swap acquires it.
+        self.wakeup.is_notified.swap(false, Ordering::AcqRel);
     }
 }
