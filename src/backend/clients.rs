@@ -1,7 +1,7 @@
-//! The clients that a backend keeps, with their connections and credentials.
+//! The clients of a backend, with their connections and credentials.
 //!
-//! They are known here alone, so that one that is dropped for lack of room is gone as soon as its invocations have ended. Who needs it again
-//! makes another.
+//! Only this cache keeps a client that no invocation uses. So a client that is evicted is gone once its invocations have ended, and is made
+//! again when it is needed.
 
 use crate::error::Error;
 use crate::lambda::credentials::{Identity, NoKeys};
@@ -11,23 +11,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-/// Most clients kept, and most identities; the one unused for longest goes first.
+/// Most clients, and most identities. The least recently used is evicted.
 const MOST_KEPT: usize = 32;
 
 /// Server, role and configuration.
 pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig);
 
-/// A client or an identity, or why there is none: all that wait for it are told, and none tries again.
+/// A client or an identity, or the error of making it. Everybody who waits for it gets the error, and nobody tries again.
 type Cell<T> = OnceCell<Result<Arc<T>, Error>>;
 
-/// When it was made: in which run of a query, if that is known.
+/// When an entry was made, and in which run of a query, if that is known.
 #[derive(Clone, Copy)]
 struct Made {
     run: Option<u64>,
     at: Instant,
 }
 
-/// How long what failed counts for a run at least: a function's, or a worker's, may go on for as long as the session.
+/// How long a failure counts for a run at least. The run of a function or a worker may last as long as the session.
 const AGAIN_IN_RUN: Duration = Duration::from_secs(10);
 
 impl Made {
@@ -36,8 +36,7 @@ impl Made {
         Made { run, at }
     }
 
-    /// Whether what failed may be tried again: once for each statement, or a role's statement could have a process started or a role
-    /// assumed with each of its scans.
+    /// Whether a failure may be tried again: once for each statement, or each scan of a statement could start a process or assume a role.
     fn is_over(&self, now: &Made) -> bool {
         self.run.is_none() || self.run != now.run || now.at - self.at >= AGAIN_IN_RUN
     }
@@ -49,7 +48,7 @@ struct Entry<T> {
     made: Made,
 }
 
-/// Most recently used last.
+/// Entries, the most recently used last.
 struct Recent<T>(Vec<Entry<T>>);
 
 impl<T> Default for Recent<T> {
@@ -76,7 +75,7 @@ impl<T> Recent<T> {
         cell
     }
 
-    /// Forgets those that could not be made, or whose credentials are in doubt: what failed for one statement is tried again for another.
+    /// Forgets entries that failed, or whose credentials are in doubt, so that the next statement tries again.
     fn forget_failures(&mut self, now: &Made, is_in_doubt: impl Fn(&T) -> bool) {
         self.0.retain(|entry| {
             let has_failed = match entry.cell.get() {
@@ -88,7 +87,7 @@ impl<T> Recent<T> {
         });
     }
 
-    /// Takes those that nobody uses, but for one.
+    /// Removes and returns the entries that nobody uses, except for the key `but`.
     fn take_unused(&mut self, but: &Key) -> Self {
         let is_used = |cell: &Arc<Cell<T>>| {
             Arc::strong_count(cell) > 1
@@ -102,7 +101,7 @@ impl<T> Recent<T> {
     }
 }
 
-/// All of them.
+/// The clients and identities of a backend.
 #[derive(Default)]
 pub struct Clients(Mutex<All>);
 
@@ -118,7 +117,7 @@ impl Clients {
     }
 }
 
-/// The client of a key, which need not be there.
+/// The client of a key. It is made when it is needed.
 pub struct Kept {
     clients: Arc<Clients>,
     key: Key,
@@ -128,7 +127,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// The one for a scan in a run of a query.
+    /// The client for a scan in a run of a query.
     pub fn new(
         clients: &Arc<Clients>,
         key: Key,
@@ -183,7 +182,7 @@ impl Source for Kept {
 
     fn drop_others(&self) -> bool {
         let own = self.key_of_identity();
-        // These close connections, for which nobody is to wait.
+        // Dropped after the lock: to drop clients closes connections, and nobody is to wait for that.
         let (_clients, _identities);
         let mut all = self.clients.lock();
         _clients = all.clients.take_unused(&self.key);

@@ -1,21 +1,20 @@
-//! Whether the scripts that made the extensions are of the library's release. They are not where one of the two was replaced and the
-//! other not yet.
+//! Checks that the extensions' scripts are of the library's release. They are not if only one of the two has been replaced.
 //!
-//! It is looked up once in a backend, before its first invocation, and not while options are checked: pg_upgrade makes the
-//! objects of an older release again, and a database that is updated has to keep its servers meanwhile.
+//! A backend checks once, before its first invocation. Options are validated without the check: pg_upgrade creates the objects of an older
+//! release again, and a database has to keep its servers while it is updated.
 
 use crate::error::{ConfigurationError, Error};
 use crate::postgres::extensions;
 use std::cell::Cell;
 
-/// The version that scripts of this release have: without the third number of that in Cargo.toml, with which scripts don't change.
+/// The version of this release's scripts: the first two numbers of the version in Cargo.toml. Scripts don't change with the third.
 const RELEASE: &str = concat!(
     env!("CARGO_PKG_VERSION_MAJOR"),
     ".",
     env!("CARGO_PKG_VERSION_MINOR")
 );
 
-/// The extensions whose functions are in the library. aws_commons has a version of its own.
+/// The extensions whose functions are in the library. The version of aws_commons is another.
 const EXTENSIONS: [&str; 2] = ["aws_lambda", "aws_lambda_fdw"];
 
 thread_local! {
@@ -30,7 +29,7 @@ pub unsafe fn check() -> Result<(), Error> {
     if SAME.get() {
         return Ok(());
     }
-    // SAFETY: the caller's.
+    // SAFETY: the caller is in a transaction, in the backend's thread.
     let versions = unsafe { extensions::versions() };
     let other = versions
         .into_iter()
@@ -49,7 +48,7 @@ pub unsafe fn check() -> Result<(), Error> {
     }
 }
 
-/// The numbers of a version, which compare as versions do.
+/// The numbers of a version, to compare versions.
 fn numbers(version: &str) -> Vec<u32> {
     version
         .split('.')

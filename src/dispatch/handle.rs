@@ -51,14 +51,14 @@ impl InvocationHandle {
     /// Tells the network thread that the executor waits for this invocation, and for no other.
     pub(super) fn note_awaited(&self) {
         if let Some(share) = &self.share {
-            share.await_this();
+            share.set_awaited();
         }
     }
 
     /// Tells the network thread that an Append waits for this invocation among others.
     pub fn note_awaited_too(&self) {
         if let Some(share) = &self.share {
-            share.await_this_too();
+            share.set_awaited_if_none();
         }
     }
 
@@ -160,7 +160,7 @@ impl InFlightGuard {
         let payload = response.payload.as_ref();
         let bytes = payload.map_or(0, Vec::len) as u64;
         self.limiter.counters.bytes_in.fetch_add(bytes, Relaxed);
-        share.note(bytes as usize);
+        share.note_response(bytes as usize);
         if response.function_error.is_some() {
             return self.failure(Some(name), result, Some(share));
         }
@@ -192,7 +192,7 @@ impl InFlightGuard {
         let payload = response.and_then(|response| response.payload.as_ref());
         if let Some(share) = &share {
             share.set(payload.map_or(0, Vec::len));
-            share.is_over();
+            share.set_finished();
         }
         self.totals.done.fetch_add(1, Relaxed);
         Outcome::new(result, function_name, share)

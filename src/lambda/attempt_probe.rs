@@ -1,7 +1,7 @@
-//! What is watched of an attempt while the SDK makes it: whether its request was sent, and that its answer begins and ends some time.
+//! A probe of one attempt while the SDK makes it: whether the request was sent, and bounds on its answer.
 //!
-//! The SDK tells a client's one interceptor of all its attempts. It runs inside of the future of each, so which one it is comes with
-//! the task. Here is also what the SDK need not do for each attempt anew.
+//! A client has one interceptor for all its attempts. The interceptor runs inside the attempt's future, and finds the probe in a task-local
+//! variable. It also turns off what the SDK need not do for each attempt.
 
 use super::body::{Bounded, Keeps, Kept};
 use super::budget::Room;
@@ -28,18 +28,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Bytes that an answer may have over those of a response, and one that is none: what tells of an error. What has more is no answer of
-/// Lambda's, and could take all memory.
+/// Most bytes of an answer beyond the largest response, and most bytes of an error. Without a bound an answer could take all memory.
 const BEYOND_RESPONSE: usize = 1 << 20;
 
-/// Most heads before an answer's own, and most bytes of their headers. HTTP has no bound.
+/// Most informational heads (1xx) before the answer's own, and most bytes of their headers. HTTP has no bound.
 pub const MOST_HEADS: usize = 1000;
 const MOST_OF_HEADS: usize = 1 << 20;
 
 /// Headers in which the SDK says what it is.
 const USER_AGENT: [&str; 2] = ["user-agent", "x-amz-user-agent"];
 
-/// In a request's configuration: the SDK need not say once more what it is.
+/// In a request's configuration: the user agent is known.
 #[derive(Debug)]
 struct IsKnown;
 
@@ -51,7 +50,7 @@ tokio::task_local! {
     static ATTEMPT: AttemptProbe;
 }
 
-/// An attempt as the SDK makes it.
+/// The probe of one attempt.
 #[derive(Clone)]
 pub struct AttemptProbe(Arc<Seen>);
 
@@ -68,14 +67,14 @@ struct Seen {
     max_response: usize,
     /// The response.
     kept: Kept,
-    /// Heads before the answer's own, and bytes of their headers.
+    /// Informational heads so far, and bytes of their headers.
     heads: AtomicUsize,
     of_heads: AtomicUsize,
     flooded: Notify,
 }
 
 impl Seen {
-    /// Counts a head before the answer's own. It goes on coming until whoever waits for the answer is told.
+    /// Counts an informational head. More of them may come until the attempt is ended.
     fn head(&self, headers: &HeaderMap) {
         let bytes: usize = (headers.iter())
             .map(|(name, value)| name.as_str().len() + value.len())
@@ -88,14 +87,14 @@ impl Seen {
     }
 }
 
-/// How far a request got.
+/// How far the request of an attempt got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// It was not made, or not signed.
+    /// It was not built, or not signed.
     Nothing,
-    /// The HTTP client, which has found no connection for it.
+    /// It reached the HTTP client, which made no connection for it.
     Client,
-    /// A connection, so it may have been sent.
+    /// It has had a connection, so it may have been sent.
     Connection,
 }
 
@@ -113,7 +112,7 @@ struct Request {
 }
 
 impl AttemptProbe {
-    /// Watches an attempt whose response has so many bytes at most, and is counted there.
+    /// A probe of an attempt whose response has at most `max_response` bytes, and is counted in `room`.
     pub fn new(max_response: usize, room: Room) -> AttemptProbe {
         AttemptProbe(Arc::new(Seen {
             request: OnceLock::new(),
@@ -125,7 +124,7 @@ impl AttemptProbe {
         }))
     }
 
-    /// Makes the attempt.
+    /// Runs the attempt with this probe.
     pub async fn over<T>(&self, attempt: impl Future<Output = T>) -> T {
         ATTEMPT.scope(self.clone(), attempt).await
     }
@@ -134,7 +133,7 @@ impl AttemptProbe {
     pub fn reached(&self) -> Reached {
         match self.0.request.get() {
             None => Reached::Nothing,
-            // Without anything to tell of a connection there may have been one.
+            // Without a captured connection it is not known whether there was one.
             Some(Request {
                 connection: Some(connection),
                 ..
@@ -143,51 +142,51 @@ impl AttemptProbe {
         }
     }
 
-    /// Returns when there are too many heads before the answer's own.
+    /// Returns when there are too many informational heads.
     pub async fn flooded(&self) {
         self.0.flooded.notified().await;
     }
 
-    /// Whether it has its connection.
+    /// Whether the attempt has a connection.
     pub fn has_connection(&self) -> bool {
         (self.0.request.get())
             .and_then(|request| request.connection.as_ref())
             .is_some_and(|connection| connection.get().is_some())
     }
 
-    /// The URL that is called, once the request is made.
+    /// The URL, once the request is built.
     pub fn url(&self) -> Option<Uri> {
         self.0.request.get()?.url.parse().ok()
     }
 
-    /// The session token that it was sent with.
+    /// The session token of the request.
     pub fn token(&self) -> Option<&str> {
         self.0.request.get()?.token.as_deref()
     }
 
-    /// The time that it was signed with.
+    /// The time of the signature.
     pub fn signed_at(&self) -> Option<&str> {
         self.0.request.get()?.signed_at.as_deref()
     }
 
-    /// The response's bytes. There are none afterwards.
+    /// Takes the response's bytes.
     pub fn payload(&self) -> Vec<u8> {
         self.0.kept.take()
     }
 
-    /// How long the answer has waited to be read.
+    /// How long the answer has waited for memory.
     pub fn waited(&self) -> Duration {
         self.0.kept.waited()
     }
 }
 
-/// What the SDK tells of a client's attempts.
+/// The interceptor of a client.
 #[derive(Debug, Default)]
 pub struct AttemptInterceptor {
-    /// What the SDK said that it is, in the client's first request.
+    /// The user agent that the SDK sent in the client's first request.
     user_agent: OnceLock<[Option<String>; 2]>,
-    /// The SDK's correction of a clock that is off. Only an answer that may be a refusal for that is measured, and from then on all are:
-    /// the SDK would do so with each.
+    /// The SDK's correction of the machine's clock. The SDK would measure each answer. Here answers are measured from the first one on that may
+    /// be a refusal for the time.
     clock: ServiceClockSkewInterceptor,
     corrects_clock: AtomicBool,
 }
@@ -198,8 +197,8 @@ impl Intercept for AttemptInterceptor {
         "AttemptInterceptor"
     }
 
-    /// These serve the SDK's retries, which are off, or make the same words again and again: together a fifth of what the SDK
-    /// does for a small call.
+    /// Disables interceptors that serve the SDK's retries, which are off, or that build the same user agent each time: together a fifth of the
+    /// SDK's work for a small call.
     fn read_before_execution(
         &self,
         _context: &BeforeSerializationInterceptorContextRef<'_>,
@@ -210,7 +209,7 @@ impl Intercept for AttemptInterceptor {
         state.store_put(disable_interceptor::<InvocationIdInterceptor>(cause));
         state.store_put(disable_interceptor::<RequestInfoInterceptor>(cause));
         state.store_put(disable_interceptor::<ServiceClockSkewInterceptor>(
-            "the watcher has one",
+            "the attempt interceptor has one",
         ));
         if self.user_agent.get().is_some() {
             state.store_put(disable_interceptor::<UserAgentInterceptor>("it is known"));
@@ -261,7 +260,7 @@ impl Intercept for AttemptInterceptor {
     ) -> Result<(), BoxError> {
         (self.clock).read_before_transmit(context, components, config)?;
         let headers = context.request().headers();
-        // Without an attempt that would know of it, nothing is sent.
+        // Without a probe nothing is sent.
         ATTEMPT.try_with(|attempt| {
             let token = headers.get("x-amz-security-token");
             let _ = attempt.0.request.set(Request {
@@ -289,7 +288,7 @@ impl Intercept for AttemptInterceptor {
             (self.clock).modify_before_deserialization(context, components, config)?;
         }
         let headers = context.response().headers();
-        // What comes in chunks has its end in them, whatever the header says.
+        // In a chunked body the chunks have the length, whatever the header says.
         let length =
             (headers.get("content-length")).filter(|_| headers.get("transfer-encoding").is_none());
         let length = length.and_then(|length| length.parse().ok());
@@ -307,8 +306,7 @@ impl Intercept for AttemptInterceptor {
     }
 }
 
-/// Has the connection count the heads before the answer's own. The SDK has no way to tell it, so the request goes through the type of
-/// the crate that has.
+/// Has hyper count the informational heads. The SDK's request has no way to say so, so it is converted to the `http` crate's and back.
 fn count_heads(request: &mut HttpRequest) -> Result<(), BoxError> {
     let attempt = ATTEMPT.try_with(AttemptProbe::clone)?;
     let taken = std::mem::replace(request, HttpRequest::new(SdkBody::taken()));

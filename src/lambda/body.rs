@@ -1,8 +1,7 @@
-//! The bytes of an answer as they come: no more than are expected, none before they fit into the [budget](super::budget), and no more than
-//! there is memory for.
+//! The body of an answer. It is bounded, and read only as far as it fits into the [budget](super::budget) and there is memory.
 //!
-//! The SDK would keep them as they come, then put them together, and ask nobody for memory. So a response is kept here, once, and the SDK
-//! is told that it is empty. It has only what tells of an error, which is short.
+//! The SDK would keep all pieces, copy them together, and abort without memory. So the bytes of a response are kept here, once, and the SDK
+//! sees an empty body. The SDK reads the bodies of errors, which are short.
 
 use super::budget::Room;
 use crate::memory;
@@ -15,33 +14,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// How often an answer that the SDK has is in memory at most.
+/// Most copies in memory of a body that the SDK reads.
 const COPIES: usize = 3;
 
-/// Most pieces that an answer may come in, for each of which there is some work. A chunk may be one byte.
+/// Most pieces of an answer. Each takes some work, and may be one byte.
 const MOST_PIECES: usize = 1 << 18;
 
-/// For how many bytes more there is room at least, where it is not known how many come.
+/// The least growth of the room for an answer of unknown length.
 const STEP: usize = 8 << 10;
 
 /// Why an answer is not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It has more bytes than are expected.
+    /// It has more bytes than the bound.
     #[error("the answer has more than {0} bytes")]
     TooLong(usize),
-    /// It comes in more pieces than are expected.
+    /// It comes in more pieces than the bound.
     #[error("the answer comes in more than {MOST_PIECES} pieces")]
     TooManyPieces,
-    /// There is no memory for what it has.
+    /// There is no memory for it.
     #[error("there is no memory for an answer of {0} bytes")]
     NoMemory(usize),
 }
 
-/// What is kept of one answer.
+/// The bytes of one response.
 #[derive(Debug)]
 pub struct Kept {
-    /// Where it is counted.
+    /// Counts the bytes in the budget.
     pub room: Room,
     state: Mutex<State>,
 }
@@ -49,13 +48,13 @@ pub struct Kept {
 #[derive(Debug, Default)]
 struct State {
     bytes: Vec<u8>,
-    /// How long it has waited to be read, and since when it does so now.
+    /// How long the answer has waited for memory before, and since when it waits now.
     waited: Duration,
     since: Option<Instant>,
 }
 
 impl Kept {
-    /// Nothing so far.
+    /// A response without a byte.
     pub fn new(room: Room) -> Kept {
         Kept {
             room,
@@ -63,14 +62,14 @@ impl Kept {
         }
     }
 
-    /// The response. There is none afterwards.
+    /// Takes the bytes.
     pub fn take(&self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.state().bytes);
         bytes.shrink_to_fit();
         bytes
     }
 
-    /// How long it has waited to be read.
+    /// How long the answer has waited for memory.
     pub fn waited(&self) -> Duration {
         let state = self.state();
         state.waited + state.since.map_or(Duration::ZERO, |since| since.elapsed())
@@ -97,21 +96,21 @@ impl Kept {
     }
 }
 
-/// Has what is kept.
+/// Owns the bytes of a response.
 pub trait Keeps: Send + Sync + 'static {
-    /// What is kept of this answer.
+    /// The bytes of this response.
     fn kept(&self) -> &Kept;
 }
 
-/// A body that is read so far.
+/// A body with its bounds.
 pub struct Bounded<K> {
     all: SdkBody,
     most: usize,
-    /// Whether it is a response, which is kept here.
+    /// Whether it is a response, whose bytes are kept here.
     is_response: bool,
-    /// Whether it has said how many bytes it has.
+    /// Whether the answer's head has its length.
     is_known: bool,
-    /// Bytes that it is known to have, and for which there is room.
+    /// Bytes that it has at least, and bytes that there is room for.
     size: usize,
     room: usize,
     read: usize,
@@ -120,7 +119,7 @@ pub struct Bounded<K> {
 }
 
 impl<K: Keeps> Bounded<K> {
-    /// One that has `length` bytes, if it says how many.
+    /// A body of `length` bytes, if its head has a length.
     pub fn new(
         all: SdkBody,
         most: usize,
@@ -141,7 +140,7 @@ impl<K: Keeps> Bounded<K> {
         }
     }
 
-    /// Waits for room, and finds memory, for what is going to be read next.
+    /// Waits for room in the budget, and checks memory, for the next read.
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         if self.size > self.most {
             return Poll::Ready(Err(Refused::TooLong(self.most)));
@@ -151,7 +150,7 @@ impl<K: Keeps> Bounded<K> {
         }
         let wanted = match self.is_known {
             true => self.size,
-            // Half as much again each time, as a vector that grows.
+            // Grows by half each time.
             false => (self.read + STEP.max(self.read / 2)).min(self.most.max(self.read)),
         };
         if self.room < wanted && !self.all.is_end_stream() {
@@ -185,7 +184,7 @@ impl<K: Keeps> Bounded<K> {
             return Err(Refused::TooManyPieces);
         }
         if self.read > self.room {
-            // They are there already.
+            // These bytes are in memory already.
             let copies = if self.is_response { 1 } else { COPIES };
             self.room = self.read;
             self.keeps.kept().room.share.set(copies * self.read);
@@ -195,7 +194,7 @@ impl<K: Keeps> Bounded<K> {
             return Ok(bytes);
         }
         self.keeps.kept().state().bytes.extend_from_slice(&bytes);
-        // Those that came are part of what the connection reads into.
+        // The piece is a part of the connection's read buffer, which is freed with it.
         Ok(Bytes::new())
     }
 }

@@ -1,8 +1,8 @@
-//! The memory that payloads, outer rows that were read ahead, and responses of a statement may take together. What does not fit waits.
+//! The memory budget of a statement: payloads, prefetched outer rows and responses together. A response that does not fit is not read.
 //!
-//! A response is not read before its bytes fit, in the order of the invocations. One always is read: that which the executor waits for,
-//! as what the others have is not given up before. It may not have been sent yet, while all that may be on their way wait here to be read;
-//! then it goes out beside them. The executor waits for one thing at a time, so there is one such invocation in a process.
+//! Responses are read in the order of the invocations. The invocation that the executor waits for is always read: the memory of the others
+//! is not freed before the executor has it. It may not even have been sent, while all invocations in flight wait here to be read. Then it is
+//! sent in addition to them. The executor waits for one invocation at a time, so a process has one such invocation.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -11,34 +11,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
-/// How much a response says of what the next ones have: an eighth.
-const PART_OF_MEAN: usize = 8;
+/// One part in so many of the mean response is the last response.
+const MEAN_WEIGHT: usize = 8;
 
-/// So many bytes for all that shares it.
+/// A number of bytes that shares are taken of.
 #[derive(Debug)]
 pub struct Budget {
     most: usize,
     used: AtomicUsize,
-    /// What the next ones are expected to have: as much as the last payload and the last outer row, and the mean response.
+    /// The expected sizes of the next payload, outer row and response: those of the last payload and row, and the mean response.
     payload: AtomicUsize,
     row: AtomicUsize,
     response: AtomicUsize,
 }
 
-/// Who waits, and what for.
-struct Desk {
+/// The invocations that wait, of all budgets of the process.
+struct Waiters {
     next: u64,
-    /// The invocation that the executor waits for, and one that is read so that the former can be sent; 0 is none.
+    /// The invocation that the executor waits for; 0 is none.
     awaited: u64,
-    makes_way: u64,
+    /// An invocation that is read beyond its budget, so that its descriptor becomes free for the awaited one; 0 is none.
+    admitted: u64,
+    /// Invocations whose responses wait to be read.
     waiting: BTreeMap<u64, Waiting>,
-    /// Invocations that wait for their turn, each with the limit that has none.
+    /// Invocations that wait for a permit, each with its concurrency limit.
     at_limits: BTreeMap<u64, usize>,
 }
 
 struct Waiting {
     budget: *const Budget,
-    /// What has let it out.
+    /// The concurrency limit that it has a permit of.
     limit: usize,
     waker: Waker,
 }
@@ -46,23 +48,23 @@ struct Waiting {
 // SAFETY: the pointer is compared, and never followed.
 unsafe impl Send for Waiting {}
 
-static DESK: Mutex<Desk> = Mutex::new(Desk {
+static WAITERS: Mutex<Waiters> = Mutex::new(Waiters {
     next: 1,
     awaited: 0,
-    makes_way: 0,
+    admitted: 0,
     waiting: BTreeMap::new(),
     at_limits: BTreeMap::new(),
 });
 
-/// The one that is awaited, or who waits to be read, has changed.
+/// Notified when the awaited invocation changes, or the set of those that wait to be read.
 static CHANGED: Notify = Notify::const_new();
 
-fn desk() -> MutexGuard<'static, Desk> {
-    DESK.lock().unwrap_or_else(PoisonError::into_inner)
+fn waiters() -> MutexGuard<'static, Waiters> {
+    WAITERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Desk {
-    /// Lets the first of those that wait for a budget look again.
+impl Waiters {
+    /// Wakes the first invocation that waits for a budget.
     fn wake_first(&self, budget: *const Budget) {
         let first = (self.waiting.values()).find(|waiting| waiting.budget == budget);
         if let Some(first) = first {
@@ -70,7 +72,7 @@ impl Desk {
         }
     }
 
-    fn wait_for(&mut self, number: u64) {
+    fn set_awaited(&mut self, number: u64) {
         if self.awaited == number {
             return;
         }
@@ -85,7 +87,7 @@ impl Desk {
 }
 
 impl Budget {
-    /// One of so many bytes.
+    /// A budget of `most` bytes.
     pub fn new(most: usize) -> Arc<Budget> {
         Arc::new(Budget {
             most,
@@ -96,15 +98,15 @@ impl Budget {
         })
     }
 
-    /// A share of it, of no bytes so far.
+    /// A share of no bytes.
     pub fn share(self: &Arc<Budget>) -> Arc<Share> {
-        let mut desk = desk();
-        desk.next += 1;
+        let mut waiters = waiters();
+        waiters.next += 1;
         Arc::new(Share {
             budget: self.clone(),
-            number: desk.next,
+            number: waiters.next,
             bytes: AtomicUsize::new(0),
-            is_over: AtomicBool::new(false),
+            is_finished: AtomicBool::new(false),
         })
     }
 
@@ -116,7 +118,7 @@ impl Budget {
         share
     }
 
-    /// A share of an outer row that was read ahead.
+    /// A share of a prefetched outer row.
     pub fn row(self: &Arc<Budget>, bytes: usize) -> Arc<Share> {
         self.row.store(bytes, Relaxed);
         let share = self.share();
@@ -124,19 +126,19 @@ impl Budget {
         share
     }
 
-    /// A share of a response that is going to come.
+    /// A share of a response to come, of the expected size.
     pub fn response(self: &Arc<Budget>) -> Arc<Share> {
         let share = self.share();
         share.set(self.response.load(Relaxed));
         share
     }
 
-    /// Notes how many bytes a response has had.
-    pub fn note(&self, bytes: usize) {
+    /// Notes the size of a response, for the mean.
+    pub fn note_response(&self, bytes: usize) {
         let mean = self.response.load(Relaxed);
         let mean = match mean {
             0 => bytes,
-            mean => mean - mean / PART_OF_MEAN + bytes / PART_OF_MEAN,
+            mean => mean - mean / MEAN_WEIGHT + bytes / MEAN_WEIGHT,
         };
         self.response.store(mean, Relaxed);
     }
@@ -146,7 +148,7 @@ impl Budget {
         self.fits(self.payload.load(Relaxed) + self.response.load(Relaxed))
     }
 
-    /// The same of one more outer row, and an invocation for it.
+    /// Whether one more outer row and its invocation are expected to fit.
     pub fn has_room_for_row(&self) -> bool {
         let row = self.row.load(Relaxed);
         self.fits(row + self.payload.load(Relaxed) + self.response.load(Relaxed))
@@ -157,30 +159,30 @@ impl Budget {
     }
 }
 
-/// So many bytes of a budget, which are given back when it is dropped.
+/// Bytes of a budget. They are given back when the share is dropped.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
-    /// In the order in which shares were made.
+    /// Ascends in the order in which shares are made.
     number: u64,
     bytes: AtomicUsize,
-    /// Set with the desk locked.
-    is_over: AtomicBool,
+    /// Set while the waiters are locked.
+    is_finished: AtomicBool,
 }
 
 impl Share {
-    /// Takes so many bytes, whether or not they fit.
+    /// Changes the size of the share, whether or not it fits.
     pub fn set(&self, bytes: usize) {
         let before = self.bytes.swap(bytes, Relaxed);
         if bytes >= before {
             self.budget.used.fetch_add(bytes - before, Relaxed);
         } else {
             self.budget.used.fetch_sub(before - bytes, Relaxed);
-            desk().wake_first(&*self.budget);
+            waiters().wake_first(&*self.budget);
         }
     }
 
-    /// Takes so many bytes once they fit. `limit` tells what has let the invocation out.
+    /// Changes the size of the share once it fits. `limit` is the concurrency limit that the invocation has a permit of.
     pub fn poll_set(&self, context: &mut Context<'_>, bytes: usize, limit: usize) -> Poll<()> {
         let before = self.bytes.load(Relaxed);
         if bytes <= before {
@@ -188,20 +190,20 @@ impl Share {
             return Poll::Ready(());
         }
         let budget: *const Budget = &*self.budget;
-        let mut desk = desk();
+        let mut waiters = waiters();
         let is_first =
-            !(desk.waiting.range(..self.number)).any(|(_, waiting)| waiting.budget == budget);
+            !(waiters.waiting.range(..self.number)).any(|(_, waiting)| waiting.budget == budget);
         let is_alone = self.budget.used.load(Relaxed) == before;
         let fits = is_first && self.budget.fits(bytes - before);
-        if fits || is_alone || [desk.awaited, desk.makes_way].contains(&self.number) {
+        if fits || is_alone || [waiters.awaited, waiters.admitted].contains(&self.number) {
             self.bytes.store(bytes, Relaxed);
             self.budget.used.fetch_add(bytes - before, Relaxed);
-            let waited = desk.waiting.remove(&self.number);
+            let waited = waiters.waiting.remove(&self.number);
             if waited.is_some() {
-                desk.wake_first(budget);
+                waiters.wake_first(budget);
             }
-            // A waker may end a task, which has a share.
-            drop(desk);
+            // To drop a waker may end a task, which drops a share, which locks the waiters.
+            drop(waiters);
             drop(waited);
             return Poll::Ready(());
         }
@@ -210,60 +212,60 @@ impl Share {
             limit,
             waker: context.waker().clone(),
         };
-        let waited = desk.waiting.insert(self.number, waiting);
-        drop(desk);
+        let waited = waiters.waiting.insert(self.number, waiting);
+        drop(waiters);
         if waited.is_none() {
             CHANGED.notify_waiters();
         }
         Poll::Pending
     }
 
-    /// The executor waits for this invocation, and for nothing else.
-    pub fn await_this(&self) {
-        let mut desk = desk();
-        if !self.is_over.load(Relaxed) {
-            desk.wait_for(self.number);
+    /// Notes that the executor waits for this invocation alone.
+    pub fn set_awaited(&self) {
+        let mut waiters = waiters();
+        if !self.is_finished.load(Relaxed) {
+            waiters.set_awaited(self.number);
         }
     }
 
-    /// The executor waits for this invocation, or for others.
-    pub fn await_this_too(&self) {
-        let mut desk = desk();
-        if desk.awaited == 0 && !self.is_over.load(Relaxed) {
-            desk.wait_for(self.number);
+    /// Notes that the executor waits for this invocation among others. The first of them counts.
+    pub fn set_awaited_if_none(&self) {
+        let mut waiters = waiters();
+        if waiters.awaited == 0 && !self.is_finished.load(Relaxed) {
+            waiters.set_awaited(self.number);
         }
     }
 
-    /// The invocation is over: nobody waits for it.
-    pub fn is_over(&self) {
-        let mut desk = desk();
-        self.is_over.store(true, Relaxed);
-        if desk.awaited == self.number {
-            desk.awaited = 0;
+    /// Notes that the invocation has ended, so that nobody waits for it.
+    pub fn set_finished(&self) {
+        let mut waiters = waiters();
+        self.is_finished.store(true, Relaxed);
+        if waiters.awaited == self.number {
+            waiters.awaited = 0;
         }
     }
 
-    /// There is no descriptor for this invocation. If the executor waits for it, another is read, whose connection is then free.
-    pub fn lacks_descriptor(&self) {
-        let mut desk = desk();
-        if desk.awaited == self.number
-            && let Some((number, first)) = desk.waiting.first_key_value()
+    /// Notes that the invocation got no file descriptor. If the executor waits for it, another is read, which frees its connection.
+    pub fn note_no_descriptor(&self) {
+        let mut waiters = waiters();
+        if waiters.awaited == self.number
+            && let Some((number, first)) = waiters.waiting.first_key_value()
         {
             first.waker.wake_by_ref();
-            desk.makes_way = *number;
+            waiters.admitted = *number;
         }
     }
 
-    /// Returns once the executor waits for this invocation while others wait to be read, of all or of those that a limit has let out.
-    pub async fn is_held_up(&self, limit: Option<usize>) {
+    /// Returns once the executor waits for this invocation, while others wait to be read: any others, or others with a permit of `limit`.
+    pub async fn until_it_blocks(&self, limit: Option<usize>) {
         let _at_limit = limit.map(|limit| AtLimit::new(self.number, limit));
         loop {
             let mut changed = pin!(CHANGED.notified());
             changed.as_mut().enable();
             {
-                let desk = desk();
-                if desk.awaited == self.number
-                    && (desk.waiting.values())
+                let waiters = waiters();
+                if waiters.awaited == self.number
+                    && (waiters.waiting.values())
                         .any(|waiting| limit.is_none_or(|limit| limit == waiting.limit))
                 {
                     return;
@@ -273,15 +275,16 @@ impl Share {
         }
     }
 
-    /// Returns once the executor waits for another invocation that this limit has no turn for. This one is to give its own up, as it may
-    /// be kept from being sent by those that wait to be read.
-    pub async fn is_in_the_way(&self, limit: usize) {
+    /// Returns once the executor waits for another invocation, which waits for a permit of `limit`. This invocation has to give up its own
+    /// permit: it may itself wait for a descriptor of those that wait to be read.
+    pub async fn until_it_must_yield(&self, limit: usize) {
         loop {
             let mut changed = pin!(CHANGED.notified());
             changed.as_mut().enable();
             {
-                let desk = desk();
-                if desk.awaited != self.number && desk.at_limits.get(&desk.awaited) == Some(&limit)
+                let waiters = waiters();
+                if waiters.awaited != self.number
+                    && waiters.at_limits.get(&waiters.awaited) == Some(&limit)
                 {
                     return;
                 }
@@ -291,8 +294,8 @@ impl Share {
     }
 
     /// Notes how many bytes the response has had.
-    pub fn note(&self, bytes: usize) {
-        self.budget.note(bytes);
+    pub fn note_response(&self, bytes: usize) {
+        self.budget.note_response(bytes);
     }
 }
 
@@ -300,25 +303,25 @@ impl Drop for Share {
     fn drop(&mut self) {
         let budget: *const Budget = &*self.budget;
         self.budget.used.fetch_sub(*self.bytes.get_mut(), Relaxed);
-        let mut desk = desk();
-        if desk.awaited == self.number {
-            desk.awaited = 0;
+        let mut waiters = waiters();
+        if waiters.awaited == self.number {
+            waiters.awaited = 0;
         }
-        let waited = desk.waiting.remove(&self.number);
-        desk.wake_first(budget);
-        drop(desk);
+        let waited = waiters.waiting.remove(&self.number);
+        waiters.wake_first(budget);
+        drop(waiters);
         drop(waited);
     }
 }
 
-/// An invocation that waits for its turn, as long as it does.
+/// Notes that an invocation waits for a permit of a concurrency limit, until it is dropped.
 struct AtLimit(u64);
 
 impl AtLimit {
     fn new(number: u64, limit: usize) -> AtLimit {
-        let mut desk = desk();
-        desk.at_limits.insert(number, limit);
-        if desk.awaited == number {
+        let mut waiters = waiters();
+        waiters.at_limits.insert(number, limit);
+        if waiters.awaited == number {
             CHANGED.notify_waiters();
         }
         AtLimit(number)
@@ -327,21 +330,21 @@ impl AtLimit {
 
 impl Drop for AtLimit {
     fn drop(&mut self) {
-        desk().at_limits.remove(&self.0);
+        waiters().at_limits.remove(&self.0);
     }
 }
 
-/// Where a response is counted.
+/// The share of a response, and the concurrency limit of its invocation.
 #[derive(Debug, Clone)]
 pub struct Room {
-    /// Its bytes.
+    /// Counts the bytes of the response.
     pub share: Arc<Share>,
-    /// What has let the invocation out.
+    /// The limit that the invocation has a permit of.
     pub limit: usize,
 }
 
 impl Room {
-    /// One that nobody else shares.
+    /// Of a budget without a bound.
     #[cfg(test)]
     pub fn endless() -> Room {
         Room {
@@ -352,70 +355,4 @@ impl Room {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn poll(share: &Share, bytes: usize) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        share.poll_set(&mut context, bytes, 7).is_ready()
-    }
-
-    fn is_held_up(share: &Share, limit: Option<usize>) -> bool {
-        let held_up = pin!(share.is_held_up(limit));
-        held_up
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
-    }
-
-    /// One test, as the one that is awaited is the process's.
-    #[test]
-    fn what_does_not_fit_waits_but_for_the_one_that_is_awaited() {
-        let budget = Budget::new(100);
-        let shares: Vec<_> = (0..5).map(|_| budget.share()).collect();
-        // One alone may have any number.
-        assert!(poll(&shares[0], 200));
-        shares[0].set(60);
-        assert!(!poll(&shares[2], 50));
-        // In order: a small one behind a large one waits.
-        assert!(!poll(&shares[3], 10) && poll(&shares[1], 40));
-        shares[1].set(0);
-        assert!(!poll(&shares[2], 50) && !poll(&shares[3], 10));
-        shares[4].await_this_too();
-        shares[2].await_this_too();
-        assert!(is_held_up(&shares[4], None) && is_held_up(&shares[4], Some(7)));
-        assert!(!is_held_up(&shares[4], Some(8)) && !is_held_up(&shares[2], None));
-        assert!(poll(&shares[4], 1000));
-        shares[4].is_over();
-        shares[2].await_this();
-        assert!(poll(&shares[2], 50) && !poll(&shares[3], 10));
-
-        // One that waits for its turn has those of its limit give theirs up, and nobody once it is over.
-        let is_in_the_way = |share: &Share, limit| {
-            pin!(share.is_in_the_way(limit))
-                .poll(&mut Context::from_waker(Waker::noop()))
-                .is_ready()
-        };
-        let mut turn = Box::pin(shares[0].is_held_up(Some(8)));
-        assert!((turn.as_mut().poll(&mut Context::from_waker(Waker::noop()))).is_pending());
-        assert!(!is_in_the_way(&shares[1], 8));
-        shares[0].await_this();
-        assert!(is_in_the_way(&shares[1], 8) && !is_in_the_way(&shares[1], 7));
-        assert!(!is_in_the_way(&shares[0], 8));
-        drop(turn);
-        assert!(!is_in_the_way(&shares[1], 8));
-        shares[4].await_this();
-        shares[0].await_this();
-        assert_eq!(desk().awaited, shares[0].number);
-        drop(shares);
-        assert_eq!(budget.used.load(Relaxed), 0);
-        assert!(desk().waiting.is_empty() && desk().awaited == 0);
-
-        budget.note(80);
-        assert!(budget.has_room());
-        let payload = budget.payload(30);
-        assert!(!budget.has_room());
-        drop(payload);
-        budget.note(0);
-        assert!(budget.has_room() && !budget.row(10).budget.has_room_for_row());
-    }
-}
+mod tests;

@@ -1,12 +1,11 @@
-//! The HTTP client that a client of Lambda's and its sources of credentials share. It goes directly, or [through a proxy](super::tunnel), or
-//! says why it can't go.
+//! The HTTP client that a Lambda client and its credential sources share. It connects directly or [through a proxy](super::tunnel).
 //!
-//! It speaks HTTP/1.1 alone: there a connection has one request at a time, so it is known of each whether any of it was sent. HTTP/2 could tell
-//! the same of streams that a server has not begun, but its library does not pass it on.
+//! It speaks HTTP/1.1 alone. A connection has one request at a time there, so it is known of each request whether a byte of it was sent.
+//! An HTTP/2 server also tells which streams it has not begun, but the HTTP/2 library does not report that.
 
-use super::dial::{self, Progress, TimedOut, dial};
 use super::error_chain::chain;
-use super::pool::{self, Answer, Connection, Place, Sent, Stream};
+use super::happy_eyeballs::{self, ConnectProgress, TimedOut};
+use super::pool::{self, Connection, PoolKey, PooledBody, SendResult, Stream};
 use super::proxies::{Proxies, host_of, port_of};
 use super::proxy::{InvalidProxy, ProxyVariable};
 use super::root_certificates::{self, CaBundle, NoRootCertificates, TrustStore};
@@ -36,21 +35,21 @@ use tokio::runtime::Handle;
 #[derive(Clone)]
 pub struct Connections(Arc<Shared>);
 
-/// How many were made.
+/// The number of the next HTTP client.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 struct Shared {
     runtime: Handle,
     trust: Arc<TrustStore>,
     proxies: Proxies,
-    /// The way through the proxy where TLS is spoken, and where not. Each is made when it is first wanted.
+    /// The proxy for https, and the proxy for http. Each is made when it is first needed.
     proxied: [OnceLock<Through>; 2],
-    /// Whose connections are kept.
+    /// The owner of its connections in the pool.
     number: u64,
     given_up: AtomicBool,
 }
 
-/// The variable that names the proxy names none.
+/// The variable that names the proxy has no usable URL.
 #[derive(Debug)]
 pub struct NoProxy(&'static str, InvalidProxy);
 
@@ -97,7 +96,7 @@ impl Connections {
         )
     }
 
-    /// One for a client that has another.
+    /// A client without any configuration of the machine.
     #[cfg(any(test, fuzzing))]
     pub fn nowhere() -> Connections {
         Connections::new(TrustStore::new(None), Proxies::of_environment(None))
@@ -114,18 +113,18 @@ impl Connections {
         }))
     }
 
-    /// The proxy that a URL is asked through, and the variable that names it, in words for a message.
+    /// The proxy of a URL, and the variable that names it, in words for a message.
     pub fn proxy_of(&self, url: &Uri) -> Option<String> {
         self.0.proxies.of(url)?.describe()
     }
 
-    /// Has the next statement make another, with the files and variables as they are then.
+    /// Has the next statement make another client, which reads files and variables again.
     pub fn give_up(&self) {
         root_certificates::clear_cache();
         self.0.given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Whether what went wrong stays so until somebody changes something.
+    /// Whether each request would fail until somebody changes the machine's configuration.
     pub fn is_given_up(&self) -> bool {
         self.0.given_up.load(Ordering::Relaxed)
             || self.0.trust.is_missing()
@@ -167,7 +166,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// The answer did not begin in time. Only sources of credentials have such a time-out.
+/// The answer did not begin in time. Only credential sources have such a time-out.
 #[derive(Debug)]
 struct NoAnswer(Duration);
 
@@ -242,8 +241,8 @@ impl Shared {
         url: &Uri,
         through: Option<&Through>,
         to_connect: Option<Duration>,
-    ) -> Result<Response<Answer>, BoxError> {
-        let place = Place {
+    ) -> Result<Response<PooledBody>, BoxError> {
+        let key = PoolKey {
             owner: self.number,
             is_secure: is_secure(url),
             authority: url.authority().map_or("", |whole| whole.as_str()).into(),
@@ -260,17 +259,17 @@ impl Shared {
             });
         }
         loop {
-            let kept = pool::take(&place).await;
+            let kept = pool::take(&key).await;
             let is_kept = kept.is_some();
             let connection = match kept {
                 Some(kept) => kept,
                 None => self.connect(url, through, to_connect).await?,
             };
             has_connection.store(true, Ordering::Relaxed);
-            match connection.send(place.clone(), request).await {
-                Sent::Answered(answer) => return Ok(answer),
-                Sent::Lost(error) => return Err(error.into()),
-                Sent::Unsent(unsent, error) => {
+            match connection.send(key.clone(), request).await {
+                SendResult::Answered(answer) => return Ok(answer),
+                SendResult::Lost(error) => return Err(error.into()),
+                SendResult::Unsent(unsent, error) => {
                     has_connection.store(false, Ordering::Relaxed);
                     if !is_kept {
                         return Err(error.into());
@@ -287,19 +286,19 @@ impl Shared {
         through: Option<&Through>,
         longest: Option<Duration>,
     ) -> Result<Connection, BoxError> {
-        let progress = Progress::default();
+        let progress = ConnectProgress::default();
         let making = async {
             let to = through.map_or(url, Through::url);
             if is_secure(url) || is_secure(to) {
-                // Nobody is connected to for nothing.
+                // An error of the authorities comes before a connection is made.
                 self.trust.tls()?;
             }
-            let tcp = dial(host_of(to), port_of(to), longest, &progress).await?;
+            let tcp = happy_eyeballs::connect(host_of(to), port_of(to), longest, &progress).await?;
             let socket = tcp.as_raw_fd();
             let stream: Box<dyn Stream> = match through {
                 Some(through) => through.connect(tcp, url, &self.trust, &progress).await?,
                 None if is_secure(url) => {
-                    progress.waits_for("answer in TLS");
+                    progress.set_waiting_for("answer in TLS");
                     let tls = self.trust.tls()?;
                     Box::new(tls.connect(tunnel::name_of(url)?, tcp).await?)
                 }
@@ -309,12 +308,12 @@ impl Shared {
         };
         match through {
             Some(through) => through.try_once(longest, &progress, making).await,
-            None => dial::within(longest, &progress, making).await,
+            None => happy_eyeballs::within(longest, &progress, making).await,
         }
     }
 }
 
-/// The form in which a request is sent: its host is a header, and its path all of its URL, unless a proxy is to send it on.
+/// Makes the request's form as it is sent: the host is a header, and the URL is the path alone, unless a proxy is to forward the request.
 fn prepare(request: &mut Request<SdkBody>, is_forwarded: bool) {
     let url = request.uri();
     let usual = match is_secure(url) {
@@ -338,13 +337,13 @@ fn prepare(request: &mut Request<SdkBody>, is_forwarded: bool) {
     }
 }
 
-/// What the SDK makes of an error: its words are not asked for, but whether the connection took too long is.
+/// The SDK's form of an error. The SDK asks whether it is a time-out.
 fn failed(error: BoxError) -> ConnectorError {
     let is = |test: fn(&(dyn std::error::Error + 'static)) -> bool| chain(&*error).any(test);
     if is(|error| error.is::<TimedOut>()) {
         ConnectorError::timeout(error)
     } else if is(|error| error.is::<NoRootCertificates>() || error.is::<NoProxy>())
-        || is(tunnel::is_told)
+        || is(tunnel::is_final_refusal)
     {
         ConnectorError::other(error, None)
     } else {

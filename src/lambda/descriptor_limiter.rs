@@ -1,8 +1,8 @@
-//! How many connections all attempts of a backend may have, those that are kept included. What is too much waits before it connects.
+//! How many connections all attempts of a backend may have, including idle ones. An attempt beyond that waits before it connects.
 //!
-//! A connection is a file descriptor, and the process has them from PostgreSQL, which can't write its log without. How many there may be is
-//! not decided here. There may be fewer, as others in the process and on the machine take them too: where there was none for an attempt, as
-//! many are let out as were out beside it, and once so many have ended well one more.
+//! A connection takes a file descriptor of the process, and PostgreSQL can't write its log without one. How many there may be is decided in
+//! `backend/descriptors.rs`. The system may have fewer. If it had none for an attempt, the limit becomes the number of the other attempts that
+//! were out, and grows by one once as many have succeeded.
 
 use super::attempt_probe::AttemptProbe;
 use std::collections::HashMap;
@@ -11,85 +11,85 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long what waits does so until it looks again, as nobody tells of a connection that is closed.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often an attempt that waits counts connections again. Nothing notifies it when a connection closes.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Descriptors of an attempt that connects: two addresses of a name are tried side by side, and looking for a name takes one too.
-const OF_CONNECTING: usize = 2;
+/// Descriptors of an attempt that connects: two addresses are tried at once, or the name is looked up.
+const PER_CONNECTING: usize = 2;
 
-/// Lets attempts out.
+/// Limits attempts by file descriptors.
 pub struct DescriptorLimiter {
     /// Most descriptors.
     most: AtomicUsize,
     /// How many connections there are, or more.
     connections: Box<dyn Fn() -> usize + Send + Sync>,
-    /// Held by the first of those that wait.
-    turn: tokio::sync::Mutex<()>,
-    out: Mutex<Out>,
+    /// Held by the first attempt that waits.
+    queue: tokio::sync::Mutex<()>,
+    attempts: Mutex<Attempts>,
     ended: Notify,
 }
 
-/// Most attempts that are let out after there was no descriptor for one, and how many have ended well since.
+/// The limit after an attempt got no descriptor, and how many attempts have succeeded since.
 #[derive(Clone, Copy)]
-struct Width {
+struct AimdLimit {
     most: usize,
-    well: usize,
+    succeeded: usize,
 }
 
-/// The attempts that are out.
+/// The attempts that have a permit.
 #[derive(Default)]
-struct Out {
+struct Attempts {
     next: u64,
     connecting: HashMap<u64, AttemptProbe>,
     connected: usize,
-    width: Option<Width>,
+    aimd: Option<AimdLimit>,
 }
 
-impl Out {
+impl Attempts {
     fn count(&self) -> usize {
         self.connecting.len() + self.connected
     }
 }
 
 impl DescriptorLimiter {
-    /// One that lets out a single attempt until it is told otherwise.
+    /// A limiter for a single attempt, until [`set_most`](Self::set_most).
     pub fn new(connections: impl Fn() -> usize + Send + Sync + 'static) -> DescriptorLimiter {
         DescriptorLimiter {
             most: AtomicUsize::new(0),
             connections: Box::new(connections),
-            turn: tokio::sync::Mutex::default(),
-            out: Mutex::default(),
+            queue: tokio::sync::Mutex::default(),
+            attempts: Mutex::default(),
             ended: Notify::new(),
         }
     }
 
-    /// Sets how many descriptors there may be.
+    /// Sets the number of descriptors.
     pub fn set_most(&self, most: usize) {
         self.most.store(most, Relaxed);
     }
 
-    /// How many descriptors are wanted for connections as they are and so many attempts.
+    /// How many descriptors the present connections and `attempts` further attempts want.
     pub fn wanted(&self, attempts: usize) -> usize {
-        ((self.connections)() + OF_CONNECTING * attempts).div_ceil(3) * 4
+        ((self.connections)() + PER_CONNECTING * attempts).div_ceil(3) * 4
     }
 
-    /// Waits until an attempt may go out. `drops_others` drops the clients that nobody uses but the attempt's own, and tells whether that is
-    /// then the only one, so that what is kept is the attempt's to use. One that is `held_up` goes out beside those that wait to be read.
+    /// Waits for a permit, or for `bypass`: then the attempt goes out beside those that wait to be read. `drops_others` drops all clients that
+    /// nobody uses but the attempt's own, and returns whether that is the only one left, which can use all idle connections.
     pub async fn acquire(
         self: &Arc<Self>,
         probe: &AttemptProbe,
         drops_others: impl Fn() -> bool,
-        held_up: impl Future<Output = ()>,
+        bypass: impl Future<Output = ()>,
     ) -> DescriptorPermit {
         tokio::select! {
             biased;
             () = self.wait_for_room(&drops_others) => (),
-            () = held_up => drop(drops_others()),
+            () = bypass => drop(drops_others()),
         }
-        let mut out = self.out();
-        let number = out.next;
-        out.next += 1;
-        out.connecting.insert(number, probe.clone());
+        let mut attempts = self.attempts();
+        let number = attempts.next;
+        attempts.next += 1;
+        attempts.connecting.insert(number, probe.clone());
         DescriptorPermit {
             descriptors: self.clone(),
             number,
@@ -97,69 +97,75 @@ impl DescriptorLimiter {
     }
 
     async fn wait_for_room(&self, drops_others: impl Fn() -> bool) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.queue.lock().await;
         while !self.has_room(&drops_others) {
-            drop(tokio::time::timeout(LOOK_AGAIN, self.ended.notified()).await);
+            drop(tokio::time::timeout(RETRY_INTERVAL, self.ended.notified()).await);
         }
     }
 
     fn has_room(&self, drops_others: impl Fn() -> bool) -> bool {
-        let mut out = self.out();
+        let mut attempts = self.attempts();
         let most = self.most.load(Relaxed);
-        // With a reserve, as a connection that becomes free a moment late has been replaced by then.
+        // The rest is for connections that return to the pool a moment after another was made in their place.
         let usual = most / 4 * 3;
         let connections = (self.connections)();
-        let with = |connecting: usize| connections + OF_CONNECTING * (connecting + 1);
-        if out.count() > 0 && out.width.is_some_and(|width| out.count() >= width.most) {
+        let with = |connecting: usize| connections + PER_CONNECTING * (connecting + 1);
+        if attempts.count() > 0
+            && attempts
+                .aimd
+                .is_some_and(|aimd| attempts.count() >= aimd.most)
+        {
             return false;
         }
-        if with(out.count()) <= usual {
+        if with(attempts.count()) <= usual {
             return true;
         }
-        let before = out.connecting.len();
-        out.connecting.retain(|_, probe| !probe.has_connection());
-        out.connected += before - out.connecting.len();
-        let connecting = out.connecting.len();
-        let in_use = out.connected + connecting;
-        drop(out);
+        let before = attempts.connecting.len();
+        attempts
+            .connecting
+            .retain(|_, probe| !probe.has_connection());
+        attempts.connected += before - attempts.connecting.len();
+        let connecting = attempts.connecting.len();
+        let in_use = attempts.connected + connecting;
+        drop(attempts);
         if in_use == 0 || with(connecting) <= usual {
             return true;
         }
-        // What is idle is used before another connection is made.
+        // An idle connection is used before another is made.
         let idle = connections.saturating_sub(in_use);
         drops_others() && (idle > most - usual || idle > 0 && with(connecting) <= most)
     }
 
-    fn out(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An attempt that is out. Dropped, it makes room for another.
+/// A permit. It is given back when it is dropped.
 pub struct DescriptorPermit {
     descriptors: Arc<DescriptorLimiter>,
     number: u64,
 }
 
 impl DescriptorPermit {
-    /// There was no descriptor for it. Whether there may be one once another has ended.
-    pub fn narrow(&self) -> bool {
-        let mut out = self.descriptors.out();
-        let others = out.count() - 1;
-        let most = out.width.map_or(others, |width| width.most.min(others));
+    /// The attempt got no descriptor. Returns whether other attempts are out, which may free theirs.
+    pub fn note_shortage(&self) -> bool {
+        let mut attempts = self.descriptors.attempts();
+        let others = attempts.count() - 1;
+        let most = attempts.aimd.map_or(others, |aimd| aimd.most.min(others));
         let most = most.max(1);
-        out.width = Some(Width { most, well: 0 });
+        attempts.aimd = Some(AimdLimit { most, succeeded: 0 });
         others > 0
     }
 
-    /// There was one.
-    pub fn widen(&self) {
-        let mut out = self.descriptors.out();
-        if let Some(width) = &mut out.width {
-            width.well += 1;
-            if width.well >= width.most {
-                width.most += 1;
-                width.well = 0;
+    /// The attempt got its descriptors.
+    pub fn note_success(&self) {
+        let mut attempts = self.descriptors.attempts();
+        if let Some(aimd) = &mut attempts.aimd {
+            aimd.succeeded += 1;
+            if aimd.succeeded >= aimd.most {
+                aimd.most += 1;
+                aimd.succeeded = 0;
             }
         }
     }
@@ -167,11 +173,11 @@ impl DescriptorPermit {
 
 impl Drop for DescriptorPermit {
     fn drop(&mut self) {
-        let mut out = self.descriptors.out();
-        if out.connecting.remove(&self.number).is_none() {
-            out.connected -= 1;
+        let mut attempts = self.descriptors.attempts();
+        if attempts.connecting.remove(&self.number).is_none() {
+            attempts.connected -= 1;
         }
-        drop(out);
+        drop(attempts);
         self.descriptors.ended.notify_one();
     }
 }
@@ -179,19 +185,12 @@ impl Drop for DescriptorPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::test_runtime::block_on;
     use std::future::{pending, ready};
     use std::pin::{Pin, pin};
     use std::task::{Context, Poll, Waker};
 
-    fn run(test: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(test);
-    }
-
-    /// A gate, and the number of connections, which is the test's to set.
+    /// A limiter, and its number of connections.
     fn descriptors(most: usize) -> (Arc<DescriptorLimiter>, Arc<AtomicUsize>) {
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
@@ -200,10 +199,10 @@ mod tests {
         (Arc::new(descriptors), connections)
     }
 
-    fn try_admit(descriptors: &Arc<DescriptorLimiter>, alone: bool) -> Option<DescriptorPermit> {
+    fn try_acquire(descriptors: &Arc<DescriptorLimiter>, alone: bool) -> Option<DescriptorPermit> {
         let probe = AttemptProbe::default();
-        let admitted = pin!(descriptors.acquire(&probe, || alone, pending()));
-        poll(admitted)
+        let acquired = pin!(descriptors.acquire(&probe, || alone, pending()));
+        poll(acquired)
     }
 
     fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
@@ -214,90 +213,90 @@ mod tests {
     }
 
     #[test]
-    fn what_connects_takes_two_descriptors_and_leaves_a_reserve() {
-        run(async {
+    fn a_connecting_attempt_takes_two_descriptors_and_leaves_a_reserve() {
+        block_on(async {
             let (descriptors, _) = descriptors(16);
-            let passes: Vec<DescriptorPermit> =
-                std::iter::from_fn(|| try_admit(&descriptors, false)).collect();
-            assert_eq!(passes.len(), 6);
+            let permits: Vec<DescriptorPermit> =
+                std::iter::from_fn(|| try_acquire(&descriptors, false)).collect();
+            assert_eq!(permits.len(), 6);
         });
     }
 
     #[test]
-    fn one_always_goes_out() {
-        run(async {
+    fn one_attempt_always_goes_out() {
+        block_on(async {
             let (descriptors, connections) = descriptors(0);
             connections.store(1000, Relaxed);
-            let pass = try_admit(&descriptors, false);
-            assert!(pass.is_some() && try_admit(&descriptors, false).is_none());
-            drop(pass);
-            assert!(try_admit(&descriptors, false).is_some());
+            let permit = try_acquire(&descriptors, false);
+            assert!(permit.is_some() && try_acquire(&descriptors, false).is_none());
+            drop(permit);
+            assert!(try_acquire(&descriptors, false).is_some());
         });
     }
 
     #[test]
-    fn what_is_kept_counts_unless_it_can_be_used() {
-        run(async {
+    fn idle_connections_count_unless_they_can_be_used() {
+        block_on(async {
             let (descriptors, connections) = descriptors(16);
-            let _passes = [(); 3].map(|()| try_admit(&descriptors, false).unwrap());
+            let _permits = [(); 3].map(|()| try_acquire(&descriptors, false).unwrap());
             connections.store(7, Relaxed);
-            assert!(try_admit(&descriptors, false).is_none());
-            let _more = try_admit(&descriptors, true).unwrap();
-            // Nothing beyond all that there may be, unless there is plenty to use.
-            assert!(try_admit(&descriptors, true).is_none());
+            assert!(try_acquire(&descriptors, false).is_none());
+            let _more = try_acquire(&descriptors, true).unwrap();
+            // No attempt beyond the descriptors, unless there are many idle connections.
+            assert!(try_acquire(&descriptors, true).is_none());
             connections.store(9, Relaxed);
-            assert!(try_admit(&descriptors, false).is_none());
-            assert!(try_admit(&descriptors, true).is_some());
+            assert!(try_acquire(&descriptors, false).is_none());
+            assert!(try_acquire(&descriptors, true).is_some());
         });
     }
 
     #[test]
     fn fewer_go_out_after_there_was_no_descriptor_and_more_again() {
-        run(async {
+        block_on(async {
             let (descriptors, _) = descriptors(1000);
-            let mut passes: Vec<DescriptorPermit> = (0..4)
-                .filter_map(|_| try_admit(&descriptors, false))
+            let mut permits: Vec<DescriptorPermit> = (0..4)
+                .filter_map(|_| try_acquire(&descriptors, false))
                 .collect();
-            let last = passes.pop().unwrap();
-            assert!(last.narrow());
+            let last = permits.pop().unwrap();
+            assert!(last.note_shortage());
             drop(last);
-            assert!(try_admit(&descriptors, false).is_none());
-            passes.iter().for_each(DescriptorPermit::widen);
-            passes.push(try_admit(&descriptors, false).unwrap());
-            assert!(try_admit(&descriptors, false).is_none());
-            passes.truncate(1);
-            assert!(!passes[0].narrow());
-            assert!(try_admit(&descriptors, false).is_none());
-            passes.clear();
-            assert!(try_admit(&descriptors, false).is_some());
+            assert!(try_acquire(&descriptors, false).is_none());
+            permits.iter().for_each(DescriptorPermit::note_success);
+            permits.push(try_acquire(&descriptors, false).unwrap());
+            assert!(try_acquire(&descriptors, false).is_none());
+            permits.truncate(1);
+            assert!(!permits[0].note_shortage());
+            assert!(try_acquire(&descriptors, false).is_none());
+            permits.clear();
+            assert!(try_acquire(&descriptors, false).is_some());
         });
     }
 
     #[test]
-    fn what_is_held_up_goes_out_beside_others() {
-        run(async {
+    fn a_bypass_goes_beyond_the_limit() {
+        block_on(async {
             let (descriptors, _) = descriptors(0);
-            let _pass = try_admit(&descriptors, false).unwrap();
+            let _permit = try_acquire(&descriptors, false).unwrap();
             let probe = AttemptProbe::default();
             assert!(poll(pin!(descriptors.acquire(&probe, || false, ready(())))).is_some());
         });
     }
 
     #[test]
-    fn an_end_lets_the_first_that_waits_out() {
-        run(async {
+    fn an_end_lets_the_first_waiter_out() {
+        block_on(async {
             let (descriptors, _) = descriptors(4);
-            let pass = descriptors
+            let permit = descriptors
                 .acquire(&AttemptProbe::default(), || false, pending())
                 .await;
             let probe = AttemptProbe::default();
             let mut first = pin!(descriptors.acquire(&probe, || false, pending()));
             let mut second = pin!(descriptors.acquire(&probe, || false, pending()));
             assert!(poll(first.as_mut()).is_none() && poll(second.as_mut()).is_none());
-            drop(pass);
+            drop(permit);
             assert!(poll(second.as_mut()).is_none());
-            let pass = poll(first.as_mut());
-            assert!(pass.is_some() && poll(second.as_mut()).is_none());
+            let permit = poll(first.as_mut());
+            assert!(permit.is_some() && poll(second.as_mut()).is_none());
         });
     }
 }

@@ -1,79 +1,79 @@
-//! How many attempts at invocations go out at once, and what has been counted of those of one scan.
+//! The concurrency limit of attempts (AIMD: additive increase, multiplicative decrease), and the counters of one scan.
 //!
-//! Lambda answers 429 where a function has no capacity left. Then half as many attempts are let out, and once so many
-//! have succeeded one more, up to the limit. What waits here has not been sent. Scans for which a limit holds together share it.
+//! Lambda answers 429 where a function has no capacity left. The limit is halved then. It grows by one once as many attempts as the limit have
+//! succeeded. An attempt that waits here has not been sent. Scans may share a limit.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// Lets out so many attempts at once, and fewer after some were throttled.
+/// A semaphore whose number of permits follows AIMD.
 pub struct ConcurrencyLimit {
     permits: Semaphore,
-    width: Mutex<AimdState>,
+    aimd: Mutex<AimdState>,
     most: f64,
 }
 
 /// The attempts of one scan.
 pub struct Limiter {
     limit: Arc<ConcurrencyLimit>,
-    /// Counted since the scan began.
+    /// Counts since the scan began.
     pub counters: Counters,
 }
 
-/// Counts of one scan, from whichever thread.
+/// Counts of one scan, from any thread.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Invocations begun and not yet ended, those that wait for their turn included.
+    /// Invocations that were started and have not ended, including those that wait for a permit.
     pub unfinished: AtomicUsize,
-    /// Invocations that were sent: an attempt had its connection.
+    /// Invocations that were sent: an attempt had a connection.
     pub sent: AtomicU64,
-    /// Invocations that ended without a result, or with an error of the function's.
+    /// Invocations that ended without a result, or with an error of the function.
     pub failed: AtomicU64,
     /// Attempts after the first ones.
     pub retries: AtomicU64,
     /// Answers with HTTP status 429.
     pub throttles: AtomicU64,
-    /// Attempts on their way.
+    /// Attempts in flight.
     pub in_flight: AtomicUsize,
-    /// Most attempts on their way at once.
+    /// Most attempts in flight at once.
     pub most_in_flight: AtomicUsize,
-    /// Bytes of payload sent, each attempt counted that had its connection.
+    /// Bytes of payload sent, in all attempts that had a connection.
     pub bytes_out: AtomicU64,
     /// Bytes of payload received.
     pub bytes_in: AtomicU64,
 }
 
 struct AimdState {
-    /// How many attempts should be let out.
+    /// How many permits there should be.
     target: f64,
-    /// How many are, or may be: the permits in being.
+    /// How many permits there are, taken or free.
     issued: usize,
-    /// Counts how often it was halved.
-    cuts: u64,
+    /// How often the target was halved.
+    halvings: u64,
 }
 
 impl ConcurrencyLimit {
-    /// Lets out so many attempts at once as long as none is throttled.
+    /// A limit of `most` attempts.
     pub fn new(most: usize) -> Arc<ConcurrencyLimit> {
         Arc::new(ConcurrencyLimit {
             permits: Semaphore::new(most),
-            width: Mutex::new(AimdState {
+            aimd: Mutex::new(AimdState {
                 target: most as f64,
                 issued: most,
-                cuts: 0,
+                halvings: 0,
             }),
             most: most as f64,
         })
     }
 
-    fn width(&self) -> MutexGuard<'_, AimdState> {
-        self.width.lock().unwrap_or_else(PoisonError::into_inner)
+    fn aimd(&self) -> MutexGuard<'_, AimdState> {
+        self.aimd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Limiter {
-    /// That of a scan for which the limit holds.
+    /// The limiter of one scan.
     pub fn new(limit: Arc<ConcurrencyLimit>) -> Arc<Limiter> {
         Arc::new(Limiter {
             limit,
@@ -81,38 +81,37 @@ impl Limiter {
         })
     }
 
-    /// Tells the limit from others.
+    /// Identifies the limit.
     pub fn limit(&self) -> usize {
         Arc::as_ptr(&self.limit) as usize
     }
 
-    /// Waits until one more attempt may go out. One that is `held_up` goes out beside others that the limit has let out and whose functions
-    /// have ended.
-    pub async fn acquire(self: &Arc<Self>, held_up: impl Future<Output = ()>) -> Attempt {
+    /// Waits for a permit, or for `bypass`: then the attempt goes out beyond the limit, beside others whose functions have ended.
+    pub async fn acquire(self: &Arc<Self>, bypass: impl Future<Output = ()>) -> Attempt {
         tokio::select! {
             biased;
             permit = self.limit.permits.acquire() => if let Ok(permit) = permit {
                 permit.forget();
             },
-            () = held_up => self.limit.width().issued += 1,
+            () = bypass => self.limit.aimd().issued += 1,
         }
         Attempt {
-            cuts: self.limit.width().cuts,
+            halvings: self.limit.aimd().halvings,
             limiter: self.clone(),
             has_begun: false,
         }
     }
 }
 
-/// An attempt that was let out. Dropped, it makes room for another.
+/// A permit. It is given back when it is dropped.
 pub struct Attempt {
     limiter: Arc<Limiter>,
-    cuts: u64,
+    halvings: u64,
     has_begun: bool,
 }
 
 impl Attempt {
-    /// It is on its way.
+    /// Counts the attempt as in flight.
     pub fn begin(&mut self) {
         self.has_begun = true;
         let counters = &self.limiter.counters;
@@ -120,29 +119,29 @@ impl Attempt {
         counters.most_in_flight.fetch_max(now, Relaxed);
     }
 
-    /// What is counted of the scan.
+    /// The counters of the scan.
     pub fn counters(&self) -> &Counters {
         &self.limiter.counters
     }
 
-    /// Lambda had no capacity. Of attempts that were out together only the first to say so counts.
+    /// Lambda had no capacity. Attempts that were in flight together halve the target once.
     pub fn throttled(self) {
         self.limiter.counters.throttles.fetch_add(1, Relaxed);
         let limit = &self.limiter.limit;
-        let mut width = limit.width();
-        if width.cuts == self.cuts {
-            width.target = (width.target / 2.0).max(1.0);
-            width.cuts += 1;
-            let too_many = width.issued.saturating_sub(width.target as usize);
-            width.issued -= limit.permits.forget_permits(too_many);
+        let mut aimd = limit.aimd();
+        if aimd.halvings == self.halvings {
+            aimd.target = (aimd.target / 2.0).max(1.0);
+            aimd.halvings += 1;
+            let too_many = aimd.issued.saturating_sub(aimd.target as usize);
+            aimd.issued -= limit.permits.forget_permits(too_many);
         }
     }
 
     /// Lambda had capacity.
     pub fn succeeded(self) {
         let limit = &self.limiter.limit;
-        let mut width = limit.width();
-        width.target = (width.target + 1.0 / width.target).min(limit.most);
+        let mut aimd = limit.aimd();
+        aimd.target = (aimd.target + 1.0 / aimd.target).min(limit.most);
     }
 }
 
@@ -152,14 +151,14 @@ impl Drop for Attempt {
             (self.limiter.counters.in_flight).fetch_sub(1, Relaxed);
         }
         let limit = &self.limiter.limit;
-        let mut width = limit.width();
-        let target = width.target as usize;
-        // A permit that is given back goes to whoever waits, so one that is too many is not given back.
-        if width.issued > target {
-            width.issued -= 1;
+        let mut aimd = limit.aimd();
+        let target = aimd.target as usize;
+        // The semaphore hands a permit to a waiter at once, so a permit beyond the target is not given back.
+        if aimd.issued > target {
+            aimd.issued -= 1;
         } else {
-            limit.permits.add_permits(1 + target - width.issued);
-            width.issued = target;
+            limit.permits.add_permits(1 + target - aimd.issued);
+            aimd.issued = target;
         }
     }
 }
@@ -167,9 +166,10 @@ impl Drop for Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::test_runtime::block_on;
 
-    /// How many more attempts are let out right now.
-    fn room(limiter: &Arc<Limiter>) -> usize {
+    /// How many permits are free.
+    fn free(limiter: &Arc<Limiter>) -> usize {
         limiter.limit.permits.available_permits()
     }
 
@@ -187,34 +187,27 @@ mod tests {
         attempts
     }
 
-    fn run(test: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(test);
-    }
-
     #[test]
     fn attempts_throttled_together_halve_it_once() {
-        run(async {
+        block_on(async {
             let limiter = limiter(8);
             let attempts = acquire(&limiter, 8).await;
-            assert_eq!(room(&limiter), 0);
+            assert_eq!(free(&limiter), 0);
             attempts.into_iter().for_each(Attempt::throttled);
-            assert_eq!(room(&limiter), 4);
+            assert_eq!(free(&limiter), 4);
             acquire(&limiter, 2)
                 .await
                 .into_iter()
                 .for_each(Attempt::throttled);
-            assert_eq!(room(&limiter), 2);
+            assert_eq!(free(&limiter), 2);
             assert_eq!(limiter.counters.throttles.load(Relaxed), 10);
             assert_eq!(limiter.counters.most_in_flight.load(Relaxed), 8);
         });
     }
 
     #[test]
-    fn room_shrinks_although_others_wait() {
-        run(async {
+    fn permits_shrink_although_others_wait() {
+        block_on(async {
             let limiter = limiter(4);
             let attempts = acquire(&limiter, 4).await;
             let mut waiting: Vec<_> = (0..4)
@@ -224,13 +217,13 @@ mod tests {
                 assert!(poll(one).is_pending());
             }
             attempts.into_iter().for_each(Attempt::throttled);
-            let mut admitted = Vec::new();
+            let mut acquired = Vec::new();
             for one in &mut waiting {
                 if let std::task::Poll::Ready(attempt) = poll(one) {
-                    admitted.push(attempt);
+                    acquired.push(attempt);
                 }
             }
-            assert_eq!(admitted.len(), 2);
+            assert_eq!(acquired.len(), 2);
         });
     }
 
@@ -241,54 +234,54 @@ mod tests {
     }
 
     #[test]
-    fn it_never_closes_and_recovers() {
-        run(async {
+    fn the_limit_stays_above_zero_and_recovers() {
+        block_on(async {
             let limiter = limiter(4);
             for _ in 0..10 {
                 limiter.acquire(std::future::pending()).await.throttled();
             }
-            assert_eq!(room(&limiter), 1);
+            assert_eq!(free(&limiter), 1);
             for _ in 0..100 {
                 limiter.acquire(std::future::pending()).await.succeeded();
             }
-            assert_eq!(room(&limiter), 4);
+            assert_eq!(free(&limiter), 4);
         });
     }
 
     #[test]
-    fn what_is_dropped_makes_room() {
-        run(async {
+    fn a_dropped_attempt_gives_its_permit_back() {
+        block_on(async {
             let limiter = limiter(3);
             drop(acquire(&limiter, 3).await);
-            assert_eq!(room(&limiter), 3);
+            assert_eq!(free(&limiter), 3);
             assert_eq!(limiter.counters.in_flight.load(Relaxed), 0);
         });
     }
 
     #[test]
-    fn room_shrinks_as_attempts_end() {
-        run(async {
+    fn permits_shrink_as_attempts_end() {
+        block_on(async {
             let limiter = limiter(4);
             let mut attempts = acquire(&limiter, 4).await;
             attempts.remove(0).throttled();
-            assert_eq!(room(&limiter), 0);
+            assert_eq!(free(&limiter), 0);
             drop(attempts.remove(0));
-            assert_eq!(room(&limiter), 0);
+            assert_eq!(free(&limiter), 0);
             drop(attempts.remove(0));
-            assert_eq!(room(&limiter), 1);
+            assert_eq!(free(&limiter), 1);
         });
     }
 
     #[test]
-    fn scans_share_a_limit_and_not_what_is_counted() {
-        run(async {
+    fn scans_share_a_limit_and_no_counters() {
+        block_on(async {
             let limit = ConcurrencyLimit::new(3);
             let [one, other] = [limit.clone(), limit].map(Limiter::new);
             let attempts = acquire(&one, 2).await;
             let _more = acquire(&other, 1).await;
-            assert_eq!(room(&other), 0);
+            assert_eq!(free(&other), 0);
             attempts.into_iter().for_each(Attempt::throttled);
-            assert_eq!(room(&other), 0);
+            assert_eq!(free(&other), 0);
             assert_eq!(one.counters.throttles.load(Relaxed), 2);
             assert_eq!(other.counters.throttles.load(Relaxed), 0);
             assert_eq!(one.counters.most_in_flight.load(Relaxed), 2);

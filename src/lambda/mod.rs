@@ -3,7 +3,7 @@
 //! - Values: [`request`] is a checked invocation, with names by the grammars of [`name`] and [`region`]; [`response`] is its result.
 //! - Credentials: [`credentials`] has the provider of a client, over [`sdk_config`]. [`shared_config`] reads the files of AWS, by [`files`], and [`profiles`]
 //!   follows profiles, one of which may run a [`process`]. [`provider_chain`] and [`providers`] tell why there are no credentials.
-//! - Network: [`connections`] is the HTTP client, with a [`pool`] of connections. [`dial`] connects to addresses of [`names`], through a
+//! - Network: [`connections`] is the HTTP client, with a [`pool`] of connections. [`happy_eyeballs`] connects to addresses of [`dns`], through a
 //!   [`tunnel`] if [`proxies`] has a [`proxy`], by [`http_connect`], and trusts [`root_certificates`].
 //! - Attempts: [`attempt_probe`] observes an attempt, [`body`] and [`budget`] bound memory, [`retry`] repeats attempts, [`limiter`] and
 //!   [`descriptor_limiter`] limit how many run at once.
@@ -18,7 +18,7 @@ pub mod budget;
 mod connections;
 pub mod credentials;
 pub mod descriptor_limiter;
-mod dial;
+mod dns;
 mod error_chain;
 mod error_code;
 mod error_response;
@@ -26,10 +26,10 @@ mod failure;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod happy_eyeballs;
 mod http_connect;
 pub mod limiter;
 pub mod name;
-mod names;
 mod network_failure;
 mod pool;
 pub mod process;
@@ -47,6 +47,8 @@ mod route;
 mod sdk_config;
 mod secrets;
 mod shared_config;
+#[cfg(test)]
+mod test_runtime;
 mod tunnel;
 
 use crate::error::{Cause, Error};
@@ -66,7 +68,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Everything that decides which client serves an invocation.
+/// The configuration of a client.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientConfig {
     /// `None` leaves it to the SDK.
@@ -123,35 +125,35 @@ pub struct Client {
     secrets: Secrets,
 }
 
-/// Where attempts have their client from.
+/// Provides attempts with a client.
 pub trait Source {
-    /// The client, which is made if it is not there.
+    /// The client, which is made if there is none.
     fn client(
         &self,
         retry_policy: RetryPolicy,
     ) -> impl Future<Output = Result<Arc<Client>, Error>> + Send;
 
-    /// Drops the clients that nobody uses, but for this one, and tells whether this is then the only one.
+    /// Drops all other clients that nobody uses, and returns whether this one is the only one left.
     fn drop_others(&self) -> bool;
 
     /// Why the role has no keys in the database, if it has none.
     fn no_keys(&self) -> Option<&NoKeys>;
 }
 
-/// How long an invocation is waited for, and how often it is tried.
+/// Time-out of an attempt, and bounds of the retries of an invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// Bounds each attempt from its first step to the last byte.
+    /// Bounds an attempt from its start to the last byte of the answer.
     pub request_timeout: Duration,
     /// Most attempts after the first.
     pub max_retries: u32,
-    /// Time, in attempts and the waits between them, after which there is no further one.
+    /// Time of attempts and pauses after which there is no further attempt.
     pub retry_timeout: Duration,
 }
 
 impl ClientConfig {
-    /// What decides about the identity. An ordinary role may set a time-out, and is not to have a process started or a role assumed
-    /// by that.
+    /// The part that decides about the identity. Any role may set a time-out, and must not have a process started or a role assumed by
+    /// that.
     pub fn of_identity(&self) -> ClientConfig {
         ClientConfig {
             endpoint: None,
@@ -166,7 +168,7 @@ pub fn connect(config: ClientConfig, identity: Arc<Identity>) -> Client {
     let mut builder = aws_sdk_lambda::config::Builder::from(&identity.base)
         .retry_config(RetryConfig::disabled())
         .identity_cache(identity.cache.clone())
-        // The request's own time-out bounds a stalled body too.
+        // The time-out of the attempt bounds a stalled body too.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(
             TimeoutConfig::builder()
@@ -221,7 +223,7 @@ impl Client {
             .set_durable_execution_name(request.durable_execution_name.clone())
             .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
             .send();
-        // The SDK's state takes kilobytes, which would be moved with each future around it.
+        // The SDK's future has kilobytes, which would be moved with each future around it.
         let sending = probe.over(Box::pin(sending));
         let sending = async {
             tokio::select! {
@@ -244,7 +246,7 @@ impl Client {
             Ok(Ok(output)) => {
                 let payload = probe.payload();
                 let mut response = InvokeResponse::new(output, payload);
-                // Headers, which messages show.
+                // Messages show these headers.
                 let shown = [&mut response.function_error, &mut response.request_id];
                 for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
                     *text = self.secrets.with(probe.token()).redact(text);
@@ -260,9 +262,9 @@ impl Client {
                     &self.secrets.with(probe.token()),
                 );
                 match failure.cause {
-                    // Credentials are looked for through one, too.
+                    // Credentials are fetched through the proxy too.
                     Cause::Credentials | Cause::Proxy => self.identity.doubt(),
-                    // Its files may be put right meanwhile.
+                    // Its files may be corrected meanwhile.
                     Cause::Certificate => self.identity.connections.give_up(),
                     _ => (),
                 }
@@ -289,12 +291,12 @@ impl Client {
     }
 }
 
-/// Whether it looks like AWS's ids of requests, and so like no secret.
+/// Whether a text has the form of AWS's request ids, and so is no secret.
 fn is_id(text: &str) -> bool {
     text.len() == 36 && (text.bytes()).all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// Waits for so long, beside the time for which the answer waits to be read.
+/// Bounds the time of an attempt. The time in which the answer waits for memory does not count.
 async fn within<T>(
     timeout: Duration,
     probe: &AttemptProbe,
@@ -311,14 +313,14 @@ async fn within<T>(
                 if left.is_zero() {
                     return Err(());
                 }
-                left = left.max(LOOK_AGAIN);
+                left = left.max(CHECK_INTERVAL);
             }
         }
     }
 }
 
-/// After how long it is looked anew whether an answer is being read.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The shortest time until the attempt's time is checked again.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 fn invocation_type(given: InvocationType) -> aws_sdk_lambda::types::InvocationType {
     use aws_sdk_lambda::types::InvocationType as Sdk;

@@ -1,12 +1,12 @@
-//! Connections of HTTP/1.1 that are kept for later requests, all of a process's, and what serves each.
+//! The pool of idle HTTP/1.1 connections of the process, and the task of each connection.
 //!
-//! One that was idle for some time is used no more: servers close what they have kept for long, and a request that meets that may have run.
-//! None is kept for much longer either, and after a moment only few are. Who drives the runtime mostly sleeps by then, so [`sweep`] is called
-//! from outside when it is time.
+//! A connection that has been idle for some time is not used: servers close idle connections, and a request on a connection that closes may
+//! have run. Such a connection is closed, and after a moment only few idle ones are kept. Mostly nobody drives the runtime by then, so the
+//! network thread calls [`sweep`] when it is time.
 //!
-//! A connection reads in a task of Tokio's. In one turn that may read 128 times, each time up to 400 kB, so an endpoint that sends heads
-//! or the length of a chunk without an end kept the thread for seconds. Meanwhile nobody looked at signals, time-outs or other
-//! connections. What is read of an answer in all is bounded in [`attempt_probe`](super::attempt_probe).
+//! Tokio lets a task read 128 times in one turn, each time up to 400 kB. An endpoint that sends heads or the length of a chunk without an end
+//! would keep the thread for seconds, in which no signal, time-out or other connection is looked at. So the task of a connection has shorter
+//! turns. [`attempt_probe`](super::attempt_probe) bounds what is read of an answer in all.
 
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -24,36 +24,36 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, coop};
 
-/// How long a connection may have been idle to be used. Lambda keeps them for longer.
-pub const USED_WITHIN: Duration = Duration::from_secs(10);
+/// Idle time after which a connection is not used. Lambda keeps connections for longer.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many are kept for so long, and how long the others.
-const FEW: usize = 4;
-const OTHERS: Duration = Duration::from_secs(1);
+/// How many connections are kept for [`IDLE_TIMEOUT`], and how long the others.
+const MAX_LONG_IDLE: usize = 4;
+const SHORT_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a connection may read or write in one turn, of the 128 times that Tokio allows a task.
-const MOST: usize = 4;
-const OF_TOKIO: usize = 128;
+/// How often a connection may read or write in one turn, and how often Tokio would let it.
+const OPERATIONS_PER_TURN: usize = 4;
+const TOKIO_BUDGET: usize = 128;
 
-/// How often who wants a connection lets others have their turn, for one that is becoming free.
+/// How many turns others have while a connection is about to become free.
 const TURNS: usize = 2;
 
-/// Those that nobody uses, the most recently used last. The process's, as are the descriptors.
+/// Idle connections, the most recently used last. One pool for the process, as the descriptors are.
 static IDLE: Mutex<Vec<Idle>> = Mutex::new(Vec::new());
 
-/// Where a connection goes, and for whom.
+/// What the requests of one connection have in common.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Connections of one owner are for no other.
+pub struct PoolKey {
+    /// Connections are not shared between owners.
     pub owner: u64,
-    /// Whether TLS is spoken at the endpoint.
+    /// Whether the endpoint speaks TLS.
     pub is_secure: bool,
     /// Host and port.
     pub authority: Arc<str>,
 }
 
 struct Idle {
-    place: Place,
+    key: PoolKey,
     connection: Connection,
     since: Instant,
 }
@@ -63,25 +63,25 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
-/// A connection. Dropped, it is broken off.
+/// A connection. It is aborted when it is dropped.
 pub struct Connection {
     sender: SendRequest<SdkBody>,
-    /// Its socket, open as long as the sender is not closed.
+    /// The socket, which is open as long as the sender is not closed.
     socket: RawFd,
-    serving: Serving,
+    task: ConnectionTask,
 }
 
-/// What came of a request on a connection.
-pub enum Sent {
-    Answered(Response<Answer>),
+/// The result of a request on a connection.
+pub enum SendResult {
+    Answered(Response<PooledBody>),
     /// Not a byte of it was sent.
     Unsent(Request<SdkBody>, hyper::Error),
-    /// It may have arrived.
+    /// The request may have arrived.
     Lost(hyper::Error),
 }
 
 impl Connection {
-    /// Speaks HTTP on what is connected.
+    /// Starts HTTP on a stream, with a task that serves it.
     pub async fn new(
         stream: Box<dyn Stream>,
         socket: RawFd,
@@ -89,29 +89,29 @@ impl Connection {
     ) -> hyper::Result<Connection> {
         let (sender, serving) = Builder::new().handshake(TokioIo::new(stream)).await?;
         let serving = async { drop(serving.await) };
-        let task = runtime.spawn(InTurns(Box::pin(serving))).abort_handle();
+        let handle = runtime.spawn(ShortTurns(Box::pin(serving))).abort_handle();
         Ok(Connection {
             sender,
             socket,
-            serving: Serving {
-                task,
-                is_broken_off: true,
+            task: ConnectionTask {
+                handle,
+                aborts_on_drop: true,
             },
         })
     }
 
-    /// Sends a request. The connection is kept when all of the answer was read.
-    pub async fn send(mut self, place: Place, request: Request<SdkBody>) -> Sent {
+    /// Sends a request. The connection returns to the pool when the whole answer was read.
+    pub async fn send(mut self, key: PoolKey, request: Request<SdkBody>) -> SendResult {
         match self.sender.try_send_request(request).await {
-            Ok(answer) => Sent::Answered(answer.map(|body| Answer::new(body, place, self))),
+            Ok(answer) => SendResult::Answered(answer.map(|body| PooledBody::new(body, key, self))),
             Err(mut error) => match error.take_message() {
-                Some(request) => Sent::Unsent(request, error.into_error()),
-                None => Sent::Lost(error.into_error()),
+                Some(request) => SendResult::Unsent(request, error.into_error()),
+                None => SendResult::Lost(error.into_error()),
             },
         }
     }
 
-    /// Whether the other end has closed it. Who serves it may not have had a turn since.
+    /// Whether the server has closed the connection. Its task may not have had a turn since.
     fn is_closed(&self) -> bool {
         if self.sender.is_closed() {
             return true;
@@ -121,29 +121,29 @@ impl Connection {
             events: libc::POLLRDHUP,
             revents: 0,
         };
-        // SAFETY: one descriptor. Another thread that drives the runtime may close it meanwhile, and another file may have its number. Then
-        // the answer is wrong, and hyper gives the request back as it was.
+        // SAFETY: one pollfd, on the stack. A thread that drives the runtime may close the descriptor meanwhile, and another file may have its
+        // number. The result is wrong then, and hyper gives the request back unsent.
         unsafe { libc::poll(&mut socket, 1, 0) != 0 }
     }
 
-    /// Ends it as HTTP and TLS have it: what serves it does so without a sender. One whose request was answered before it was read is broken
-    /// off, as its other end may never read the rest.
+    /// Closes the connection in an orderly way: its task does so without a sender. A connection whose request was answered before it was read
+    /// is aborted, as the server may never read the rest.
     fn close(mut self) {
-        self.serving.is_broken_off = !self.sender.is_ready();
+        self.task.aborts_on_drop = !self.sender.is_ready();
     }
 }
 
-/// What serves a connection.
-struct Serving {
-    task: AbortHandle,
-    /// Whether the connection ends at once, whatever is on its way.
-    is_broken_off: bool,
+/// The task that serves a connection.
+struct ConnectionTask {
+    handle: AbortHandle,
+    /// Whether the connection ends at once, whatever is in flight.
+    aborts_on_drop: bool,
 }
 
-impl Drop for Serving {
+impl Drop for ConnectionTask {
     fn drop(&mut self) {
-        if self.is_broken_off {
-            self.task.abort();
+        if self.aborts_on_drop {
+            self.handle.abort();
         }
     }
 }
@@ -152,10 +152,10 @@ fn lock() -> MutexGuard<'static, Vec<Idle>> {
     IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection that is kept, if there is one.
-pub async fn take(place: &Place) -> Option<Connection> {
+/// An idle connection, if there is one.
+pub async fn take(key: &PoolKey) -> Option<Connection> {
     for turn in 0..=TURNS {
-        let (found, becomes_free) = look_for(place);
+        let (found, becomes_free) = find(key);
         if found.is_some() || !becomes_free || turn == TURNS {
             return found;
         }
@@ -164,8 +164,8 @@ pub async fn take(place: &Place) -> Option<Connection> {
     None
 }
 
-/// The one that was used last, and else whether one is becoming free.
-fn look_for(place: &Place) -> (Option<Connection>, bool) {
+/// The connection that was used last, or else whether one is about to become free.
+fn find(key: &PoolKey) -> (Option<Connection>, bool) {
     let (mut dead, mut becomes_free) = (Vec::new(), false);
     let mut idle = lock();
     let now = Instant::now();
@@ -176,10 +176,10 @@ fn look_for(place: &Place) -> (Option<Connection>, bool) {
         }
         at -= 1;
         let known = &idle[at];
-        if known.place != *place {
+        if known.key != *key {
             continue;
         }
-        if now - known.since > USED_WITHIN || known.connection.is_closed() {
+        if now - known.since > IDLE_TIMEOUT || known.connection.is_closed() {
             dead.push(idle.remove(at));
         } else if known.connection.sender.is_ready() {
             break Some(idle.remove(at).connection);
@@ -192,92 +192,92 @@ fn look_for(place: &Place) -> (Option<Connection>, bool) {
     (found, becomes_free)
 }
 
-fn keep(place: Place, connection: Connection) {
+fn keep(key: PoolKey, connection: Connection) {
     if connection.sender.is_closed() {
         return;
     }
     let since = Instant::now();
     lock().push(Idle {
-        place,
+        key,
         connection,
         since,
     });
 }
 
-/// When [`sweep`] has something to do, if ever.
+/// When [`sweep`] has a connection to close.
 pub fn next_sweep() -> Option<Instant> {
-    next_end(&lock(), |idle| idle.since)
+    next_expiry(&lock(), |idle| idle.since)
 }
 
-/// Closes what has been idle for too long. The runtime has to have a turn then.
+/// Closes connections that have been idle for too long. Their tasks need a turn to do so.
 pub fn sweep() {
-    let dead = take_ended(&mut lock(), Instant::now(), |idle| idle.since);
+    let dead = take_expired(&mut lock(), Instant::now(), |idle| idle.since);
     dead.into_iter().for_each(|idle| idle.connection.close());
 }
 
-/// How long the one at a place is kept, of so many.
-fn kept_for(place: usize, of: usize) -> Duration {
-    match place + FEW < of {
-        true => OTHERS,
-        false => USED_WITHIN,
+/// How long the connection at a position of the pool is kept, of `count` connections.
+fn idle_timeout(position: usize, count: usize) -> Duration {
+    match position + MAX_LONG_IDLE < count {
+        true => SHORT_IDLE_TIMEOUT,
+        false => IDLE_TIMEOUT,
     }
 }
 
-fn next_end<T>(idle: &[T], since: impl Fn(&T) -> Instant) -> Option<Instant> {
-    let ends =
-        (idle.iter().enumerate()).map(|(place, known)| since(known) + kept_for(place, idle.len()));
+fn next_expiry<T>(idle: &[T], since: impl Fn(&T) -> Instant) -> Option<Instant> {
+    let ends = (idle.iter().enumerate())
+        .map(|(position, known)| since(known) + idle_timeout(position, idle.len()));
     ends.min()
 }
 
-/// Takes out those that end by now.
-fn take_ended<T>(idle: &mut Vec<T>, now: Instant, since: impl Fn(&T) -> Instant) -> Vec<T> {
-    let of = idle.len();
+/// Removes the connections that have been idle for too long.
+fn take_expired<T>(idle: &mut Vec<T>, now: Instant, since: impl Fn(&T) -> Instant) -> Vec<T> {
+    let count = idle.len();
     let all = std::mem::take(idle).into_iter().enumerate();
     let (ended, kept): (Vec<_>, Vec<_>) =
-        all.partition(|(place, known)| since(known) + kept_for(*place, of) <= now);
+        all.partition(|(position, known)| since(known) + idle_timeout(*position, count) <= now);
     *idle = kept.into_iter().map(|(_, known)| known).collect();
     ended.into_iter().map(|(_, known)| known).collect()
 }
 
-/// Closes all that are kept for an owner.
+/// Closes all idle connections of an owner.
 pub fn close_all(owner: u64) {
     let mut idle = lock();
     let (dead, kept) = std::mem::take(&mut *idle)
         .into_iter()
-        .partition::<Vec<_>, _>(|idle| idle.place.owner == owner);
+        .partition::<Vec<_>, _>(|idle| idle.key.owner == owner);
     *idle = kept;
     drop(idle);
     dead.into_iter().for_each(|idle| idle.connection.close());
 }
 
-/// The body of an answer. Read to its end, it gives the connection back.
-pub struct Answer {
+/// The body of an answer. The connection returns to the pool when the body was read to its end.
+pub struct PooledBody {
     body: Incoming,
-    from: Option<(Place, Connection)>,
+    from: Option<(PoolKey, Connection)>,
 }
 
-impl Answer {
-    fn new(body: Incoming, place: Place, connection: Connection) -> Answer {
-        let from = Some((place, connection));
-        let mut answer = Answer { body, from };
-        answer.give_back_at_end();
+impl PooledBody {
+    fn new(body: Incoming, key: PoolKey, connection: Connection) -> PooledBody {
+        let from = Some((key, connection));
+        let mut answer = PooledBody { body, from };
+        answer.return_at_end();
         answer
     }
 
-    fn give_back(&mut self) {
-        if let Some((place, connection)) = self.from.take() {
-            keep(place, connection);
+    fn return_to_pool(&mut self) {
+        if let Some((key, connection)) = self.from.take() {
+            keep(key, connection);
         }
     }
 
-    fn give_back_at_end(&mut self) {
+    fn return_at_end(&mut self) {
         if self.body.is_end_stream() {
-            self.give_back();
+            self.return_to_pool();
         }
     }
 }
 
-impl Body for Answer {
+impl Body for PooledBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -287,8 +287,8 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
-            None => self.give_back(),
-            Some(Ok(_)) => self.give_back_at_end(),
+            None => self.return_to_pool(),
+            Some(Ok(_)) => self.return_at_end(),
             Some(Err(_)) => self.from = None,
         }
         Poll::Ready(frame)
@@ -303,14 +303,14 @@ impl Body for Answer {
     }
 }
 
-/// A task that gives the thread back sooner than Tokio makes it.
-struct InTurns(Pin<Box<dyn Future<Output = ()> + Send>>);
+/// A task that yields sooner than Tokio's budget makes it.
+struct ShortTurns(Pin<Box<dyn Future<Output = ()> + Send>>);
 
-impl Future for InTurns {
+impl Future for ShortTurns {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        for _ in MOST..OF_TOKIO {
+        for _ in OPERATIONS_PER_TURN..TOKIO_BUDGET {
             ready!(coop::poll_proceed(context)).made_progress();
         }
         self.0.as_mut().poll(context)
@@ -320,18 +320,16 @@ impl Future for InTurns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::test_runtime::block_on;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Reads that are always ready end in turns, between which others have theirs.
+    /// Reads that are always ready yield to others.
     #[test]
     fn a_flood_leaves_turns_to_others() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        block_on(async {
             let reads = Arc::new(AtomicUsize::new(0));
             let counted = reads.clone();
-            tokio::spawn(InTurns(Box::pin(async move {
+            tokio::spawn(ShortTurns(Box::pin(async move {
                 loop {
                     coop::consume_budget().await;
                     counted.fetch_add(1, Ordering::Relaxed);
@@ -339,20 +337,20 @@ mod tests {
             })));
             for turn in 1..=10 {
                 tokio::task::yield_now().await;
-                assert_eq!(reads.load(Ordering::Relaxed), turn * MOST);
+                assert_eq!(reads.load(Ordering::Relaxed), turn * OPERATIONS_PER_TURN);
             }
         });
     }
 
-    /// A few are kept for long, and the others, those that were used longest ago, for a moment.
+    /// A few connections are kept for long. The others, those that were used longest ago, are kept for a moment.
     #[test]
-    fn what_is_kept() {
+    fn idle_timeouts() {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut idle: Vec<Instant> = (0..6).map(at).collect();
         let mut ends = |now| {
-            let ended = take_ended(&mut idle, now, |since| *since);
-            (ended, next_end(&idle, |since| *since))
+            let ended = take_expired(&mut idle, now, |since| *since);
+            (ended, next_expiry(&idle, |since| *since))
         };
         assert_eq!(ends(at(999)), (vec![], Some(at(1000))));
         assert_eq!(ends(at(1000)), (vec![at(0)], Some(at(1001))));

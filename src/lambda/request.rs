@@ -1,4 +1,4 @@
-//! One invocation to be made: from the values bound to a row's input columns to a checked request.
+//! A checked request, made of the values of a row's input columns.
 //!
 //! Knows the Invoke API's rules and nothing of PostgreSQL or the SDK. Which function exists is left to Lambda.
 
@@ -10,16 +10,16 @@ use crate::lambda::region::check_region;
 use base64::Engine;
 use bytes::Bytes;
 
-/// Most bytes of base64 that Lambda takes as client context.
+/// Most bytes of a client context in base64.
 pub const MAX_CLIENT_CONTEXT: usize = 3583;
 
-/// Most bytes of a payload that Lambda takes and answers with.
+/// Most bytes of a payload of a request or a response.
 pub const MAX_PAYLOAD: usize = 6 << 20;
 
-/// Most bytes of an event.
+/// Most bytes of an event's payload.
 const MAX_EVENT: usize = 1 << 20;
 
-/// Most bytes of a text that may be a name or a word of the API's: what is longer is none, and need not be kept whole to say so.
+/// Most bytes that are kept of a name or keyword. What is longer is invalid in any case.
 const MAX_WORD: usize = 4096;
 
 /// The invocation type of a call that names none.
@@ -93,7 +93,7 @@ fn one_of<T: Copy>(what: &'static str, given: &str, all: &[(&str, T)]) -> Result
         })
 }
 
-/// What a row's input columns hold; `None` is "not given".
+/// The values of a row's input columns; `None` is "not given".
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
     /// Name, partial ARN or ARN.
@@ -146,28 +146,28 @@ pub struct InvokeRequest {
 }
 
 impl Inputs {
-    /// Most bytes of a payload, whatever is done with it.
+    /// Most bytes of a payload, for any invocation type.
     pub fn most_payload(&self) -> usize {
         self.max_payload.unwrap_or(MAX_PAYLOAD)
     }
 
-    /// The text of an input that is a name or a word.
+    /// The text of an input that is a name or a keyword.
     pub fn word(mut bytes: Vec<u8>) -> String {
         bytes.truncate(MAX_WORD);
         Inputs::text(bytes)
     }
 
-    /// The text of any input, which is UTF-8 but where it was cut.
+    /// The text of an input. It is UTF-8, but may have been cut inside a character.
     pub fn text(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    /// Takes a structure of name and region apart, such as `(my-function,us-west-2)`: psql's `\\gset` makes a text of what
-    /// `aws_commons.create_lambda_function_arn` returns.
+    /// Reads a function name that is a row literal of name and region, such as `(my-function,us-west-2)`. psql's `\\gset` makes such a text of
+    /// the result of `aws_commons.create_lambda_function_arn`.
     ///
-    /// `aws_lambda.invoke` takes that text for a name, so that the arguments behind it arrive one place further right, unless they
-    /// were named. Then there is an invocation type where the region should be.
+    /// With a text `aws_lambda.invoke(text, ...)` is called, which has a region behind the name. Arguments without names are then one parameter
+    /// too early, and the invocation type is in `region`. This moves them back.
     pub fn with_row_literal(mut self) -> Inputs {
         let structure = (self.function_name.as_deref())
             .and_then(|name| name.strip_prefix('(')?.strip_suffix(')')?.split_once(','));
@@ -190,7 +190,7 @@ impl Inputs {
         self
     }
 
-    /// The same, but not where options fix any of what may be moved.
+    /// As [`with_row_literal`](Self::with_row_literal), unless options fix an input that may be moved.
     pub fn with_row_literal_unless_fixed(self, fixed: &Inputs) -> Inputs {
         match (&fixed.region, &fixed.invocation_type, &fixed.log_type) {
             (None, None, None) => self.with_row_literal(),
@@ -200,10 +200,9 @@ impl Inputs {
 }
 
 impl InvokeRequest {
-    /// Checks the inputs and puts them together.
+    /// Checks the inputs, and makes a request of them.
     ///
-    /// Errors when the function's name is missing, when a value is outside the API's grammar, and when
-    /// `region` or `qualifier` contradicts the name.
+    /// Errors if the function's name is missing, if a value is outside the API's grammar, and if `region` or `qualifier` contradicts the name.
     pub fn new(mut inputs: Inputs) -> Result<InvokeRequest, Error> {
         let given = inputs
             .function_name
@@ -274,7 +273,7 @@ impl InvokeRequest {
 }
 
 impl InvokeRequest {
-    /// Name or ARN, and the qualifier.
+    /// Name or ARN, with the qualifier.
     pub fn full_name(&self) -> String {
         match &self.qualifier {
             Some(qualifier) => format!("{}:{qualifier}", self.function_name),
@@ -301,175 +300,4 @@ fn agree(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn inputs(function_name: &str) -> Inputs {
-        Inputs {
-            function_name: Some(function_name.to_owned()),
-            ..Inputs::default()
-        }
-    }
-
-    /// Why no request can be made of the inputs.
-    fn refusal(inputs: Inputs) -> Error {
-        match InvokeRequest::new(inputs) {
-            Err(Error::Of(_, error)) => *error,
-            Err(error) => error,
-            Ok(_) => Error::Unexpected("a request could be made"),
-        }
-    }
-
-    #[test]
-    fn defaults() {
-        let request = InvokeRequest::new(inputs("f")).unwrap();
-        assert_eq!(request.invocation_type, InvocationType::RequestResponse);
-        assert_eq!(request.log_type, LogType::None);
-        assert_eq!(request.payload, None);
-        assert_eq!(request.region, None);
-    }
-
-    #[test]
-    fn a_name_is_required() {
-        assert!(matches!(
-            InvokeRequest::new(Inputs::default()),
-            Err(Error::Request(RequestError::NoFunctionName))
-        ));
-    }
-
-    #[test]
-    fn region_and_qualifier_come_from_either_side_and_must_agree() {
-        let arn = "arn:aws:lambda:us-west-2:123456789012:function:f:v1";
-        let request = InvokeRequest::new(inputs(arn)).unwrap();
-        assert_eq!(
-            request.function_name,
-            "arn:aws:lambda:us-west-2:123456789012:function:f"
-        );
-        assert_eq!(request.region.as_deref(), Some("us-west-2"));
-        assert_eq!(request.qualifier.as_deref(), Some("v1"));
-
-        let same = Inputs {
-            region: Some("us-west-2".into()),
-            qualifier: Some("v1".into()),
-            ..inputs(arn)
-        };
-        assert!(InvokeRequest::new(same).is_ok());
-        let other = Inputs {
-            region: Some("eu-west-1".into()),
-            ..inputs(arn)
-        };
-        assert!(matches!(
-            refusal(other),
-            Error::Request(RequestError::Contradiction { what: "region", .. })
-        ));
-        let other = Inputs {
-            qualifier: Some("v2".into()),
-            ..inputs(arn)
-        };
-        assert!(matches!(
-            refusal(other),
-            Error::Request(RequestError::Contradiction {
-                what: "qualifier",
-                ..
-            })
-        ));
-    }
-
-    #[test]
-    fn a_structure_moves_what_follows_it() {
-        let call = |name: &str, others: [Option<&str>; 3]| {
-            let [region, invocation_type, log_type] = others.map(|other| other.map(str::to_owned));
-            let given = Inputs {
-                region,
-                invocation_type,
-                log_type,
-                ..inputs(name)
-            };
-            InvokeRequest::new(given.with_row_literal())
-        };
-        let request = call("(f,us-west-2)", [None, Some("DryRun"), Some("Tail")]).unwrap();
-        assert_eq!(request.function_name, "f");
-        assert_eq!(request.region.as_deref(), Some("us-west-2"));
-        assert_eq!(request.invocation_type, InvocationType::DryRun);
-        assert_eq!(request.log_type, LogType::Tail);
-
-        let moved = [Some("Event"), Some("Tail"), Some("{}")];
-        let request = call("(f,)", moved).unwrap();
-        assert_eq!(request.region, None);
-        assert_eq!(request.invocation_type, InvocationType::Event);
-        assert_eq!(request.log_type, LogType::Tail);
-        // The default of the fourth argument is not what was given for the third.
-        let request = call(
-            "(f,)",
-            [Some("Event"), Some("RequestResponse"), Some("None")],
-        )
-        .unwrap();
-        assert_eq!(request.log_type, LogType::None);
-
-        for name in [
-            "(f",
-            "(f)",
-            "(f,us-west-2,x)",
-            "(,us-west-2)",
-            "f,us-west-2)",
-            "()",
-        ] {
-            assert!(call(name, [None; 3]).is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn spelling_of_types_matters() {
-        assert!(InvocationType::parse("Event").is_ok());
-        assert!(InvocationType::parse("event").is_err());
-        assert!(LogType::parse("tail").is_err());
-    }
-
-    #[test]
-    fn a_payload_has_the_limit_of_its_type_or_of_its_table() {
-        let given = |bytes: usize, invocation_type: &str, max_payload| Inputs {
-            payload: Some(vec![b' '; bytes].into()),
-            invocation_type: Some(invocation_type.to_owned()),
-            max_payload,
-            ..inputs("f")
-        };
-        let request = |bytes, invocation_type: &str, most| {
-            InvokeRequest::new(given(bytes, invocation_type, most))
-        };
-        for (invocation_type, most) in [
-            ("RequestResponse", 6_291_456),
-            ("DryRun", 6_291_456),
-            ("Event", 1_048_576),
-        ] {
-            assert!(request(most, invocation_type, None).is_ok());
-            assert!(matches!(
-                refusal(given(most + 1, invocation_type, None)),
-                Error::Request(RequestError::PayloadTooLarge { bytes, limit, .. }) if limit == most && bytes == most + 1
-            ));
-            assert!(request(most + 1, invocation_type, Some(most + 1)).is_ok());
-            assert!(request(11, invocation_type, Some(10)).is_err());
-        }
-        let not_here = Inputs {
-            too_large: Some(7 << 20),
-            ..inputs("f")
-        };
-        assert!(matches!(
-            refusal(not_here),
-            Error::Request(RequestError::PayloadTooLarge { .. })
-        ));
-    }
-
-    #[test]
-    fn client_context_has_a_limit() {
-        let context = |length: usize| Inputs {
-            context: Some("x".repeat(length)),
-            ..inputs("f")
-        };
-        // 2,685 bytes are 3,580 of base64; one group more is 3,584, over the limit of 3,583.
-        assert!(InvokeRequest::new(context(2685)).is_ok());
-        assert!(matches!(
-            refusal(context(2686)),
-            Error::Request(RequestError::ContextTooLong { length: 3584, .. })
-        ));
-    }
-}
+mod tests;

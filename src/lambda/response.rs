@@ -1,7 +1,6 @@
-//! What came back from an invocation, and what it says of a function's log and of its failure.
+//! The response of an invocation: its payload, the log, and the error of a function that failed.
 //!
-//! All of it is the function's or the endpoint's, so nothing is taken for granted. Whether the payload fits its column is
-//! not looked at here.
+//! The endpoint and the function are not trusted to keep to any format. Whether the payload fits its column is checked elsewhere.
 
 use crate::memory;
 use aws_sdk_lambda::operation::RequestId;
@@ -10,38 +9,38 @@ use base64::Engine;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What came back from an invocation.
+/// The response of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvokeResponse {
     /// HTTP status: 200, 202 or 204.
     pub status_code: i32,
-    /// `Handled` or `Unhandled` where the function reported an error; the payload then tells which.
+    /// `Handled` or `Unhandled` if the function failed; the payload has the error then.
     pub function_error: Option<String>,
-    /// `None` when it was empty.
+    /// `None` if it is empty.
     pub payload: Option<Vec<u8>>,
     /// The version that ran.
     pub executed_version: Option<String>,
     /// Base64 of the log's tail.
     pub log_result: Option<String>,
-    /// AWS's id of the request.
+    /// The request id.
     pub request_id: Option<String>,
-    /// The durable execution that was started, or that was there under the name.
+    /// The durable execution that was started, or that had the name already.
     pub durable_execution_arn: Option<String>,
 }
 
-/// What a function that failed says of it.
+/// The error of a function that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Thrown {
-    /// The type of what was thrown, or else `Handled` or `Unhandled`.
+    /// The error's type, or else `Handled` or `Unhandled`.
     pub code: String,
-    /// Its message, or else the beginning of the payload; `None` where that is empty.
+    /// The error's message, or else the beginning of the payload; `None` if that is empty.
     pub message: Option<String>,
 }
 
-/// How often a message is in memory at most, beside the payload.
+/// Most copies of the message in memory, beside the payload.
 const COPIES: usize = 3;
 
-/// What Lambda's runtimes put into the payload when a function fails.
+/// The payload that Lambda's runtimes make when a function fails.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ErrorPayload {
@@ -49,7 +48,7 @@ struct ErrorPayload {
     error_message: Option<Value>,
 }
 
-/// The first characters, as they are: they go into a column.
+/// The first characters.
 fn beginning(text: &str) -> String {
     match text.char_indices().nth(200) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -57,13 +56,13 @@ fn beginning(text: &str) -> String {
     }
 }
 
-/// A text, and nothing else that a function may have put there.
+/// The text of a JSON string; `None` for any other value.
 fn text(value: &Option<Value>) -> Option<String> {
     value.as_ref()?.as_str().map(str::to_owned)
 }
 
 impl InvokeResponse {
-    /// What the function threw; `None` where it did not fail.
+    /// The function's error; `None` if it did not fail.
     pub fn thrown(&self) -> Option<Thrown> {
         let function_error = self.function_error.clone()?;
         let payload = self.payload.as_deref().unwrap_or_default();
@@ -82,8 +81,8 @@ impl InvokeResponse {
         })
     }
 
-    /// The log's tail as text. A cut tail may begin inside a character, and a log may hold zero bytes; what
-    /// PostgreSQL's text can't hold is replaced. `None` when it is not base64: `log_result` has it as it came.
+    /// The log's tail as text. A tail may begin inside a character, and a log may hold zero bytes, which PostgreSQL's text can't hold: both are
+    /// replaced. `None` if it is not base64; `log_result` has it unchanged.
     pub fn log(&self) -> Option<String> {
         let encoded = self.log_result.as_ref()?;
         let bytes = base64::engine::general_purpose::STANDARD
@@ -94,7 +93,7 @@ impl InvokeResponse {
 }
 
 impl InvokeResponse {
-    /// One with a payload that was read beside the rest.
+    /// The SDK's output, with the payload that was kept apart from it.
     pub fn new(output: InvokeOutput, payload: Vec<u8>) -> InvokeResponse {
         InvokeResponse {
             request_id: output.request_id().map(str::to_owned),

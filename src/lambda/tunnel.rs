@@ -1,7 +1,7 @@
-//! Connections through a proxy: CONNECT and TLS to the endpoint where that speaks https, requests in the proxy's own
-//! form where it speaks http. The proxy itself may speak TLS. What it says instead is in [`http_connect`](super::http_connect).
+//! Connections through a proxy: CONNECT and TLS for an https endpoint, forwarded requests for an http endpoint. The proxy itself may speak TLS.
+//! [`http_connect`](super::http_connect) reads the proxy's answer to CONNECT.
 
-use super::dial::{Progress, within};
+use super::happy_eyeballs::{ConnectProgress, within};
 use super::http_connect::{self, ProxyFailure, schemes};
 use super::pool::Stream;
 use super::proxies::host_of;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// What went wrong on the way through a proxy.
+/// A failure of a connection or request through a proxy.
 #[derive(Debug)]
 pub struct ThroughProxy {
     /// The proxy, in words for a message.
@@ -40,7 +40,7 @@ impl StdError for ThroughProxy {
     }
 }
 
-/// The way through one proxy.
+/// One proxy, and whether it lets connections through.
 pub struct Through {
     /// In words for a message.
     named: String,
@@ -49,7 +49,7 @@ pub struct Through {
 }
 
 impl Through {
-    /// One that nothing is known of.
+    /// A proxy that has not been tried.
     pub fn new(named: String, proxy: Proxy) -> Through {
         Through {
             named,
@@ -58,12 +58,12 @@ impl Through {
         }
     }
 
-    /// Where the proxy is.
+    /// The proxy's URL.
     pub fn url(&self) -> &Uri {
         &self.proxy.uri
     }
 
-    /// Whether it refused for good.
+    /// Whether the proxy has refused for good.
     pub fn is_refused(&self) -> bool {
         self.trial.refused.get().is_some()
     }
@@ -74,7 +74,7 @@ impl Through {
         ThroughProxy { proxy, source }.into()
     }
 
-    /// Has a request that the proxy is to send on say who asks. A connection that is kept is used no more either, once it has refused.
+    /// Adds the proxy's credentials to a request that it forwards. Errors once the proxy has refused for good, with an idle connection too.
     pub fn authorize(&self, headers: &mut HeaderMap) -> Result<(), BoxError> {
         self.trial.check().map_err(|error| self.error(error))?;
         if let Some(authorization) = &self.proxy.authorization {
@@ -83,7 +83,7 @@ impl Through {
         Ok(())
     }
 
-    /// Looks whether the answer to such a request is the proxy's own. No other server than a proxy has this to say, and it has sent nothing on.
+    /// Errors if the answer to a forwarded request is the proxy's own: only a proxy answers 407, and it has not forwarded the request.
     pub fn check<B>(&self, answer: &Response<B>) -> Result<(), BoxError> {
         if answer.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Ok(());
@@ -98,52 +98,52 @@ impl Through {
         Err(self.error(self.trial.failed(failure.into())))
     }
 
-    /// Makes a connection in so much time, once it is its turn.
+    /// Makes a connection within `longest`, once no other connection is on trial.
     pub async fn try_once<T>(
         &self,
         longest: Option<Duration>,
-        progress: &Progress,
+        progress: &ConnectProgress,
         making: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
         self.trial.connect(longest, progress, making).await
     }
 
-    /// CONNECT and TLS, on a connection to the proxy.
+    /// CONNECT and TLS on a connection to the proxy.
     pub async fn connect(
         &self,
         tcp: TcpStream,
         to: &Uri,
         trust: &TrustStore,
-        progress: &Progress,
+        progress: &ConnectProgress,
     ) -> Result<Box<dyn Stream>, BoxError> {
         let mut stream: Box<dyn Stream> = Box::new(tcp);
         if self.proxy.uri.scheme_str() == Some("https") {
-            progress.waits_for("answer of the proxy in TLS");
+            progress.set_waiting_for("answer of the proxy in TLS");
             let tls = trust.tls()?;
             let name = name_of(&self.proxy.uri)?;
             stream = Box::new(tls.connect(name, stream).await.map_err(of_proxy)?);
         }
         if to.scheme_str() == Some("https") {
-            progress.waits_for("answer of the proxy");
+            progress.set_waiting_for("answer of the proxy");
             http_connect::connect(&mut stream, to, &self.proxy).await?;
-            progress.waits_for("answer in TLS");
+            progress.set_waiting_for("answer in TLS");
             stream = Box::new(trust.tls()?.connect(name_of(to)?, stream).await?);
         }
         Ok(stream)
     }
 }
 
-/// Whether an error is the proxy's last word.
-pub fn is_told(error: &(dyn StdError + 'static)) -> bool {
+/// Whether an error is a final refusal of the proxy.
+pub fn is_final_refusal(error: &(dyn StdError + 'static)) -> bool {
     (error.downcast_ref::<ProxyFailure>()).is_some_and(ProxyFailure::is_final)
 }
 
-/// The name that a certificate has to have.
+/// The name that the certificate must have.
 pub fn name_of(url: &Uri) -> Result<ServerName<'static>, BoxError> {
     Ok(ServerName::try_from(host_of(url).to_owned())?)
 }
 
-/// The error of a handshake with the proxy.
+/// The error of a TLS handshake with the proxy.
 fn of_proxy(error: io::Error) -> BoxError {
     let inner = error.get_ref().and_then(|error| error.downcast_ref());
     match inner {
@@ -155,8 +155,8 @@ fn of_proxy(error: io::Error) -> BoxError {
     }
 }
 
-/// Whether the proxy lets us through. Until that is known one connection is made after the other, so that a wrong password is told
-/// once, and not as often as there are rows.
+/// Whether the proxy lets connections through. Until that is known, connections are made one after the other, so that a wrong password is sent
+/// once, and not once for each row.
 #[derive(Default)]
 struct Trial {
     is_over: AtomicBool,
@@ -172,7 +172,7 @@ impl Trial {
         }
     }
 
-    /// Notes what will be the same a moment later.
+    /// Notes an error that is final.
     fn failed(&self, error: BoxError) -> BoxError {
         if let Some(failure) = error.downcast_ref::<ProxyFailure>()
             && failure.is_final()
@@ -182,7 +182,7 @@ impl Trial {
         error
     }
 
-    /// Waits for a turn, if there is need of one.
+    /// Waits until no other connection is on trial; `None` if the trial is over.
     async fn turn(&self) -> Option<Turn<'_>> {
         let is_over = || self.is_over.load(Ordering::Relaxed);
         if is_over() {
@@ -195,11 +195,11 @@ impl Trial {
         })
     }
 
-    /// Makes a connection in so much time. What another's trial takes is no part of that: those that wait for it would have too little left.
+    /// Makes a connection within `longest`. The wait for another connection's trial does not count.
     async fn connect<T>(
         &self,
         longest: Option<Duration>,
-        progress: &Progress,
+        progress: &ConnectProgress,
         attempt: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, BoxError> {
         let _turn = self.turn().await;
@@ -209,7 +209,7 @@ impl Trial {
     }
 }
 
-/// The turn of a connection on trial. However it ends, no other waits for one: it would wait for each that is before it.
+/// The connection on trial. Its end ends the trial in any case, or the last of many connections would wait for each one before it.
 struct Turn<'a> {
     trial: &'a Trial,
     _lock: MutexGuard<'a, ()>,
@@ -224,16 +224,13 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::test_runtime::block_on;
     use std::sync::Arc;
 
-    /// One after the other goes until one got through, or was refused for good.
+    /// Connections are made one after the other until one got through, or was refused for good.
     #[test]
     fn one_is_tried_before_the_others() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        block_on(async {
             for (failure, most, tried) in [
                 (Some(ProxyFailure::NotHttp), 1, 1),
                 (Some(ProxyFailure::Closed), 7, 8),
@@ -257,7 +254,7 @@ mod tests {
                                 failure.map_or(Ok(()), |failure| Err(BoxError::from(failure)))
                             };
                             trial
-                                .connect(None, &Progress::default(), attempt)
+                                .connect(None, &ConnectProgress::default(), attempt)
                                 .await
                                 .is_ok()
                         })
@@ -272,18 +269,14 @@ mod tests {
         });
     }
 
-    /// A proxy that takes long for the first has as long for the others, and one that takes too long is not waited for by each.
+    /// The wait for the first connection counts for no other, and a time-out of the first ends the trial.
     #[test]
     fn a_trial_takes_nobody_elses_time() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
         let (short, long) = (Duration::from_millis(50), Duration::from_millis(200));
-        runtime.block_on(async {
+        block_on(async {
             for first_takes in [long, Duration::MAX] {
                 let trial = Trial::default();
-                let progress = Progress::default();
+                let progress = ConnectProgress::default();
                 let first = trial.connect(Some(long * 2), &progress, async {
                     tokio::time::sleep(first_takes).await;
                     Ok(())

@@ -1,12 +1,12 @@
-//! Connections of TCP: the addresses of a host are tried one after the other, the next before the last has failed (RFC 8305).
+//! Connects to a host by TCP. Addresses are tried in turn, the next one before the last one has failed ("Happy Eyeballs", RFC 8305).
 
-use super::names;
+use super::dns;
 use aws_smithy_runtime_api::box_error::BoxError;
 use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -15,54 +15,57 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How long nothing is sent until TCP asks whether the other end is there. A function may run for half an hour, and what stands in
-/// between forgets a connection of which it hears nothing: a NAT gateway of AWS's after 350 s, others sooner.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Idle time after which TCP sends a keepalive probe. A function may run for half an hour, and a NAT forgets an idle connection sooner: AWS's
+/// NAT gateway after 350 s.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 
-/// How long until it asks again, of ten times. It looks no sooner whether it has to ask after an answer, too: by default in 75 s.
-const ASKS_AGAIN: Duration = Duration::from_secs(15);
+/// Time between keepalive probes, of which ten are sent. Linux checks no sooner either whether an answered connection is idle again: after
+/// 75 s by default.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long an address is waited for until the next is tried as well (RFC 8305, 5).
-const STAGGER: Duration = Duration::from_millis(250);
+/// Time after which the next address is tried as well ("Connection Attempt Delay", RFC 8305, 5).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Most addresses of a host that are tried at once, each with a file descriptor. `descriptor_limiter` counts on two.
-const AT_ONCE: usize = 4;
-const OF_GATE: usize = 2;
+/// Most addresses of a host that are tried at once. Each takes a file descriptor.
+const MAX_PARALLEL: usize = 4;
 
-/// Beyond those two, so many for all hosts together.
-static BEYOND: Semaphore = Semaphore::const_new(8);
+/// Addresses that may be tried at once without a permit of [`EXTRA_ATTEMPTS`]: as many as `descriptor_limiter` counts for an attempt.
+const PER_PERMIT: usize = 2;
 
-/// How long an address is waited for at least, where there are more of them than are tried at once.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// Further addresses that may be tried at once, for all hosts together.
+static EXTRA_ATTEMPTS: Semaphore = Semaphore::const_new(8);
 
-/// How far a connection got, for the message if it is not there in time.
+/// Shortest time-out of an address where there are more addresses than [`MAX_PARALLEL`].
+const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How far a connection attempt got, for the message of a time-out.
 #[derive(Default)]
-pub struct Progress(Mutex<Step>);
+pub struct ConnectProgress(Mutex<Stage>);
 
 #[derive(Default, Clone)]
-enum Step {
+enum Stage {
     #[default]
-    Nothing,
-    /// The resolver has not answered.
-    Name(String),
+    NotStarted,
+    /// The resolver has not answered for this name.
+    Resolving(String),
     /// None of these has answered.
-    Addresses(Vec<IpAddr>),
-    /// The same of what answers there.
-    Said(&'static str),
+    Connecting(Vec<SocketAddr>),
+    /// This has not come, in words for a message.
+    WaitingFor(&'static str),
 }
 
-impl Progress {
-    fn lock(&self) -> MutexGuard<'_, Step> {
+impl ConnectProgress {
+    fn lock(&self) -> MutexGuard<'_, Stage> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what is waited for, in words for the end of a sentence.
-    pub fn waits_for(&self, what: &'static str) {
-        *self.lock() = Step::Said(what);
+    /// Notes the answer that the attempt waits for, in words for the end of a sentence.
+    pub fn set_waiting_for(&self, what: &'static str) {
+        *self.lock() = Stage::WaitingFor(what);
     }
 }
 
-/// There was no connection in time.
+/// No connection was made in time.
 #[derive(Debug)]
 pub struct TimedOut {
     longest: Duration,
@@ -70,15 +73,18 @@ pub struct TimedOut {
 }
 
 impl TimedOut {
-    fn new(longest: Duration, step: &Step) -> TimedOut {
-        let while_waiting = match step {
-            Step::Nothing => String::new(),
-            Step::Name(name) => format!("; the name {name} was still looked up"),
-            Step::Addresses(addresses) => {
-                let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    fn new(longest: Duration, stage: &Stage) -> TimedOut {
+        let while_waiting = match stage {
+            Stage::NotStarted => String::new(),
+            Stage::Resolving(name) => format!("; the name {name} was still looked up"),
+            Stage::Connecting(addresses) => {
+                let addresses: Vec<String> = addresses
+                    .iter()
+                    .map(|address| address.ip().to_string())
+                    .collect();
                 format!("; there was no answer of {}", addresses.join(", "))
             }
-            Step::Said(what) => format!("; there was no {what}"),
+            Stage::WaitingFor(what) => format!("; there was no {what}"),
         };
         TimedOut {
             longest,
@@ -96,10 +102,10 @@ impl fmt::Display for TimedOut {
 
 impl std::error::Error for TimedOut {}
 
-/// Makes a connection in so much time.
+/// Bounds the time of a connection attempt.
 pub async fn within<T>(
     longest: Option<Duration>,
-    progress: &Progress,
+    progress: &ConnectProgress,
     making: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, BoxError> {
     let Some(longest) = longest else {
@@ -111,34 +117,36 @@ pub async fn within<T>(
     }
 }
 
-/// Connects to a host, for which there is so much time.
-pub async fn dial(
+/// Connects to a host within `longest`.
+pub async fn connect(
     host: &str,
     port: u16,
     longest: Option<Duration>,
-    progress: &Progress,
+    progress: &ConnectProgress,
 ) -> Result<TcpStream, BoxError> {
-    *progress.lock() = Step::Name(host.to_owned());
-    let addresses = names::addresses(host).await?;
-    *progress.lock() = Step::Addresses(addresses.clone());
-    let connect =
-        |address| Box::pin(async move { TcpStream::connect(SocketAddr::new(address, port)).await });
-    match first_of(&addresses, longest, connect).await {
+    *progress.lock() = Stage::Resolving(host.to_owned());
+    let addresses = dns::lookup(host).await?;
+    *progress.lock() = Stage::Connecting(addresses.clone());
+    let connect = |mut address: SocketAddr| {
+        address.set_port(port);
+        Box::pin(TcpStream::connect(address))
+    };
+    match race(&addresses, longest, connect).await {
         Ok((address, made)) => {
             if addresses.first() != Some(&address) {
-                names::answered(host, address);
+                dns::prefer(host, address);
             }
             made.set_nodelay(true)?;
             let keepalive = TcpKeepalive::new()
-                .with_time(KEEPALIVE)
-                .with_interval(ASKS_AGAIN);
+                .with_time(KEEPALIVE_TIME)
+                .with_interval(KEEPALIVE_INTERVAL);
             SockRef::from(&made).set_tcp_keepalive(&keepalive)?;
             Ok(made)
         }
         Err(error) => {
-            names::forget(host);
+            dns::forget(host);
             Err(match (error.kind(), longest) {
-                // Not the system's, which would have taken minutes.
+                // The time-out of an address, and not the system's, which takes minutes.
                 (ErrorKind::TimedOut, Some(longest)) if error.raw_os_error().is_none() => {
                     TimedOut::new(longest, &progress.lock()).into()
                 }
@@ -148,36 +156,39 @@ pub async fn dial(
     }
 }
 
-/// The first of the addresses that answers, and what it gives.
-async fn first_of<T, C: Future<Output = io::Result<T>> + Unpin>(
-    addresses: &[IpAddr],
+/// The first address that can be connected to, and its connection.
+async fn race<T, C: Future<Output = io::Result<T>> + Unpin>(
+    addresses: &[SocketAddr],
     longest: Option<Duration>,
-    connect: impl Fn(IpAddr) -> C,
-) -> io::Result<(IpAddr, T)> {
-    let parts =
+    connect: impl Fn(SocketAddr) -> C,
+) -> io::Result<(SocketAddr, T)> {
+    let rounds_of =
         |size: usize| u32::try_from(addresses.len().div_ceil(size).max(1)).unwrap_or(u32::MAX);
-    let stagger = longest.map_or(STAGGER, |longest| STAGGER.min(longest / parts(1)));
-    let part = longest.map(|longest| (longest / parts(AT_ONCE)).max(SHORTEST));
+    let attempt_delay = longest.map_or(ATTEMPT_DELAY, |longest| {
+        ATTEMPT_DELAY.min(longest / rounds_of(1))
+    });
+    let attempt_timeout =
+        longest.map(|longest| (longest / rounds_of(MAX_PARALLEL)).max(MIN_ATTEMPT_TIMEOUT));
     let mut left = addresses.iter().copied();
     let mut trying: Vec<Pin<Box<_>>> = Vec::new();
     let mut failed: Option<io::Error> = None;
     let mut next = Instant::now();
-    let mut beyond = None;
+    let mut extra = None;
     loop {
         let is_due = trying.is_empty() || Instant::now() >= next;
         let permit = match trying.len() {
-            ..OF_GATE => None,
-            _ => beyond.take(),
+            ..PER_PERMIT => None,
+            _ => extra.take(),
         };
         if is_due
-            && (trying.len() < OF_GATE || permit.is_some())
+            && (trying.len() < PER_PERMIT || permit.is_some())
             && let Some(address) = left.next()
         {
             let attempt = connect(address);
             trying.push(Box::pin(async move {
                 let _permit = permit;
-                let made = match part {
-                    Some(part) => timeout(part, attempt).await,
+                let made = match attempt_timeout {
+                    Some(attempt_timeout) => timeout(attempt_timeout, attempt).await,
                     None => Ok(attempt.await),
                 };
                 (
@@ -185,25 +196,25 @@ async fn first_of<T, C: Future<Output = io::Result<T>> + Unpin>(
                     made.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())),
                 )
             }));
-            next = Instant::now() + stagger;
+            next = Instant::now() + attempt_delay;
         }
         let trying_now = trying.len();
         if trying_now == 0 {
             return Err(failed.unwrap_or_else(|| ErrorKind::NotFound.into()));
         }
-        let waits = left.len() > 0 && trying_now < AT_ONCE;
+        let waits = left.len() > 0 && trying_now < MAX_PARALLEL;
         let may_begin = async {
             sleep_until(next).await;
             match trying_now {
-                ..OF_GATE => None,
-                _ => BEYOND.acquire().await.ok(),
+                ..PER_PERMIT => None,
+                _ => EXTRA_ATTEMPTS.acquire().await.ok(),
             }
         };
         let ended = tokio::select! {
             biased;
-            ended = any(&mut trying) => ended,
+            ended = first_ready(&mut trying) => ended,
             permit = may_begin, if waits => {
-                beyond = permit;
+                extra = permit;
                 continue;
             }
         };
@@ -212,7 +223,7 @@ async fn first_of<T, C: Future<Output = io::Result<T>> + Unpin>(
             (_, Err(error)) => {
                 next = Instant::now();
                 failed = Some(match failed {
-                    Some(known) if rank(&known) >= rank(&error) => known,
+                    Some(known) if severity(&known) >= severity(&error) => known,
                     _ => error,
                 });
             }
@@ -220,8 +231,8 @@ async fn first_of<T, C: Future<Output = io::Result<T>> + Unpin>(
     }
 }
 
-/// Which of several errors is told: what the machine lacks, then that there was no answer, as that is not tried again.
-fn rank(error: &io::Error) -> u8 {
+/// Which of several errors is reported: a shortage of the machine first, then a time-out, which is not tried again.
+fn severity(error: &io::Error) -> u8 {
     match (error.raw_os_error(), error.kind()) {
         (Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS), _) => 2,
         (_, ErrorKind::TimedOut) => 1,
@@ -229,12 +240,12 @@ fn rank(error: &io::Error) -> u8 {
     }
 }
 
-/// Waits for the first that ends, and takes it out.
-async fn any<F: Future>(trying: &mut Vec<Pin<Box<F>>>) -> F::Output {
+/// Waits for the first attempt that ends, and removes it.
+async fn first_ready<F: Future>(trying: &mut Vec<Pin<Box<F>>>) -> F::Output {
     poll_fn(|context| {
-        for place in 0..trying.len() {
-            if let Poll::Ready(ended) = trying[place].as_mut().poll(context) {
-                drop(trying.swap_remove(place));
+        for index in 0..trying.len() {
+            if let Poll::Ready(ended) = trying[index].as_mut().poll(context) {
+                drop(trying.swap_remove(index));
                 return Poll::Ready(ended);
             }
         }
@@ -246,12 +257,14 @@ async fn any<F: Future>(trying: &mut Vec<Pin<Box<F>>>) -> F::Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lambda::test_runtime::block_on;
     use std::future::pending;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     const T: Duration = Duration::from_secs(1);
 
-    /// What comes of addresses of which 1 is silent, 2 refuses, 3 answers, and 4 answers after 0.3 s, and how many were tried at once.
+    /// Connects to addresses of which 1 is silent, 2 refuses, 3 answers, and 4 answers after 0.3 s. Returns the result and how many were tried
+    /// at once.
     fn come(addresses: &[u8], longest: Option<Duration>) -> (Result<u8, ErrorKind>, usize) {
         struct Open<'a>(&'a AtomicUsize);
         impl Drop for Open<'_> {
@@ -260,8 +273,8 @@ mod tests {
             }
         }
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let kind = |address: IpAddr| address.to_string().as_bytes()[0] - b'0';
-        let connect = |address: IpAddr| {
+        let kind = |address: SocketAddr| address.to_string().as_bytes()[0] - b'0';
+        let connect = |address: SocketAddr| {
             let (now, most) = (&now, &most);
             Box::pin(async move {
                 most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
@@ -277,25 +290,21 @@ mod tests {
                 }
             })
         };
-        let addresses: Vec<IpAddr> = (addresses.iter())
-            .map(|kind| IpAddr::from([*kind, 0, 0, 1]))
+        let addresses: Vec<SocketAddr> = (addresses.iter())
+            .map(|kind| SocketAddr::from(([*kind, 0, 0, 1], 0)))
             .collect();
-        let found = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(first_of(&addresses, longest, connect));
+        let found = block_on(race(&addresses, longest, connect));
         let found = found.map(|(address, ())| kind(address));
         (found.map_err(|error| error.kind()), most.load(SeqCst))
     }
 
     #[test]
-    fn addresses_in_turn() {
+    fn addresses_are_tried_in_order() {
         assert_eq!(come(&[3, 3], Some(T)), (Ok(3), 1));
         assert_eq!(come(&[1, 3], Some(T)), (Ok(3), 2));
         assert_eq!(come(&[1, 3], None), (Ok(3), 2));
         assert_eq!(come(&[2, 2, 3], Some(T)), (Ok(3), 1));
-        // Slow, and still the first to answer.
+        // The first answers late, and before the second.
         assert_eq!(come(&[4, 1], Some(T)), (Ok(4), 2));
         assert_eq!(
             come(&[2, 2], Some(T)),
@@ -303,21 +312,22 @@ mod tests {
         );
         assert_eq!(come(&[2, 1], Some(T)), (Err(ErrorKind::TimedOut), 1));
         assert_eq!(come(&[1, 1, 1, 3], Some(T)), (Ok(3), 4));
-        // The part of one ends before the time does.
+        // The time-out of an address ends before that of all.
         assert_eq!(come(&[1, 1, 1, 1, 3], Some(T * 2)), (Ok(3), 4));
     }
 
     #[test]
-    fn what_was_waited_for() {
-        let said = |step: Step| TimedOut::new(T, &step).to_string();
-        assert_eq!(said(Step::Nothing), "no connection within 1000 ms");
-        let addresses = vec![IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 1, 1])];
+    fn messages_of_time_outs() {
+        let message = |stage: Stage| TimedOut::new(T, &stage).to_string();
+        assert_eq!(message(Stage::NotStarted), "no connection within 1000 ms");
+        let addresses = [[10, 0, 0, 1], [10, 0, 1, 1]].map(|ip| SocketAddr::from((ip, 0)));
+        let addresses = addresses.to_vec();
         assert_eq!(
-            said(Step::Addresses(addresses)),
+            message(Stage::Connecting(addresses)),
             "no connection within 1000 ms; there was no answer of 10.0.0.1, 10.0.1.1"
         );
         assert_eq!(
-            said(Step::Name("lambda.test".to_owned())),
+            message(Stage::Resolving("lambda.test".to_owned())),
             "no connection within 1000 ms; the name lambda.test was still looked up"
         );
     }
