@@ -23,6 +23,10 @@ const STACK: usize = 512 << 10;
 /// Descriptors of the runtime and of the backend's waiting. Tokio panics where it gets no descriptor for waking its thread.
 const DESCRIPTORS: usize = 12;
 
+/// How many turns connections have before the backend starts a task. An idle connection whose server has ended TLS, or has answered unasked,
+/// reads that in the first, and is not used. poll(2) does not tell of either.
+const TURNS_BEFORE_TASKS: usize = 2;
+
 fn check_descriptors() -> io::Result<()> {
     let open = || std::fs::File::open("/dev/null");
     let opened: io::Result<Vec<_>> = std::iter::repeat_with(open).take(DESCRIPTORS).collect();
@@ -138,6 +142,9 @@ impl Runtime {
             return Ok(Stop::Done);
         };
         let stop = tokio.block_on(async {
+            for _ in 0..TURNS_BEFORE_TASKS {
+                tokio::task::yield_now().await;
+            }
             self.driver.start_queued();
             tokio::select! {
                 biased;

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// A task; dropped before it has ended, it is aborted.
 pub struct Task<T> {
-    /// `None` once the task is known to have ended.
+    /// `None` once the result was taken.
     result: Option<oneshot::Receiver<T>>,
     abort: AbortHandle,
 }
@@ -27,15 +27,17 @@ impl<T: Send + 'static> Task<T> {
             driver: driver.clone(),
         };
         driver.submit(may_defer, |registered| {
-            Box::pin(async move {
-                // Dropped after the sender: the result is there before the end is noted.
-                let _registered = registered;
-                let sender = sender;
+            let work = async move {
                 tokio::select! {
                     biased;
                     () = asked.notified() => (),
                     result = future => drop(sender.send(result)),
                 }
+            };
+            Box::pin(async move {
+                work.await;
+                // Dropped last, also if the work is dropped: the result is there, and what the future held is gone, before the end is noted.
+                drop(registered);
             })
         })?;
         Ok(Task {
@@ -48,13 +50,15 @@ impl<T: Send + 'static> Task<T> {
 impl<T> Task<T> {
     /// The result, once the task has ended. `Err` if it ended without one: it was aborted, or panicked.
     pub fn poll(&mut self) -> Option<Result<T, ()>> {
-        let result = match self.result.as_mut()?.try_recv() {
-            Ok(result) => Ok(result),
-            Err(oneshot::error::TryRecvError::Empty) => return None,
-            Err(oneshot::error::TryRecvError::Closed) => Err(()),
-        };
-        self.result = None;
-        Some(result)
+        match self.result.as_mut()?.try_recv() {
+            Ok(result) => {
+                self.result = None;
+                Some(Ok(result))
+            }
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            // Whoever polls again hears the same.
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(())),
+        }
     }
 
     /// Aborts the task from elsewhere.

@@ -200,6 +200,26 @@ def test_an_answer_before_the_request_was_read(session):
         over.set()
 
 
+def test_an_answer_that_nobody_asked_for(session):
+    """An idle connection on which the server has sent something, as a time-out that it leaves open, is not used."""
+    requests = []
+
+    def handle(connection):
+        while head := read_head(connection):
+            requests.append(body_of(connection, head))
+            connection.sendall(response("200 OK", requests[-1]))
+            time.sleep(0.05)
+            connection.sendall(response("408 Request Timeout", b""))
+
+    with listener(handle) as (port, accepted):
+        session.execute(f"SET aws_lambda.endpoint_override = 'http://127.0.0.1:{port}'")
+        for number in range(3):
+            row = session.execute("SELECT payload FROM aws_lambda.invoke('f', %s::json, 'us-east-1')", [str(number)])
+            assert row.fetchone() == (number,)
+            time.sleep(0.3)
+        assert requests == [b"0", b"1", b"2"] and len(accepted) == 3
+
+
 def test_name_resolution_hangs(endpoint, session):
     """They take connect_timeout_ms at most, and nothing was invoked. Two threads resolve names, not one for each row."""
     session.execute("SET aws_lambda.connect_timeout_ms = 500")
