@@ -16,7 +16,7 @@
 //!
 //! - The network thread drains: it drives for some time after a task was dropped or has failed, and the task's connection is closed meanwhile.
 //! - The network thread sweeps: it closes connections that have been idle for too long while the backend sleeps.
-//! - Whoever drives gives connections two turns before it starts a task (`runtime.rs`), so that none is used that its server has ended.
+//! - The backend gives connections two turns before it starts a task (`runtime.rs`), so that none is used that its server has ended.
 //! - The network thread gives other tasks some turns before it sleeps, or connections would be closed or kept only when it drives again. That
 //!   costs nothing that can be measured.
 

@@ -1,86 +1,56 @@
 //! Blocks signals in a thread, and reports those that are pending meanwhile.
-//!
-//! By calls of the C library: no crate that is compiled anyway has signalfd(2) or signal masks.
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+#[cfg(target_os = "linux")]
+use nix::sys::signalfd::{SfdFlags, SignalFd as Descriptor};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(not(target_os = "linux"))]
+use std::os::fd::OwnedFd as Descriptor;
 use tokio::io::unix::AsyncFd;
 
 /// The signal mask that this thread had. It is restored when this is dropped.
-pub struct Blocked(libc::sigset_t);
+pub struct Blocked(SigSet);
 
 /// Blocks every signal in this thread, and in threads that it starts meanwhile.
 pub fn block_all() -> io::Result<Blocked> {
-    block(&every())
+    block(SigSet::all())
 }
 
 /// Blocks every signal that a backend has a handler for. SIGCHLD stays unblocked: Tokio awaits child processes by its own handler, which may run
 /// in any thread.
 pub fn block_most() -> io::Result<Blocked> {
-    block(&most())
+    block(most())
 }
 
-fn every() -> libc::sigset_t {
-    // SAFETY: the set is plain data, and the call fills it in.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigfillset(&mut set);
-        set
-    }
-}
-
-fn most() -> libc::sigset_t {
-    let mut set = every();
-    // SAFETY: the set is initialised.
-    unsafe { libc::sigdelset(&mut set, libc::SIGCHLD) };
+fn most() -> SigSet {
+    let mut set = SigSet::all();
+    set.remove(Signal::SIGCHLD);
     set
 }
 
-fn block(set: &libc::sigset_t) -> io::Result<Blocked> {
-    // SAFETY: both sets are valid for the call, which concerns the calling thread alone.
-    unsafe {
-        let mut before = std::mem::zeroed();
-        match libc::pthread_sigmask(libc::SIG_BLOCK, set, &mut before) {
-            0 => Ok(Blocked(before)),
-            error => Err(io::Error::from_raw_os_error(error)),
-        }
-    }
+fn block(set: SigSet) -> io::Result<Blocked> {
+    Ok(Blocked(set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
 }
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // SAFETY: the set was filled in by pthread_sigmask.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+        // It fails for an invalid operation only.
+        let _ = self.0.thread_set_mask();
     }
 }
 
 /// Reports blocked signals that are pending. They stay pending, and their handlers run when they are unblocked.
 pub struct Signals(AsyncFd<Descriptor>);
 
-struct Descriptor(OwnedFd);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
 impl Signals {
     /// `None` where there is no signalfd(2). Called inside a runtime.
     #[cfg(target_os = "linux")]
     pub fn new() -> io::Result<Option<Signals>> {
-        let flags = libc::SFD_NONBLOCK | libc::SFD_CLOEXEC;
-        // SAFETY: the set is initialised, and nobody else owns the new descriptor.
-        let descriptor = unsafe {
-            match libc::signalfd(-1, &most(), flags) {
-                -1 => return Err(io::Error::last_os_error()),
-                number => OwnedFd::from_raw_fd(number),
-            }
-        };
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let descriptor = Descriptor::with_flags(&most(), flags)?;
         let readable = tokio::io::Interest::READABLE;
-        // SAFETY: `Descriptor` owns its file descriptor, which stays the same.
-        let descriptor =
-            unsafe { AsyncFd::register_with_interest(Descriptor(descriptor), readable)? };
+        // SAFETY: a SignalFd owns its file descriptor, which stays the same.
+        let descriptor = unsafe { AsyncFd::register_with_interest(descriptor, readable)? };
         Ok(Some(Signals(descriptor)))
     }
 

@@ -4,6 +4,7 @@
 //! The address that could be connected to is remembered where it was not the first. Addresses are `SocketAddr` without a port, as only that
 //! type keeps the scope of a link-local address.
 
+use nix::sys::signal::SigSet;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -102,12 +103,7 @@ fn without_port(address: IpAddr) -> SocketAddr {
 
 /// PostgreSQL's signal handlers must not run in this thread.
 fn block_signals() {
-    // SAFETY: plain data, and system calls about the calling thread.
-    unsafe {
-        let mut all = std::mem::zeroed();
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
-    }
+    let _ = SigSet::all().thread_set_mask();
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,6 +9,8 @@ use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, Result as Found};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -35,25 +37,18 @@ pub fn kill_all() {
 }
 
 fn kill(group: libc::pid_t) {
-    // SAFETY: sends a signal. The group's leader has not been reaped, so no other group has its number.
-    unsafe { libc::killpg(group, libc::SIGKILL) };
+    // The group's leader has not been reaped, so no other group has its number.
+    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
 }
 
 /// Resets and unblocks all signals. The backend's handlers would be called until exec, so they are removed before signals are unblocked.
 fn reset_signals() -> std::io::Result<()> {
-    // SAFETY: a signal set is plain data, and the calls are async-signal-safe.
-    unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            // It fails for SIGKILL and SIGSTOP.
-            libc::signal(signal, libc::SIG_DFL);
-        }
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        match libc::pthread_sigmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()) {
-            0 => Ok(()),
-            error => Err(std::io::Error::from_raw_os_error(error)),
-        }
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the call is async-signal-safe. It fails for SIGKILL and SIGSTOP.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // Two calls that are async-signal-safe.
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 /// The provider of credentials that runs the process.

@@ -117,20 +117,11 @@ fn a_panic_is_an_error() {
 
 /// Whether this thread blocks signals that a backend has handlers for.
 fn blocks_signals() -> bool {
-    // SAFETY: only reads the calling thread's mask into plain data.
-    unsafe {
-        let mut mask = std::mem::zeroed::<libc::sigset_t>();
-        libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &mut mask);
-        [
-            libc::SIGINT,
-            libc::SIGTERM,
-            libc::SIGUSR1,
-            libc::SIGALRM,
-            libc::SIGURG,
-        ]
-        .iter()
-        .all(|signal| libc::sigismember(&mask, *signal) == 1)
-    }
+    use nix::sys::signal::Signal::{SIGALRM, SIGINT, SIGTERM, SIGURG, SIGUSR1};
+    let mask = nix::sys::signal::SigSet::thread_get_mask().unwrap();
+    [SIGINT, SIGTERM, SIGUSR1, SIGALRM, SIGURG]
+        .into_iter()
+        .all(|signal| mask.contains(signal))
 }
 
 async fn here_and_in_a_child() -> (bool, bool) {

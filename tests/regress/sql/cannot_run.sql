@@ -53,7 +53,9 @@ SELECT endpoint.made();
 
 -- In a function's query, after the statement has invoked: the DETAIL says so.
 CREATE FUNCTION asks_twice(s text) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT count(f.response) FROM cannot_run.f, cannot_run.lt WHERE f.payload = s); END $$;
+\set SHOW_CONTEXT never
 SELECT response, asks_twice(response) FROM f WHERE payload = 'x';
+\set SHOW_CONTEXT errors
 SELECT endpoint.made();
 
 -- Parts that the statement may not reach raise no error.
