@@ -344,6 +344,12 @@ pub struct Room {
 }
 
 impl Room {
+    /// For a response that `share` counts, of an invocation with a permit of a limit.
+    pub fn new(share: &Arc<Share>, limit: usize) -> Room {
+        let share = share.clone();
+        Room { share, limit }
+    }
+
     /// Of a budget without a bound.
     #[cfg(test)]
     pub fn endless() -> Room {

@@ -156,19 +156,37 @@ pub async fn connect(
     }
 }
 
+/// The delay before the next of so many addresses is tried as well, and the time-out of one.
+fn attempt_times(addresses: usize, longest: Option<Duration>) -> (Duration, Option<Duration>) {
+    let rounds_of =
+        |size: usize| u32::try_from(addresses.div_ceil(size).max(1)).unwrap_or(u32::MAX);
+    (
+        longest.map_or(ATTEMPT_DELAY, |longest| {
+            ATTEMPT_DELAY.min(longest / rounds_of(1))
+        }),
+        longest.map(|longest| (longest / rounds_of(MAX_PARALLEL)).max(MIN_ATTEMPT_TIMEOUT)),
+    )
+}
+
+async fn within_or_timed_out<T>(
+    longest: Option<Duration>,
+    attempt: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    match longest {
+        Some(longest) => {
+            (timeout(longest, attempt).await).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+        }
+        None => attempt.await,
+    }
+}
+
 /// The first address that can be connected to, and its connection.
 async fn race<T, C: Future<Output = io::Result<T>> + Unpin>(
     addresses: &[SocketAddr],
     longest: Option<Duration>,
     connect: impl Fn(SocketAddr) -> C,
 ) -> io::Result<(SocketAddr, T)> {
-    let rounds_of =
-        |size: usize| u32::try_from(addresses.len().div_ceil(size).max(1)).unwrap_or(u32::MAX);
-    let attempt_delay = longest.map_or(ATTEMPT_DELAY, |longest| {
-        ATTEMPT_DELAY.min(longest / rounds_of(1))
-    });
-    let attempt_timeout =
-        longest.map(|longest| (longest / rounds_of(MAX_PARALLEL)).max(MIN_ATTEMPT_TIMEOUT));
+    let (attempt_delay, attempt_timeout) = attempt_times(addresses.len(), longest);
     let mut left = addresses.iter().copied();
     let mut trying: Vec<Pin<Box<_>>> = Vec::new();
     let mut failed: Option<io::Error> = None;
@@ -184,17 +202,10 @@ async fn race<T, C: Future<Output = io::Result<T>> + Unpin>(
             && (trying.len() < PER_PERMIT || permit.is_some())
             && let Some(address) = left.next()
         {
-            let attempt = connect(address);
+            let attempt = within_or_timed_out(attempt_timeout, connect(address));
             trying.push(Box::pin(async move {
                 let _permit = permit;
-                let made = match attempt_timeout {
-                    Some(attempt_timeout) => timeout(attempt_timeout, attempt).await,
-                    None => Ok(attempt.await),
-                };
-                (
-                    address,
-                    made.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())),
-                )
+                (address, attempt.await)
             }));
             next = Instant::now() + attempt_delay;
         }

@@ -51,12 +51,14 @@ mod shared_config;
 mod test_runtime;
 mod tunnel;
 
-use crate::error::{Cause, Error};
+use crate::error::{ApiFailure, Cause, Error};
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::secrets::Secrets;
 use attempt_probe::{AttemptInterceptor, AttemptProbe, Reached};
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
+use aws_sdk_lambda::error::SdkError;
+use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use credentials::{Identity, NoKeys};
@@ -243,45 +245,49 @@ impl Client {
             Err(late) => Err(late),
         };
         match result {
-            Ok(Ok(output)) => {
-                let payload = probe.payload();
-                let mut response = InvokeResponse::new(output, payload);
-                // Messages show these headers.
-                let shown = [&mut response.function_error, &mut response.request_id];
-                for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
-                    *text = self.secrets.with(probe.token()).redact(text);
-                }
-                Ok(response)
+            Ok(Ok(output)) => Ok(self.response(output, &probe)),
+            Ok(Err(error)) => Err(Error::Api(self.failure(&error, &probe))),
+            Err(_) => Err(Error::Api(self.timed_out(request_timeout, &probe))),
+        }
+    }
+
+    fn response(&self, output: InvokeOutput, probe: &AttemptProbe) -> InvokeResponse {
+        let mut response = InvokeResponse::new(output, probe.payload());
+        // Messages show these headers.
+        let shown = [&mut response.function_error, &mut response.request_id];
+        for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
+            *text = self.secrets.with(probe.token()).redact(text);
+        }
+        response
+    }
+
+    fn failure(&self, error: &SdkError<InvokeError>, probe: &AttemptProbe) -> ApiFailure {
+        let failure = failure::from_sdk(
+            error,
+            probe.reached(),
+            self.route(probe).as_ref(),
+            probe.signed_at(),
+            &self.secrets.with(probe.token()),
+        );
+        match failure.cause {
+            // Credentials are fetched through the proxy too.
+            Cause::Credentials | Cause::Proxy => self.identity.doubt(),
+            // Its files may be corrected meanwhile.
+            Cause::Certificate => self.identity.connections.give_up(),
+            _ => (),
+        }
+        failure
+    }
+
+    fn timed_out(&self, request_timeout: Duration, probe: &AttemptProbe) -> ApiFailure {
+        let route = self.route(probe);
+        match probe.reached() {
+            Reached::Nothing => {
+                self.identity.doubt();
+                failure::credentials_timed_out(request_timeout, self.identity.explain())
             }
-            Ok(Err(error)) => {
-                let failure = failure::from_sdk(
-                    &error,
-                    probe.reached(),
-                    self.route(&probe).as_ref(),
-                    probe.signed_at(),
-                    &self.secrets.with(probe.token()),
-                );
-                match failure.cause {
-                    // Credentials are fetched through the proxy too.
-                    Cause::Credentials | Cause::Proxy => self.identity.doubt(),
-                    // Its files may be corrected meanwhile.
-                    Cause::Certificate => self.identity.connections.give_up(),
-                    _ => (),
-                }
-                Err(Error::Api(failure))
-            }
-            Err(_) => Err(Error::Api(match probe.reached() {
-                Reached::Nothing => {
-                    self.identity.doubt();
-                    failure::credentials_timed_out(request_timeout, self.identity.explain())
-                }
-                Reached::Client => {
-                    failure::connect_timed_out(request_timeout, self.route(&probe).as_ref())
-                }
-                Reached::Connection => {
-                    failure::request_timed_out(request_timeout, self.route(&probe).as_ref())
-                }
-            })),
+            Reached::Client => failure::connect_timed_out(request_timeout, route.as_ref()),
+            Reached::Connection => failure::request_timed_out(request_timeout, route.as_ref()),
         }
     }
 

@@ -49,23 +49,21 @@ pub async fn invoke(
     let is_sent = AtomicBool::new(false);
     let mut has_dropped_others = false;
     loop {
-        let bypass = share.until_it_blocks(Some(limiter.limit()));
+        let limit = limiter.limit();
+        let bypass = share.until_it_blocks(Some(limit));
         let mut attempt = limiter.acquire(bypass).await;
-        let room = Room {
-            share: share.clone(),
-            limit: limiter.limit(),
-        };
-        let Some((result, took, has_others)) = attempt_once(
+        let room = Room::new(share, limit);
+        let policy = retry_policy;
+        let once = attempt_once(
             source,
             request,
-            retry_policy,
+            policy,
             &mut attempt,
             descriptors,
             room,
             &is_sent,
-        )
-        .await
-        else {
+        );
+        let Some((result, took, has_others)) = once.await else {
             continue;
         };
         let failure = match result {
@@ -79,15 +77,10 @@ pub async fn invoke(
             Cause::Throttled => attempt.throttled(),
             _ => drop(attempt),
         }
-        // Nothing was sent. Other attempts may free their descriptors, or other clients have idle connections.
         if failure.cause.is_shortage()
             && (has_others || !std::mem::replace(&mut has_dropped_others, true))
         {
-            share.note_no_descriptor();
-            if !has_others {
-                source.drop_others();
-            }
-            tokio::time::sleep(SHORTAGE).await;
+            wait_for_descriptor(source, share, has_others).await;
             continue;
         }
         // The client knows the endpoint's time by now.
@@ -100,6 +93,15 @@ pub async fn invoke(
         }
         limiter.counters.retries.fetch_add(1, Relaxed);
     }
+}
+
+/// Nothing was sent. Other attempts may free their descriptors, or other clients have idle connections.
+async fn wait_for_descriptor(source: &impl Source, share: &Share, has_others: bool) {
+    share.note_no_descriptor();
+    if !has_others {
+        source.drop_others();
+    }
+    tokio::time::sleep(SHORTAGE).await;
 }
 
 /// Makes an attempt. Returns its result, its duration, and whether other attempts are out if it got no descriptor. `None` if it has to give
