@@ -155,7 +155,7 @@ def test_little_memory(endpoint):
     with own_server(resolver=True, limits=limits, SSL_CERT_FILE=endpoint.roots) as server:
         with contextlib.closing(connect(server)) as session:
             url = f"https://lambda.local.test:{endpoint.port}"
-            tables.create_server(session, "local", endpoint_url=url, region="us-east-1", request_timeout_ms="20000")
+            tables.create_server(session, "local", endpoint_url=url, region="us-east-1", request_timeout_ms="20000", connect_timeout_ms="10000")
             endpoint.set(most=2)
             invoke_many(session, 500)
 
@@ -170,7 +170,7 @@ def test_no_thread_for_a_name(endpoint):
 
         def threads(most):
             # prlimit runs as the server's user, who may use it.
-            other.execute(f"COPY (SELECT) TO PROGRAM 'prlimit --pid {backend} --nproc={most}:'")
+            other.execute(f"COPY (SELECT 1) TO PROGRAM 'read line; prlimit --pid {backend} --nproc={most}:'")
 
         threads(1)
         error = failure(invoke_many, session, 1)
