@@ -176,7 +176,7 @@ endif
 
 # Steps that may ask for a password come first.
 test: venv installed
-	@echo "==> all tests: about half an hour on two cores"
+	@echo "==> all tests: about three quarters of an hour on two cores"
 	$(if $(WITH_ASSERTIONS),@tests/harness/deps source)
 	@tests/harness/test 'e2e $(WITH_ASSERTIONS)' 'unit installcheck $(OTHER_SERVERS)'
 

@@ -156,7 +156,7 @@ unsafe fn invoke(
         }
         let inputs = inputs.with_row_literal_unless_fixed(&config.fixed);
         let mut dispatch = Dispatch::alone(table, config);
-        dispatch.expect(None)?;
+        dispatch.note_expected(None)?;
         let handle = match InvokeRequest::new(inputs) {
             Ok(request) => dispatch.start(request)?,
             Err(error) => dispatch.refuse(error),

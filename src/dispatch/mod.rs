@@ -151,7 +151,7 @@ impl Dispatch {
     /// Adds to the number of invocations that the statement is expected to make; `None` if that is not known.
     ///
     /// Errors if all of them will be asked for, and are more than the statement may make.
-    pub fn expect(&self, count: Option<u64>) -> Result<(), Error> {
+    pub fn note_expected(&self, count: Option<u64>) -> Result<(), Error> {
         let known = count.filter(|count| {
             !self.config.deduplicate && (*count <= 1 || !self.prefetch_limit.may_end_early())
         });

@@ -229,7 +229,7 @@ impl OwnInvocations {
                 none => none.insert(rows.dispatch(std::ptr::null_mut())?),
             };
             make_room(window, dispatch)?;
-            dispatch.expect(None)?;
+            dispatch.note_expected(None)?;
             let inputs = rows.inputs(&dispatch.config.fixed, slot);
             let handle = match inputs.and_then(InvokeRequest::new) {
                 Ok(request) => dispatch.start(request)?,

@@ -141,7 +141,7 @@ impl Prefetch {
         if std::mem::take(&mut self.starts_over) {
             dispatch.start_over();
         }
-        dispatch.expect(None)?;
+        dispatch.note_expected(None)?;
         // After a row that the join left out, the same row of the join is still asked for.
         match is_requested {
             true => dispatch.prefetch_limit.note_requested(),

@@ -255,7 +255,7 @@ impl Invocations {
         };
         if let Some(dispatch) = &self.dispatch {
             let is_once = dispatch.prefetch_limit.is_once();
-            dispatch.expect(is_once.then_some(set.len()))?;
+            dispatch.note_expected(is_once.then_some(set.len()))?;
         }
         Ok(set)
     }
