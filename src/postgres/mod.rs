@@ -3,9 +3,11 @@
 pub mod compat;
 pub mod context;
 mod def_elem;
+pub mod executor;
 pub mod expressions;
 pub mod extensions;
 pub mod list;
+pub mod memory_context;
 pub mod nodes;
 pub mod paths;
 pub mod planner;

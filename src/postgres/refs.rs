@@ -111,8 +111,17 @@ pub trait FromRaw {
     /// Takes the pointer.
     ///
     /// # Safety
-    /// The pointer is null, or the structure is valid and lives as long as the result.
+    /// The structure is valid and lives as long as the result. The pointer may be null where the result has a value for that.
     unsafe fn from_raw(pointer: *mut Self::Raw) -> Self;
+}
+
+impl<T> FromRaw for Ref<'_, T> {
+    type Raw = T;
+
+    unsafe fn from_raw(pointer: *mut T) -> Self {
+        // SAFETY: the contract of this function is that of `Ref::new`, as this type has no value for null.
+        unsafe { Ref::new(pointer) }
+    }
 }
 
 impl<T> FromRaw for Option<Ref<'_, T>> {
@@ -129,13 +138,14 @@ pub fn as_ptr<T>(reference: Option<Ref<T>>) -> *mut T {
     reference.map_or(std::ptr::null_mut(), Ref::as_ptr)
 }
 
-/// Defines accessors of fields that are pointers: `structure.field as accessor: type`.
+/// Defines accessors of fields that are pointers: `structure.field as accessor: type`. A field that may be null has a type with a value for that.
 macro_rules! fields {
     ($($(#[$doc:meta])* $owner:ident.$field:ident $(.$inner:ident)* as $name:ident: $type:ty;)*) => {
         $(impl<'p> $crate::postgres::refs::Ref<'p, pgrx::pg_sys::$owner> {
             $(#[$doc])*
             pub fn $name(self) -> $type {
-                // SAFETY: a field of a valid structure is null or points to a structure of the field's type, which lives as long.
+                // SAFETY: a field of a valid structure points to a structure of the field's type, which lives as long, or is null where the type
+                // has a value for that.
                 unsafe { $crate::postgres::refs::FromRaw::from_raw((*self.as_ptr()).$field $(.$inner)*.cast()) }
             }
         })*

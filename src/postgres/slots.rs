@@ -3,8 +3,104 @@
 //! A call through a pointer needs the guard around it that turns PostgreSQL's errors into unwinding.
 
 use super::compat;
+use super::refs::{FromRaw, Ref};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+/// A slot for a row.
+pub type Slot<'p> = Ref<'p, pg_sys::TupleTableSlot>;
+
+#[allow(dead_code)]
+impl Slot<'_> {
+    /// Whether the slot has no row.
+    pub fn is_empty(self) -> bool {
+        u32::from(self.tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0
+    }
+
+    /// How many columns rows have.
+    pub fn columns(self) -> usize {
+        // SAFETY: each slot of a node has a descriptor.
+        unsafe { (*self.tts_tupleDescriptor).natts as usize }
+    }
+
+    /// Makes all of the row's columns readable.
+    pub fn deform(self) {
+        let count = self.columns();
+        if (self.tts_nvalid as usize) < count {
+            // SAFETY: the slot has a row with so many columns.
+            unsafe { pg_sys::slot_getsomeattrs_int(self.as_ptr(), count as _) };
+        }
+    }
+
+    /// The value of a column, whose number is from 1, of a row that was deformed; `None` is null.
+    pub fn get(self, number: i16) -> Option<pg_sys::Datum> {
+        let index = self
+            .index(number)
+            .filter(|index| *index < self.tts_nvalid as usize)?;
+        // SAFETY: both arrays have an element for each column.
+        unsafe { (!*self.tts_isnull.add(index)).then(|| *self.tts_values.add(index)) }
+    }
+
+    /// Sets the value of a column of a virtual row; `None` is null.
+    pub fn set(self, number: i16, value: Option<pg_sys::Datum>) {
+        let Some(index) = self.index(number) else {
+            return;
+        };
+        // SAFETY: both arrays have an element for each column.
+        unsafe {
+            *self.tts_values.add(index) = value.unwrap_or(pg_sys::Datum::null());
+            *self.tts_isnull.add(index) = value.is_none();
+        }
+    }
+
+    /// The index of a column in the slot's arrays.
+    fn index(self, number: i16) -> Option<usize> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        (index < self.columns()).then_some(index)
+    }
+
+    /// Empties the slot.
+    pub fn clear(self) {
+        // SAFETY: each kind of slot has the operation.
+        unsafe {
+            if let Some(clear) = (*self.tts_ops).clear {
+                pg_guard_ffi_boundary(|| clear(self.as_ptr()));
+            }
+        }
+    }
+
+    /// Puts a row of nulls into the slot.
+    pub fn store_nulls(self) {
+        // SAFETY: the slot is valid.
+        unsafe { pg_sys::ExecStoreAllNullTuple(self.as_ptr()) };
+    }
+
+    /// Gives the row a number that a query reads as its ctid.
+    pub fn set_ctid(self, number: u64) {
+        let block = (number >> 16) as u32;
+        let ctid = pg_sys::ItemPointerData {
+            ip_blkid: pg_sys::BlockIdData {
+                bi_hi: (block >> 16) as u16,
+                bi_lo: block as u16,
+            },
+            ip_posid: number as u16,
+        };
+        // SAFETY: the slot is valid, and no reference to it is held.
+        unsafe { (*self.as_ptr()).tts_tid = ctid };
+    }
+
+    /// Gives the row a table that it is of.
+    pub fn set_table(self, table: pg_sys::Oid) {
+        // SAFETY: the slot is valid, and no reference to it is held.
+        unsafe { (*self.as_ptr()).tts_tableOid = table };
+    }
+
+    /// Copies the row into the current memory context.
+    pub fn copy(self) -> pg_sys::MinimalTuple {
+        // SAFETY: the slot has a row.
+        unsafe { compat::copy_minimal_tuple(self.as_ptr()) }
+    }
+}
 
 /// The next row of a node; an empty slot or null after the last.
 ///
@@ -29,8 +125,7 @@ pub unsafe fn next(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot 
 /// `slot` is null or a slot.
 pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the slot is null or valid.
-    unsafe { slot.as_ref() }
-        .is_none_or(|slot| u32::from(slot.tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0)
+    unsafe { Option::<Slot>::from_raw(slot) }.is_none_or(Slot::is_empty)
 }
 
 /// Makes all of a row's columns readable.
@@ -39,12 +134,7 @@ pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
 /// `slot` is a slot with a row.
 pub unsafe fn deform(slot: *mut pg_sys::TupleTableSlot) {
     // SAFETY: the slot has a row, and its descriptor.
-    unsafe {
-        let count = (*(*slot).tts_tupleDescriptor).natts;
-        if i32::from((*slot).tts_nvalid) < count {
-            pg_sys::slot_getsomeattrs_int(slot, count);
-        }
-    }
+    unsafe { Ref::new(slot) }.deform();
 }
 
 /// Empties a slot.
@@ -52,30 +142,8 @@ pub unsafe fn deform(slot: *mut pg_sys::TupleTableSlot) {
 /// # Safety
 /// `slot` is a slot.
 pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: each kind of slot has the operation.
-    unsafe {
-        if let Some(clear) = (*(*slot).tts_ops).clear {
-            pg_guard_ffi_boundary(|| clear(slot));
-        }
-    }
-}
-
-/// Gives a row a number that a query reads as its ctid.
-///
-/// # Safety
-/// `slot` has a row.
-pub unsafe fn set_ctid(slot: *mut pg_sys::TupleTableSlot, number: u64) {
-    let block = (number >> 16) as u32;
     // SAFETY: the slot is valid.
-    unsafe {
-        (*slot).tts_tid = pg_sys::ItemPointerData {
-            ip_blkid: pg_sys::BlockIdData {
-                bi_hi: (block >> 16) as u16,
-                bi_lo: block as u16,
-            },
-            ip_posid: number as u16,
-        };
-    }
+    unsafe { Ref::new(slot) }.clear();
 }
 
 /// Copies the row of a slot into the current memory context.
@@ -84,7 +152,7 @@ pub unsafe fn set_ctid(slot: *mut pg_sys::TupleTableSlot, number: u64) {
 /// `slot` is a slot with a row.
 pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
     // SAFETY: the slot has a row.
-    unsafe { compat::copy_minimal_tuple(slot) }
+    unsafe { Ref::new(slot) }.copy()
 }
 
 /// Evaluates a projection into its slot.

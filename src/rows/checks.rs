@@ -102,7 +102,7 @@ unsafe fn kinds(state: *mut pg_sys::ModifyTableState) -> &'static [pg_sys::WCOKi
         match (*state).operation {
             pg_sys::CmdType::CMD_INSERT => inserts,
             pg_sys::CmdType::CMD_UPDATE => updates,
-            _ => match compat::merge_action(state) {
+            _ => match compat::merge_action(crate::postgres::refs::Ref::new(state)) {
                 Some(pg_sys::CmdType::CMD_INSERT) => inserts,
                 Some(pg_sys::CmdType::CMD_UPDATE) => updates,
                 _ => &[WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK],

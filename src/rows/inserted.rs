@@ -48,7 +48,10 @@ impl InsertedRows {
             let layout = Layout::read((*relation).ri_RelationDesc)?;
             Ok(InsertedRows {
                 table: (*(*relation).ri_RelationDesc).rd_id,
-                user: compat::insert_user(estate, relation),
+                user: compat::insert_user(
+                    crate::postgres::refs::Ref::new(estate),
+                    crate::postgres::refs::Ref::new(relation),
+                ),
                 estate,
                 relation,
                 state,

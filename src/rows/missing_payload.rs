@@ -113,7 +113,10 @@ pub unsafe fn refuse(
         // An UPDATE moves a row to another partition that was a row before.
         let inserts = match (*state).operation {
             pg_sys::CmdType::CMD_INSERT => true,
-            _ => compat::merge_action(state) == Some(pg_sys::CmdType::CMD_INSERT),
+            _ => {
+                compat::merge_action(crate::postgres::refs::Ref::new(state))
+                    == Some(pg_sys::CmdType::CMD_INSERT)
+            }
         };
         slots::deform(slot);
         inserts && *(*slot).tts_isnull.add(payload as usize - 1)

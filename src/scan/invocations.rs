@@ -89,7 +89,7 @@ impl Invocations {
             Invocations {
                 node,
                 table: (*relation).rd_id,
-                user: compat::scan_user(node),
+                user: compat::scan_user(crate::postgres::refs::Ref::new(node)),
                 layout,
                 plan,
                 states,

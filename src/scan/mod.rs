@@ -12,7 +12,6 @@ use crate::dispatch::{Dispatch, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::Mode;
-use crate::postgres::slots;
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use crate::rows::output;
@@ -181,7 +180,7 @@ unsafe fn write(
                 *(*slot).tts_isnull.add(index) = false;
             }
         };
-        slots::set_ctid(slot, set.row_number(taken.index));
+        crate::postgres::refs::Ref::new(slot).set_ctid(set.row_number(taken.index));
         for (column, value) in set.values(taken.index) {
             if let Some(attribute) = layout.find(column) {
                 put(attribute.number, value.datum);

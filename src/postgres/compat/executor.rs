@@ -1,5 +1,6 @@
 //! Differences between PostgreSQL 14 and 19 in the executor, around it, and in finished plans.
 
+use crate::postgres::executor::{EState, ForeignScanState, ModifyTableState, ResultRel};
 use crate::postgres::list::List;
 use crate::postgres::plans::Plan;
 use crate::postgres::refs::{FromRaw, Ref};
@@ -38,10 +39,7 @@ pub fn merge_actions(modify: Ref<pg_sys::ModifyTable>) -> List<pg_sys::Node> {
 }
 
 /// The command of the action of a MERGE that runs now. Before 17 PostgreSQL does not tell.
-///
-/// # Safety
-/// `state` is that of a running statement.
-pub unsafe fn merge_action(state: *mut pg_sys::ModifyTableState) -> Option<pg_sys::CmdType::Type> {
+pub fn merge_action(state: ModifyTableState) -> Option<pg_sys::CmdType::Type> {
     #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
     {
         let _ = state;
@@ -50,7 +48,7 @@ pub unsafe fn merge_action(state: *mut pg_sys::ModifyTableState) -> Option<pg_sy
     #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
     // SAFETY: the statement runs. The action is null where none runs.
     unsafe {
-        let action = (*state).mt_merge_action.as_ref()?;
+        let action = state.mt_merge_action.as_ref()?;
         Some((*action.mas_action).commandType)
     }
 }
@@ -160,54 +158,33 @@ pub unsafe fn copy_minimal_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::M
 }
 
 /// The role as which a foreign scan runs.
-///
-/// # Safety
-/// `node` is an initialised scan.
-pub unsafe fn scan_user(node: *mut pg_sys::ForeignScanState) -> pg_sys::Oid {
-    // SAFETY: a foreign scan's plan is a ForeignScan, whose relation is in the range table.
-    unsafe {
-        let plan = (*node).ss.ps.plan.cast::<pg_sys::ForeignScan>();
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let user = user_of_entry((*node).ss.ps.state, (*plan).scan.scanrelid);
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let user = (*plan).checkAsUser;
-        or_current_user(user)
-    }
+pub fn scan_user(node: ForeignScanState) -> pg_sys::Oid {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let user = user_of_entry(node.estate(), node.plan().scan.scanrelid);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    let user = node.plan().checkAsUser;
+    or_current_user(user)
 }
 
 /// The role as which rows are inserted.
-///
-/// # Safety
-/// `relation` is initialised for a statement of that state.
-pub unsafe fn insert_user(
-    estate: *mut pg_sys::EState,
-    relation: *mut pg_sys::ResultRelInfo,
-) -> pg_sys::Oid {
-    // SAFETY: a relation that rows are routed to is not in the range table, but its parent is.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let user = {
-            let mut relation = relation;
-            if (*relation).ri_RangeTableIndex == 0 && !(*relation).ri_RootResultRelInfo.is_null() {
-                relation = (*relation).ri_RootResultRelInfo;
-            }
-            user_of_entry(estate, (*relation).ri_RangeTableIndex)
-        };
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let user = pg_sys::ExecGetResultRelCheckAsUser(relation, estate);
-        or_current_user(user)
-    }
+pub fn insert_user(estate: EState, table: ResultRel) -> pg_sys::Oid {
+    // A relation that rows are routed to is not in the range table, but its parent is.
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    let user = {
+        let root = table.root().filter(|_| table.ri_RangeTableIndex == 0);
+        user_of_entry(estate, root.unwrap_or(table).ri_RangeTableIndex)
+    };
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: the query writes the table.
+    let user = unsafe { pg_sys::ExecGetResultRelCheckAsUser(table.as_ptr(), estate.as_ptr()) };
+    or_current_user(user)
 }
 
 /// The role of the member of the range table with an index from 1. Before 16 it is there.
-///
-/// # Safety
-/// `estate` is that of a running statement.
 #[cfg(any(feature = "pg14", feature = "pg15"))]
-unsafe fn user_of_entry(estate: *mut pg_sys::EState, index: pg_sys::Index) -> pg_sys::Oid {
-    // SAFETY: the statement's range table lives as long as its state.
-    let entries: List<pg_sys::RangeTblEntry> =
-        unsafe { FromRaw::from_raw((*estate).es_range_table) };
+fn user_of_entry(estate: EState, index: pg_sys::Index) -> pg_sys::Oid {
+    // SAFETY: the list is one of members of the range table.
+    let entries: List<pg_sys::RangeTblEntry> = unsafe { FromRaw::from_raw(estate.es_range_table) };
     (entries.get((index as usize).saturating_sub(1)))
         .map_or(pg_sys::InvalidOid, |entry| entry.checkAsUser)
 }
