@@ -4,9 +4,10 @@
 
 use crate::error::{Error, TableError};
 use crate::options::OnError;
+use crate::postgres::catalog;
+use crate::postgres::rel::OpenRelation;
 use crate::postgres::text::{self, Text};
-use pgrx::{PgTupleDesc, pg_sys};
-use std::ffi::CStr;
+use pgrx::pg_sys;
 
 /// A column that this wrapper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -184,16 +185,12 @@ impl Attribute {
     }
 
     /// Reads an attribute; `None` for a virtual column, which PostgreSQL computes from the others.
-    ///
-    /// # Safety
-    /// The attribute is one of a relation.
-    unsafe fn read(
+    fn read(
         attribute: &pg_sys::FormData_pg_attribute,
         table: &str,
     ) -> Result<Option<Attribute>, Error> {
-        // SAFETY: a NameData always ends in a zero byte.
-        let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
-        let known = Column::all().find(|column| column.name().as_bytes() == name.to_bytes());
+        let name = text::name(&attribute.attname).to_bytes();
+        let known = Column::all().find(|column| column.name().as_bytes() == name);
         let generated = attribute.attgenerated as u8;
         if let Some(column) = known
             && generated == if column.is_input() { VIRTUAL } else { STORED }
@@ -210,20 +207,18 @@ impl Attribute {
         let column = known.ok_or_else(|| {
             let known: Vec<&str> = Column::all().map(Column::name).collect();
             Error::Table(TableError::UnknownColumn {
-                column: Text::of_server(name.to_bytes()).shown(),
+                column: Text::of_server(name).shown(),
                 table: table.to_owned(),
                 known: known.join(", "),
             })
         })?;
-        // SAFETY: a catalog look-up.
-        let base_type = unsafe { pg_sys::getBaseType(attribute.atttypid) };
+        let base_type = catalog::base_type(attribute.atttypid);
         let (types, allowed) = column.allowed_types();
         if !types.contains(&base_type) {
             return Err(Error::Table(TableError::ColumnType {
                 column: column.name(),
                 table: table.to_owned(),
-                // SAFETY: gives a palloc'd string for any oid.
-                found: unsafe { text::shown(pg_sys::format_type_be(attribute.atttypid)) },
+                found: text::shown(catalog::type_name(attribute.atttypid)),
                 allowed,
             }));
         }
@@ -250,24 +245,11 @@ impl Layout {
     /// Reads the columns of an open foreign table.
     ///
     /// Errors with [`TableError::UnknownColumn`], [`TableError::ColumnType`] or [`TableError::GeneratedColumn`].
-    ///
-    /// # Safety
-    /// `relation` is open.
-    pub unsafe fn read(relation: pg_sys::Relation) -> Result<Layout, Error> {
-        // SAFETY: the relation is open, so its descriptor and catalog row are there.
-        let (descriptor, table) = unsafe {
-            (
-                PgTupleDesc::from_pg_unchecked((*relation).rd_att),
-                text::shown((*(*relation).rd_rel).relname.data.as_ptr()),
-            )
-        };
-        let mut attributes = Vec::with_capacity(descriptor.len());
-        for attribute in descriptor
-            .iter()
-            .filter(|attribute| !attribute.attisdropped)
-        {
-            // SAFETY: the attribute is one of the open relation.
-            attributes.extend(unsafe { Attribute::read(attribute, &table)? });
+    pub fn read(relation: OpenRelation) -> Result<Layout, Error> {
+        let table = relation.name();
+        let mut attributes = Vec::with_capacity(relation.descriptor().natts.max(0) as usize);
+        for attribute in relation.columns() {
+            attributes.extend(Attribute::read(&attribute, &table)?);
         }
         Ok(Layout { attributes, table })
     }

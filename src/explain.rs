@@ -30,7 +30,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         let explain = Ref::new(es);
         let plan = (*node).ss.ps.plan;
         let relation = (*node).ss.ss_currentRelation;
-        let layout = Layout::read(relation).or_report();
+        let layout = Layout::read(Ref::new(relation)).or_report();
         let data = PlanData::read(plan.cast(), &layout);
         let fixed = config::fixed_inputs((*relation).rd_id);
         let fixed = |column: Column| Some(format!("{} = '{}'", column.name(), fixed.get(column)?));

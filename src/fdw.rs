@@ -7,7 +7,8 @@ use crate::error::{self, Error, OptionError, OrReport};
 use crate::explain;
 use crate::options::{self, Object};
 use crate::postgres::list::List;
-use crate::postgres::refs::FromRaw;
+use crate::postgres::process;
+use crate::postgres::refs::{FromRaw, Ref};
 use crate::postgres::text::{self, Text};
 use crate::scan::append;
 use crate::{modify, plan, scan};
@@ -98,14 +99,12 @@ pub unsafe extern "C-unwind" fn lambda_fdw_validator_wrapper(
 ) -> pg_sys::Datum {
     // SAFETY: there are two arguments, a text array and an oid, and PostgreSQL makes a list of a null array too.
     let (options, catalog): (List<pg_sys::DefElem>, _) = unsafe {
-        let arguments = (*call).args.as_slice(2);
-        let options = match arguments[0].isnull {
-            true => pg_sys::Datum::null(),
-            false => arguments[0].value,
-        };
+        let call = Ref::new(call);
+        let [options, catalog] =
+            [0, 1].map(|index| call.argument(index).unwrap_or(pg_sys::Datum::null()));
         (
             FromRaw::from_raw(pg_sys::untransformRelOptions(options)),
-            pg_sys::Oid::from(arguments[1].value.value() as u32),
+            pg_sys::Oid::from(catalog.value() as u32),
         )
     };
     check_options(options, catalog).or_report();
@@ -175,8 +174,7 @@ fn check_options(options: List<pg_sys::DefElem>, catalog: pg_sys::Oid) -> Result
         }
         let value = Text::of_server(value).checked();
         let definition = options::check(object, &name, value.as_deref())?;
-        // SAFETY: asks for the current role.
-        if definition.is_for_superusers && !unsafe { pg_sys::superuser() } {
+        if definition.is_for_superusers && !process::is_superuser() {
             return Err(Error::Option(OptionError::OptionNeedsSuperuser {
                 name: definition.name,
             }));

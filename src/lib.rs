@@ -49,8 +49,7 @@ use error::OrReport;
 pub extern "C-unwind" fn _PG_init() {
     settings::check_can_be_defined().or_report();
     settings::define();
-    // SAFETY: a variable of the process's.
-    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+    if postgres::process::is_preloading() {
         // For all backends, which this process forks.
         lambda::preload_root_certificates();
     }

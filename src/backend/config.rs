@@ -9,8 +9,9 @@ use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
 use crate::options::{Kilobytes, OnError, Options};
+use crate::postgres::catalog;
 use crate::postgres::list::List;
-use crate::postgres::refs::FromRaw;
+use crate::postgres::refs::Ref;
 use crate::postgres::text::{self, Text};
 use crate::settings;
 use pgrx::pg_sys;
@@ -64,14 +65,12 @@ pub enum Owner {
 
 impl Limits {
     /// Reads them for a foreign table.
-    ///
-    /// # Safety
-    /// Called in a transaction, in the backend's thread.
-    pub unsafe fn read(table: pg_sys::Oid) -> Limits {
-        // SAFETY: the caller is in a transaction, in the backend's thread.
-        let (table, server) = unsafe { table_and_server(table) };
-        // SAFETY: these are the option lists of catalog objects.
-        let options = unsafe { [read_options(table.options), read_options(server.options)] };
+    pub fn read(table: pg_sys::Oid) -> Limits {
+        let (table, server) = table_and_server(table);
+        let options = [
+            read_options(table.options()),
+            read_options(server.options()),
+        ];
         Limits::of(&options, table.relid, server.serverid)
     }
 
@@ -103,40 +102,29 @@ fn first<T>(options: &[Options; 2], value: impl Fn(&Options) -> Option<T>) -> Op
 }
 
 /// Whether a foreign table's scan may run beside others of an Append.
-///
-/// # Safety
-/// Called in a transaction, in the backend's thread.
-pub unsafe fn async_capable(table: pg_sys::Oid) -> bool {
-    // SAFETY: the caller is in a transaction, in the backend's thread; the lists are those of catalog objects.
-    let options = unsafe {
-        let (table, server) = table_and_server(table);
-        [read_options(table.options), read_options(server.options)]
-    };
+pub fn async_capable(table: pg_sys::Oid) -> bool {
+    let (table, server) = table_and_server(table);
+    let options = [
+        read_options(table.options()),
+        read_options(server.options()),
+    ];
     first(&options, |options| options.async_capable).unwrap_or(true)
 }
 
 /// A foreign table and its server.
-///
-/// # Safety
-/// Called in a transaction, in the backend's thread. The structures live as long as the current memory context.
-unsafe fn table_and_server<'a>(
+fn table_and_server<'p>(
     table: pg_sys::Oid,
-) -> (&'a pg_sys::ForeignTable, &'a pg_sys::ForeignServer) {
-    // SAFETY: the look-ups return palloc'd structures, or raise an error.
-    unsafe {
-        let table = &*pg_sys::GetForeignTable(table);
-        (table, &*pg_sys::GetForeignServer(table.serverid))
-    }
+) -> (
+    Ref<'p, pg_sys::ForeignTable>,
+    Ref<'p, pg_sys::ForeignServer>,
+) {
+    let table = catalog::foreign_table(table);
+    (table, catalog::foreign_server(table.serverid))
 }
 
 /// Reads a list of options. The validator has checked them.
-///
-/// # Safety
-/// The list is that of a catalog object's options.
-pub(super) unsafe fn read_options(list: *mut pg_sys::List) -> Options {
+pub(super) fn read_options(list: List<pg_sys::DefElem>) -> Options {
     let mut options = Options::default();
-    // SAFETY: the list is one of options.
-    let list: List<pg_sys::DefElem> = unsafe { FromRaw::from_raw(list) };
     for option in list.iter() {
         let value = Text::of_server(option.value()).shown();
         options.read(&option.name(), &value);
@@ -145,12 +133,8 @@ pub(super) unsafe fn read_options(list: *mut pg_sys::List) -> Options {
 }
 
 /// The values that a table's options fix.
-///
-/// # Safety
-/// Called in a transaction, in the backend's thread.
-pub unsafe fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
-    // SAFETY: the look-up gives a palloc'd structure with a list of options, or raises an error.
-    inputs(&unsafe { read_options((*pg_sys::GetForeignTable(table)).options) })
+pub fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
+    inputs(&read_options(catalog::foreign_table(table).options()))
 }
 
 fn inputs(table: &Options) -> Inputs {
@@ -179,37 +163,25 @@ impl Config {
     ///
     /// Errors when the role has no keys and may not use the machine's credentials, and when the database has
     /// the extension of another release.
-    ///
-    /// # Safety
-    /// Called in a transaction, in the backend's thread.
-    pub unsafe fn read(table: pg_sys::Oid, user: pg_sys::Oid) -> Result<Config, Error> {
+    pub fn read(table: pg_sys::Oid, user: pg_sys::Oid) -> Result<Config, Error> {
         // Without this, a transaction that already holds a lock on the table would go on using keys that were dropped since.
-        // SAFETY: PostgreSQL does the same in each look-up of a table by name.
-        unsafe { pg_sys::AcceptInvalidationMessages() };
-        // SAFETY: the caller is in a transaction, in the backend's thread.
-        unsafe { release::check()? };
-        // SAFETY: the caller is in a transaction, in the backend's thread.
-        let (table, server) = unsafe { table_and_server(table) };
-        // SAFETY: the lists are those of catalog objects.
-        let (options, mapping) = unsafe {
-            (
-                [read_options(table.options), read_options(server.options)],
-                Mapping::read(user, server.serverid),
-            )
-        };
+        catalog::accept_invalidation_messages();
+        release::check()?;
+        let (table, server) = table_and_server(table);
+        let options = [
+            read_options(table.options()),
+            read_options(server.options()),
+        ];
+        let mapping = Mapping::read(user, server.serverid);
         let is_publics = mapping.as_ref().map(|mapping| mapping.is_publics);
         let keys = mapping.and_then(|mapping| keys(mapping.options));
-        // SAFETY: a catalog look-up.
-        let use_machine = unsafe { pg_sys::superuser_arg(server.owner) };
-        let no_keys = (keys.is_none())
-            // SAFETY: the server is one of the catalog.
-            .then(|| unsafe { no_keys(user, server, is_publics, use_machine) });
+        let use_machine = catalog::is_superuser(server.owner);
+        let no_keys = (keys.is_none()).then(|| no_keys(user, server, is_publics, use_machine));
         if let Some(no_keys) = &no_keys
             && !use_machine
         {
             return Err(Error::Configuration(ConfigurationError::NoCredentials {
-                // SAFETY: a name in the catalog.
-                server: unsafe { text::shown(server.servername) },
+                server: text::shown(server.name()),
                 no_keys: no_keys.clone(),
             }));
         }

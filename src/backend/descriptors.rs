@@ -2,7 +2,7 @@
 //! descriptors run out.
 
 use crate::lambda::descriptor_limiter::DescriptorLimiter;
-use pgrx::pg_sys;
+use crate::postgres::process;
 use std::sync::Arc;
 
 /// Descriptors of the runtime without any connection: Tokio's, the wakeup's, and the one for signals.
@@ -27,9 +27,7 @@ pub struct Descriptors {
 impl Descriptors {
     /// Reserves the fewest. `connections` counts connections.
     pub fn reserve(connections: impl Fn() -> usize + Send + Sync + 'static) -> Descriptors {
-        // SAFETY: counts, and closes files that can be opened again. Called in the backend's thread.
-        (0..(OF_RUNTIME + FEWEST).min(most_of_all()))
-            .for_each(|_| unsafe { pg_sys::ReserveExternalFD() });
+        (0..(OF_RUNTIME + FEWEST).min(most_of_all())).for_each(|_| process::reserve_descriptor());
         let descriptors = DescriptorLimiter::new(connections);
         descriptors.set_most(FEWEST);
         Descriptors {
@@ -41,8 +39,7 @@ impl Descriptors {
     /// Reserves more for `invocations` in flight, as far as PostgreSQL can spare them.
     pub fn provide(&mut self, invocations: usize) {
         let wanted = self.descriptors.wanted(invocations).min(most());
-        // SAFETY: counts, and closes files that can be opened again. Called in the backend's thread.
-        while self.taken < wanted && unsafe { pg_sys::AcquireExternalFD() } {
+        while self.taken < wanted && process::try_reserve_descriptor() {
             self.taken += 1;
         }
         self.descriptors.set_most(self.taken);
@@ -52,8 +49,7 @@ impl Descriptors {
     pub fn give_back(&mut self) {
         let kept = self.descriptors.wanted(2).max(FEWEST);
         while self.taken > kept {
-            // SAFETY: a reserved descriptor is released once.
-            unsafe { pg_sys::ReleaseExternalFD() };
+            process::release_descriptor();
             self.taken -= 1;
         }
         self.descriptors.set_most(self.taken);
@@ -66,7 +62,6 @@ fn most() -> usize {
 }
 
 fn most_of_all() -> usize {
-    // SAFETY: reads a number that the postmaster set when it started.
-    let files = unsafe { pg_sys::max_safe_fds }.unsigned_abs() as usize;
+    let files = process::max_safe_fds().unsigned_abs() as usize;
     (files / PART).min((files / GIVEN_AWAY).saturating_sub(SPARED))
 }

@@ -28,6 +28,8 @@ use crate::lambda::limiter::Limiter;
 use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::{self, RetryPolicy};
+use crate::postgres::process;
+use crate::postgres::waiting::WaitEvents;
 use clients::{Clients, Kept};
 use config::Config;
 use descriptors::Descriptors;
@@ -41,8 +43,8 @@ use task::{AbortHandle, Task};
 struct Backend {
     runtime: Runtime,
     descriptors: Descriptors,
-    /// The events that the backend waits for; null until its first wait.
-    events: *mut pg_sys::WaitEventSet,
+    /// The events that the backend waits for; `None` until its first wait.
+    events: Option<WaitEvents>,
     /// Tasks, each with the resource owner that it was started under.
     started: Vec<(usize, AbortHandle)>,
     clients: Arc<Clients>,
@@ -103,8 +105,7 @@ pub fn spawn<T: Send + 'static>(
         if backend.started.len() == backend.started.capacity() {
             backend.started.retain(|(_, handle)| !handle.is_finished());
         }
-        // SAFETY: reads a variable of this thread's.
-        let owner = unsafe { pg_sys::CurrentResourceOwner } as usize;
+        let owner = process::resource_owner() as usize;
         backend.started.push((owner, task.abort_handle()));
         Ok(task)
     })?
@@ -141,14 +142,11 @@ fn drive(longest: Option<Duration>, has_come: impl Fn() -> bool) -> Result<Optio
 }
 
 /// The events that this backend waits for.
-fn events() -> Result<*mut pg_sys::WaitEventSet, Error> {
+fn events() -> Result<WaitEvents, Error> {
     with(|backend| {
-        if backend.events.is_null() {
-            // SAFETY: this is the backend's thread. The wakeup socket is open until the backend exits.
-            backend.events =
-                unsafe { wait::new_events(backend.runtime.wakeup_socket.descriptor()) };
-        }
-        backend.events
+        // The wakeup socket is open until the backend exits.
+        let wakeup_socket = &backend.runtime.wakeup_socket;
+        *(backend.events).get_or_insert_with(|| WaitEvents::new(wakeup_socket.descriptor()))
     })
 }
 
@@ -174,15 +172,11 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
             None => {
                 let runtime = Runtime::start().map_err(not_started)?;
                 let descriptors = Descriptors::reserve(runtime.connections());
-                // SAFETY: registers a function of this library, which is never unloaded.
-                unsafe {
-                    pg_sys::on_proc_exit(Some(stop), pg_sys::Datum::from(0));
-                    pg_sys::RegisterResourceReleaseCallback(Some(release), std::ptr::null_mut());
-                }
+                process::at_ends(stop, release);
                 backend.insert(Backend {
                     runtime,
                     descriptors,
-                    events: std::ptr::null_mut(),
+                    events: None,
                     started: Vec::new(),
                     clients: Arc::default(),
                 })
@@ -195,7 +189,7 @@ fn with<T>(work: impl FnOnce(&mut Backend) -> T) -> Result<T, Error> {
 /// Aborts the tasks of a query when its resources are released. After an error that is at once, while the query's memory, which holds the
 /// tasks, may live until the end of the transaction.
 #[pg_guard]
-unsafe extern "C-unwind" fn release(
+extern "C-unwind" fn release(
     phase: pg_sys::ResourceReleasePhase::Type,
     _commits: bool,
     is_top_level: bool,
@@ -204,8 +198,8 @@ unsafe extern "C-unwind" fn release(
     if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_BEFORE_LOCKS {
         return;
     }
-    // SAFETY: PostgreSQL makes the owner that is released the current one.
-    let owner = unsafe { pg_sys::CurrentResourceOwner } as usize;
+    // PostgreSQL makes the owner that is released the current one.
+    let owner = process::resource_owner() as usize;
     let _ = BACKEND.try_with(|backend| {
         if let Ok(mut backend) = backend.try_borrow_mut()
             && let Some(backend) = backend.as_mut()
@@ -225,7 +219,7 @@ unsafe extern "C-unwind" fn release(
 
 /// Ends the network thread before the process exits: it must not run while the process is torn down.
 #[pg_guard]
-unsafe extern "C-unwind" fn stop(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
+extern "C-unwind" fn stop(_code: std::ffi::c_int, _arg: pg_sys::Datum) {
     let backend =
         BACKEND.try_with(|backend| backend.try_borrow_mut().ok().and_then(|mut b| b.take()));
     drop(backend);

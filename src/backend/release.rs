@@ -22,17 +22,11 @@ thread_local! {
 }
 
 /// Errors where an extension in the database is of another release.
-///
-/// # Safety
-/// Called in a transaction, in the backend's thread.
-pub unsafe fn check() -> Result<(), Error> {
+pub fn check() -> Result<(), Error> {
     if SAME.get() {
         return Ok(());
     }
-    // SAFETY: the caller is in a transaction, in the backend's thread.
-    let versions = unsafe { extensions::versions() };
-    let other = versions
-        .into_iter()
+    let other = (extensions::versions().into_iter())
         .find(|(name, version)| EXTENSIONS.contains(&name.as_str()) && version != RELEASE);
     match other {
         Some((extension, version)) => Err(Error::Configuration(ConfigurationError::OtherRelease {

@@ -3,6 +3,8 @@
 use crate::columns::Column;
 use crate::error::{Error, InvokedBy};
 use crate::lambda::request::Inputs;
+use crate::postgres::fmgr::Call;
+use crate::postgres::refs::Ref;
 use crate::rows::values::{self, Value};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -43,86 +45,90 @@ pub const JSONB: Kind = Kind {
 };
 
 /// The arguments of a call.
+#[derive(Clone, Copy)]
 pub struct Arguments<'a> {
     /// The call.
-    pub call: pg_sys::FunctionCallInfo,
+    pub call: Call<'a>,
     /// The type of payload and context.
     pub kind: &'a Kind,
+    signature: Signature,
 }
 
-impl Arguments<'_> {
-    /// The inputs that they give. Where a structure's text is given as a name, the arguments behind it are one position further right; see
-    /// [`Inputs::with_row_literal`].
+impl<'a> Arguments<'a> {
+    /// The arguments of a call.
     ///
     /// # Safety
-    /// The arguments are those of the signature.
-    pub unsafe fn inputs(
-        &self,
+    /// The call is a valid one, and its arguments are those of the signature.
+    pub unsafe fn new(
+        call: pg_sys::FunctionCallInfo,
         signature: Signature,
-        max_payload: Option<usize>,
-    ) -> Result<Inputs, Error> {
-        // SAFETY: each argument is of the type that the signature says.
-        unsafe {
-            let text = |index| self.print(index, pg_sys::TEXTOID);
-            let json = |index| self.print(index, self.kind.type_oid);
-            let mut inputs = Inputs {
-                max_payload,
-                ..Inputs::default()
-            };
-            let most = inputs.most_payload();
-            inputs.too_large = (self.get(1))
-                .and_then(|payload| values::too_large(payload, self.kind.type_oid, most));
-            if inputs.too_large.is_none() {
-                let payload = json(1).map_err(|error| self.of_unsent(error, signature))?;
-                inputs.set(Column::Payload, payload);
-            }
-            if signature == Signature::Structure {
-                let [name, region] = self.structure()?;
-                inputs.set(Column::FunctionName, name);
-                inputs.set(Column::Region, region);
-                inputs.set(Column::InvocationType, text(2)?);
-                inputs.set(Column::LogType, text(3)?);
-                inputs.set(Column::Context, json(4)?);
-                inputs.set(Column::Qualifier, text(5)?);
-                return Ok(inputs);
-            }
-            inputs.set(Column::FunctionName, text(0)?);
-            let name = inputs.function_name.as_deref().unwrap_or_default();
-            let is_structure = name.starts_with('(');
-            if signature == Signature::Either && is_structure {
-                inputs.set(Column::InvocationType, text(2)?);
-                inputs.set(Column::LogType, text(3)?);
-                inputs.set(Column::Context, self.cast(4)?);
-                inputs.set(Column::Qualifier, text(5)?);
-                return Ok(inputs.with_row_literal());
-            }
-            inputs.set(Column::Region, text(2)?);
-            inputs.set(Column::InvocationType, text(3)?);
-            inputs.set(Column::LogType, text(4)?);
-            let moved = is_structure
-                && inputs.region.is_some()
-                && !matches!(inputs.log_type.as_deref(), None | Some("None" | "Tail"));
-            let context = match signature {
-                Signature::Either => self.cast(5)?,
-                _ if moved => self.cast(4)?,
-                _ => json(5)?,
-            };
-            inputs.set(Column::Context, context);
-            if signature == Signature::Name {
-                inputs.set(Column::Qualifier, text(6)?);
-            }
-            Ok(inputs)
+        kind: &'a Kind,
+    ) -> Arguments<'a> {
+        Arguments {
+            // SAFETY: the call is a valid one.
+            call: unsafe { Ref::new(call) },
+            kind,
+            signature,
         }
     }
 
+    /// The inputs that they give. Where a structure's text is given as a name, the arguments behind it are one position further right; see
+    /// [`Inputs::with_row_literal`].
+    pub fn inputs(self, max_payload: Option<usize>) -> Result<Inputs, Error> {
+        let text = |index| self.print(index, pg_sys::TEXTOID);
+        let json = |index| self.print(index, self.kind.type_oid);
+        let mut inputs = Inputs {
+            max_payload,
+            ..Inputs::default()
+        };
+        inputs.too_large = self.too_large_payload(inputs.most_payload());
+        if inputs.too_large.is_none() {
+            let payload = json(1).map_err(|error| self.of_unsent(error))?;
+            inputs.set(Column::Payload, payload);
+        }
+        if self.signature == Signature::Structure {
+            let [name, region] = self.structure()?;
+            inputs.set(Column::FunctionName, name);
+            inputs.set(Column::Region, region);
+            inputs.set(Column::InvocationType, text(2)?);
+            inputs.set(Column::LogType, text(3)?);
+            inputs.set(Column::Context, json(4)?);
+            inputs.set(Column::Qualifier, text(5)?);
+            return Ok(inputs);
+        }
+        inputs.set(Column::FunctionName, text(0)?);
+        let name = inputs.function_name.as_deref().unwrap_or_default();
+        let is_structure = name.starts_with('(');
+        if self.signature == Signature::Either && is_structure {
+            inputs.set(Column::InvocationType, text(2)?);
+            inputs.set(Column::LogType, text(3)?);
+            inputs.set(Column::Context, self.cast(4)?);
+            inputs.set(Column::Qualifier, text(5)?);
+            return Ok(inputs.with_row_literal());
+        }
+        inputs.set(Column::Region, text(2)?);
+        inputs.set(Column::InvocationType, text(3)?);
+        inputs.set(Column::LogType, text(4)?);
+        let moved = is_structure
+            && inputs.region.is_some()
+            && !matches!(inputs.log_type.as_deref(), None | Some("None" | "Tail"));
+        let context = match self.signature {
+            Signature::Either => self.cast(5)?,
+            _ if moved => self.cast(4)?,
+            _ => json(5)?,
+        };
+        inputs.set(Column::Context, context);
+        if self.signature == Signature::Name {
+            inputs.set(Column::Qualifier, text(6)?);
+        }
+        Ok(inputs)
+    }
+
     /// An error with the function that is not invoked because of it, if that can be read.
-    unsafe fn of_unsent(&self, error: Error, signature: Signature) -> Error {
-        // SAFETY: the arguments are those of the signature.
-        let name = unsafe {
-            match signature {
-                Signature::Structure => self.structure().map(|[name, _]| name),
-                _ => self.print(0, pg_sys::TEXTOID),
-            }
+    fn of_unsent(self, error: Error) -> Error {
+        let name = match self.signature {
+            Signature::Structure => self.structure().map(|[name, _]| name),
+            _ => self.print(0, pg_sys::TEXTOID),
         };
         match name {
             Ok(Some(name)) => error.of_unsent(&Inputs::word(name)),
@@ -130,49 +136,46 @@ impl Arguments<'_> {
         }
     }
 
-    unsafe fn get(&self, index: usize) -> Option<pg_sys::Datum> {
-        // SAFETY: there are as many arguments as the signature has.
-        let argument = unsafe { (*self.call).args.as_slice(index + 1)[index] };
-        (!argument.isnull).then_some(argument.value)
+    /// The bytes of a payload that is longer than `most`.
+    fn too_large_payload(self, most: usize) -> Option<usize> {
+        let payload = self.call.argument(1)?;
+        // SAFETY: the second argument of each signature is a payload.
+        unsafe { values::too_large(payload, self.kind.type_oid, most) }
     }
 
     /// The bytes of a text, json or jsonb, as UTF-8.
-    unsafe fn print(&self, index: usize, type_oid: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
-        // SAFETY: the argument is of the type.
+    fn print(self, index: usize, type_oid: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
+        let Some(datum) = self.call.argument(index) else {
+            return Ok(None);
+        };
+        // SAFETY: the signature says that the argument is of the type.
         unsafe {
-            let Some(datum) = self.get(index) else {
-                return Ok(None);
-            };
             let whole = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
             values::print(&Value::borrowed(whole.into()), type_oid)
         }
     }
 
     /// The bytes of a text that is cast to json or jsonb, as UTF-8.
-    unsafe fn cast(&self, index: usize) -> Result<Option<Vec<u8>>, Error> {
-        // SAFETY: the argument is a text, and a type's input function reads a zero-terminated string.
+    fn cast(self, index: usize) -> Result<Option<Vec<u8>>, Error> {
+        let Some(datum) = self.call.argument(index) else {
+            return Ok(None);
+        };
+        let input = pg_sys::Oid::from(self.kind.input);
+        // SAFETY: the signature says that the argument is a text, and a type's input function reads a zero-terminated string.
         unsafe {
-            let Some(datum) = self.get(index) else {
-                return Ok(None);
-            };
             let text = pg_sys::text_to_cstring(datum.cast_mut_ptr());
-            let datum = pg_sys::OidInputFunctionCall(
-                pg_sys::Oid::from(self.kind.input),
-                text,
-                pg_sys::InvalidOid,
-                -1,
-            );
+            let datum = pg_sys::OidInputFunctionCall(input, text, pg_sys::InvalidOid, -1);
             values::print(&Value::borrowed(datum), self.kind.type_oid)
         }
     }
 
     /// Name and region of an `aws_commons._lambda_function_arn_1`.
-    unsafe fn structure(&self) -> Result<[Option<Vec<u8>>; 2], Error> {
-        // SAFETY: the first argument is one, with two texts.
+    fn structure(self) -> Result<[Option<Vec<u8>>; 2], Error> {
+        let Some(datum) = self.call.argument(0) else {
+            return Ok([None, None]);
+        };
+        // SAFETY: the signature says that the first argument is one, with two texts.
         unsafe {
-            let Some(datum) = self.get(0) else {
-                return Ok([None, None]);
-            };
             let structure = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
             let field = |number| {
                 let mut is_null = false;
@@ -186,19 +189,15 @@ impl Arguments<'_> {
             Ok([field(1)?, field(2)?])
         }
     }
-}
 
-/// What the function is called by. A structure that psql's \gset has kept comes as text.
-///
-/// # Safety
-/// The arguments are those of the signature.
-pub unsafe fn by(call: pg_sys::FunctionCallInfo, signature: Signature, kind: &Kind) -> InvokedBy {
-    if signature == Signature::Structure {
-        return InvokedBy::FunctionWithStructure;
-    }
-    // SAFETY: the first argument of the other signatures is a text.
-    match unsafe { Arguments { call, kind }.print(0, pg_sys::TEXTOID) } {
-        Ok(Some(name)) if name.starts_with(b"(") => InvokedBy::FunctionWithStructure,
-        _ => InvokedBy::Function,
+    /// What the function is called by. A structure that psql's \gset has kept comes as text.
+    pub fn by(self) -> InvokedBy {
+        if self.signature == Signature::Structure {
+            return InvokedBy::FunctionWithStructure;
+        }
+        match self.print(0, pg_sys::TEXTOID) {
+            Ok(Some(name)) if name.starts_with(b"(") => InvokedBy::FunctionWithStructure,
+            _ => InvokedBy::Function,
+        }
     }
 }

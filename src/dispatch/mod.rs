@@ -112,8 +112,7 @@ impl Dispatch {
         node: *mut pg_sys::PlanState,
         reads_response: bool,
     ) -> Result<Dispatch, Error> {
-        // SAFETY: a query runs in a transaction.
-        let config = unsafe { Config::read(table, user)? };
+        let config = Config::read(table, user)?;
         layout.check_failure_columns(config.on_error)?;
         let keeps_payload = reads_response || config.on_error == OnError::Return;
         // SAFETY: the node has a query.

@@ -1,7 +1,7 @@
 //! Refuses UPDATE and DELETE. The message is ours, so PostgreSQL has to let them begin.
 
 use crate::error::{Error, OrReport, StatementError};
-use crate::postgres::text;
+use crate::postgres::refs::Ref;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;
 
@@ -39,10 +39,10 @@ pub unsafe fn refuse(
             pg_sys::CmdType::CMD_DELETE => "delete from",
             _ => return Ok(()),
         };
-        let open = (*relation).ri_RelationDesc;
+        let open = Ref::new((*relation).ri_RelationDesc);
         Err(Error::Statement(StatementError::NoSuchRows {
             verb,
-            table: text::shown((*(*open).rd_rel).relname.data.as_ptr()),
+            table: open.name(),
         }))
     }
 }

@@ -35,10 +35,11 @@ use crate::backend::config;
 use crate::columns::Layout;
 use crate::error::{Error, OrReport};
 use crate::postgres::compat;
-use crate::postgres::expressions::columns;
+use crate::postgres::expressions::{change_relation, columns};
 use crate::postgres::list::{IntList, List};
 use crate::postgres::planner::{Clause, Rel, Root};
 use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::rel;
 use estimate::{count_a_row_for_each_value, estimate};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 pub use plan_data::{Mode, PlanData, decode, encode, mode_of, of_path, path_private};
@@ -59,14 +60,14 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
     // SAFETY: the planner passes its structures, which live until planning ends. So does the current memory context, which drops the
     // relation also after an error.
     let (root, rel): (Root, Rel) = unsafe {
-        let relation = read_relation(table, (*baserel).relid);
+        let relation = read_relation(table, (*baserel).relid as i32);
         (*baserel).fdw_private = PgMemoryContexts::CurrentMemoryContext
             .leak_and_drop_on_delete(relation)
             .cast();
-        // Rows that are equal would be one invocation.
-        compat::group_after_joins(root);
         (Ref::new(root), Ref::new(baserel))
     };
+    // Rows that are equal would be one invocation.
+    compat::group_after_joins(Some(root));
     if let Some(scan) = ForeignRel::of(root, rel) {
         let own = scan.own_clauses();
         let selectivity = root.selectivity(rel, List::of(own.all_filters()));
@@ -77,22 +78,16 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
     }
 }
 
-/// Reads the table that a relation stands for.
-///
-/// # Safety
-/// The planner holds a lock on the table.
-unsafe fn read_relation<'p>(table: pg_sys::Oid, relid: pg_sys::Index) -> Relation<'p> {
-    // SAFETY: the table is locked, so it can be opened without. The bounds are a copy.
-    unsafe {
-        let open = pg_sys::table_open(table, pg_sys::NoLock as _);
-        let layout = Layout::read(open);
+/// Reads the table that a relation stands for, which the planner has locked.
+fn read_relation<'p>(table: pg_sys::Oid, relid: i32) -> Relation<'p> {
+    let (layout, partition) = rel::with_locked(table, |open| {
         let partition = compat::partition_qual(open);
         // The bounds are those of a query's first table.
-        pg_sys::ChangeVarNodes(partition.as_ptr().cast(), 1, relid as _, 0);
-        pg_sys::table_close(open, pg_sys::NoLock as _);
-        let fixed = config::fixed_inputs(table);
-        Relation::new(table, layout.or_report(), partition.iter().collect(), fixed)
-    }
+        change_relation(partition.as_node(), 1, relid);
+        (Layout::read(open), partition)
+    });
+    let fixed = config::fixed_inputs(table);
+    Relation::new(table, layout.or_report(), partition.iter().collect(), fixed)
 }
 
 /// Callback: turns the chosen path into a plan.

@@ -13,6 +13,7 @@ use crate::postgres::expressions::{Walk, walk};
 use crate::postgres::list::{IntList, List};
 use crate::postgres::plans::Plan;
 use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::rel;
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
 
@@ -78,19 +79,15 @@ fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>, has_invoked
     let Some(entry) = entries.get(index) else {
         return Error::Unexpected("foreign scan has no table");
     };
-    // SAFETY: the executor has the table locked, and the plan is one of this wrapper's for it.
-    unsafe {
-        let open = pg_sys::table_open(entry.relid, pg_sys::NoLock as _);
-        let layout = Layout::read(open);
-        pg_sys::table_close(open, pg_sys::NoLock as _);
-        let layout = layout.or_report();
-        let plan = PlanData::read(scan.as_ptr(), &layout);
-        match plan.mode {
-            Mode::Missing(column, in_join) => {
-                plan.no_value_error(column, in_join, entry.relid, &layout, has_invoked)
-            }
-            _ => Error::Unexpected("foreign scan can run"),
+    // The executor has the table locked.
+    let layout = rel::with_locked(entry.relid, |open| Layout::read(open)).or_report();
+    // SAFETY: the plan is one of this wrapper's for the table.
+    let plan = unsafe { PlanData::read(scan.as_ptr(), &layout) };
+    match plan.mode {
+        Mode::Missing(column, in_join) => {
+            plan.no_value_error(column, in_join, entry.relid, &layout, has_invoked)
         }
+        _ => Error::Unexpected("foreign scan can run"),
     }
 }
 

@@ -134,10 +134,7 @@ impl PlanData {
 
     /// The error of a plan that has no value for a column, which names all of those that are always needed. `has_invoked` tells whether the
     /// statement has invoked functions before.
-    ///
-    /// # Safety
-    /// Called in a transaction, with the table's columns.
-    pub unsafe fn no_value_error(
+    pub fn no_value_error(
         &self,
         column: Column,
         in_join: bool,
@@ -145,8 +142,7 @@ impl PlanData {
         layout: &Layout,
         has_invoked: bool,
     ) -> Error {
-        // SAFETY: called in a transaction.
-        let fixed = unsafe { config::fixed_inputs(table) };
+        let fixed = config::fixed_inputs(table);
         let is_missing = |wanted: &Column| {
             *wanted == column
                 || (!in_join

@@ -2,11 +2,11 @@
 
 use super::text::for_server;
 use pgrx::pg_sys;
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 unsafe extern "C-unwind" {
     /// Adds a line to the error that is being put together.
-    pub fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    fn errcontext_msg(format: *const c_char, ...) -> c_int;
 }
 
 struct Line<'a> {
@@ -42,6 +42,27 @@ pub fn with<T>(line: &dyn Fn() -> String, work: impl FnOnce() -> T) -> T {
         pg_sys::error_context_stack = &mut callback;
         work()
     }
+}
+
+/// Works, and adds a line to errors that PostgreSQL raises meanwhile. These may jump over this function, which has nothing to drop.
+pub fn with_line<T: Copy>(line: &'static CStr, work: impl FnOnce() -> T + Copy) -> T {
+    // SAFETY: called in the backend's thread. The callback is taken away before this returns, or by PostgreSQL where an error jumps over it.
+    unsafe {
+        let mut callback = pg_sys::ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(add_static_line),
+            arg: line.as_ptr().cast_mut().cast(),
+        };
+        pg_sys::error_context_stack = &mut callback;
+        let result = work();
+        pg_sys::error_context_stack = callback.previous;
+        result
+    }
+}
+
+unsafe extern "C-unwind" fn add_static_line(line: *mut c_void) {
+    // SAFETY: PostgreSQL calls this while it puts an error together, with the line that `with_line` has pushed.
+    unsafe { errcontext_msg(c"%s".as_ptr(), line.cast::<c_char>()) };
 }
 
 unsafe extern "C-unwind" fn add_line(line: *mut c_void) {

@@ -1,23 +1,28 @@
 //! Options of catalog objects, as PostgreSQL passes them (defrem.h).
 
-use super::refs::Ref;
+use super::refs::{Ref, calls, fields};
 use super::text;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
+fields! {
+    DefElem.defname as name_in_server: Option<&'p CStr>;
+    DefElem.arg as argument: Option<Ref<'p, pg_sys::Node>>;
+}
+
+calls! {
+    fn string<'p>(option: Ref<'p, pg_sys::DefElem>) -> Option<&'p CStr> = defGetString(option);
+}
+
 impl<'p> Ref<'p, pg_sys::DefElem> {
     /// The option's name.
     pub fn name(self) -> String {
-        // SAFETY: a name ends in a zero byte.
-        unsafe { text::shown(self.defname) }
+        text::shown(self.name_in_server())
     }
 
     /// The option's value in the database's encoding, empty where it has none.
     pub fn value(self) -> &'p [u8] {
-        if self.arg.is_null() {
-            return b"";
-        }
-        // SAFETY: the value is a string that ends in a zero byte, and lives as long as the option.
-        unsafe { CStr::from_ptr(pg_sys::defGetString(self.as_ptr())) }.to_bytes()
+        let value = self.argument().and_then(|_| string(self));
+        value.map_or(b"", CStr::to_bytes)
     }
 }

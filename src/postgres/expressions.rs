@@ -1,7 +1,7 @@
 //! Expression trees (primnodes.h, nodeFuncs.h, clauses.h).
 
 use super::list::{IntList, List};
-use super::refs::{FromRaw, Node, Ref, as_ptr, fields};
+use super::refs::{FromRaw, Node, Ref, Untyped, as_ptr, calls, fields};
 use super::relids::Relids;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
@@ -94,47 +94,49 @@ pub fn walk_query<'p>(
     unsafe { pg_sys::query_tree_walker(query.as_ptr(), Some(walker), (&raw mut visit).cast(), 0) }
 }
 
-/// Whether an expression, or one in a list, has a volatile function. PostgreSQL looks at targets and at clauses, too.
-pub fn is_volatile(node: Option<Node>) -> bool {
-    // SAFETY: the node is null or valid.
-    unsafe { pg_sys::contain_volatile_functions(as_ptr(node)) }
-}
-
-/// Defines questions about a node to PostgreSQL.
-macro_rules! questions {
-    ($($(#[$doc:meta])* $name:ident = $function:ident -> $type:ty;)*) => {
-        impl<'p> Node<'p> {
-            $($(#[$doc])*
-            pub fn $name(self) -> $type {
-                // SAFETY: the node is a valid expression.
-                unsafe { pg_sys::$function(self.as_ptr()) }
-            })*
-        }
-    };
-}
-
-questions! {
-    /// Whether the expression has a volatile function.
-    is_volatile = contain_volatile_functions -> bool;
-    /// Whether the expression has a subplan.
-    has_subplans = contain_subplans -> bool;
-    /// The expression's type.
-    type_oid = exprType -> pg_sys::Oid;
-    /// The expression's collation.
-    collation = exprCollation -> pg_sys::Oid;
+calls! {
+    /// Whether an expression, or one in a list, has a volatile function. PostgreSQL looks at targets and at clauses, too.
+    pub fn is_volatile(node: Option<Node>) -> bool = contain_volatile_functions(node);
+    /// Has an expression, or a list of them, read another relation instead of one. Nobody else has the expression.
+    pub fn change_relation(node: Option<Node>, from: i32, to: i32) = ChangeVarNodes(node, from, to, 0);
+    fn operator_function(operator: pg_sys::Oid) -> pg_sys::Oid = get_opcode(operator);
+    fn collation_of_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = get_typcollation(type_oid);
+    fn null_constant<'p>(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Ref<'p, pg_sys::Const> = makeNullConst(type_oid, -1, collation);
+    /// 8 bytes are passed by value wherever PostgreSQL runs with 64 bits.
+    fn bigint_constant<'p>(value: pg_sys::Datum) -> Ref<'p, pg_sys::Const>
+        = makeConst(pg_sys::INT8OID, -1, pg_sys::InvalidOid, 8, value, false, true);
+    fn call<'p>(function: pg_sys::Oid, type_oid: pg_sys::Oid, arguments: List<'p, pg_sys::Node>, collation: pg_sys::Oid) -> Ref<'p, pg_sys::FuncExpr>
+        = makeFuncExpr(function, type_oid, arguments, collation, pg_sys::InvalidOid, pg_sys::CoercionForm::COERCE_EXPLICIT_CALL);
+    /// Without a parse state the coercion makes nothing but nodes.
+    fn coerce_implicitly<'p>(node: Node<'p>, found: pg_sys::Oid, target: pg_sys::Oid) -> Option<Node<'p>>
+        = coerce_to_target_type(
+            None,
+            node,
+            found,
+            target,
+            -1,
+            pg_sys::CoercionContext::COERCION_IMPLICIT,
+            pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
+            -1,
+        );
 }
 
 impl<'p> Node<'p> {
-    /// Whether both are the same expression, as PostgreSQL compares them.
-    pub fn equals(self, other: Node) -> bool {
-        // SAFETY: both nodes are valid.
-        unsafe { pg_sys::equal(self.as_ptr().cast(), other.as_ptr().cast()) }
-    }
-
-    /// A copy in the current memory context.
-    pub fn copy(self) -> Node<'p> {
-        // SAFETY: the copy of a valid node is one.
-        unsafe { Ref::new(pg_sys::copyObjectImpl(self.as_ptr().cast()).cast()) }
+    calls! {
+        /// Whether the expression has a volatile function.
+        pub fn is_volatile(self) -> bool = contain_volatile_functions(self);
+        /// Whether the expression has a subplan.
+        pub fn has_subplans(self) -> bool = contain_subplans(self);
+        /// The expression's type.
+        pub fn type_oid(self) -> pg_sys::Oid = exprType(self);
+        /// The expression's collation.
+        pub fn collation(self) -> pg_sys::Oid = exprCollation(self);
+        /// Whether both are the same expression, as PostgreSQL compares them.
+        pub fn equals(self, other: Node) -> bool = equal(Untyped::from(self), Untyped::from(other));
+        /// A copy in the current memory context.
+        pub fn copy(self) -> Node<'p> = copyObjectImpl(Untyped::from(self)).cast();
+        /// The relations that an expression of a plan reads. Placeholders, which need a planner, are in none.
+        pub fn relids_in_plan(self) -> Relids<'p> = pull_varnos(None, self);
     }
 
     /// The expression in another type, or `None` where there is no implicit cast.
@@ -143,19 +145,7 @@ impl<'p> Node<'p> {
         if found == target {
             return Some(self);
         }
-        // SAFETY: without a parse state the coercion makes nothing but nodes. The result is null or valid.
-        unsafe {
-            FromRaw::from_raw(pg_sys::coerce_to_target_type(
-                std::ptr::null_mut(),
-                self.as_ptr(),
-                found,
-                target,
-                -1,
-                pg_sys::CoercionContext::COERCION_IMPLICIT,
-                pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
-                -1,
-            ))
-        }
+        coerce_implicitly(self, found, target)
     }
 
     /// The expression without changes of its type's name.
@@ -167,12 +157,6 @@ impl<'p> Node<'p> {
             node = below;
         }
         node
-    }
-
-    /// The relations that an expression of a plan reads. Placeholders, which need a planner, are in none.
-    pub fn relids_in_plan(self) -> Relids<'p> {
-        // SAFETY: the node is a valid expression.
-        unsafe { FromRaw::from_raw(pg_sys::pull_varnos(std::ptr::null_mut(), self.as_ptr())) }
     }
 
     /// The numbers of a relation's columns that the expression reads, 0 for the whole row.
@@ -196,8 +180,7 @@ pub fn columns(node: Option<Node>, relation: pg_sys::Index) -> Vec<i32> {
 
 /// Whether an operator is PostgreSQL's own equality of text or jsonb.
 pub fn is_equality(operator: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up.
-    let function = unsafe { pg_sys::get_opcode(operator) }.to_u32();
+    let function = operator_function(operator).to_u32();
     [
         pg_sys::F_TEXTEQ,
         pg_sys::F_TEXTEQNAME,
@@ -218,28 +201,12 @@ pub fn make_var<'p>(relation: i32, column: i16, type_oid: pg_sys::Oid) -> Node<'
 
 /// A null.
 pub fn make_null<'p>(type_oid: pg_sys::Oid) -> Node<'p> {
-    // SAFETY: a catalog look-up, and a new node.
-    unsafe {
-        let collation = pg_sys::get_typcollation(type_oid);
-        Ref::new(pg_sys::makeNullConst(type_oid, -1, collation).cast())
-    }
+    null_constant(type_oid, collation_of_type(type_oid)).as_node()
 }
 
 /// A constant bigint.
 pub fn make_bigint<'p>(number: i64) -> Node<'p> {
-    // SAFETY: makes a new node. 8 bytes are passed by value wherever PostgreSQL runs with 64 bits.
-    unsafe {
-        let constant = pg_sys::makeConst(
-            pg_sys::INT8OID,
-            -1,
-            pg_sys::InvalidOid,
-            8,
-            pg_sys::Datum::from(number),
-            false,
-            true,
-        );
-        Ref::new(constant.cast())
-    }
+    bigint_constant(pg_sys::Datum::from(number)).as_node()
 }
 
 /// An array of one element.
@@ -248,32 +215,21 @@ pub fn make_array<'p>(
     element_type: pg_sys::Oid,
     array_type: pg_sys::Oid,
 ) -> Node<'p> {
-    let mut array =
-        // SAFETY: the tag is that of the structure.
-        unsafe { pgrx::PgBox::<pg_sys::ArrayExpr>::alloc_node(pg_sys::NodeTag::T_ArrayExpr) };
+    let mut array = pg_sys::ArrayExpr::default();
+    array.xpr.type_ = pg_sys::NodeTag::T_ArrayExpr;
     array.array_typeid = array_type;
     array.array_collid = element.collation();
     array.element_typeid = element_type;
     array.elements = List::of([element]).as_ptr();
     array.location = -1;
-    // SAFETY: the node is whole.
-    unsafe { Ref::new(array.into_pg().cast()) }
+    Ref::allocate(array).as_node()
 }
 
 /// The elements of two arrays, one behind the other. PostgreSQL takes a null array for an empty one.
 pub fn make_array_cat<'p>(first: Node<'p>, second: Node<'p>, array_type: pg_sys::Oid) -> Node<'p> {
-    // SAFETY: makes a new node of valid ones.
-    unsafe {
-        let call = pg_sys::makeFuncExpr(
-            pg_sys::Oid::from(pg_sys::F_ARRAY_CAT),
-            array_type,
-            List::of([first, second]).as_ptr(),
-            second.collation(),
-            pg_sys::InvalidOid,
-            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
-        );
-        Ref::new(call.cast())
-    }
+    let function = pg_sys::Oid::from(pg_sys::F_ARRAY_CAT);
+    let arguments = List::of([first, second]);
+    call(function, array_type, arguments, second.collation()).as_node()
 }
 
 /// How many elements a constant array has.

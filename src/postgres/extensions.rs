@@ -1,14 +1,12 @@
 //! The database's extensions in the catalog (pg_extension.h).
 
+use super::refs::FromRaw;
 use super::text;
 use pgrx::pg_sys;
 use std::num::NonZeroUsize;
 
-/// Name and version of each extension.
-///
-/// # Safety
-/// Called in a transaction, in the backend's thread.
-pub unsafe fn versions() -> Vec<(String, String)> {
+/// Name and version of each extension. Called in a transaction.
+pub fn versions() -> Vec<(String, String)> {
     let lock = pg_sys::AccessShareLock as i32;
     let mut found = Vec::new();
     // SAFETY: a scan of a catalog in its own order, with no index and no keys. Name and version are never null, and are
@@ -35,9 +33,10 @@ pub unsafe fn versions() -> Vec<(String, String)> {
             let name = get(pg_sys::Anum_pg_extension_extname);
             let version = get(pg_sys::Anum_pg_extension_extversion);
             if let (Some(name), Some(version)) = (name, version) {
+                let version = pg_sys::text_to_cstring(version.cast_mut_ptr());
                 found.push((
-                    text::shown((*name.cast_mut_ptr::<pg_sys::NameData>()).data.as_ptr()),
-                    text::shown(pg_sys::text_to_cstring(version.cast_mut_ptr())),
+                    text::shown(Some(text::name(&*name.cast_mut_ptr()))),
+                    text::shown(FromRaw::from_raw(version)),
                 ));
             }
         }

@@ -1,38 +1,50 @@
 //! PostgreSQL's lists, which have been arrays since version 13 (pg_list.h).
 
-use super::refs::{FromRaw, Node, Ref, as_ptr};
+use super::refs::{FromRaw, Node, Ref, Untyped, as_ptr, calls, pointers};
 use pgrx::pg_sys;
 use std::marker::PhantomData;
 
+/// A list of either kind, which is none where it is empty.
+type AnyList<'p> = Option<Ref<'p, pg_sys::List>>;
+
 /// A list of pointers to structures.
 pub struct List<'p, T> {
-    list: *mut pg_sys::List,
-    lifetime: PhantomData<&'p T>,
+    list: AnyList<'p>,
+    elements: PhantomData<&'p T>,
 }
 
 /// A list of integers.
 #[derive(Clone, Copy)]
 pub struct IntList<'p> {
-    list: *mut pg_sys::List,
-    lifetime: PhantomData<&'p pg_sys::List>,
+    list: AnyList<'p>,
+}
+
+calls! {
+    /// Adds to a list that nobody else has.
+    fn append<'p>(list: AnyList<'p>, element: Option<Untyped<'p>>) -> AnyList<'p> = lappend(list, element);
+    /// Adds to a list that nobody else has.
+    fn append_integer<'p>(list: AnyList<'p>, integer: i32) -> AnyList<'p> = lappend_int(list, integer);
 }
 
 impl<'p, T> List<'p, T> {
     /// The empty list.
-    pub const EMPTY: List<'p, T> = List {
-        list: std::ptr::null_mut(),
-        lifetime: PhantomData,
-    };
+    pub const EMPTY: List<'p, T> = List::from_list(None);
+
+    const fn from_list(list: AnyList<'p>) -> List<'p, T> {
+        List {
+            list,
+            elements: PhantomData,
+        }
+    }
 
     /// A list for a call into PostgreSQL, null where it is empty.
     pub fn as_ptr(self) -> *mut pg_sys::List {
-        self.list
+        as_ptr(self.list)
     }
 
     /// The list as a node; `None` where it is null.
     pub fn as_node(self) -> Option<Node<'p>> {
-        // SAFETY: a list is a node.
-        unsafe { FromRaw::from_raw(self.list.cast()) }
+        self.list.map(Ref::as_node)
     }
 
     /// How many elements the list has.
@@ -63,12 +75,13 @@ impl<'p, T> List<'p, T> {
 
     /// A new list, some of whose elements are null.
     pub fn of_optional(elements: impl IntoIterator<Item = Option<Ref<'p, T>>>) -> List<'p, T> {
-        let append = |list: List<'p, T>, element: Option<Ref<'p, T>>| List {
-            // SAFETY: null is the empty list, and this one is new, so that nobody else has it.
-            list: unsafe { pg_sys::lappend(list.list, as_ptr(element).cast()) },
-            lifetime: PhantomData,
-        };
-        elements.into_iter().fold(List::EMPTY, append)
+        let append = |list, element: Option<Ref<'p, T>>| append(list, element.map(Untyped::from));
+        List::from_list(elements.into_iter().fold(None, append))
+    }
+
+    /// The list with one more element, which takes the place of this one.
+    pub fn append(self, element: Ref<'p, T>) -> List<'p, T> {
+        List::from_list(append(self.list, Some(element.into())))
     }
 
     /// A new list of the elements of both.
@@ -90,26 +103,23 @@ impl<T> Clone for List<'_, T> {
 impl<T> Copy for List<'_, T> {}
 
 impl<T> FromRaw for List<'_, T> {
-    type Raw = pg_sys::List;
+    type Raw = *mut pg_sys::List;
 
     unsafe fn from_raw(list: *mut pg_sys::List) -> Self {
-        List {
-            list,
-            lifetime: PhantomData,
-        }
+        // SAFETY: the contract of this function says that the list is null or valid.
+        List::from_list(unsafe { FromRaw::from_raw(list) })
     }
 }
 
 impl<'p> IntList<'p> {
     /// The list as a node; `None` where it is null.
     pub fn as_node(self) -> Option<Node<'p>> {
-        // SAFETY: a list is a node.
-        unsafe { FromRaw::from_raw(self.list.cast()) }
+        self.list.map(Ref::as_node)
     }
 
     /// A list for a call into PostgreSQL, null where it is empty.
     pub fn as_ptr(self) -> *mut pg_sys::List {
-        self.list
+        as_ptr(self.list)
     }
 
     /// The integers.
@@ -121,34 +131,33 @@ impl<'p> IntList<'p> {
 
     /// A new list.
     pub fn of(integers: impl IntoIterator<Item = i32>) -> Self {
-        let append = |list, integer| {
-            // SAFETY: null is the empty list, and this one is new, so that nobody else has it.
-            unsafe { pg_sys::lappend_int(list, integer) }
-        };
         IntList {
-            list: integers.into_iter().fold(std::ptr::null_mut(), append),
-            lifetime: PhantomData,
+            list: integers.into_iter().fold(None, append_integer),
         }
     }
 }
 
 impl FromRaw for IntList<'_> {
-    type Raw = pg_sys::List;
+    type Raw = *mut pg_sys::List;
 
     unsafe fn from_raw(list: *mut pg_sys::List) -> Self {
-        IntList {
-            list,
-            lifetime: PhantomData,
-        }
+        // SAFETY: the contract of this function says that the list is null or valid.
+        let list = unsafe { FromRaw::from_raw(list) };
+        IntList { list }
     }
 }
 
-fn length(list: *mut pg_sys::List) -> usize {
-    // SAFETY: `List` and `IntList` have valid lists, or null for an empty one.
-    unsafe { list.as_ref() }.map_or(0, |list| list.length as usize)
+pointers! {
+    List<'_, T> => pg_sys::List [T]: list => list.as_ptr();
+    IntList<'_> => pg_sys::List: list => list.as_ptr();
 }
 
-fn cell(list: *mut pg_sys::List, index: usize) -> Option<pg_sys::ListCell> {
+fn length(list: AnyList) -> usize {
+    list.map_or(0, |list| list.length as usize)
+}
+
+fn cell(list: AnyList, index: usize) -> Option<pg_sys::ListCell> {
     // SAFETY: a list has `length` elements.
-    (index < length(list)).then(|| unsafe { *(*list).elements.add(index) })
+    list.filter(|_| index < length(list))
+        .map(|list| unsafe { *list.elements.add(index) })
 }

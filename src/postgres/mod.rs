@@ -1,20 +1,26 @@
 //! PostgreSQL's structures where pgrx leaves them as they are: small typed wrappers, which have the `unsafe` that reading them takes.
 
+pub mod catalog;
 pub mod compat;
 pub mod context;
 mod def_elem;
 pub mod executor;
 pub mod expressions;
 pub mod extensions;
+pub mod fmgr;
+pub mod guc;
 pub mod list;
 pub mod memory_context;
 pub mod nodes;
 pub mod paths;
 pub mod planner;
 pub mod plans;
+pub mod process;
 pub mod properties;
 pub mod refs;
+pub mod rel;
 pub mod relids;
 pub mod slots;
 pub mod temporary;
 pub mod text;
+pub mod waiting;

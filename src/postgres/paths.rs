@@ -3,7 +3,7 @@
 use super::compat;
 use super::list::List;
 use super::planner::{Rel, Root};
-use super::refs::{Ref, fields};
+use super::refs::{Ref, fields, parts, setters};
 use super::relids::Relids;
 use pgrx::pg_sys;
 
@@ -41,6 +41,24 @@ fields! {
     CustomPath.custom_private as private: List<'p, pg_sys::Node>;
     /// The wrapper's own list.
     ForeignPath.fdw_private as private: List<'p, pg_sys::Node>;
+}
+
+parts! {
+    /// The path.
+    ForeignPath.path as as_path: Path;
+    /// The path.
+    AppendPath.path as as_path: Path;
+    /// The path.
+    JoinPath.path as as_path: Path;
+}
+
+setters! {
+    ForeignPath.fdw_private as set_private: List<'p, pg_sys::Node>;
+    AppendPath.subpaths as set_parts: List<'p, pg_sys::Path>;
+    /// Sets the outer side.
+    JoinPath.outerjoinpath as set_outer: Path<'p>;
+    /// Sets the inner side.
+    JoinPath.innerjoinpath as set_inner: Path<'p>;
 }
 
 /// Defines the path below, of kinds of paths that have one.
@@ -99,12 +117,6 @@ impl<'p> Path<'p> {
 }
 
 impl<'p> Ref<'p, pg_sys::ForeignPath> {
-    /// The path.
-    pub fn as_path(self) -> Path<'p> {
-        // SAFETY: a foreign path begins with a path.
-        unsafe { Ref::new(self.as_ptr().cast()) }
-    }
-
     /// What the path takes from other relations.
     pub fn parameters(self) -> Option<Ref<'p, pg_sys::ParamPathInfo>> {
         self.as_path().parameters()
@@ -113,8 +125,7 @@ impl<'p> Ref<'p, pg_sys::ForeignPath> {
     /// A copy with another list of the wrapper's.
     pub fn with_private(self, private: List<'p, pg_sys::Node>) -> Ref<'p, pg_sys::ForeignPath> {
         let copy = self.duplicate();
-        // SAFETY: nobody else has the copy.
-        unsafe { (*copy.as_ptr()).fdw_private = private.as_ptr() };
+        copy.set_private(private);
         copy
     }
 }
@@ -123,11 +134,8 @@ impl<'p> Ref<'p, pg_sys::AppendPath> {
     /// A copy with other parts.
     pub fn with_parts(self, parts: List<'p, pg_sys::Path>) -> Path<'p> {
         let copy = self.duplicate();
-        // SAFETY: nobody else has the copy, which begins with a path.
-        unsafe {
-            (*copy.as_ptr()).subpaths = parts.as_ptr();
-            Ref::new(copy.as_ptr().cast())
-        }
+        copy.set_parts(parts);
+        copy.as_path()
     }
 }
 
@@ -135,24 +143,9 @@ impl<'p> Ref<'p, pg_sys::JoinPath> {
     /// A copy of a nested loop with another outer side.
     pub fn nested_loop_with_outer(self, outer: Path<'p>) -> Option<Path<'p>> {
         let nested_loop: Ref<pg_sys::NestPath> = self.cast()?;
-        let copy = nested_loop.duplicate();
-        // SAFETY: nobody else has the copy. A nested loop begins with a join, and that with a path.
-        unsafe {
-            (*copy.as_ptr().cast::<pg_sys::JoinPath>()).outerjoinpath = outer.as_ptr();
-            Some(Ref::new(copy.as_ptr().cast()))
-        }
-    }
-
-    /// Sets the outer side.
-    pub fn set_outer(self, outer: Path<'p>) {
-        // SAFETY: the join is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).outerjoinpath = outer.as_ptr() };
-    }
-
-    /// Sets the inner side.
-    pub fn set_inner(self, inner: Path<'p>) {
-        // SAFETY: the join is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).innerjoinpath = inner.as_ptr() };
+        let copy: Ref<pg_sys::JoinPath> = nested_loop.duplicate().cast()?;
+        copy.set_outer(outer);
+        Some(copy.as_path())
     }
 }
 
@@ -181,8 +174,7 @@ impl<'p> JoinHook<'p> {
         outer: Path<'p>,
         inner: Path<'p>,
     ) -> Path<'p> {
-        // SAFETY: the paths are those of the sides. The path is a new one.
-        unsafe { Ref::new(compat::create_nestloop_path(self, jointype, outer, inner)) }
+        compat::create_nestloop_path(self, jointype, outer, inner)
     }
 
     /// Whether the join is of a kind that a nested loop can do.

@@ -6,7 +6,7 @@ use super::compat;
 use super::expressions::is_volatile;
 use super::list::List;
 use super::paths::Path;
-use super::refs::{FromRaw, Node, Ref, fields};
+use super::refs::{FromRaw, Node, Ref, arrays, calls, fields, setters};
 use super::relids::Relids;
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::ffi::c_void;
@@ -99,45 +99,38 @@ fields! {
     PathKey.pk_eclass as class: Option<Ref<'p, pg_sys::EquivalenceClass>>;
 }
 
+arrays! {
+    /// The relation with an index in the range table.
+    PlannerInfo.simple_rel_array[simple_rel_array_size] as relation: Option<Rel<'p>>;
+    /// The member of the range table with an index.
+    PlannerInfo.simple_rte_array[simple_rel_array_size] as entry: Option<Ref<'p, pg_sys::RangeTblEntry>>;
+    /// How a part of a partitioned table or UNION ALL comes from that.
+    PlannerInfo.append_rel_array[simple_rel_array_size] as append_relation: Option<Ref<'p, pg_sys::AppendRelInfo>>;
+}
+
+setters! {
+    PathTarget.exprs as set_expressions: List<'p, pg_sys::Node>;
+    PathTarget.width as set_width: i32;
+    PathTarget.has_volatile_expr as set_volatility: pg_sys::VolatileFunctionStatus::Type;
+    RelOptInfo.tuples as set_tuples: f64;
+    RelOptInfo.rows as set_rows: f64;
+}
+
 impl<'p> Root<'p> {
     /// The relations that are there so far.
     pub fn relations(self) -> impl Iterator<Item = Rel<'p>> {
         (1..self.simple_rel_array_size).filter_map(move |index| self.relation(index))
     }
 
-    /// The relation with an index in the range table.
-    pub fn relation(self, index: i32) -> Option<Rel<'p>> {
-        // SAFETY: the array has an element for each member of the range table, null where there is no relation.
-        self.checked(index)
-            .and_then(|index| unsafe { FromRaw::from_raw(*self.simple_rel_array.add(index)) })
-    }
-
-    /// The member of the range table with an index.
-    pub fn entry(self, index: i32) -> Option<Ref<'p, pg_sys::RangeTblEntry>> {
-        // SAFETY: the array has an element for each member of the range table.
-        self.checked(index)
-            .and_then(|index| unsafe { FromRaw::from_raw(*self.simple_rte_array.add(index)) })
-    }
-
-    /// How a part of a partitioned table or UNION ALL comes from that.
-    pub fn append_relation(self, part: i32) -> Option<Ref<'p, pg_sys::AppendRelInfo>> {
-        let array = self.append_rel_array;
-        // SAFETY: the array is null where there are no parts, else it has an element for each member of the range table.
-        self.checked(part)
-            .filter(|_| !array.is_null())
-            .and_then(|index| unsafe { FromRaw::from_raw(*array.add(index)) })
-    }
-
-    fn checked(self, index: i32) -> Option<usize> {
-        (1..self.simple_rel_array_size)
-            .contains(&index)
-            .then_some(index as usize)
-    }
-
-    /// The relations that an expression, or a list of them, reads.
-    pub fn relids(self, node: Node) -> Relids<'p> {
-        // SAFETY: the node is a valid expression of the query.
-        unsafe { FromRaw::from_raw(pg_sys::pull_varnos(self.as_ptr(), node.as_ptr())) }
+    calls! {
+        /// The relations that an expression, or a list of them, reads.
+        pub fn relids(self, node: Node) -> Relids<'p> = pull_varnos(self, node);
+        /// The share of a relation's rows for which clauses are true.
+        pub fn selectivity(self, rel: Rel<'p>, clauses: List<'p, pg_sys::RestrictInfo>) -> f64
+            = clauselist_selectivity(self, clauses, rel.relid as i32, pg_sys::JoinType::JOIN_INNER, None);
+        /// The parameters of a path of a relation that takes them from others; `None` where there are no others.
+        pub fn path_parameters(self, rel: Rel<'p>, required_outer: Relids<'p>) -> Option<Ref<'p, pg_sys::ParamPathInfo>>
+            = get_baserel_parampathinfo(self, rel, required_outer);
     }
 
     /// Relations without the numbers of outer joins.
@@ -153,9 +146,7 @@ impl<'p> Root<'p> {
         let flags = pg_sys::PVC_RECURSE_AGGREGATES
             | pg_sys::PVC_RECURSE_WINDOWFUNCS
             | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
-        // SAFETY: the node is a valid expression, and the list a new one of nodes.
-        let found: List<pg_sys::Node> =
-            unsafe { FromRaw::from_raw(pg_sys::pull_var_clause(node.as_ptr(), flags as _)) };
+        let found = columns_and_placeholders(node, flags as i32);
         found.iter().filter_map(|node| node.cast())
     }
 
@@ -210,45 +201,7 @@ impl<'p> Root<'p> {
         outer: Relids<'p>,
         both: Relids<'p>,
     ) -> List<'p, pg_sys::RestrictInfo> {
-        // SAFETY: the sets are relations of the query.
-        unsafe {
-            FromRaw::from_raw(compat::generate_join_implied_equalities(
-                self.as_ptr(),
-                both.as_ptr(),
-                outer.as_ptr(),
-                rel.as_ptr(),
-            ))
-        }
-    }
-
-    /// The share of a relation's rows for which clauses are true.
-    pub fn selectivity(self, rel: Rel<'p>, clauses: List<'p, pg_sys::RestrictInfo>) -> f64 {
-        // SAFETY: the clauses are the relation's.
-        unsafe {
-            pg_sys::clauselist_selectivity(
-                self.as_ptr(),
-                clauses.as_ptr(),
-                rel.relid as _,
-                pg_sys::JoinType::JOIN_INNER,
-                std::ptr::null_mut(),
-            )
-        }
-    }
-
-    /// The parameters of a path of a relation that takes them from others; `None` where there are no others.
-    pub fn path_parameters(
-        self,
-        rel: Rel<'p>,
-        required_outer: Relids<'p>,
-    ) -> Option<Ref<'p, pg_sys::ParamPathInfo>> {
-        // SAFETY: the relation and the set are the query's.
-        unsafe {
-            FromRaw::from_raw(pg_sys::get_baserel_parampathinfo(
-                self.as_ptr(),
-                rel.as_ptr(),
-                required_outer.as_ptr(),
-            ))
-        }
+        compat::generate_join_implied_equalities(self, rel, outer, both)
     }
 }
 
@@ -292,14 +245,9 @@ impl<'p> Rel<'p> {
     pub fn add_output(self, expressions: impl IntoIterator<Item = Node<'p>>, width: i32) {
         let Some(target) = self.target() else { return };
         for expression in expressions {
-            // SAFETY: the target is valid, and no reference to it is held.
-            unsafe {
-                let list = pg_sys::lappend((*target.as_ptr()).exprs, expression.as_ptr().cast());
-                (*target.as_ptr()).exprs = list;
-            }
+            target.set_expressions(target.expressions().append(expression));
         }
-        // SAFETY: the target is valid, and no reference to it is held.
-        unsafe { (*target.as_ptr()).width += width };
+        target.set_width(target.width + width);
     }
 
     /// The relations whose joins need a column; `None` where the relation has no such column.
@@ -321,8 +269,7 @@ impl<'p> Rel<'p> {
     pub fn mark_volatile(self) {
         let volatile = pg_sys::VolatileFunctionStatus::VOLATILITY_VOLATILE;
         if let Some(target) = self.target() {
-            // SAFETY: the target is valid, and no reference to it is held.
-            unsafe { (*target.as_ptr()).has_volatile_expr = volatile };
+            target.set_volatility(volatile);
         }
     }
 
@@ -342,33 +289,29 @@ impl<'p> Rel<'p> {
 
     /// Sets the estimates of a foreign table.
     pub fn set_size(self, tuples: f64, rows: f64) {
-        // SAFETY: the relation is valid, and no reference to it is held.
-        unsafe {
-            (*self.as_ptr()).tuples = tuples;
-            (*self.as_ptr()).rows = clamp_row_estimate(rows);
-        }
+        self.set_tuples(tuples);
+        self.set_rows(clamp_row_estimate(rows));
     }
 
-    /// Offers a path to the planner.
-    pub fn add_path(self, path: Path<'p>) {
-        // SAFETY: the path is one of the relation.
-        unsafe { pg_sys::add_path(self.as_ptr(), path.as_ptr()) };
+    calls! {
+        /// Offers a path of the relation to the planner.
+        pub fn add_path(self, path: Path<'p>) = add_path(self, path);
     }
 
     /// Works in the memory context of the relation, which outlives those of a join search.
     pub fn in_context<T>(self, work: impl FnOnce() -> T) -> T {
-        // SAFETY: the planner has allocated the relation in a memory context.
-        let context = unsafe { pg_sys::GetMemoryChunkContext(self.as_ptr().cast()) };
-        // SAFETY: the context lives as long as the relation.
-        unsafe { PgMemoryContexts::For(context).switch_to(|_| work()) }
+        // SAFETY: the planner has allocated the relation in a memory context, which lives as long.
+        unsafe {
+            let context = pg_sys::GetMemoryChunkContext(self.as_ptr().cast());
+            PgMemoryContexts::For(context).switch_to(|_| work())
+        }
     }
 }
 
 impl<'p> Clause<'p> {
-    /// Whether a scan of a relation can check the clause, with parameters from others.
-    pub fn is_movable_to(self, rel: Rel<'p>) -> bool {
-        // SAFETY: the clause and the relation are the same query's.
-        unsafe { pg_sys::join_clause_is_movable_to(self.as_ptr(), rel.as_ptr()) }
+    calls! {
+        /// Whether a scan of a relation can check the clause, with parameters from others.
+        pub fn is_movable_to(self, rel: Rel<'p>) -> bool = join_clause_is_movable_to(self, rel);
     }
 
     /// Whether the clause has a volatile function.
@@ -382,8 +325,8 @@ impl<'p> Clause<'p> {
     }
 }
 
-/// An estimate of rows as the planner keeps it: a whole number, and at least one.
-pub fn clamp_row_estimate(rows: f64) -> f64 {
-    // SAFETY: calculates.
-    unsafe { pg_sys::clamp_row_est(rows) }
+calls! {
+    /// An estimate of rows as the planner keeps it: a whole number, and at least one.
+    pub fn clamp_row_estimate(rows: f64) -> f64 = clamp_row_est(rows);
+    fn columns_and_placeholders<'p>(node: Node<'p>, flags: i32) -> List<'p, pg_sys::Node> = pull_var_clause(node, flags);
 }

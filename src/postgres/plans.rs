@@ -3,7 +3,7 @@
 use super::compat;
 use super::expressions::{Walk, walk};
 use super::list::List;
-use super::refs::{FromRaw, Node, Ref, fields};
+use super::refs::{Node, Ref, arrays, fields};
 use pgrx::pg_sys;
 use pgrx::pg_sys::PgNode;
 
@@ -83,6 +83,13 @@ fields! {
     PlanState.righttree as right: Option<PlanState<'p>>;
     /// The node of the subquery.
     SubqueryScanState.subplan as subquery: Option<PlanState<'p>>;
+}
+
+arrays! {
+    /// The node of a part.
+    AppendState.appendplans[as_nplans] as part: Option<PlanState<'p>>;
+    /// The node of a part.
+    MergeAppendState.mergeplans[ms_nplans] as part: Option<PlanState<'p>>;
 }
 
 impl<'p> Plan<'p> {
@@ -202,18 +209,13 @@ impl<'p, T> From<List<'p, T>> for OptionalNode<'p> {
 impl<'p> PlanState<'p> {
     /// The nodes directly below.
     pub fn children(self) -> Vec<PlanState<'p>> {
-        let array = |start: *mut *mut pg_sys::PlanState, length: i32| {
-            // SAFETY: the array has as many elements as its node says.
-            (0..length.max(0) as usize)
-                .filter_map(move |index| unsafe { FromRaw::from_raw(*start.add(index)) })
-        };
         let append = self.cast::<pg_sys::AppendState>();
         let merge = self.cast::<pg_sys::MergeAppendState>();
         let subquery = self
             .cast()
             .and_then(|scan: Ref<pg_sys::SubqueryScanState>| scan.subquery());
-        let parts = append.map(|append| array(append.appendplans, append.as_nplans));
-        let merged = merge.map(|merge| array(merge.mergeplans, merge.ms_nplans));
+        let parts = append.map(|append| (0..append.as_nplans).filter_map(move |n| append.part(n)));
+        let merged = merge.map(|merge| (0..merge.ms_nplans).filter_map(move |n| merge.part(n)));
         [self.left(), self.right(), subquery]
             .into_iter()
             .flatten()

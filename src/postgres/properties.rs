@@ -2,7 +2,7 @@
 
 use super::list::List;
 use super::plans::{Plan, ancestors};
-use super::refs::{Node, Ref, fields};
+use super::refs::{Node, Ref, calls, fields};
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
@@ -12,6 +12,8 @@ pub type Explain<'p> = Ref<'p, pg_sys::ExplainState>;
 fields! {
     /// The statement that is explained.
     ExplainState.pstmt as statement: Option<Ref<'p, pg_sys::PlannedStmt>>;
+    /// What the statement's expressions are printed with.
+    ExplainState.deparse_cxt as deparse_context: List<'p, pg_sys::Node>;
     /// The range table.
     ExplainState.rtable as range_table: List<'p, pg_sys::RangeTblEntry>;
 }
@@ -26,56 +28,50 @@ impl<'p> Explain<'p> {
     pub fn text(self, label: &CStr, value: &[u8]) {
         // A zero byte can't come from a zero-terminated deparsed expression.
         if let Ok(value) = CString::new(value) {
-            // SAFETY: both strings outlive the call.
-            unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), self.as_ptr()) };
+            self.string(label, &value);
         }
     }
 
-    /// Adds a number.
-    pub fn number(self, label: &CStr, value: u64) {
-        let unit = std::ptr::null();
-        // SAFETY: the label outlives the call.
-        unsafe { pg_sys::ExplainPropertyUInteger(label.as_ptr(), unit, value, self.as_ptr()) };
-    }
-
-    /// Adds a number of milliseconds.
-    pub fn milliseconds(self, label: &CStr, value: f64) {
-        let unit = c"ms".as_ptr();
-        // SAFETY: both strings outlive the call.
-        unsafe { pg_sys::ExplainPropertyFloat(label.as_ptr(), unit, value, 3, self.as_ptr()) };
+    calls! {
+        fn string(self, label: &CStr, value: &CStr) = ExplainPropertyText(label, value, self);
+        /// Adds a number.
+        pub fn number(self, label: &CStr, value: u64) = ExplainPropertyUInteger(label, None::<&CStr>, value, self);
+        /// Adds a number of milliseconds.
+        pub fn milliseconds(self, label: &CStr, value: f64) = ExplainPropertyFloat(label, Some(c"ms"), value, 3, self);
     }
 }
 
+calls! {
+    fn context_of<'p>(context: Context<'p>, plan: Plan<'p>, above: List<'p, pg_sys::Node>) -> Context<'p>
+        = set_deparse_context_plan(context, plan, above);
+    fn deparsed<'p>(expression: Node<'p>, context: Context<'p>, prefix: bool) -> Option<&'p CStr> = deparse_expression(expression, context, prefix, false);
+}
+
+/// What PostgreSQL prints expressions with.
+type Context<'p> = List<'p, pg_sys::Node>;
+
 /// Prints expressions of one plan, parameters as the expressions that they stand for.
-pub struct Printer {
-    context: *mut pg_sys::List,
+pub struct Printer<'p> {
+    context: Context<'p>,
     prefix: bool,
 }
 
-impl Printer {
+impl<'p> Printer<'p> {
     /// A printer for a plan of the statement that is explained.
-    pub fn new<'p>(explain: Explain<'p>, plan: Plan<'p>) -> Printer {
+    pub fn new(explain: Explain<'p>, plan: Plan<'p>) -> Printer<'p> {
         let above = explain
             .statement()
             .map_or(List::EMPTY, |statement| above(statement, plan));
-        // SAFETY: EXPLAIN has made the context for the statement, and the plan is one of its.
-        let context = unsafe {
-            pg_sys::set_deparse_context_plan(explain.deparse_cxt, plan.as_ptr(), above.as_ptr())
-        };
         Printer {
-            context,
+            context: context_of(explain.deparse_context(), plan, above),
             prefix: explain.verbose || explain.range_table().len() > 1,
         }
     }
 
     /// The expression, which is one of the plan's, in the database's encoding.
-    pub fn print(&self, expression: Node) -> Vec<u8> {
-        // SAFETY: the expression is valid. The result is a string that ends in a zero byte.
-        unsafe {
-            let expression = expression.as_ptr();
-            let text = pg_sys::deparse_expression(expression, self.context, self.prefix, false);
-            CStr::from_ptr(text).to_bytes().to_vec()
-        }
+    pub fn print(&self, expression: Node<'p>) -> Vec<u8> {
+        let text = deparsed(expression, self.context, self.prefix);
+        text.unwrap_or_default().to_bytes().to_vec()
     }
 }
 

@@ -4,6 +4,7 @@
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::PgNode;
+use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -40,14 +41,19 @@ impl<'p, T> Ref<'p, T> {
 }
 
 impl<'p, T: PgNode + Copy> Ref<'p, T> {
-    /// A copy of the structure alone in the current memory context. It points to what the original points to.
-    pub fn duplicate(self) -> Ref<'p, T> {
+    /// A structure in the current memory context.
+    pub fn allocate(structure: T) -> Ref<'p, T> {
         // SAFETY: the memory has the size of a `T`, and gets a valid one.
         unsafe {
-            let copy = pg_sys::palloc(std::mem::size_of::<T>()).cast::<T>();
-            copy.write(*self.as_ptr());
-            Ref::new(copy)
+            let memory = pg_sys::palloc(std::mem::size_of::<T>()).cast::<T>();
+            memory.write(structure);
+            Ref::new(memory)
         }
+    }
+
+    /// A copy of the structure alone in the current memory context. It points to what the original points to.
+    pub fn duplicate(self) -> Ref<'p, T> {
+        Ref::allocate(*self)
     }
 }
 
@@ -103,20 +109,35 @@ impl<T> Deref for Ref<'_, T> {
     }
 }
 
-/// What a field of a structure of PostgreSQL's, or a result of a function, points to.
+/// The structure for a function that takes any pointer.
+pub struct Untyped<'p> {
+    pointer: NonNull<c_void>,
+    lifetime: PhantomData<&'p c_void>,
+}
+
+impl<'p, T> From<Ref<'p, T>> for Untyped<'p> {
+    fn from(reference: Ref<'p, T>) -> Untyped<'p> {
+        Untyped {
+            pointer: reference.pointer.cast(),
+            lifetime: PhantomData,
+        }
+    }
+}
+
+/// A typed value of a field of PostgreSQL's, or of a function's result.
 pub trait FromRaw {
-    /// The structure that is pointed to.
+    /// The type in PostgreSQL, most often a pointer.
     type Raw;
 
-    /// Takes the pointer.
+    /// Takes the value.
     ///
     /// # Safety
-    /// The structure is valid and lives as long as the result. The pointer may be null where the result has a value for that.
-    unsafe fn from_raw(pointer: *mut Self::Raw) -> Self;
+    /// The structure is valid and lives as long as the result. A pointer may be null where the result has a value for that.
+    unsafe fn from_raw(raw: Self::Raw) -> Self;
 }
 
 impl<T> FromRaw for Ref<'_, T> {
-    type Raw = T;
+    type Raw = *mut T;
 
     unsafe fn from_raw(pointer: *mut T) -> Self {
         // SAFETY: the contract of this function is that of `Ref::new`, as this type has no value for null.
@@ -125,7 +146,7 @@ impl<T> FromRaw for Ref<'_, T> {
 }
 
 impl<T> FromRaw for Option<Ref<'_, T>> {
-    type Raw = T;
+    type Raw = *mut T;
 
     unsafe fn from_raw(pointer: *mut T) -> Self {
         // SAFETY: the contract of this function is that of `Ref::new` but for null.
@@ -133,12 +154,86 @@ impl<T> FromRaw for Option<Ref<'_, T>> {
     }
 }
 
+/// A string of PostgreSQL's.
+impl FromRaw for Option<&CStr> {
+    type Raw = *mut c_char;
+
+    unsafe fn from_raw(string: *mut c_char) -> Self {
+        // SAFETY: the string is not null, so that it ends in a zero byte and lives as long as the result.
+        (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
+    }
+}
+
+/// A value as PostgreSQL takes it.
+pub trait ToRaw<R> {
+    /// The value in PostgreSQL's type.
+    fn to_raw(self) -> R;
+}
+
+/// Implements the conversions to pointers.
+macro_rules! pointers {
+    ($($type:ty => $raw:ty $([$generic:ident])?: $value:ident => $pointer:expr;)*) => {
+        $(impl$(<$generic>)? $crate::postgres::refs::ToRaw<*mut $raw> for $type {
+            fn to_raw(self) -> *mut $raw {
+                let $value = self;
+                $pointer
+            }
+        }
+
+        impl$(<$generic>)? $crate::postgres::refs::ToRaw<*const $raw> for $type {
+            fn to_raw(self) -> *const $raw {
+                $crate::postgres::refs::ToRaw::<*mut $raw>::to_raw(self)
+            }
+        })*
+    };
+}
+pub(super) use pointers;
+
+pointers! {
+    Ref<'_, T> => T [T]: reference => reference.as_ptr();
+    Option<Ref<'_, T>> => T [T]: reference => as_ptr(reference);
+    Untyped<'_> => c_void: untyped => untyped.pointer.as_ptr();
+    Option<Untyped<'_>> => c_void: untyped => untyped.map_or(std::ptr::null_mut(), ToRaw::<*mut c_void>::to_raw);
+}
+
+impl ToRaw<*const c_char> for &CStr {
+    fn to_raw(self) -> *const c_char {
+        self.as_ptr()
+    }
+}
+
+impl ToRaw<*const c_char> for Option<&CStr> {
+    fn to_raw(self) -> *const c_char {
+        self.map_or(std::ptr::null(), CStr::as_ptr)
+    }
+}
+
+/// Implements both conversions for types that are the same in PostgreSQL.
+macro_rules! plain {
+    ($($type:ty),*) => {
+        $(impl FromRaw for $type {
+            type Raw = $type;
+
+            unsafe fn from_raw(raw: $type) -> Self {
+                raw
+            }
+        }
+
+        impl ToRaw<$type> for $type {
+            fn to_raw(self) -> $type {
+                self
+            }
+        })*
+    };
+}
+plain! { (), bool, i16, i32, i64, u32, u64, f64, pg_sys::Oid, pg_sys::Datum }
+
 /// A pointer for a call into PostgreSQL, null for `None`.
 pub fn as_ptr<T>(reference: Option<Ref<T>>) -> *mut T {
     reference.map_or(std::ptr::null_mut(), Ref::as_ptr)
 }
 
-/// Defines accessors of fields that are pointers: `structure.field as accessor: type`. A field that may be null has a type with a value for that.
+/// Defines accessors of fields: `structure.field as accessor: type`. A field that may be null has a type with a value for that.
 macro_rules! fields {
     ($($(#[$doc:meta])* $owner:ident.$field:ident $(.$inner:ident)* as $name:ident: $type:ty;)*) => {
         $(impl<'p> $crate::postgres::refs::Ref<'p, pgrx::pg_sys::$owner> {
@@ -152,3 +247,80 @@ macro_rules! fields {
     };
 }
 pub(crate) use fields;
+
+/// Defines accessors of structures that are in others: `structure.field as accessor: type`.
+macro_rules! parts {
+    ($($(#[$doc:meta])* $owner:ident.$field:ident $(.$inner:ident)* as $name:ident: $type:ident;)*) => {
+        $(impl<'p> $crate::postgres::refs::Ref<'p, pgrx::pg_sys::$owner> {
+            $(#[$doc])*
+            pub fn $name(self) -> $crate::postgres::refs::Ref<'p, pgrx::pg_sys::$type> {
+                // SAFETY: a part of a valid structure is valid, and lives as long.
+                unsafe { $crate::postgres::refs::Ref::new(&raw mut (*self.as_ptr()).$field $(.$inner)*) }
+            }
+        })*
+    };
+}
+pub(crate) use parts;
+
+/// Defines functions that set a field: `structure.field as function: type`. No reference to a structure is held while it is changed.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $owner:ident.$field:ident $(.$inner:ident)* as $name:ident: $type:ty;)*) => {
+        $(impl<'p> $crate::postgres::refs::Ref<'p, pgrx::pg_sys::$owner> {
+            $(#[$doc])*
+            pub fn $name(self, value: $type) {
+                // SAFETY: the structure is valid, and the field takes any value of the type. No reference to the structure is held.
+                unsafe { (*self.as_ptr()).$field $(.$inner)* = $crate::postgres::refs::ToRaw::to_raw(value) };
+            }
+        })*
+    };
+}
+pub(crate) use setters;
+
+/// Defines accessors of the elements of arrays: `structure.array[length] as accessor: type`. There is null outside of an array.
+macro_rules! arrays {
+    ($($(#[$doc:meta])* $owner:ident.$field:ident[$length:ident] as $name:ident: $type:ty;)*) => {
+        $(impl<'p> $crate::postgres::refs::Ref<'p, pgrx::pg_sys::$owner> {
+            $(#[$doc])*
+            pub fn $name(self, index: i32) -> $type {
+                let array = self.$field;
+                let is_there = (0..self.$length).contains(&index) && !array.is_null();
+                // SAFETY: the array has so many elements. Each is null or points to a structure of the type, which lives as long.
+                unsafe {
+                    let element = is_there.then(|| *array.add(index as usize));
+                    $crate::postgres::refs::FromRaw::from_raw(element.unwrap_or(std::ptr::null_mut()))
+                }
+            }
+        })*
+    };
+}
+pub(crate) use arrays;
+
+/// Defines safe functions that call one of PostgreSQL's: `fn name(arguments) -> type = function(values);`. The function is defined for all values of
+/// the arguments' types, and its result is one of the type. It is called in the backend's thread, a catalog look-up in a transaction.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident $(<$lifetime:lifetime>)? ($($arguments:tt)*) $(-> $type:ty)?
+        = $function:ident($($value:expr),* $(,)?) $(.$cast:ident())?;)*) => {
+        $($(#[$doc])*
+        $vis fn $name $(<$lifetime>)? ($($arguments)*) $(-> $type)? {
+            // SAFETY: the function takes all values of the types. They are valid, and so is its result.
+            unsafe {
+                $crate::postgres::refs::FromRaw::from_raw(
+                    pgrx::pg_sys::$function($($crate::postgres::refs::ToRaw::to_raw($value)),*) $(.$cast())?,
+                )
+            }
+        })*
+    };
+}
+pub(crate) use calls;
+
+/// Defines functions that read a variable of the backend's, in its thread: `name = variable: type`.
+macro_rules! variables {
+    ($($(#[$doc:meta])* $name:ident = $variable:ident: $type:ty;)*) => {
+        $($(#[$doc])*
+        pub fn $name() -> $type {
+            // SAFETY: called in the backend's thread. No other thread changes the variable.
+            unsafe { pgrx::pg_sys::$variable }
+        })*
+    };
+}
+pub(crate) use variables;

@@ -2,7 +2,7 @@
 //!
 //! Operations make new sets, and change none.
 
-use super::refs::FromRaw;
+use super::refs::{FromRaw, Ref, calls, pointers};
 use pgrx::pg_sys;
 use std::marker::PhantomData;
 
@@ -13,32 +13,9 @@ pub struct Relids<'p> {
     lifetime: PhantomData<&'p pg_sys::Bitmapset>,
 }
 
-/// Defines operations on two sets.
-macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident = $result:path, $function:ident -> $type:ty;)*) => {
-        impl<'p> Relids<'p> {
-            $($(#[$doc])*
-            pub fn $name(self, other: Relids<'p>) -> $type {
-                // SAFETY: both are null or valid sets, and the function changes neither.
-                $result(unsafe { pg_sys::$function(self.set, other.set) })
-            })*
-        }
-    };
-}
-
-operations! {
-    /// The members of either.
-    union = Relids::made, bms_union -> Relids<'p>;
-    /// The members of both.
-    intersection = Relids::made, bms_intersect -> Relids<'p>;
-    /// The members that the other does not have.
-    difference = Relids::made, bms_difference -> Relids<'p>;
-    /// Whether there are members of both.
-    overlaps = bool::from, bms_overlap -> bool;
-    /// Whether the other has all members.
-    is_subset = bool::from, bms_is_subset -> bool;
-    /// Whether both have the same members.
-    equals = bool::from, bms_equal -> bool;
+calls! {
+    fn is_member(set: Relids, member: i32) -> bool = bms_is_member(member, set);
+    fn next_member(set: Relids, member: i32) -> i32 = bms_next_member(set, member);
 }
 
 impl<'p> Relids<'p> {
@@ -48,18 +25,24 @@ impl<'p> Relids<'p> {
         lifetime: PhantomData,
     };
 
-    /// A set that PostgreSQL has made.
-    fn made(set: pg_sys::Relids) -> Relids<'p> {
-        Relids {
-            set,
-            lifetime: PhantomData,
-        }
-    }
-
-    /// A set of one member.
-    pub fn singleton(member: i32) -> Relids<'p> {
-        // SAFETY: makes a new set. PostgreSQL refuses a member that is negative.
-        Relids::made(unsafe { pg_sys::bms_make_singleton(member) })
+    calls! {
+        /// A set of one member. PostgreSQL refuses a member that is negative.
+        pub fn singleton(member: i32) -> Relids<'p> = bms_make_singleton(member);
+        /// The members of either.
+        pub fn union(self, other: Relids<'p>) -> Relids<'p> = bms_union(self, other);
+        /// The members of both.
+        pub fn intersection(self, other: Relids<'p>) -> Relids<'p> = bms_intersect(self, other);
+        /// The members that the other does not have.
+        pub fn difference(self, other: Relids<'p>) -> Relids<'p> = bms_difference(self, other);
+        /// Whether there are members of both.
+        pub fn overlaps(self, other: Relids<'p>) -> bool = bms_overlap(self, other);
+        /// Whether the other has all members.
+        pub fn is_subset(self, other: Relids<'p>) -> bool = bms_is_subset(self, other);
+        /// Whether both have the same members.
+        pub fn equals(self, other: Relids<'p>) -> bool = bms_equal(self, other);
+        /// A copy.
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pub fn copy(self) -> Relids<'p> = bms_copy(self);
     }
 
     /// The set without a member.
@@ -69,8 +52,7 @@ impl<'p> Relids<'p> {
 
     /// Whether it has a member.
     pub fn contains(self, member: i32) -> bool {
-        // SAFETY: the set is null or valid.
-        member >= 0 && unsafe { pg_sys::bms_is_member(member, self.set) }
+        member >= 0 && is_member(self, member)
     }
 
     /// Whether it has no members.
@@ -85,11 +67,7 @@ impl<'p> Relids<'p> {
 
     /// The members in ascending order.
     pub fn iter(self) -> impl Iterator<Item = i32> {
-        let next = move |member: i32| {
-            // SAFETY: the set is null or valid.
-            let next = unsafe { pg_sys::bms_next_member(self.set, member) };
-            (next >= 0).then_some(next)
-        };
+        let next = move |member: i32| Some(next_member(self, member)).filter(|next| *next >= 0);
         std::iter::successors(next(-1), move |member| next(*member))
     }
 
@@ -100,9 +78,23 @@ impl<'p> Relids<'p> {
 }
 
 impl FromRaw for Relids<'_> {
-    type Raw = pg_sys::Bitmapset;
+    type Raw = pg_sys::Relids;
 
     unsafe fn from_raw(set: pg_sys::Relids) -> Self {
-        Relids::made(set)
+        Relids {
+            set,
+            lifetime: PhantomData,
+        }
     }
 }
+
+impl<'p> From<Ref<'p, pg_sys::Bitmapset>> for Relids<'p> {
+    fn from(set: Ref<'p, pg_sys::Bitmapset>) -> Relids<'p> {
+        Relids {
+            set: set.as_ptr(),
+            lifetime: PhantomData,
+        }
+    }
+}
+
+pointers! { Relids<'_> => pg_sys::Bitmapset: relids => relids.set; }

@@ -2,8 +2,9 @@
 //!
 //! Values of rows, which may have megabytes, are converted in rows/.
 
+use super::refs::calls;
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString};
 
 /// Most bytes that options and settings may have: several times as many as a session token, the longest of them. What has more is not
 /// copied.
@@ -58,16 +59,21 @@ impl Text {
     }
 }
 
-/// A name of PostgreSQL's for a message.
-///
-/// # Safety
-/// `name` is null or a zero-terminated string.
-pub unsafe fn shown(name: *const c_char) -> String {
-    if name.is_null() {
-        return String::new();
-    }
-    // SAFETY: the name is not null, and ends in a zero byte.
-    Text::of_server(unsafe { CStr::from_ptr(name) }.to_bytes()).shown()
+/// A name of PostgreSQL's for a message, empty for `None`.
+pub fn shown(name: Option<&CStr>) -> String {
+    name.map_or_else(String::new, |name| Text::of_server(name.to_bytes()).shown())
+}
+
+/// A name of the catalog's, as bytes.
+pub fn name(name: &pg_sys::NameData) -> &CStr {
+    // SAFETY: a NameData always ends in a zero byte.
+    unsafe { CStr::from_ptr(name.data.as_ptr()) }
+}
+
+calls! {
+    fn database_encoding() -> i32 = GetDatabaseEncoding();
+    fn is_in_transaction() -> bool = IsTransactionState();
+    fn default_conversion(from: i32, to: i32) -> pg_sys::Oid = FindDefaultConversionProc(from, to);
 }
 
 /// Text for PostgreSQL to print: in the database's encoding, with question marks for characters that the encoding lacks.
@@ -92,8 +98,7 @@ fn other_encoding(bytes: &[u8]) -> Option<i32> {
     if bytes.is_ascii() {
         return None;
     }
-    // SAFETY: asks for a number.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    let encoding = database_encoding();
     (![UTF8, SQL_ASCII].contains(&encoding)).then_some(encoding)
 }
 
@@ -112,12 +117,10 @@ fn convert(
     to: i32,
     mut otherwise: impl FnMut(&[u8], &mut Vec<u8>) -> usize,
 ) -> Vec<u8> {
-    // SAFETY: catalog look-ups, which need a transaction. An error may be raised outside of one.
-    let conversion = unsafe {
-        match pg_sys::IsTransactionState() {
-            true => pg_sys::FindDefaultConversionProc(from, to),
-            false => pg_sys::InvalidOid,
-        }
+    // A catalog look-up, which needs a transaction. An error may be raised outside of one.
+    let conversion = match is_in_transaction() {
+        true => default_conversion(from, to),
+        false => pg_sys::InvalidOid,
     };
     let mut converted = Vec::with_capacity(bytes.len());
     let mut rest = bytes;

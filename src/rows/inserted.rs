@@ -10,6 +10,7 @@ use crate::error::{Error, StatementError};
 use crate::lambda::request::Inputs;
 use crate::options::OnError;
 use crate::plan::clause::value_type;
+use crate::postgres::refs::Ref;
 use crate::postgres::{compat, slots};
 use pgrx::pg_sys;
 
@@ -45,7 +46,7 @@ impl InsertedRows {
         // SAFETY: the relation is open, and the node has a query.
         unsafe {
             let estate = (*state).ps.state;
-            let layout = Layout::read((*relation).ri_RelationDesc)?;
+            let layout = Layout::read(Ref::new((*relation).ri_RelationDesc))?;
             Ok(InsertedRows {
                 table: (*(*relation).ri_RelationDesc).rd_id,
                 user: compat::insert_user(

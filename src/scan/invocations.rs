@@ -151,10 +151,8 @@ impl Invocations {
     ) -> Result<Option<(&InvocationSet, TakenOutcome, OnError)>, Error> {
         if let Mode::Missing(column, in_join) = self.plan.mode {
             let (table, has_invoked) = (self.table, dispatch::has_invoked());
-            // SAFETY: the executor runs in a transaction.
-            return Err(unsafe {
-                (self.plan).no_value_error(column, in_join, table, &self.layout, has_invoked)
-            });
+            let plan = &self.plan;
+            return Err(plan.no_value_error(column, in_join, table, &self.layout, has_invoked));
         }
         // SAFETY: the scan runs.
         unsafe { self.ask()? };

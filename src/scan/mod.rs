@@ -12,6 +12,7 @@ use crate::dispatch::{Dispatch, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::Mode;
+use crate::postgres::refs::Ref;
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use crate::rows::output;
@@ -46,7 +47,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
     unsafe {
         let estate = (*node).ss.ps.state;
         let query_context = (*estate).es_query_cxt;
-        let layout = Rc::new(Layout::read((*node).ss.ss_currentRelation).or_report());
+        let layout = Rc::new(Layout::read(Ref::new((*node).ss.ss_currentRelation)).or_report());
         let own = Invocations::begin(node, layout.clone());
         let prefetch = match own.plan().mode {
             Mode::Prefetch(parameter) => SharedPrefetch::of(estate, parameter),

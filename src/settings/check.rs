@@ -7,7 +7,9 @@ use super::{Kind, Setting, all};
 use crate::error::{ConfigurationError, Error, shortened};
 use crate::lambda::region::check_region;
 use crate::options::endpoint_url;
+use crate::postgres::refs::FromRaw;
 use crate::postgres::text::{LONGEST, Text, for_server};
+use crate::postgres::{guc, process};
 use pgrx::{GucFlags, pg_guard, pg_sys};
 use std::ffi::{CStr, c_char, c_void};
 
@@ -36,44 +38,35 @@ pub(super) const fn url_check() -> TextCheck {
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn check_region_setting(
-    value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a place with null or a zero-terminated string.
-    unsafe { region_check().accepts(c"aws_lambda.region", *value) }
+/// Defines check hooks (guc.h): `hook = check of setting`.
+macro_rules! hooks {
+    ($($hook:ident = $check:ident of $name:literal;)*) => {
+        $(#[pg_guard]
+        unsafe extern "C-unwind" fn $hook(
+            value: *mut *mut c_char,
+            _extra: *mut *mut c_void,
+            _source: pg_sys::GucSource::Type,
+        ) -> bool {
+            // SAFETY: PostgreSQL passes a place with null or a string that ends in a zero byte.
+            let value = unsafe { FromRaw::from_raw(*value) };
+            $check().accepts($name, value)
+        })*
+    };
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn check_url_setting(
-    value: *mut *mut c_char,
-    _extra: *mut *mut c_void,
-    _source: pg_sys::GucSource::Type,
-) -> bool {
-    // SAFETY: PostgreSQL passes a place with null or a zero-terminated string.
-    unsafe { url_check().accepts(c"aws_lambda.endpoint_override", *value) }
+hooks! {
+    check_region_setting = region_check of c"aws_lambda.region";
+    check_url_setting = url_check of c"aws_lambda.endpoint_override";
 }
 
 impl TextCheck {
-    /// The body of a check hook (guc.h): whether the value is valid, with message and hint for PostgreSQL where it is not.
-    ///
-    /// # Safety
-    /// `value` is null or a zero-terminated string.
-    unsafe fn accepts(&self, name: &CStr, value: *const c_char) -> bool {
-        // SAFETY: `value` is null or zero-terminated. PostgreSQL copies the message, and the hint is static.
-        unsafe {
-            if value.is_null() || self.is_valid(CStr::from_ptr(value)) {
-                return true;
-            }
-            let message = for_server(&invalid(name, CStr::from_ptr(value)));
-            pg_sys::pre_format_elog_string(0, std::ptr::null());
-            pg_sys::GUC_check_errmsg_string =
-                pg_sys::format_elog_string(c"%s".as_ptr(), message.as_ptr());
-            pg_sys::GUC_check_errhint_string = self.allowed.as_ptr().cast_mut();
-            false
-        }
+    /// The body of a check hook: whether the value is valid, with message and hint for PostgreSQL where it is not.
+    fn accepts(&self, name: &CStr, value: Option<&CStr>) -> bool {
+        let Some(value) = value.filter(|value| !self.is_valid(value)) else {
+            return true;
+        };
+        guc::set_check_error(&for_server(&invalid(name, value)), self.allowed);
+        false
     }
 
     /// Valid values are ASCII, so the database's encoding does not matter.
@@ -101,12 +94,7 @@ impl Setting {
     fn allowed_unless_valid(&self, value: &CStr) -> Option<String> {
         match &self.kind {
             Kind::Number { range, unit, .. } => {
-                let mut number = 0;
-                // SAFETY: reads a zero-terminated string.
-                let is_number = unsafe {
-                    let no_hint = std::ptr::null_mut();
-                    pg_sys::parse_int(value.as_ptr(), &mut number, unit.bits(), no_hint)
-                };
+                let number = guc::parse_int(value, unit.bits());
                 let units = [
                     (GucFlags::UNIT_MS, " ms"),
                     (GucFlags::UNIT_S, " s"),
@@ -116,7 +104,7 @@ impl Setting {
                     .iter()
                     .find(|(flag, _)| unit.contains(*flag))
                     .map_or("", |(_, name)| name);
-                (!is_number || !range.contains(&number)).then(|| {
+                (!number.is_some_and(|number| range.contains(&number))).then(|| {
                     format!(
                         "It is from {}{unit} to {}{unit}.",
                         range.start(),
@@ -138,35 +126,23 @@ impl Setting {
 /// invoked in another region, or more often, than the session said, so that is an error too. Where the library is loaded as the session
 /// starts, the warning stands, so that the session can start.
 pub fn check_can_be_defined() -> Result<(), Error> {
-    // SAFETY: asks for the state of the transaction, and of the process.
-    unsafe {
-        let begins = pg_sys::Mode != pg_sys::ProcessingMode::NormalProcessing;
-        if pg_sys::InitializingParallelWorker || begins || !pg_sys::IsTransactionState() {
-            return Ok(());
-        }
-        if pg_sys::IsInParallelMode() {
-            return Err(Error::Configuration(
-                ConfigurationError::LoadedInParallelQuery,
-            ));
-        }
+    let begins = process::mode() != pg_sys::ProcessingMode::NormalProcessing;
+    if process::is_starting_worker() || begins || !process::is_in_transaction() {
+        return Ok(());
+    }
+    if process::is_in_parallel_mode() {
+        return Err(Error::Configuration(
+            ConfigurationError::LoadedInParallelQuery,
+        ));
     }
     all().iter().try_for_each(|setting| {
-        // SAFETY: a string of PostgreSQL's, which is read before anything can change it.
-        let value = unsafe {
-            let value = pg_sys::GetConfigOption(setting.name.as_ptr(), true, false);
-            match value.is_null() {
-                true => return Ok(()),
-                false => CStr::from_ptr(value),
-            }
-        };
-        // One that was reset is empty, since 18.
-        if value.is_empty() {
-            return Ok(());
-        }
-        match setting.allowed_unless_valid(value) {
+        // A value that was reset is empty, since 18.
+        let value = guc::value(setting.name).filter(|value| !value.is_empty());
+        let Some(value) = value else { return Ok(()) };
+        match setting.allowed_unless_valid(&value) {
             None => Ok(()),
             Some(allowed) => Err(Error::Configuration(ConfigurationError::InvalidSetting {
-                message: invalid(setting.name, value),
+                message: invalid(setting.name, &value),
                 allowed,
             })),
         }

@@ -3,25 +3,30 @@
 use crate::postgres::executor::{EState, ForeignScanState, ModifyTableState, ResultRel};
 use crate::postgres::list::List;
 use crate::postgres::plans::Plan;
-use crate::postgres::refs::{FromRaw, Ref};
+#[cfg(any(feature = "pg14", feature = "pg15"))]
+use crate::postgres::refs::FromRaw;
+use crate::postgres::refs::{Ref, calls, fields};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 /// Whether PostgreSQL rewinds any cursor for MOVE BACKWARD ALL, also one that was declared or planned without; since 15 it refuses.
 pub const REWINDS_ANY_CURSOR: bool = cfg!(feature = "pg14");
 
-/// An empty set of events that lives as long as the process.
-///
-/// # Safety
-/// Called in the backend's thread.
-pub unsafe fn create_wait_event_set(most: i32) -> *mut pg_sys::WaitEventSet {
-    // Before 17 it belongs to a memory context, then to a resource owner or to nobody.
-    #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-    // SAFETY: called in the backend's thread. The context lives as long as the process.
-    return unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, most) };
-    #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
-    // SAFETY: called in the backend's thread. Without an owner the set is nobody's to free.
-    return unsafe { pg_sys::CreateWaitEventSet(std::ptr::null_mut(), most) };
+/// An empty set of events that lives as long as the process. Before 17 it belongs to a memory context, then to a resource owner or to nobody.
+pub fn create_wait_event_set<'p>(most: i32) -> Ref<'p, pg_sys::WaitEventSet> {
+    // SAFETY: the context lives as long as the process. Without an owner the set is nobody's to free.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        let owner = pg_sys::TopMemoryContext;
+        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+        let owner = std::ptr::null_mut();
+        Ref::new(pg_sys::CreateWaitEventSet(owner, most))
+    }
+}
+
+#[cfg(not(feature = "pg14"))]
+fields! {
+    ModifyTable.mergeActionLists as merge_action_lists: List<'p, pg_sys::Node>;
 }
 
 /// The actions of a MERGE, which 14 does not have.
@@ -32,10 +37,7 @@ pub fn merge_actions(modify: Ref<pg_sys::ModifyTable>) -> List<pg_sys::Node> {
         List::EMPTY
     }
     #[cfg(not(feature = "pg14"))]
-    // SAFETY: the list is one of lists of actions.
-    unsafe {
-        FromRaw::from_raw(modify.mergeActionLists)
-    }
+    modify.merge_action_lists()
 }
 
 /// The command of the action of a MERGE that runs now. Before 17 PostgreSQL does not tell.
@@ -116,16 +118,15 @@ macro_rules! executor_run_hook {
 
 pub(crate) use executor_run_hook;
 
-/// Lets PostgreSQL refuse settings that only look like ones of a prefix. Before 15 it does not.
-pub fn reserve_setting_prefix(prefix: &'static std::ffi::CStr) {
-    #[cfg(feature = "pg14")]
-    let _ = prefix;
+calls! {
+    /// Lets PostgreSQL refuse settings that only look like ones of a prefix.
     #[cfg(not(feature = "pg14"))]
-    // SAFETY: the prefix lives as long as the process.
-    unsafe {
-        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
-    }
+    pub fn reserve_setting_prefix(prefix: &'static std::ffi::CStr) = MarkGUCPrefixReserved(prefix);
 }
+
+/// Before 15 PostgreSQL does not.
+#[cfg(feature = "pg14")]
+pub fn reserve_setting_prefix(_prefix: &'static std::ffi::CStr) {}
 
 /// Writes to a temporary file (buffile.h).
 ///

@@ -5,7 +5,10 @@ use crate::postgres::expressions::{Walk, walk};
 use crate::postgres::list::List;
 use crate::postgres::paths::{JoinHook, Path};
 use crate::postgres::planner::{Clause, Rel, Root};
-use crate::postgres::refs::{FromRaw, Node, Ref};
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+use crate::postgres::refs::fields;
+use crate::postgres::refs::{FromRaw, Node, Ref, calls, setters};
+use crate::postgres::rel::OpenRelation;
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -24,49 +27,65 @@ pub fn create_material_path<'p>(rel: Rel<'p>, path: Path<'p>) -> Path<'p> {
 
 /// Has the rows of this query, and of those around it, grouped after they are joined. 19 could group them before.
 ///
-/// # Safety
-/// `root` is null or the planner's, which has made no grouped relations yet.
-pub unsafe fn group_after_joins(root: *mut pg_sys::PlannerInfo) {
+/// Without aggregates to push down it pushes none. A subquery in FROM is planned while its relation gets its size. One in an expression is planned
+/// before aggregates are looked at, so the flag says that they can't be pushed down.
+pub fn group_after_joins(root: Option<Root>) {
     #[cfg(feature = "pg19")]
-    // SAFETY: the queries are the planner's. Without aggregates to push down it pushes none. A subquery in FROM is planned while its relation gets
-    // its size. One in an expression is planned before aggregates are looked at, so the flag says that they can't be pushed down.
-    unsafe {
-        let mut root = root;
-        while !root.is_null() {
-            (*root).agg_clause_list = std::ptr::null_mut();
-            (*root).hasNonPartialAggs = true;
-            root = (*root).parent_root;
-        }
+    for root in std::iter::successors(root, |root| root.parent()) {
+        root.set_aggregates(List::EMPTY);
+        root.set_has_unpushable(true);
     }
     #[cfg(not(feature = "pg19"))]
     let _ = root;
+}
+
+#[cfg(feature = "pg19")]
+setters! {
+    PlannerInfo.agg_clause_list as set_aggregates: List<'p, pg_sys::Node>;
+    PlannerInfo.hasNonPartialAggs as set_has_unpushable: bool;
+}
+
+calls! {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Var> = find_nonnullable_vars(clauses);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Bitmapset> = find_nonnullable_vars(clauses);
 }
 
 /// Whether clauses can be true together only if a column is not null. Before 16 PostgreSQL gives a list of Vars, then a list of sets of column
 /// numbers, one set for each relation.
 pub fn refuse_null(clauses: &[Clause], relid: pg_sys::Index, column: i16) -> bool {
     let expressions = List::of(clauses.iter().filter_map(|clause| clause.expression()));
-    // SAFETY: the expressions are valid.
-    let not_null = unsafe { pg_sys::find_nonnullable_vars(expressions.as_ptr().cast()) };
+    let not_null = not_null_columns(expressions.as_node());
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     {
-        // SAFETY: the list is a new one of Vars.
-        let not_null: List<pg_sys::Var> = unsafe { FromRaw::from_raw(not_null) };
         not_null.iter().any(|var| {
             var.varno as pg_sys::Index == relid && var.varattno == column && var.varlevelsup == 0
         })
     }
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
     {
-        // SAFETY: the list is a new one of sets, some of which are null.
-        let not_null: List<pg_sys::Bitmapset> = unsafe { FromRaw::from_raw(not_null) };
         let number = i32::from(column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-        not_null.get(relid as usize).is_some_and(|columns| {
-            // SAFETY: the set is a valid one.
-            let columns: Relids = unsafe { FromRaw::from_raw(columns.as_ptr()) };
-            columns.contains(number)
-        })
+        (not_null.get(relid as usize)).is_some_and(|columns| Relids::from(columns).contains(number))
     }
+}
+
+setters! {
+    RestrictInfo.norm_selec as set_selectivity: f64;
+    RestrictInfo.outer_selec as set_outer_selectivity: f64;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    Var.varnullingrels as set_nulled_by: Relids<'p>;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    PlaceHolderVar.phnullingrels as set_nulled_by: Relids<'p>;
+    #[cfg(any(feature = "pg18", feature = "pg19"))]
+    Path.disabled_nodes as set_disabled_nodes: i32;
+}
+
+#[cfg(not(any(feature = "pg14", feature = "pg15")))]
+fields! {
+    Var.varnullingrels as nulled_by: Relids<'p>;
+    PlaceHolderVar.phnullingrels as nulled_by: Relids<'p>;
+    PlannerInfo.outer_join_rels as outer_join_relids: Relids<'p>;
 }
 
 /// Lets the planner take a clause for true in each row that it estimates.
@@ -77,11 +96,8 @@ pub fn always_true_in_estimates(clause: Clause) {
     let selectivity = 2.0;
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
     let selectivity = 1.0;
-    // SAFETY: the clause is valid, and no reference to it is held.
-    unsafe {
-        (*clause.as_ptr()).norm_selec = selectivity;
-        (*clause.as_ptr()).outer_selec = selectivity;
-    }
+    clause.set_selectivity(selectivity);
+    clause.set_outer_selectivity(selectivity);
 }
 
 /// Whether a clause is another form of one that the planner has too, for use above an outer join that may be done later. Before 16
@@ -104,10 +120,7 @@ pub fn outer_joins(root: Root) -> Relids {
         Relids::EMPTY
     }
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    // SAFETY: the set is the planner's.
-    unsafe {
-        FromRaw::from_raw(root.outer_join_rels)
-    }
+    root.outer_join_relids()
 }
 
 /// Whether a column's value comes from above an outer join that may have made it null. Before 16 a Var does not tell.
@@ -172,20 +185,16 @@ pub unsafe fn take_marks(expressions: *mut pg_sys::List, columns: *mut pg_sys::L
     }
 }
 
-/// Gives one column or placeholder the marks of the same one in a list.
-///
-/// # Safety
-/// Nobody else has the node.
+/// Gives one column or placeholder the marks of the same one in a list. Nobody else has the node.
 #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-unsafe fn take_mark(node: Node, columns: List<pg_sys::TargetEntry>) -> Walk {
+fn take_mark(node: Node, columns: List<pg_sys::TargetEntry>) -> Walk {
     let mut known = columns.iter().filter_map(|entry| entry.expression());
     if let Some(var) = node.cast::<pg_sys::Var>() {
         let same = known
             .filter_map(|column| column.cast::<pg_sys::Var>())
             .find(|column| (column.varno, column.varattno) == (var.varno, var.varattno));
         if let Some(same) = same.filter(|_| var.varlevelsup == 0) {
-            // SAFETY: the set is copied, and nobody else has the node.
-            unsafe { (*var.as_ptr()).varnullingrels = pg_sys::bms_copy(same.varnullingrels) };
+            var.set_nulled_by(same.nulled_by().copy());
         }
         return Walk::Over;
     }
@@ -195,8 +204,7 @@ unsafe fn take_mark(node: Node, columns: List<pg_sys::TargetEntry>) -> Walk {
             .filter_map(|column| column.cast::<pg_sys::PlaceHolderVar>())
             .find(|column| column.phid == holder.phid);
         if let Some(same) = same.filter(|_| holder.phlevelsup == 0) {
-            // SAFETY: the set is copied, and nobody else has the node.
-            unsafe { (*holder.as_ptr()).phnullingrels = pg_sys::bms_copy(same.phnullingrels) };
+            holder.set_nulled_by(same.nulled_by().copy());
             return Walk::Over;
         }
     }
@@ -218,44 +226,38 @@ pub fn add_vars_to_targetlist(root: Root, columns: List<pg_sys::Node>, needed_by
 }
 
 /// The equalities that equivalence classes imply between a relation and others.
-///
-/// # Safety
-/// All are the planner's.
-pub unsafe fn generate_join_implied_equalities(
-    root: *mut pg_sys::PlannerInfo,
-    join_relids: pg_sys::Relids,
-    outer_relids: pg_sys::Relids,
-    inner_rel: *mut pg_sys::RelOptInfo,
-) -> *mut pg_sys::List {
+pub fn generate_join_implied_equalities<'p>(
+    root: Root<'p>,
+    rel: Rel<'p>,
+    outer: Relids<'p>,
+    both: Relids<'p>,
+) -> List<'p, pg_sys::RestrictInfo> {
     // SAFETY: the structures are the planner's. No clause of an outer join is asked for.
     unsafe {
-        pg_sys::generate_join_implied_equalities(
-            root,
-            join_relids,
-            outer_relids,
-            inner_rel,
+        FromRaw::from_raw(pg_sys::generate_join_implied_equalities(
+            root.as_ptr(),
+            both.as_ptr(),
+            outer.as_ptr(),
+            rel.as_ptr(),
             #[cfg(not(any(feature = "pg14", feature = "pg15")))]
             std::ptr::null_mut(),
-        )
+        ))
     }
 }
 
-/// A nested loop with the clauses of a join.
-///
-/// # Safety
-/// The paths are those of the sides of the join, for which the planner calls the hook.
-pub unsafe fn create_nestloop_path(
-    hook: &JoinHook,
+/// A nested loop with the clauses of a join, of paths of its sides.
+pub fn create_nestloop_path<'p>(
+    hook: &JoinHook<'p>,
     jointype: pg_sys::JoinType::Type,
-    outer: Path,
-    inner: Path,
-) -> *mut pg_sys::Path {
+    outer: Path<'p>,
+    inner: Path<'p>,
+) -> Path<'p> {
     let (root, joinrel, extra) = (
         hook.root.as_ptr(),
         hook.joinrel.as_ptr(),
         hook.extra.as_ptr(),
     );
-    // SAFETY: the structures are the planner's. It makes the costs in two steps.
+    // SAFETY: the structures are the planner's. It makes the costs in two steps, and then a new path.
     unsafe {
         let mut costs = std::mem::zeroed();
         pg_sys::initial_cost_nestloop(
@@ -274,7 +276,7 @@ pub unsafe fn create_nestloop_path(
             inner.relids().as_ptr(),
             inner.required_outer().as_ptr(),
         );
-        pg_sys::create_nestloop_path(
+        let path = pg_sys::create_nestloop_path(
             root,
             joinrel,
             jointype,
@@ -285,8 +287,8 @@ pub unsafe fn create_nestloop_path(
             hook.extra.clauses().as_ptr(),
             std::ptr::null_mut(),
             required_outer,
-        )
-        .cast()
+        );
+        Ref::new(path.cast())
     }
 }
 
@@ -341,8 +343,7 @@ pub fn take_disabled_nodes(path: Path) {
         && let Some(only) = parts.get(0)
     {
         let disabled_nodes = path.disabled_nodes.max(only.disabled_nodes);
-        // SAFETY: the path is valid, and no reference to it is held.
-        unsafe { (*path.as_ptr()).disabled_nodes = disabled_nodes };
+        path.set_disabled_nodes(disabled_nodes);
     }
 }
 
@@ -352,10 +353,8 @@ unsafe extern "C-unwind" {
 }
 
 /// The bounds of a partition, as a list of expressions, which is empty for another table.
-///
-/// # Safety
-/// `relation` is open.
-pub unsafe fn partition_qual<'p>(relation: pg_sys::Relation) -> List<'p, pg_sys::Node> {
+pub fn partition_qual<'p>(relation: OpenRelation) -> List<'p, pg_sys::Node> {
+    let relation = relation.as_ptr();
     // SAFETY: the relation is open, and the list a copy in the current memory context.
     unsafe { FromRaw::from_raw(pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation))) }
 }

@@ -1,0 +1,83 @@
+//! Look-ups in catalogs: foreign tables, servers and user mappings (foreign.h), roles (miscadmin.h, acl.h), and types (lsyscache.h).
+//!
+//! They are made in a transaction. What they find is a copy in the current memory context.
+
+use super::list::List;
+use super::refs::{Ref, calls, fields};
+use super::text;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+fields! {
+    /// The table's options.
+    ForeignTable.options as options: List<'p, pg_sys::DefElem>;
+    /// The server's options.
+    ForeignServer.options as options: List<'p, pg_sys::DefElem>;
+    /// The server's name.
+    ForeignServer.servername as name: Option<&'p CStr>;
+    /// The mapping's options.
+    UserMapping.options as options: List<'p, pg_sys::DefElem>;
+}
+
+calls! {
+    /// Accepts what other sessions have changed. PostgreSQL does so in each look-up of a table by name.
+    pub fn accept_invalidation_messages() = AcceptInvalidationMessages();
+    /// A foreign table.
+    pub fn foreign_table<'p>(table: pg_sys::Oid) -> Ref<'p, pg_sys::ForeignTable> = GetForeignTable(table);
+    /// A server.
+    pub fn foreign_server<'p>(server: pg_sys::Oid) -> Ref<'p, pg_sys::ForeignServer> = GetForeignServer(server);
+    /// The user mapping of a role, else that of PUBLIC. It is an error if there is neither.
+    pub fn user_mapping<'p>(role: pg_sys::Oid, server: pg_sys::Oid) -> Ref<'p, pg_sys::UserMapping> = GetUserMapping(role, server);
+    /// The role whose rights count.
+    pub fn current_role() -> pg_sys::Oid = GetUserId();
+    /// The role that has called the function whose owner's rights count.
+    pub fn outer_role() -> pg_sys::Oid = GetOuterUserId();
+    /// Whether a role is a superuser.
+    pub fn is_superuser(role: pg_sys::Oid) -> bool = superuser_arg(role);
+    /// A role's name; `None` where the role is gone.
+    pub fn role_name<'p>(role: pg_sys::Oid) -> Option<&'p CStr> = GetUserNameFromId(role, true);
+    /// A type, or the base type of a domain.
+    pub fn base_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = getBaseType(type_oid);
+    /// A type's name, which is a placeholder where there is no such type.
+    pub fn type_name<'p>(type_oid: pg_sys::Oid) -> Option<&'p CStr> = format_type_be(type_oid);
+    fn quoted<'p>(name: &'p CStr) -> Option<&'p CStr> = quote_identifier(name).cast_mut();
+}
+
+/// A name as SQL has it, for a message.
+pub fn shown_in_sql(name: Option<&CStr>) -> String {
+    text::shown(name.and_then(quoted))
+}
+
+/// Whether a role has a user mapping of its own. PUBLIC is the invalid role.
+pub fn has_user_mapping(role: pg_sys::Oid, server: pg_sys::Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::USERMAPPINGUSERSERVER;
+    // SAFETY: a look-up by the cache's two keys. The tuple is released at once.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache2(cache as _, role.into(), server.into());
+        if !tuple.is_null() {
+            pg_sys::ReleaseSysCache(tuple);
+        }
+        !tuple.is_null()
+    }
+}
+
+/// A table, locked as long as the transaction lasts. It is an error if the current role may not read it.
+pub fn lock_readable_table(
+    schema: &'static CStr,
+    name: &'static CStr,
+    kind: pg_sys::ObjectType::Type,
+) -> pg_sys::Oid {
+    let (schema, name) = (schema.as_ptr().cast_mut(), name.as_ptr().cast_mut());
+    let lock = pg_sys::AccessShareLock as _;
+    let reads = pg_sys::ACL_SELECT as _;
+    // SAFETY: PostgreSQL only reads the names. It raises errors of its own if there is no such table or it may not be read.
+    unsafe {
+        let range = pg_sys::makeRangeVar(schema, name, -1);
+        let table = pg_sys::RangeVarGetRelidExtended(range, lock, 0, None, std::ptr::null_mut());
+        let allowed = pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), reads);
+        if allowed != pg_sys::AclResult::ACLCHECK_OK {
+            pg_sys::aclcheck_error(allowed, kind, name);
+        }
+        table
+    }
+}
