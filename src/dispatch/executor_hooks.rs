@@ -5,7 +5,10 @@
 
 use crate::error::{Error, StatementError};
 use crate::plan;
-use crate::postgres::{compat, nodes};
+use crate::postgres::compat;
+use crate::postgres::executor::EState;
+use crate::postgres::refs::Ref;
+use crate::postgres::running::{Query, statement_start, with_active_portal};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -20,16 +23,21 @@ thread_local! {
 }
 
 /// One call of the executor for some rows of a query.
-#[derive(Clone, Copy)]
 pub struct ExecutorRun {
-    /// The query.
-    pub query: *mut pg_sys::QueryDesc,
+    query: Query<'static>,
     /// Rows that are asked for; `None` is all.
     pub rows: Option<u64>,
     /// No other run of this backend has it.
     pub number: u64,
     /// Whether its plan was checked for scans that can't run.
     is_checked: bool,
+}
+
+impl ExecutorRun {
+    /// The query, which is there as long as this is in the list.
+    pub fn query(&self) -> Query<'_> {
+        self.query
+    }
 }
 
 thread_local! {
@@ -49,19 +57,16 @@ impl Drop for LoadedIn {
 
 /// Notes the statement that is running while the library is loaded. A query inside of a function may load it.
 fn note_statement() {
-    // SAFETY: a portal that is active has its memory context.
-    unsafe {
-        if let Some(portal) = pg_sys::ActivePortal.as_ref()
-            && !portal.portalContext.is_null()
-            // Each statement of a procedure or a DO block counts for itself.
-            && nodes::nth::<pg_sys::PlannedStmt>(portal.stmts, 0)
-                .is_some_and(|statement| (*statement).commandType != pg_sys::CmdType::CMD_UTILITY)
-        {
-            pgrx::PgMemoryContexts::For(portal.portalContext).leak_and_drop_on_delete(LoadedIn);
-            let now = pg_sys::GetCurrentStatementStartTimestamp();
-            LOADED_IN.set((portal.portalContext, now));
+    with_active_portal(|portal| {
+        // Each statement of a procedure or a DO block counts for itself.
+        let is_query = (portal.statements().get(0))
+            .is_some_and(|statement| statement.commandType != pg_sys::CmdType::CMD_UTILITY);
+        let context = portal.portalContext;
+        if is_query && !context.is_null() {
+            pgrx::PgMemoryContexts::For(context).leak_and_drop_on_delete(LoadedIn);
+            LOADED_IN.set((context, statement_start()));
         }
-    }
+    });
 }
 
 /// Sets the hooks. Called once, when the library is loaded.
@@ -76,9 +81,9 @@ pub fn install() {
     }
 }
 
-/// The innermost run.
-pub fn innermost() -> Option<ExecutorRun> {
-    RUNS.with_borrow(|runs| runs.last().copied())
+/// Does something with the innermost run, which does not run anything.
+pub fn with_innermost<T>(work: impl FnOnce(&ExecutorRun) -> T) -> Option<T> {
+    RUNS.with_borrow(|runs| runs.last().map(work))
 }
 
 /// Whether the innermost run is inside no other.
@@ -89,30 +94,23 @@ pub fn is_outermost() -> bool {
 /// The memory context of the statement that all runs are inside of.
 pub fn outermost() -> Option<pg_sys::MemoryContext> {
     let (loaded_in, statement) = LOADED_IN.get();
-    // SAFETY: reads a time.
-    let now = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
-    if !loaded_in.is_null() && statement == now {
+    if !loaded_in.is_null() && statement == statement_start() {
         return Some(loaded_in);
     }
-    RUNS.with_borrow(|runs| {
-        // SAFETY: a query that runs is there, and has a state.
-        let run = runs.first()?;
-        Some(unsafe { (*(*run.query).estate).es_query_cxt })
-    })
+    RUNS.with_borrow(|runs| Some(runs.first()?.query.estate().es_query_cxt))
 }
 
 /// Refuses to invoke for queries with a scan that can't run, before the first invocation of each. The error says whether the statement
 /// `has_invoked` before.
 pub fn refuse_unrunnable(has_invoked: bool) -> Result<(), Error> {
-    let unchecked: Vec<ExecutorRun> = RUNS.with_borrow(|runs| match runs.last() {
-        Some(last) if !last.is_checked => {
-            (runs.iter().filter(|run| !run.is_checked).copied()).collect()
-        }
+    let unchecked: Vec<_> = RUNS.with_borrow(|runs| match runs.last() {
+        Some(last) if !last.is_checked => (runs.iter().filter(|run| !run.is_checked))
+            .map(|run| run.query.statement())
+            .collect(),
         _ => Vec::new(),
     });
-    for run in &unchecked {
-        // SAFETY: a query that runs has a plan.
-        unsafe { plan::not_bound::refuse((*run.query).plannedstmt, has_invoked)? };
+    for statement in &unchecked {
+        plan::not_bound::refuse(*statement, has_invoked)?;
     }
     if !unchecked.is_empty() {
         RUNS.with_borrow_mut(|runs| runs.iter_mut().for_each(|run| run.is_checked = true));
@@ -121,19 +119,14 @@ pub fn refuse_unrunnable(has_invoked: bool) -> Result<(), Error> {
 }
 
 /// Errors if a node is rescanned outside of a run, which means that a cursor is rewound. Its rows were not kept, so its invocations would be
-/// made once more. Later versions of PostgreSQL raise the same error themselves.
-///
-/// # Safety
-/// `estate` is that of a node that is being rescanned.
-pub unsafe fn refuse_rewind(estate: *mut pg_sys::EState) -> Result<(), Error> {
+/// made once more. Later versions of PostgreSQL raise the same error themselves. `estate` is that of the node.
+pub fn refuse_rewind(estate: EState) -> Result<(), Error> {
     if !compat::REWINDS_ANY_CURSOR {
         return Ok(());
     }
-    // SAFETY: a query that runs has a state. A row that is rechecked has another state.
-    let is_run = unsafe {
-        !(*estate).es_epq_active.is_null()
-            || RUNS.with_borrow(|runs| runs.iter().any(|run| (*run.query).estate == estate))
-    };
+    // A row that is rechecked has another state.
+    let is_run = !estate.es_epq_active.is_null()
+        || RUNS.with_borrow(|runs| runs.iter().any(|run| run.query.estate() == estate));
     match is_run {
         true => Ok(()),
         false => Err(Error::Statement(StatementError::CursorRewound)),
@@ -144,11 +137,11 @@ pub unsafe fn refuse_rewind(estate: *mut pg_sys::EState) -> Result<(), Error> {
 struct Entry;
 
 impl Entry {
-    fn new(query: *mut pg_sys::QueryDesc, count: u64) -> Entry {
+    fn new(query: Query<'static>, count: u64) -> Entry {
         Entry::make(query, count, false)
     }
 
-    fn make(query: *mut pg_sys::QueryDesc, count: u64, is_checked: bool) -> Entry {
+    fn make(query: Query<'static>, count: u64, is_checked: bool) -> Entry {
         let number = COUNT.get() + 1;
         COUNT.set(number);
         RUNS.with_borrow_mut(|runs| {
@@ -173,10 +166,10 @@ compat::executor_run_hook!(executor_run, Entry::new, PREVIOUS.get().copied().fla
 
 #[pg_guard]
 unsafe extern "C-unwind" fn executor_finish(query: *mut pg_sys::QueryDesc) {
-    // A scan that was not reached by now will not be.
-    let _entry = Entry::make(query, 0, true);
-    // SAFETY: the argument is the executor's; the guard is for the call through a pointer.
+    // SAFETY: the executor passes a query that it runs, which is there until the hook returns. The guard is for the call through a pointer.
     unsafe {
+        // A scan that was not reached by now will not be.
+        let _entry = Entry::make(Ref::new(query), 0, true);
         match PREVIOUS_FINISH.get().copied().flatten() {
             Some(previous) => pg_guard_ffi_boundary(|| previous(query)),
             None => pg_sys::standard_ExecutorFinish(query),

@@ -26,6 +26,8 @@ use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use crate::options::OnError;
+use crate::postgres::executor::EState;
+use crate::postgres::plans::PlanState;
 use bytes::Bytes;
 use handle::InFlightGuard;
 use pgrx::pg_sys;
@@ -75,61 +77,58 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Prepares invocations of a table for rows that `node` is asked for.
-    ///
-    /// # Safety
-    /// `node` is an initialised node, or null where rows come from elsewhere; `estate` is that of its query.
-    pub unsafe fn new(
+    /// Prepares invocations of a table for rows that `node` is asked for; `None` where rows come from elsewhere.
+    pub fn new(
         table: pg_sys::Oid,
         config: Config,
-        estate: *mut pg_sys::EState,
-        node: *mut pg_sys::PlanState,
+        estate: EState,
+        node: Option<PlanState<'static>>,
         keeps_payload: bool,
     ) -> Dispatch {
         // A scan that reads the response may find the invocation of one that does not.
         let keeps_payload = keeps_payload || config.deduplicate;
-        // SAFETY: `estate` is that of a running query.
-        unsafe {
-            let equal = (config.deduplicate).then(|| Statement::of_query(estate));
-            let counted = ((*estate).es_instrument != 0).then(Vec::new);
-            let statement = Statement::of(estate);
-            let mut dispatch = Dispatch::in_statement(table, config, statement, node);
-            dispatch.keeps_payload = keeps_payload;
-            dispatch.equal = equal;
-            dispatch.counted = counted;
-            dispatch
+        let equal = (config.deduplicate).then(|| Statement::of_query(estate));
+        let counted = (estate.es_instrument != 0).then(Vec::new);
+        let statement = Statement::of(estate);
+        Dispatch {
+            keeps_payload,
+            equal,
+            counted,
+            ..Dispatch::in_statement(table, config, statement, node)
         }
     }
 
     /// Prepares the invocations of a scan for rows that `node` is asked for.
-    ///
-    /// # Safety
-    /// `node` is an initialised node of the query that runs.
-    pub unsafe fn of_scan(
+    pub fn of_scan(
         table: pg_sys::Oid,
         user: pg_sys::Oid,
         layout: &Layout,
-        node: *mut pg_sys::PlanState,
+        node: PlanState<'static>,
         reads_response: bool,
     ) -> Result<Dispatch, Error> {
         let config = Config::read(table, user)?;
         layout.check_failure_columns(config.on_error)?;
         let keeps_payload = reads_response || config.on_error == OnError::Return;
-        // SAFETY: the node has a query.
-        Ok(unsafe { Dispatch::new(table, config, (*node).state, node, keeps_payload) })
+        let estate = node.estate();
+        Ok(Dispatch::new(
+            table,
+            config,
+            estate,
+            Some(node),
+            keeps_payload,
+        ))
     }
 
     /// Prepares one invocation that no query's node asks for.
     pub fn alone(table: pg_sys::Oid, config: Config) -> Dispatch {
-        // SAFETY: there is no node.
-        unsafe { Dispatch::in_statement(table, config, Statement::current(), std::ptr::null_mut()) }
+        Dispatch::in_statement(table, config, Statement::current(), None)
     }
 
-    unsafe fn in_statement(
+    fn in_statement(
         table: pg_sys::Oid,
         config: Config,
         statement: Rc<Statement>,
-        node: *mut pg_sys::PlanState,
+        node: Option<PlanState<'static>>,
     ) -> Dispatch {
         Dispatch {
             limiter: Limiter::new(statement.limit(&config.limits)),
@@ -315,7 +314,7 @@ impl Dispatch {
         {
             return Ok(client.clone());
         }
-        let run = executor_hooks::innermost().map(|run| run.number);
+        let run = executor_hooks::with_innermost(|run| run.number);
         let client = backend::client(&self.config, region, run)?;
         self.client = Some((region.map(str::to_owned), client.clone()));
         Ok(client)

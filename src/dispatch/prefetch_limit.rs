@@ -5,11 +5,11 @@
 
 use super::executor_hooks;
 use super::rows_wanted::RowsWanted;
-use pgrx::pg_sys;
+use crate::postgres::plans::PlanState;
 
 /// The limit of one scan.
 pub struct PrefetchLimit {
-    node: *mut pg_sys::PlanState,
+    node: Option<PlanState<'static>>,
     most: usize,
     rows_wanted: RowsWanted,
     /// The run in which the rows wanted were found out.
@@ -26,15 +26,11 @@ pub struct PrefetchLimit {
 
 impl PrefetchLimit {
     /// The limit of a scan that was not asked for a row yet. Without a node all rows are wanted.
-    pub fn new(node: *mut pg_sys::PlanState, most: usize) -> PrefetchLimit {
+    pub fn new(node: Option<PlanState<'static>>, most: usize) -> PrefetchLimit {
         PrefetchLimit {
             node,
             most,
-            rows_wanted: if node.is_null() {
-                RowsWanted::ALL
-            } else {
-                RowsWanted::UNKNOWN
-            },
+            rows_wanted: node.map_or(RowsWanted::ALL, |_| RowsWanted::UNKNOWN),
             run: 0,
             runs: 0,
             is_stale: false,
@@ -52,19 +48,19 @@ impl PrefetchLimit {
 
     /// Notes that the same row is asked for once more. Finds out how many rows the query wants, once in each of its runs.
     pub fn note_skipped(&mut self) {
-        if let Some(run) = executor_hooks::innermost()
-            && (run.number != self.run || self.is_stale)
-            && !self.node.is_null()
-        {
+        let Some(node) = self.node else { return };
+        executor_hooks::with_innermost(|run| {
+            if run.number == self.run && !self.is_stale {
+                return;
+            }
             self.is_stale = false;
             if run.number != self.run {
                 self.run = run.number;
                 self.runs += 1;
                 self.asked_in_run = 0;
             }
-            // SAFETY: the node is part of a query that is being run.
-            self.rows_wanted = unsafe { RowsWanted::of(self.node, &run) };
-        }
+            self.rows_wanted = RowsWanted::of(node, run);
+        });
     }
 
     /// Notes that the scan has other values. The rows asked for so far do not count any more.
@@ -136,7 +132,7 @@ mod tests {
         PrefetchLimit {
             rows_wanted,
             runs,
-            ..PrefetchLimit::new(std::ptr::null_mut(), 64)
+            ..PrefetchLimit::new(None, 64)
         }
     }
 

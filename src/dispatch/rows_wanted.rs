@@ -3,10 +3,9 @@
 //! An invocation that nobody asks for costs money for nothing. So a node that may stop early counts as one that does.
 
 use super::executor_hooks::ExecutorRun;
-use crate::postgres::nodes;
 use crate::postgres::plans::{PlanState, ancestors};
-use crate::postgres::refs::{FromRaw, Ref};
-use pgrx::{is_a, pg_sys};
+use crate::postgres::refs::Ref;
+use pgrx::pg_sys;
 use std::ffi::CStr;
 
 /// The rows that a query wants of a node.
@@ -44,37 +43,31 @@ impl RowsWanted {
     }
 
     /// The rows that a run wants of a node.
-    ///
-    /// # Safety
-    /// `node` is part of the query that is being run.
-    pub unsafe fn of(node: *mut pg_sys::PlanState, run: &ExecutorRun) -> RowsWanted {
-        // SAFETY: a query that runs has its nodes' states. The first subplan has number 1.
-        unsafe {
-            let query = &*run.query;
-            if let Some(above) = Ancestors::between(node, query.planstate) {
-                return above.map_or(RowsWanted::UNKNOWN, |above| above.rows_wanted(run.rows));
-            }
-            let rewound = (*query.plannedstmt).rewindPlanIDs;
-            let subplans = nodes::pointers((*query.estate).es_subplanstates);
-            for (index, root) in subplans.enumerate() {
-                let Some(above) = Ancestors::between(node, root) else {
-                    continue;
-                };
-                let Some(above) = above else {
-                    return RowsWanted::UNKNOWN;
-                };
-                let is_rerun = !(*(*root).plan).extParam.is_null()
-                    || pg_sys::bms_is_member(index as i32 + 1, rewound);
-                let users = Users::of(root, run);
-                let is_drained = above.drained || (above.is_all() && users.read_all);
-                return RowsWanted {
-                    may_end_early: !is_drained,
-                    rescans: above.rescans || is_rerun || users.rescan,
-                    ..RowsWanted::ALL
-                };
-            }
-            RowsWanted::UNKNOWN
+    pub fn of(node: PlanState, run: &ExecutorRun) -> RowsWanted {
+        let query = run.query();
+        if let Some(above) = Ancestors::between(node, query.top()) {
+            return above.map_or(RowsWanted::UNKNOWN, |above| above.rows_wanted(run.rows));
         }
+        let rewound = query.statement().rewound_subplans();
+        let subplans = query.estate().subplans();
+        for number in 1..=subplans.len() {
+            let root = subplans.get(number - 1);
+            let (Some(root), Some(above)) = (root, Ancestors::between(node, root)) else {
+                continue;
+            };
+            let Some(above) = above else {
+                return RowsWanted::UNKNOWN;
+            };
+            let is_rerun = depends_on_parameters(root) || rewound.contains(number as i32);
+            let users = Users::of(root, run);
+            let is_drained = above.drained || (above.is_all() && users.read_all);
+            return RowsWanted {
+                may_end_early: !is_drained,
+                rescans: above.rescans || is_rerun || users.rescan,
+                ..RowsWanted::ALL
+            };
+        }
+        RowsWanted::UNKNOWN
     }
 }
 
@@ -87,45 +80,33 @@ struct Users {
 }
 
 impl Users {
-    unsafe fn of(root: *mut pg_sys::PlanState, run: &ExecutorRun) -> Users {
+    fn of(root: PlanState, run: &ExecutorRun) -> Users {
         let (mut all, mut some, mut expressions) = (true, false, 0);
-        // SAFETY: the nodes are states of the query that is being run.
-        unsafe {
-            let query = &*run.query;
-            let mut rest = vec![query.planstate];
-            rest.extend(nodes::pointers::<pg_sys::PlanState>(
-                (*query.estate).es_subplanstates,
-            ));
-            while let Some(node) = rest.pop() {
-                if node.is_null() {
-                    continue;
-                }
-                let is_ours = |subplan: &*mut pg_sys::SubPlanState| (**subplan).planstate == root;
-                let first = nodes::pointers::<pg_sys::SubPlanState>((*node).initPlan);
-                // A CTE's subplan is run by the nodes that scan it.
-                for subplan in first.filter(is_ours) {
-                    let kind = (*(*subplan).subplan).subLinkType;
-                    if kind != pg_sys::SubLinkType::CTE_SUBLINK {
-                        some = true;
-                        all &= kind == pg_sys::SubLinkType::ARRAY_SUBLINK;
-                    }
-                }
-                let later = nodes::pointers::<pg_sys::SubPlanState>((*node).subPlan);
-                for subplan in later.filter(is_ours) {
+        let query = run.query();
+        let mut rest: Vec<PlanState> = query.top().into_iter().collect();
+        rest.extend(query.estate().subplans().iter());
+        while let Some(node) = rest.pop() {
+            let is_ours = |subplan: &Ref<pg_sys::SubPlanState>| subplan.top() == Some(root);
+            // A CTE's subplan is run by the nodes that scan it.
+            for subplan in node.init_plans().iter().filter(is_ours) {
+                let kind = subplan.expression().subLinkType;
+                if kind != pg_sys::SubLinkType::CTE_SUBLINK {
                     some = true;
-                    all &= (*(*subplan).subplan).useHashTable;
-                    expressions += 1;
+                    all &= kind == pg_sys::SubLinkType::ARRAY_SUBLINK;
                 }
-                if is_a(node.cast(), pg_sys::NodeTag::T_CteScanState)
-                    && (*node.cast::<pg_sys::CteScanState>()).cteplanstate == root
-                {
-                    some = true;
-                    let above = Ancestors::between(node, query.planstate).flatten();
-                    all &= above.is_some_and(|above| above.rows_wanted(run.rows).is_all());
-                }
-                let children = PlanState::new(node).children();
-                rest.extend(children.into_iter().map(PlanState::as_ptr));
             }
+            for subplan in node.subplans().iter().filter(is_ours) {
+                some = true;
+                all &= subplan.expression().useHashTable;
+                expressions += 1;
+            }
+            let scan = node.cast::<pg_sys::CteScanState>();
+            if scan.is_some_and(|scan| scan.cte() == Some(root)) {
+                some = true;
+                let above = Ancestors::between(node, query.top()).flatten();
+                all &= above.is_some_and(|above| above.rows_wanted(run.rows).is_all());
+            }
+            rest.extend(node.children());
         }
         Users {
             read_all: some && all,
@@ -136,10 +117,10 @@ impl Users {
 }
 
 /// The nodes above a node, up to the root of its plan.
-struct Ancestors {
-    node: *mut pg_sys::PlanState,
+struct Ancestors<'p> {
+    node: PlanState<'p>,
     /// The last one that was visited.
-    top: *mut pg_sys::PlanState,
+    top: PlanState<'p>,
     /// Whether one of them reads all rows of the node, whatever is above.
     drained: bool,
     may_end_early: bool,
@@ -151,8 +132,8 @@ struct Ancestors {
     rescans: bool,
 }
 
-impl Ancestors {
-    fn new(node: *mut pg_sys::PlanState) -> Ancestors {
+impl<'p> Ancestors<'p> {
+    fn new(node: PlanState<'p>) -> Ancestors<'p> {
         Ancestors {
             node,
             top: node,
@@ -167,18 +148,11 @@ impl Ancestors {
 
     /// The nodes between a node and a root. `None` if the node is not below the root, and `Some(None)` if there is a node between them
     /// whose demand is not known.
-    unsafe fn between(
-        node: *mut pg_sys::PlanState,
-        root: *mut pg_sys::PlanState,
-    ) -> Option<Option<Ancestors>> {
-        // SAFETY: both are states of a query that is being run.
-        unsafe {
-            let root = Option::<PlanState>::from_raw(root)?;
-            let above = ancestors(root, Ref::new(node), PlanState::children)?;
-            let mut visited = Ancestors::new(node);
-            let are_known = (above.into_iter().rev()).all(|next| visited.visit(next.as_ptr()));
-            Some(are_known.then_some(visited))
-        }
+    fn between(node: PlanState<'p>, root: Option<PlanState<'p>>) -> Option<Option<Ancestors<'p>>> {
+        let above = ancestors(root?, node, PlanState::children)?;
+        let mut visited = Ancestors::new(node);
+        let are_known = (above.into_iter().rev()).all(|next| visited.visit(next));
+        Some(are_known.then_some(visited))
     }
 
     fn is_all(&self) -> bool {
@@ -196,53 +170,55 @@ impl Ancestors {
     }
 
     /// Visits the next node up. False if it is not known how many rows that wants.
-    unsafe fn visit(&mut self, next: *mut pg_sys::PlanState) -> bool {
+    fn visit(&mut self, next: PlanState<'p>) -> bool {
         use pg_sys::NodeTag::*;
-        // SAFETY: each cast follows the node's own tag.
-        unsafe {
-            match (*next.cast::<pg_sys::Node>()).type_ {
-                T_ResultState => (),
-                T_SubqueryScanState | T_LockRowsState | T_MaterialState | T_UniqueState => {
-                    self.direct = false;
-                }
-                T_SortState | T_HashState => self.note_drained(),
-                T_AggState => self.visit_aggregate(&*(*next).plan.cast()),
-                T_ModifyTableState => {
-                    let modify = &*(*next).plan.cast::<pg_sys::ModifyTable>();
-                    if modify.returningLists.is_null() {
-                        self.note_drained();
-                    }
-                    self.direct = false;
-                }
-                T_LimitState => self.note_limit(&*next.cast::<pg_sys::LimitState>()),
-                T_CustomScanState if !is_prefetch(next) => return false,
-                // A node that prefetches has a limit of its own, which follows from the same nodes above.
-                T_CustomScanState
-                | T_AppendState
-                | T_MergeAppendState
-                | T_ProjectSetState
-                | T_IncrementalSortState
-                | T_GroupState
-                | T_SetOpState => self.note_other_count(),
-                T_NestLoopState => self.visit_nested_loop(&*next.cast()),
-                // The join ends early if its inner side is empty.
-                T_HashJoinState | T_MergeJoinState => {
-                    self.note_may_end_early(true);
-                    self.rescans |= self.is_inner_side_of(next) && !keeps_rows(self.top);
-                    self.note_other_count();
-                }
-                T_WindowAggState => {
-                    self.note_may_end_early(true);
-                    self.direct = false;
-                }
-                _ => return false,
+        match next.tag() {
+            T_ResultState => (),
+            T_SubqueryScanState | T_LockRowsState | T_MaterialState | T_UniqueState => {
+                self.direct = false;
             }
-            self.top = next;
-            true
+            T_SortState | T_HashState => self.note_drained(),
+            T_AggState => match next.plan().and_then(Ref::cast) {
+                Some(aggregate) => self.visit_aggregate(aggregate),
+                None => return false,
+            },
+            T_ModifyTableState => {
+                let modify = next.plan().and_then(Ref::cast::<pg_sys::ModifyTable>);
+                if modify.is_some_and(|modify| modify.returning().is_empty()) {
+                    self.note_drained();
+                }
+                self.direct = false;
+            }
+            T_CustomScanState if !is_prefetch(next) => return false,
+            // A node that prefetches has a limit of its own, which follows from the same nodes above.
+            T_CustomScanState
+            | T_AppendState
+            | T_MergeAppendState
+            | T_ProjectSetState
+            | T_IncrementalSortState
+            | T_GroupState
+            | T_SetOpState => self.note_other_count(),
+            // The join ends early if its inner side is empty.
+            T_HashJoinState | T_MergeJoinState => {
+                self.note_may_end_early(true);
+                self.rescans |= self.is_inner_side_of(next) && !keeps_rows(self.top);
+                self.note_other_count();
+            }
+            T_WindowAggState => {
+                self.note_may_end_early(true);
+                self.direct = false;
+            }
+            _ => match (next.cast(), next.cast()) {
+                (Some(limit), _) => self.note_limit(limit),
+                (_, Some(join)) => self.visit_nested_loop(next, join),
+                _ => return false,
+            },
         }
+        self.top = next;
+        true
     }
 
-    fn visit_aggregate(&mut self, aggregate: &pg_sys::Agg) {
+    fn visit_aggregate(&mut self, aggregate: Ref<pg_sys::Agg>) {
         match aggregate.aggstrategy {
             pg_sys::AggStrategy::AGG_PLAIN | pg_sys::AggStrategy::AGG_HASHED => self.note_drained(),
             _ => self.direct = false,
@@ -251,36 +227,30 @@ impl Ancestors {
         self.counts &= aggregate.groupingSets.is_null();
     }
 
-    unsafe fn visit_nested_loop(&mut self, state: &pg_sys::NestLoopState) {
-        let join = &state.js;
-        let wants_first = join.single_match
+    fn visit_nested_loop(&mut self, next: PlanState<'p>, join: Ref<pg_sys::NestLoopState>) {
+        let wants_first = join.js.single_match
             || matches!(
-                join.jointype,
+                join.js.jointype,
                 pg_sys::JoinType::JOIN_SEMI | pg_sys::JoinType::JOIN_ANTI
             );
-        // SAFETY: the nodes are states of the query that is being run.
-        unsafe {
-            let is_inner = join.ps.righttree == self.top;
-            if is_inner {
-                self.rescans |= !keeps_rows(self.top);
-                self.note_may_end_early(wants_first);
-            }
-            // One outer row may be joined with many inner rows.
-            let is_own = self.direct
-                && is_a(self.node.cast(), pg_sys::NodeTag::T_CustomScanState)
-                && is_a(
-                    join.ps.righttree.cast(),
-                    pg_sys::NodeTag::T_ForeignScanState,
-                );
-            self.counts &= !is_inner && (is_own || wants_first);
+        let is_inner = self.is_inner_side_of(next);
+        if is_inner {
+            self.rescans |= !keeps_rows(self.top);
+            self.note_may_end_early(wants_first);
         }
+        // One outer row may be joined with many inner rows.
+        let is_tag = |node: PlanState, tag| node.tag() == tag;
+        let is_own = self.direct
+            && is_tag(self.node, pg_sys::NodeTag::T_CustomScanState)
+            && (next.right())
+                .is_some_and(|inner| is_tag(inner, pg_sys::NodeTag::T_ForeignScanState));
+        self.counts &= !is_inner && (is_own || wants_first);
         self.direct = false;
     }
 
     /// Whether the last node that was visited is the inner side of a join.
-    unsafe fn is_inner_side_of(&self, join: *mut pg_sys::PlanState) -> bool {
-        // SAFETY: a join is a node.
-        unsafe { (*join).righttree == self.top }
+    fn is_inner_side_of(&self, join: PlanState) -> bool {
+        join.right() == Some(self.top)
     }
 
     /// A row of the next node may need no row of this one.
@@ -299,7 +269,7 @@ impl Ancestors {
     }
 
     /// The executor evaluates the LIMIT before it asks for the first row.
-    fn note_limit(&mut self, state: &pg_sys::LimitState) {
+    fn note_limit(&mut self, state: Ref<pg_sys::LimitState>) {
         self.direct = false;
         if self.drained || state.noCount {
             return;
@@ -315,20 +285,19 @@ impl Ancestors {
 }
 
 /// Whether a node keeps its rows for a rescan: a Material node does, unless parameters from outside go into its rows.
-unsafe fn keeps_rows(node: *mut pg_sys::PlanState) -> bool {
-    // SAFETY: a node has a plan.
-    unsafe {
-        is_a(node.cast(), pg_sys::NodeTag::T_MaterialState) && (*(*node).plan).extParam.is_null()
-    }
+fn keeps_rows(node: PlanState) -> bool {
+    node.tag() == pg_sys::NodeTag::T_MaterialState && !depends_on_parameters(node)
+}
+
+/// Whether parameters from outside of a node go into its rows.
+fn depends_on_parameters(node: PlanState) -> bool {
+    node.plan().is_some_and(|plan| !plan.extParam.is_null())
 }
 
 /// The name of the node that prefetches, in EXPLAIN.
 pub const PREFETCH: &CStr = c"LambdaReadAhead";
 
-unsafe fn is_prefetch(node: *mut pg_sys::PlanState) -> bool {
-    // SAFETY: a custom scan has methods with a name.
-    unsafe {
-        let methods = &*(*node.cast::<pg_sys::CustomScanState>()).methods;
-        CStr::from_ptr(methods.CustomName) == PREFETCH
-    }
+fn is_prefetch(node: PlanState) -> bool {
+    node.cast::<pg_sys::CustomScanState>()
+        .is_some_and(|node| node.kind() == PREFETCH)
 }

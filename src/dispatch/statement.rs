@@ -9,6 +9,7 @@ use crate::lambda::ClientConfig;
 use crate::lambda::budget::Budget;
 use crate::lambda::limiter::ConcurrencyLimit;
 use crate::lambda::request::InvokeRequest;
+use crate::postgres::executor::EState;
 use crate::settings;
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -79,14 +80,10 @@ impl Drop for Registration {
 
 impl Statement {
     /// The statement that a query belongs to.
-    ///
-    /// # Safety
-    /// `estate` is that of a query being executed.
-    pub unsafe fn of(estate: *mut pg_sys::EState) -> Rc<Statement> {
+    pub fn of(estate: EState) -> Rc<Statement> {
         match executor_hooks::outermost() {
             Some(context) => Statement::of_context(context),
-            // SAFETY: `estate` is that of a query being executed.
-            None => unsafe { Statement::of_query(estate) },
+            None => Statement::of_query(estate),
         }
     }
 
@@ -99,12 +96,8 @@ impl Statement {
     }
 
     /// The query itself as a statement.
-    ///
-    /// # Safety
-    /// `estate` is that of a query being executed.
-    pub unsafe fn of_query(estate: *mut pg_sys::EState) -> Rc<Statement> {
-        // SAFETY: `estate` is that of a query being executed.
-        Statement::of_context(unsafe { (*estate).es_query_cxt })
+    pub fn of_query(estate: EState) -> Rc<Statement> {
+        Statement::of_context(estate.es_query_cxt)
     }
 
     fn of_context(context: pg_sys::MemoryContext) -> Rc<Statement> {

@@ -20,12 +20,7 @@ use std::collections::BTreeSet;
 type ForeignScan<'p> = Ref<'p, pg_sys::ForeignScan>;
 
 /// Errors if a statement's plan has such a scan. The error's DETAIL says whether the statement `has_invoked` before.
-///
-/// # Safety
-/// The statement is being executed.
-pub unsafe fn refuse(statement: *mut pg_sys::PlannedStmt, has_invoked: bool) -> Result<(), Error> {
-    // SAFETY: the executor keeps the statement's plan while it runs.
-    let statement = unsafe { Ref::new(statement) };
+pub fn refuse(statement: Ref<pg_sys::PlannedStmt>, has_invoked: bool) -> Result<(), Error> {
     let Some(top) = statement.top() else {
         return Ok(());
     };

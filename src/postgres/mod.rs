@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod compat;
 pub mod context;
+pub mod custom_scan;
 mod def_elem;
 pub mod executor;
 pub mod expressions;
@@ -20,6 +21,7 @@ pub mod properties;
 pub mod refs;
 pub mod rel;
 pub mod relids;
+pub mod running;
 pub mod slots;
 pub mod temporary;
 pub mod text;

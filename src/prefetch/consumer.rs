@@ -46,7 +46,7 @@ impl Consumer {
                     scan.table,
                     scan.user,
                     &scan.layout,
-                    node,
+                    crate::postgres::refs::Ref::new(node),
                     scan.reads_response,
                 ),
                 Consumer::Insert(rows) => rows.dispatch(node),

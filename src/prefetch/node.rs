@@ -186,7 +186,7 @@ unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTab
 pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: the node was begun. A child with changed parameters is rescanned when it is asked.
     unsafe {
-        executor_hooks::refuse_rewind((*node).ss.ps.state).or_report();
+        executor_hooks::refuse_rewind(Ref::new((*node).ss.ps.state)).or_report();
         prefetch_of(node)
             .or_report()
             .start_over((*node).ss.ps.chgParam);

@@ -95,8 +95,8 @@ impl InsertedRows {
             Ok(Dispatch::new(
                 self.table,
                 config,
-                self.estate,
-                node,
+                crate::postgres::refs::Ref::new(self.estate),
+                crate::postgres::refs::FromRaw::from_raw(node),
                 are_read,
             ))
         }

@@ -219,7 +219,7 @@ impl Invocations {
             none => {
                 // SAFETY: the scan runs.
                 let dispatch = unsafe {
-                    let node = &raw mut (*self.node).ss.ps;
+                    let node = crate::postgres::refs::Ref::new(&raw mut (*self.node).ss.ps);
                     Dispatch::of_scan(self.table, self.user, &self.layout, node, reads_response)?
                 };
                 Ok(none.insert(dispatch))

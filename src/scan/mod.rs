@@ -97,7 +97,8 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
 pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
     // SAFETY: `fdw_state` is the Scan that begin_foreign_scan left. The set of changed parameters is the executor's.
     unsafe {
-        executor_hooks::refuse_rewind((*node).ss.ps.state).or_report();
+        executor_hooks::refuse_rewind(crate::postgres::refs::Ref::new((*node).ss.ps.state))
+            .or_report();
         let scan = &mut *(*node).fdw_state.cast::<Scan>();
         scan.own.start_over((*node).ss.ps.chgParam);
     }

@@ -76,10 +76,10 @@ macro_rules! executor_run_hook {
             count: u64,
             execute_once: bool,
         ) {
-            let _held = $enter(query, count);
-            // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
-            // PostgreSQL's errors into unwinding has to be put around it here.
+            // SAFETY: the arguments are the executor's, and the query is there until the hook returns. A hook is called through a
+            // pointer, so the guard that turns PostgreSQL's errors into unwinding has to be put around it here.
             unsafe {
+                let _held = $enter($crate::postgres::refs::Ref::new(query), count);
                 match $previous {
                     Some(previous) => pg_sys::ffi::pg_guard_ffi_boundary(|| {
                         previous(query, direction, count, execute_once)
@@ -101,10 +101,10 @@ macro_rules! executor_run_hook {
             direction: pg_sys::ScanDirection::Type,
             count: u64,
         ) {
-            let _held = $enter(query, count);
-            // SAFETY: the arguments are the executor's. A hook is called through a pointer, so the guard that turns
-            // PostgreSQL's errors into unwinding has to be put around it here.
+            // SAFETY: the arguments are the executor's, and the query is there until the hook returns. A hook is called through a
+            // pointer, so the guard that turns PostgreSQL's errors into unwinding has to be put around it here.
             unsafe {
+                let _held = $enter($crate::postgres::refs::Ref::new(query), count);
                 match $previous {
                     Some(previous) => {
                         pg_sys::ffi::pg_guard_ffi_boundary(|| previous(query, direction, count))
