@@ -20,7 +20,7 @@ use pgrx::{pg_guard, pg_sys};
 mod wrapper {
     use super::set_callbacks;
     use pgrx::pg_sys::panic::ErrorReport;
-    use pgrx::{AllocatedByRust, PgBox, pg_sys};
+    use pgrx::{AllocatedByRust, pg_sys};
     use std::collections::HashMap;
     use supabase_wrappers::FdwRoutine;
     use supabase_wrappers::prelude::*;
@@ -56,8 +56,8 @@ mod wrapper {
         }
     }
 
-    pub fn routine() -> PgBox<pg_sys::FdwRoutine> {
-        LambdaFdw::fdw_routine()
+    pub fn routine() -> *mut pg_sys::FdwRoutine {
+        LambdaFdw::fdw_routine().into_pg()
     }
 }
 
@@ -65,27 +65,24 @@ mod wrapper {
 #[cfg(feature = "pg19")]
 mod wrapper {
     use super::set_callbacks;
-    use pgrx::{PgBox, pg_sys};
+    use crate::postgres::refs::Ref;
+    use pgrx::pg_sys;
 
-    pub fn routine() -> PgBox<pg_sys::FdwRoutine> {
-        // SAFETY: the node's tag is that of the structure.
-        let mut routine =
-            unsafe { PgBox::<pg_sys::FdwRoutine>::alloc_node(pg_sys::NodeTag::T_FdwRoutine) };
+    pub fn routine() -> *mut pg_sys::FdwRoutine {
+        let mut routine = pg_sys::FdwRoutine::default();
+        routine.type_ = pg_sys::NodeTag::T_FdwRoutine;
         set_callbacks(&mut routine);
-        routine.into_pg_boxed()
+        Ref::allocate(routine).as_ptr()
     }
 }
 
 /// The handler.
-///
-/// # Safety
-/// Called by PostgreSQL.
 #[unsafe(no_mangle)]
 #[pg_guard]
-pub unsafe extern "C-unwind" fn lambda_fdw_handler_wrapper(
+pub extern "C-unwind" fn lambda_fdw_handler_wrapper(
     _call: pg_sys::FunctionCallInfo,
 ) -> pg_sys::Datum {
-    wrapper::routine().into_pg().into()
+    wrapper::routine().into()
 }
 
 /// The validator, of options as an array of `name=value` and the catalog of the object that has them.

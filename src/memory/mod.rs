@@ -95,24 +95,25 @@ impl Source {
 }
 
 impl Memory {
+    /// A block of the reserve where the system has no memory. Mapped blocks have none there, as they are allocated after a check.
     unsafe fn take(&self, layout: Layout, zeroed: bool) -> *mut u8 {
-        // SAFETY: the layout has a size, as the caller of GlobalAlloc promises.
+        // SAFETY: the layout has a size, as the caller of GlobalAlloc promises. A block of the reserve, which may have been used, has that size.
         unsafe {
-            match (Source::of(&layout), zeroed) {
+            let block = match (Source::of(&layout), zeroed) {
                 (Source::MiMalloc, false) => MiMalloc.alloc(layout),
                 (Source::MiMalloc, true) => MiMalloc.alloc_zeroed(layout),
                 (Source::System, false) => System.alloc(layout),
                 (Source::System, true) => System.alloc_zeroed(layout),
                 (Source::Pages, _) => pages::take(layout.size()),
+            };
+            if !block.is_null() || layout.size() >= MAPPED {
+                return block;
             }
-        }
-    }
-
-    /// A block of the reserve. Mapped blocks have none, as they are allocated after a check.
-    unsafe fn take_from_reserve(&self, layout: Layout) -> *mut u8 {
-        match layout.size() {
-            ..MAPPED => reserve::take(layout),
-            _ => std::ptr::null_mut(),
+            let block = reserve::take(layout);
+            if zeroed && !block.is_null() {
+                block.write_bytes(0, layout.size());
+            }
+            block
         }
     }
 }
@@ -121,28 +122,12 @@ impl Memory {
 unsafe impl GlobalAlloc for Memory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the layout has a size, as the caller promises.
-        unsafe {
-            let block = self.take(layout, false);
-            match block.is_null() {
-                true => self.take_from_reserve(layout),
-                false => block,
-            }
-        }
+        unsafe { self.take(layout, false) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the layout has a size, as the caller promises. Blocks of the reserve may have been used, so they are zeroed.
-        unsafe {
-            let block = self.take(layout, true);
-            if !block.is_null() {
-                return block;
-            }
-            let block = self.take_from_reserve(layout);
-            if !block.is_null() {
-                block.write_bytes(0, layout.size());
-            }
-            block
-        }
+        // SAFETY: the layout has a size, as the caller promises.
+        unsafe { self.take(layout, true) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -212,27 +197,21 @@ mod pages {
         unsafe { libc::munmap(start.cast(), bytes) };
     }
 
-    /// Resizes a mapping; null if there is no memory, and then nothing has changed.
+    /// Resizes a mapping; null if there is no memory, and then nothing has changed. Other systems have no such call.
     ///
     /// # Safety
     /// `take` or `resize` returned the pages, and nobody uses them.
-    #[cfg(target_os = "linux")]
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub unsafe fn resize(start: *mut u8, before: usize, after: usize) -> *mut u8 {
+        #[cfg(target_os = "linux")]
         // SAFETY: nobody uses the pages.
         let moved = unsafe { libc::mremap(start.cast(), before, after, libc::MREMAP_MAYMOVE) };
+        #[cfg(not(target_os = "linux"))]
+        let moved = libc::MAP_FAILED;
         match moved == libc::MAP_FAILED {
             true => null_mut(),
             false => moved.cast(),
         }
-    }
-
-    /// Other systems have no such call.
-    ///
-    /// # Safety
-    /// It does nothing.
-    #[cfg(not(target_os = "linux"))]
-    pub unsafe fn resize(_start: *mut u8, _before: usize, _after: usize) -> *mut u8 {
-        null_mut()
     }
 }
 
