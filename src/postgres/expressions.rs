@@ -1,7 +1,7 @@
 //! Expression trees (primnodes.h, nodeFuncs.h, clauses.h).
 
 use super::list::{IntList, List};
-use super::refs::{FromRaw, Node, Ref, Untyped, as_ptr, calls, fields};
+use super::refs::{FromRaw, Node, Ref, Untyped, calls, fields};
 use super::relids::Relids;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
@@ -99,6 +99,14 @@ calls! {
     pub fn is_volatile(node: Option<Node>) -> bool = contain_volatile_functions(node);
     /// Has an expression, or a list of them, read another relation instead of one. Nobody else has the expression.
     pub fn change_relation(node: Option<Node>, from: i32, to: i32) = ChangeVarNodes(node, from, to, 0);
+    /// Adds to a set that nobody else has.
+    fn add_columns(node: Option<Node>, relation: pg_sys::Index, columns: &mut Relids) = pull_varattnos(node, relation, columns);
+    #[cfg(feature = "pg14")]
+    fn var<'p>(relation: u32, column: i16, type_oid: pg_sys::Oid) -> Ref<'p, pg_sys::Var>
+        = makeVar(relation, column, type_oid, -1, pg_sys::InvalidOid, 0);
+    #[cfg(not(feature = "pg14"))]
+    fn var<'p>(relation: i32, column: i16, type_oid: pg_sys::Oid) -> Ref<'p, pg_sys::Var>
+        = makeVar(relation, column, type_oid, -1, pg_sys::InvalidOid, 0);
     fn operator_function(operator: pg_sys::Oid) -> pg_sys::Oid = get_opcode(operator);
     fn collation_of_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = get_typcollation(type_oid);
     fn null_constant<'p>(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Ref<'p, pg_sys::Const> = makeNullConst(type_oid, -1, collation);
@@ -167,12 +175,8 @@ impl<'p> Node<'p> {
 
 /// The numbers of a relation's columns that an expression, or a list of them, reads, 0 for the whole row.
 pub fn columns(node: Option<Node>, relation: pg_sys::Index) -> Vec<i32> {
-    let mut set = std::ptr::null_mut();
-    // SAFETY: the node is null or valid, and the set is new.
-    let set: Relids = unsafe {
-        pg_sys::pull_varattnos(as_ptr(node), relation, &mut set);
-        FromRaw::from_raw(set)
-    };
+    let mut set = Relids::EMPTY;
+    add_columns(node, relation, &mut set);
     set.iter()
         .map(|member| member + pg_sys::FirstLowInvalidHeapAttributeNumber)
         .collect()
@@ -192,11 +196,7 @@ pub fn is_equality(operator: pg_sys::Oid) -> bool {
 
 /// A column of a relation, without a type modifier or collation.
 pub fn make_var<'p>(relation: i32, column: i16, type_oid: pg_sys::Oid) -> Node<'p> {
-    // SAFETY: makes a new node.
-    unsafe {
-        let var = pg_sys::makeVar(relation as _, column, type_oid, -1, pg_sys::InvalidOid, 0);
-        Ref::new(var.cast())
-    }
+    var(relation as _, column, type_oid).as_node()
 }
 
 /// A null.

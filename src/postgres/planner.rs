@@ -5,10 +5,11 @@
 use super::compat;
 use super::expressions::is_volatile;
 use super::list::List;
+use super::memory_context::MemoryContext;
 use super::paths::Path;
-use super::refs::{FromRaw, Node, Ref, arrays, calls, fields, setters};
+use super::refs::{FromRaw, Node, Ref, Untyped, arrays, calls, fields, setters};
 use super::relids::Relids;
-use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
 
 /// What the planner knows of a query.
@@ -300,11 +301,7 @@ impl<'p> Rel<'p> {
 
     /// Works in the memory context of the relation, which outlives those of a join search.
     pub fn in_context<T>(self, work: impl FnOnce() -> T) -> T {
-        // SAFETY: the planner has allocated the relation in a memory context, which lives as long.
-        unsafe {
-            let context = pg_sys::GetMemoryChunkContext(self.as_ptr().cast());
-            PgMemoryContexts::For(context).switch_to(|_| work())
-        }
+        context_of(self.into()).switch_to(work)
     }
 }
 
@@ -328,5 +325,6 @@ impl<'p> Clause<'p> {
 calls! {
     /// An estimate of rows as the planner keeps it: a whole number, and at least one.
     pub fn clamp_row_estimate(rows: f64) -> f64 = clamp_row_est(rows);
+    fn context_of<'p>(allocated: Untyped<'p>) -> MemoryContext<'p> = GetMemoryChunkContext(allocated);
     fn columns_and_placeholders<'p>(node: Node<'p>, flags: i32) -> List<'p, pg_sys::Node> = pull_var_clause(node, flags);
 }

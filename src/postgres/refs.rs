@@ -149,8 +149,10 @@ impl<T> FromRaw for Option<Ref<'_, T>> {
     type Raw = *mut T;
 
     unsafe fn from_raw(pointer: *mut T) -> Self {
-        // SAFETY: the contract of this function is that of `Ref::new` but for null.
-        (!pointer.is_null()).then(|| unsafe { Ref::new(pointer) })
+        NonNull::new(pointer).map(|pointer| Ref {
+            pointer,
+            lifetime: PhantomData,
+        })
     }
 }
 
@@ -226,7 +228,7 @@ macro_rules! plain {
         })*
     };
 }
-plain! { (), bool, i16, i32, i64, u32, u64, f64, pg_sys::Oid, pg_sys::Datum }
+plain! { (), bool, i16, i32, i64, u32, u64, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData }
 
 /// A pointer for a call into PostgreSQL, null for `None`.
 pub fn as_ptr<T>(reference: Option<Ref<T>>) -> *mut T {

@@ -2,7 +2,7 @@
 //!
 //! Operations make new sets, and change none.
 
-use super::refs::{FromRaw, Ref, calls, pointers};
+use super::refs::{FromRaw, Ref, ToRaw, calls, pointers};
 use pgrx::pg_sys;
 use std::marker::PhantomData;
 
@@ -98,3 +98,10 @@ impl<'p> From<Ref<'p, pg_sys::Bitmapset>> for Relids<'p> {
 }
 
 pointers! { Relids<'_> => pg_sys::Bitmapset: relids => relids.set; }
+
+/// For functions that add to a set.
+impl ToRaw<*mut pg_sys::Relids> for &mut Relids<'_> {
+    fn to_raw(self) -> *mut pg_sys::Relids {
+        &mut self.set
+    }
+}

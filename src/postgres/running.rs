@@ -3,7 +3,7 @@
 use super::executor::EState;
 use super::list::List;
 use super::plans::PlanState;
-use super::refs::{FromRaw, Ref, fields};
+use super::refs::{FromRaw, Ref, calls, fields};
 use super::relids::Relids;
 use pgrx::pg_sys;
 
@@ -43,8 +43,7 @@ pub fn with_active_portal<T>(work: impl FnOnce(Ref<pg_sys::PortalData>) -> T) ->
     portal.map(work)
 }
 
-/// When the client's statement has begun.
-pub fn statement_start() -> pg_sys::TimestampTz {
-    // SAFETY: reads a time.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+calls! {
+    /// When the client's statement has begun.
+    pub fn statement_start() -> pg_sys::TimestampTz = GetCurrentStatementStartTimestamp();
 }

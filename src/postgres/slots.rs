@@ -3,12 +3,29 @@
 //! A call through a pointer needs the guard around it that turns PostgreSQL's errors into unwinding.
 
 use super::compat;
-use super::refs::{FromRaw, Ref};
+use super::refs::{FromRaw, Ref, calls, fields, setters};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 /// A slot for a row.
 pub type Slot<'p> = Ref<'p, pg_sys::TupleTableSlot>;
+
+fields! {
+    /// The columns.
+    TupleTableSlot.tts_tupleDescriptor as descriptor: Ref<'p, pg_sys::TupleDescData>;
+}
+
+setters! {
+    /// Gives the row a table that it is of.
+    #[allow(dead_code)]
+    TupleTableSlot.tts_tableOid as set_table: pg_sys::Oid;
+    TupleTableSlot.tts_tid as set_tid: pg_sys::ItemPointerData;
+}
+
+calls! {
+    fn read_columns(slot: Slot, count: i32) = slot_getsomeattrs_int(slot, count);
+    fn store_all_nulls<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreAllNullTuple(slot);
+}
 
 #[allow(dead_code)]
 impl Slot<'_> {
@@ -19,16 +36,14 @@ impl Slot<'_> {
 
     /// How many columns rows have.
     pub fn columns(self) -> usize {
-        // SAFETY: each slot of a node has a descriptor.
-        unsafe { (*self.tts_tupleDescriptor).natts as usize }
+        self.descriptor().natts as usize
     }
 
     /// Makes all of the row's columns readable.
     pub fn deform(self) {
         let count = self.columns();
         if (self.tts_nvalid as usize) < count {
-            // SAFETY: the slot has a row with so many columns.
-            unsafe { pg_sys::slot_getsomeattrs_int(self.as_ptr(), count as _) };
+            read_columns(self, count as i32);
         }
     }
 
@@ -71,8 +86,7 @@ impl Slot<'_> {
 
     /// Puts a row of nulls into the slot.
     pub fn store_nulls(self) {
-        // SAFETY: the slot is valid.
-        unsafe { pg_sys::ExecStoreAllNullTuple(self.as_ptr()) };
+        store_all_nulls(self);
     }
 
     /// Gives the row a number that a query reads as its ctid.
@@ -85,20 +99,12 @@ impl Slot<'_> {
             },
             ip_posid: number as u16,
         };
-        // SAFETY: the slot is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).tts_tid = ctid };
-    }
-
-    /// Gives the row a table that it is of.
-    pub fn set_table(self, table: pg_sys::Oid) {
-        // SAFETY: the slot is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).tts_tableOid = table };
+        self.set_tid(ctid);
     }
 
     /// Copies the row into the current memory context.
     pub fn copy(self) -> pg_sys::MinimalTuple {
-        // SAFETY: the slot has a row.
-        unsafe { compat::copy_minimal_tuple(self.as_ptr()) }
+        compat::copy_minimal_tuple(self)
     }
 }
 

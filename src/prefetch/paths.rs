@@ -334,7 +334,7 @@ fn parameters(required: Relids, outer: Path) -> *mut pg_sys::ParamPathInfo {
         }
         info.ppi_req_outer = outer.required_outer().union(rest).as_ptr();
         info.ppi_rows = outer.rows;
-        compat::keep_checked_clauses(&mut info, outer.as_ptr());
+        compat::keep_checked_clauses(&mut info, outer);
         info.into_pg()
     }
 }

@@ -156,7 +156,8 @@ pub unsafe extern "C-unwind" fn plan_custom_path(
         let expressions = (lists.expressions.as_node())
             .map(|expressions| root.for_partitions(expressions.copy(), path.relids()));
         (*plan).custom_exprs = as_ptr(expressions).cast();
-        compat::take_marks((*plan).custom_exprs, (*plan).custom_scan_tlist);
+        let columns = FromRaw::from_raw((*plan).custom_scan_tlist);
+        compat::take_marks(FromRaw::from_raw((*plan).custom_exprs), columns);
         let numbers: Option<Node> = FromRaw::from_raw(numbers.cast());
         let private = [numbers, lists.bindings.as_node(), lists.source];
         (*plan).custom_private = List::of_optional(private).as_ptr();

@@ -1,11 +1,11 @@
 //! Differences between PostgreSQL 14 and 19 in the executor, around it, and in finished plans.
 
+use crate::postgres::catalog;
 use crate::postgres::executor::{EState, ForeignScanState, ModifyTableState, ResultRel};
 use crate::postgres::list::List;
 use crate::postgres::plans::Plan;
-#[cfg(any(feature = "pg14", feature = "pg15"))]
-use crate::postgres::refs::FromRaw;
 use crate::postgres::refs::{Ref, calls, fields};
+use crate::postgres::slots::Slot;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
@@ -22,6 +22,17 @@ pub fn create_wait_event_set<'p>(most: i32) -> Ref<'p, pg_sys::WaitEventSet> {
         let owner = std::ptr::null_mut();
         Ref::new(pg_sys::CreateWaitEventSet(owner, most))
     }
+}
+
+#[cfg(any(feature = "pg14", feature = "pg15"))]
+fields! {
+    EState.es_range_table as range_table: List<'p, pg_sys::RangeTblEntry>;
+}
+
+#[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+fields! {
+    ModifyTableState.mt_merge_action as running_action: Option<Ref<'p, pg_sys::MergeActionState>>;
+    MergeActionState.mas_action as action: Ref<'p, pg_sys::MergeAction>;
 }
 
 #[cfg(not(feature = "pg14"))]
@@ -48,11 +59,9 @@ pub fn merge_action(state: ModifyTableState) -> Option<pg_sys::CmdType::Type> {
         None
     }
     #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
-    // SAFETY: the statement runs. The action is null where none runs.
-    unsafe {
-        let action = state.mt_merge_action.as_ref()?;
-        Some((*action.mas_action).commandType)
-    }
+    state
+        .running_action()
+        .map(|running| running.action().commandType)
 }
 
 /// Where a program of expressions that has no result of its own leaves that it is null. Since 18 it has to be nowhere.
@@ -119,6 +128,8 @@ macro_rules! executor_run_hook {
 pub(crate) use executor_run_hook;
 
 calls! {
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    fn user_of_table(table: ResultRel, estate: EState) -> pg_sys::Oid = ExecGetResultRelCheckAsUser(table, estate);
     /// Lets PostgreSQL refuse settings that only look like ones of a prefix.
     #[cfg(not(feature = "pg14"))]
     pub fn reserve_setting_prefix(prefix: &'static std::ffi::CStr) = MarkGUCPrefixReserved(prefix);
@@ -142,13 +153,12 @@ pub unsafe fn write_file(file: *mut pg_sys::BufFile, bytes: &[u8]) {
 }
 
 /// Copies the row of a slot into the current memory context.
-///
-/// # Safety
-/// `copy` is the operation of the slot, which has a row.
-pub unsafe fn copy_minimal_tuple(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
+pub fn copy_minimal_tuple(slot: Slot) -> pg_sys::MinimalTuple {
     // SAFETY: each kind of slot has the operation.
     unsafe {
-        match (*(*slot).tts_ops).copy_minimal_tuple {
+        let operation = (*slot.tts_ops).copy_minimal_tuple;
+        let slot = slot.as_ptr();
+        match operation {
             #[cfg(not(any(feature = "pg18", feature = "pg19")))]
             Some(copy) => pg_guard_ffi_boundary(|| copy(slot)),
             #[cfg(any(feature = "pg18", feature = "pg19"))]
@@ -176,17 +186,14 @@ pub fn insert_user(estate: EState, table: ResultRel) -> pg_sys::Oid {
         user_of_entry(estate, root.unwrap_or(table).ri_RangeTableIndex)
     };
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    // SAFETY: the query writes the table.
-    let user = unsafe { pg_sys::ExecGetResultRelCheckAsUser(table.as_ptr(), estate.as_ptr()) };
+    let user = user_of_table(table, estate);
     or_current_user(user)
 }
 
 /// The role of the member of the range table with an index from 1. Before 16 it is there.
 #[cfg(any(feature = "pg14", feature = "pg15"))]
 fn user_of_entry(estate: EState, index: pg_sys::Index) -> pg_sys::Oid {
-    // SAFETY: the list is one of members of the range table.
-    let entries: List<pg_sys::RangeTblEntry> = unsafe { FromRaw::from_raw(estate.es_range_table) };
-    (entries.get((index as usize).saturating_sub(1)))
+    (estate.range_table().get((index as usize).saturating_sub(1)))
         .map_or(pg_sys::InvalidOid, |entry| entry.checkAsUser)
 }
 
@@ -194,8 +201,7 @@ fn or_current_user(user: pg_sys::Oid) -> pg_sys::Oid {
     if user != pg_sys::InvalidOid {
         return user;
     }
-    // SAFETY: reads a variable of the backend.
-    unsafe { pg_sys::GetUserId() }
+    catalog::current_role()
 }
 
 /// Whether an Append or MergeAppend leaves out partitions when it is run, by values that it has only then.

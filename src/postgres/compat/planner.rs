@@ -7,22 +7,49 @@ use crate::postgres::paths::{JoinHook, Path};
 use crate::postgres::planner::{Clause, Rel, Root};
 #[cfg(not(any(feature = "pg14", feature = "pg15")))]
 use crate::postgres::refs::fields;
-use crate::postgres::refs::{FromRaw, Node, Ref, calls, setters};
+use crate::postgres::refs::{FromRaw, Node, Ref, calls, parts, setters};
 use crate::postgres::rel::OpenRelation;
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
+calls! {
+    #[cfg(not(feature = "pg19"))]
+    fn material_path<'p>(rel: Rel<'p>, path: Path<'p>) -> Ref<'p, pg_sys::MaterialPath> = create_material_path(rel, path);
+    #[cfg(feature = "pg19")]
+    fn material_path<'p>(rel: Rel<'p>, path: Path<'p>) -> Ref<'p, pg_sys::MaterialPath> = create_material_path(rel, path, true);
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Var> = find_nonnullable_vars(clauses);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Bitmapset> = find_nonnullable_vars(clauses);
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    fn checked_clauses<'p>(path: Path<'p>) -> Relids<'p> = get_param_path_clause_serials(path);
+    /// Has relations give columns to the joins up to that with others. The columns are Vars, none of them in a placeholder.
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    pub fn add_vars_to_targetlist(root: Root, columns: List<pg_sys::Node>, needed_by: Relids)
+        = add_vars_to_targetlist(root, columns, needed_by, false);
+    /// Has relations give columns to the joins up to that with others. The columns are Vars, none of them in a placeholder.
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    pub fn add_vars_to_targetlist(root: Root, columns: List<pg_sys::Node>, needed_by: Relids)
+        = add_vars_to_targetlist(root, columns, needed_by);
+    /// The equalities that equivalence classes imply between a relation and others.
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    pub fn generate_join_implied_equalities<'p>(root: Root<'p>, rel: Rel<'p>, outer: Relids<'p>, both: Relids<'p>) -> List<'p, pg_sys::RestrictInfo>
+        = generate_join_implied_equalities(root, both, outer, rel);
+    /// The equalities that equivalence classes imply between a relation and others. No clause of an outer join is asked for.
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    pub fn generate_join_implied_equalities<'p>(root: Root<'p>, rel: Rel<'p>, outer: Relids<'p>, both: Relids<'p>) -> List<'p, pg_sys::RestrictInfo>
+        = generate_join_implied_equalities(root, both, outer, rel, None);
+}
+
+parts! {
+    /// The path.
+    MaterialPath.path as as_path: Path;
+}
+
 /// A Material node above a path of a relation. 19 is told that it is enabled.
 pub fn create_material_path<'p>(rel: Rel<'p>, path: Path<'p>) -> Path<'p> {
-    // SAFETY: the path is one of the relation. The result is a new path.
-    unsafe {
-        #[cfg(not(feature = "pg19"))]
-        let material = pg_sys::create_material_path(rel.as_ptr(), path.as_ptr());
-        #[cfg(feature = "pg19")]
-        let material = pg_sys::create_material_path(rel.as_ptr(), path.as_ptr(), true);
-        Ref::new(material.cast())
-    }
+    material_path(rel, path).as_path()
 }
 
 /// Has the rows of this query, and of those around it, grouped after they are joined. 19 could group them before.
@@ -43,13 +70,6 @@ pub fn group_after_joins(root: Option<Root>) {
 setters! {
     PlannerInfo.agg_clause_list as set_aggregates: List<'p, pg_sys::Node>;
     PlannerInfo.hasNonPartialAggs as set_has_unpushable: bool;
-}
-
-calls! {
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
-    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Var> = find_nonnullable_vars(clauses);
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Bitmapset> = find_nonnullable_vars(clauses);
 }
 
 /// Whether clauses can be true together only if a column is not null. Before 16 PostgreSQL gives a list of Vars, then a list of sets of column
@@ -155,34 +175,23 @@ pub fn held_by_placeholder(node: Node) -> Option<Node> {
 
 /// Notes the clauses that a path checks because of its parameters. The join above checks none of them again. Before 16 it compares
 /// the clauses themselves.
-///
-/// # Safety
-/// `info` is a new one, and `path` the planner's.
-pub unsafe fn keep_checked_clauses(info: &mut pg_sys::ParamPathInfo, path: *mut pg_sys::Path) {
+pub fn keep_checked_clauses(info: &mut pg_sys::ParamPathInfo, path: Path) {
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     let _ = (info, path);
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    // SAFETY: the path is the planner's.
-    unsafe {
-        info.ppi_serials = pg_sys::get_param_path_clause_serials(path);
+    {
+        info.ppi_serials = checked_clauses(path).as_ptr();
     }
 }
 
 /// Gives the columns that expressions use the marks of outer joins that the same columns have in a plan's list. A join
 /// clause is kept in a form for one order of joins, and since 16 a plan's own expressions have to match its columns to the mark.
-///
-/// # Safety
-/// Both are lists of the planner's, and nobody else has the expressions.
-pub unsafe fn take_marks(expressions: *mut pg_sys::List, columns: *mut pg_sys::List) {
+/// Nobody else has the expressions.
+pub fn take_marks(expressions: List<pg_sys::Node>, columns: List<pg_sys::TargetEntry>) {
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     let _ = (expressions, columns);
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    // SAFETY: both are valid lists. The walk changes nodes that nobody else has.
-    unsafe {
-        let columns: List<pg_sys::TargetEntry> = FromRaw::from_raw(columns);
-        let expressions: List<pg_sys::Node> = FromRaw::from_raw(expressions);
-        walk(expressions.as_node(), &mut |node| take_mark(node, columns));
-    }
+    walk(expressions.as_node(), &mut |node| take_mark(node, columns));
 }
 
 /// Gives one column or placeholder the marks of the same one in a list. Nobody else has the node.
@@ -209,40 +218,6 @@ fn take_mark(node: Node, columns: List<pg_sys::TargetEntry>) -> Walk {
         }
     }
     Walk::Into
-}
-
-/// Has relations give columns to the joins up to that with others.
-pub fn add_vars_to_targetlist(root: Root, columns: List<pg_sys::Node>, needed_by: Relids) {
-    // SAFETY: the columns are Vars of the query's relations, none of them in a placeholder.
-    unsafe {
-        pg_sys::add_vars_to_targetlist(
-            root.as_ptr(),
-            columns.as_ptr(),
-            needed_by.as_ptr(),
-            #[cfg(any(feature = "pg14", feature = "pg15"))]
-            false,
-        );
-    }
-}
-
-/// The equalities that equivalence classes imply between a relation and others.
-pub fn generate_join_implied_equalities<'p>(
-    root: Root<'p>,
-    rel: Rel<'p>,
-    outer: Relids<'p>,
-    both: Relids<'p>,
-) -> List<'p, pg_sys::RestrictInfo> {
-    // SAFETY: the structures are the planner's. No clause of an outer join is asked for.
-    unsafe {
-        FromRaw::from_raw(pg_sys::generate_join_implied_equalities(
-            root.as_ptr(),
-            both.as_ptr(),
-            outer.as_ptr(),
-            rel.as_ptr(),
-            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            std::ptr::null_mut(),
-        ))
-    }
 }
 
 /// A nested loop with the clauses of a join, of paths of its sides.
