@@ -9,12 +9,12 @@ use super::relation::{ForeignRel, is_ours};
 use super::scan_order::ScanOrder;
 use super::semijoins;
 use crate::columns::Column;
+use crate::postgres::catalog;
 use crate::postgres::paths::{JoinHook, Path};
 use crate::postgres::planner::{Rel, Root};
 use crate::postgres::refs::{Node, Ref};
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
-use std::ffi::CStr;
 
 /// The other relations of a scan's query.
 pub struct OtherRelations<'p> {
@@ -186,11 +186,8 @@ fn is_input(entry: Ref<pg_sys::RangeTblEntry>, number: i32) -> bool {
     if entry.rtekind != pg_sys::RTEKind::RTE_RELATION || number <= 0 {
         return false;
     }
-    // SAFETY: a catalog look-up, which gives null or a name that ends in a zero byte.
-    unsafe {
-        let name = pg_sys::get_attname(entry.relid, number as _, true);
-        !name.is_null() && Column::is_name_of_input(CStr::from_ptr(name).to_bytes())
-    }
+    let name = catalog::column_name(entry.relid, number as i16);
+    name.is_some_and(|name| Column::is_name_of_input(name.to_bytes()))
 }
 
 /// Whether a query may be a view that is a security barrier, or inside of one. A query does not know which member of the query around it

@@ -5,7 +5,7 @@
 use super::relation::is_ours;
 use crate::postgres::compat;
 use crate::postgres::expressions::is_volatile;
-use crate::postgres::paths::Path;
+use crate::postgres::paths::{Path, keeps_rows};
 use crate::postgres::planner::Root;
 use crate::postgres::refs::Ref;
 use pgrx::pg_sys;
@@ -33,8 +33,7 @@ fn runs_again(path: Path) -> bool {
         T_AppendPath | T_ProjectionPath | T_SubqueryScanPath => {
             path.children().into_iter().any(runs_again)
         }
-        // SAFETY: asks about a kind of node.
-        _ => !unsafe { pg_sys::ExecMaterializesOutput(path.pathtype) },
+        _ => !keeps_rows(path.pathtype),
     }
 }
 

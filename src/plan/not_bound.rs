@@ -8,12 +8,12 @@ use super::plan_data::{Mode, PlanData};
 use super::relation;
 use crate::columns::Layout;
 use crate::error::{Error, OrReport};
-use crate::postgres::compat;
 use crate::postgres::expressions::{Walk, walk};
-use crate::postgres::list::{IntList, List};
+use crate::postgres::list::List;
 use crate::postgres::plans::Plan;
-use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::refs::{Node, Ref};
 use crate::postgres::rel;
+use crate::postgres::{catalog, compat};
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
 
@@ -49,16 +49,14 @@ fn unrunnable(plan: Plan) -> Option<ForeignScan> {
     if mode.tag() != pg_sys::NodeTag::T_IntList {
         return None;
     }
-    // SAFETY: the tag is that of a list of integers.
-    let numbers: IntList = unsafe { FromRaw::from_raw(mode.as_ptr().cast()) };
-    let mode = Mode::from_numbers(&numbers.iter().collect::<Vec<_>>());
+    let mode = Mode::from_numbers(&mode.as_integers().iter().collect::<Vec<_>>());
     if !matches!(mode, Mode::Missing(..)) {
         return None;
     }
-    // SAFETY: a server has a wrapper's callbacks.
-    let is_ours =
-        unsafe { relation::is_our_routine(pg_sys::GetFdwRoutineByServerId(scan.fs_server)) };
-    is_ours.then_some(scan)
+    let routine = catalog::wrapper_routine(scan.fs_server);
+    routine
+        .is_some_and(relation::is_our_routine)
+        .then_some(scan)
 }
 
 /// Whether a plan is a LIMIT 0, which reads no rows.

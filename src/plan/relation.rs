@@ -179,22 +179,15 @@ impl<'p> ForeignRel<'p> {
 
 /// Whether a relation is a foreign table of this wrapper.
 pub fn is_ours(rel: Rel) -> bool {
-    // SAFETY: a foreign table's relation has its wrapper's callbacks, and no other relation has any.
-    unsafe { is_our_routine(rel.fdwroutine) }
+    rel.routine().is_some_and(is_our_routine)
 }
 
 /// Whether callbacks are this wrapper's.
-///
-/// # Safety
-/// `routine` is null or a wrapper's callbacks.
-pub unsafe fn is_our_routine(routine: *mut pg_sys::FdwRoutine) -> bool {
-    // SAFETY: the pointer is null or valid.
-    unsafe { routine.as_ref() }.is_some_and(|routine| {
-        (routine.GetForeignPaths).is_some_and(|callback| {
-            std::ptr::fn_addr_eq(
-                callback,
-                get_foreign_paths as unsafe extern "C-unwind" fn(_, _, _),
-            )
-        })
+pub fn is_our_routine(routine: Ref<pg_sys::FdwRoutine>) -> bool {
+    (routine.GetForeignPaths).is_some_and(|callback| {
+        std::ptr::fn_addr_eq(
+            callback,
+            get_foreign_paths as unsafe extern "C-unwind" fn(_, _, _),
+        )
     })
 }

@@ -3,10 +3,10 @@
 use super::clause::{self, Binding, Kind};
 use super::relation::ForeignRel;
 use crate::columns::{Attribute, Column};
-use crate::postgres::compat;
 use crate::postgres::expressions::make_null;
 use crate::postgres::planner::Clause;
 use crate::postgres::refs::Node;
+use crate::postgres::{catalog, compat};
 use pgrx::pg_sys;
 
 /// A scan's clauses, classified.
@@ -171,6 +171,5 @@ impl<'p> ScanClauses<'p> {
 }
 
 fn is_nondeterministic(collation: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog look-up of a collation that a clause uses.
-    collation != pg_sys::InvalidOid && !unsafe { pg_sys::get_collation_isdeterministic(collation) }
+    collation != pg_sys::InvalidOid && !catalog::is_deterministic(collation)
 }

@@ -8,6 +8,7 @@ use super::paths::OuterRequirement;
 use super::relation::ForeignRel;
 use crate::columns::Column;
 use crate::postgres::planner::{Rel, Root};
+use crate::postgres::process;
 use crate::postgres::refs::Node;
 use crate::postgres::relids::Relids;
 use pgrx::pg_sys;
@@ -95,8 +96,7 @@ impl ScanOrder {
 /// Notes the members of a join tree from left to right.
 fn note_order(node: Option<Node>, written: &mut Vec<i32>) {
     let Some(node) = node else { return };
-    // SAFETY: raises an error where the stack is too deep.
-    unsafe { pg_sys::check_stack_depth() };
+    process::check_stack_depth();
     if let Some(member) = node.cast::<pg_sys::RangeTblRef>() {
         written.push(member.rtindex);
     } else if let Some(join) = node.cast::<pg_sys::JoinExpr>() {

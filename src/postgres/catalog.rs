@@ -40,6 +40,12 @@ calls! {
     pub fn base_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = getBaseType(type_oid);
     /// A type's name, which is a placeholder where there is no such type.
     pub fn type_name<'p>(type_oid: pg_sys::Oid) -> Option<&'p CStr> = format_type_be(type_oid);
+    /// Whether values that are equal in a collation have the same bytes.
+    pub fn is_deterministic(collation: pg_sys::Oid) -> bool = get_collation_isdeterministic(collation);
+    /// The name of a table's column; `None` where the table has no such column.
+    pub fn column_name<'p>(table: pg_sys::Oid, column: i16) -> Option<&'p CStr> = get_attname(table, column, true);
+    /// The callbacks of a server's wrapper.
+    pub fn wrapper_routine<'p>(server: pg_sys::Oid) -> Option<Ref<'p, pg_sys::FdwRoutine>> = GetFdwRoutineByServerId(server);
     fn quoted<'p>(name: &'p CStr) -> Option<&'p CStr> = quote_identifier(name).cast_mut();
 }
 

@@ -137,6 +137,15 @@ impl<'p> IntList<'p> {
     }
 }
 
+impl<'p> Node<'p> {
+    /// The node as a list of integers, which is empty where it is none.
+    pub fn as_integers(self) -> IntList<'p> {
+        IntList {
+            list: self.cast_tagged(pg_sys::NodeTag::T_IntList),
+        }
+    }
+}
+
 impl FromRaw for IntList<'_> {
     type Raw = *mut pg_sys::List;
 

@@ -3,7 +3,7 @@
 use super::compat;
 use super::list::List;
 use super::planner::{Rel, Root};
-use super::refs::{Ref, fields, parts, setters};
+use super::refs::{Ref, calls, fields, parts, setters};
 use super::relids::Relids;
 use pgrx::pg_sys;
 
@@ -77,6 +77,11 @@ macro_rules! only_child {
 only_child! {
     MaterialPath, ProjectionPath, ProjectSetPath, SortPath, GroupPath, AggPath, GroupingSetsPath, WindowAggPath, UniquePath,
     LimitPath, LockRowsPath, SubqueryScanPath
+}
+
+calls! {
+    /// Whether a kind of plan keeps its rows, so that a rescan does not run what is below.
+    pub fn keeps_rows(plan: pg_sys::NodeTag) -> bool = ExecMaterializesOutput(plan);
 }
 
 impl<'p> Path<'p> {

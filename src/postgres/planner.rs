@@ -74,6 +74,8 @@ fields! {
     RelOptInfo.reltarget as target: Option<Ref<'p, pg_sys::PathTarget>>;
     /// The planner's query for a subquery in FROM.
     RelOptInfo.subroot as subquery: Option<Root<'p>>;
+    /// The callbacks of a foreign table's wrapper.
+    RelOptInfo.fdwroutine as routine: Option<Ref<'p, pg_sys::FdwRoutine>>;
     /// The expressions.
     PathTarget.exprs as expressions: List<'p, pg_sys::Node>;
     /// The clause's expression.

@@ -18,6 +18,8 @@ variables! {
 }
 
 calls! {
+    /// Raises an error where the stack is too deep.
+    pub fn check_stack_depth() = check_stack_depth();
     /// Whether a transaction runs, and has not failed.
     pub fn is_in_transaction() -> bool = IsTransactionState();
     /// Whether a parallel query runs.

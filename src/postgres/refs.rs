@@ -228,7 +228,7 @@ macro_rules! plain {
         })*
     };
 }
-plain! { (), bool, i16, i32, i64, u32, u64, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData }
+plain! { (), bool, i16, i32, i64, u32, u64, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData, pg_sys::NodeTag }
 
 /// A pointer for a call into PostgreSQL, null for `None`.
 pub fn as_ptr<T>(reference: Option<Ref<T>>) -> *mut T {
