@@ -8,8 +8,9 @@ use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
 use crate::plan::sources::Decoded;
 use crate::plan::{Mode, PlanData, estimate};
+use crate::postgres::executor::{ForeignScanState, ResultRel};
 use crate::postgres::properties::{Explain, Printer};
-use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::refs::{Node, Ref};
 use crate::postgres::text::for_server;
 use crate::scan::Scan;
 use pgrx::{pg_guard, pg_sys};
@@ -25,38 +26,42 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
     es: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: the node is initialised, so its plan and relation are there; `fdw_state` is null or a Scan.
-    unsafe {
-        let explain = Ref::new(es);
-        let plan = (*node).ss.ps.plan;
-        let relation = (*node).ss.ss_currentRelation;
-        let layout = Layout::read(Ref::new(relation)).or_report();
-        let data = PlanData::read(plan.cast(), &layout);
-        let fixed = config::fixed_inputs((*relation).rd_id);
-        let fixed = |column: Column| Some(format!("{} = '{}'", column.name(), fixed.get(column)?));
-        let fixed: Vec<String> = Column::INPUTS.into_iter().filter_map(fixed).collect();
-        explain_plan(
-            explain,
-            &Printer::new(explain, Ref::new(plan)),
-            &data,
-            &fixed,
-        );
-        let several = estimate::known_values(&data.bindings) != Some(1);
-        if several && data.mode == Mode::Plain {
-            let limits = Limits::read((*relation).rd_id);
-            explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-        }
-        if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_mut()
-            && explain.analyze
-        {
-            scan.with_dispatch(|dispatch| counters(explain, dispatch))
-                .or_report();
-        }
+    // SAFETY: the node is initialised, and `fdw_state` is null or a Scan.
+    let (explain, node, scan): (Explain, ForeignScanState, _) = unsafe {
+        (
+            Ref::new(es),
+            Ref::new(node),
+            (*node).fdw_state.cast::<Scan>().as_mut(),
+        )
+    };
+    let (plan, table) = (node.plan(), node.table());
+    let layout = Layout::read(table).or_report();
+    let data = PlanData::read(plan, &layout);
+    let fixed = config::fixed_inputs(table.rd_id);
+    let fixed = |column: Column| Some(format!("{} = '{}'", column.name(), fixed.get(column)?));
+    let fixed: Vec<String> = Column::INPUTS.into_iter().filter_map(fixed).collect();
+    let printer = Printer::new(explain, plan.as_plan());
+    explain_plan(explain, &printer, &data, &fixed);
+    let several = estimate::known_values(&data.bindings) != Some(1);
+    if several && data.mode == Mode::Plain {
+        let limits = Limits::read(table.rd_id);
+        explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+    }
+    if let Some(scan) = scan
+        && explain.analyze
+    {
+        scan.with_dispatch(|dispatch| counters(explain, dispatch))
+            .or_report();
     }
 }
 
 /// Adds the properties of the plan.
-fn explain_plan(explain: Explain, printer: &Printer, data: &PlanData, fixed: &[String]) {
+fn explain_plan<'p>(
+    explain: Explain<'p>,
+    printer: &Printer<'p>,
+    data: &PlanData<'p>,
+    fixed: &[String],
+) {
     let add = |label, values: &[Vec<u8>], separator: &[u8]| {
         if !values.is_empty() {
             explain.text(label, &values.join(separator));
@@ -66,11 +71,8 @@ fn explain_plan(explain: Explain, printer: &Printer, data: &PlanData, fixed: &[S
         explain.text(c"Fixed", for_server(&fixed.join(", ")).to_bytes());
     }
     add(c"Bound", &print_bindings(printer, &data.bindings), b", ");
-    let print = |condition: &*mut pg_sys::Node| {
-        // SAFETY: the condition is null or an expression of the plan.
-        unsafe { Option::<Node>::from_raw(*condition) }.map(|node| printer.print(node))
-    };
-    let conditions: Vec<Vec<u8>> = data.conditions.iter().filter_map(print).collect();
+    let print = |condition: &Node<'p>| printer.print(*condition);
+    let conditions: Vec<Vec<u8>> = data.conditions.iter().map(print).collect();
     add(c"Only If", &conditions, b" AND ");
     match (data.mode, estimate::known_values(&data.bindings)) {
         (Mode::Missing(column, _), _) => explain.text(c"Not Bound", column.name().as_bytes()),
@@ -79,24 +81,20 @@ fn explain_plan(explain: Explain, printer: &Printer, data: &PlanData, fixed: &[S
     }
     if data.mode == Mode::Plain {
         let (source, ids) = &data.source;
-        // SAFETY: each is null or an expression of the plan.
-        let ids = ids
-            .iter()
-            .map(|id| unsafe { Option::<Node>::from_raw(*id) });
-        sources(explain, printer, source, ids);
+        sources(explain, printer, source, ids.iter().copied());
     }
 }
 
 /// Adds the rows that invoke once, however often they come. `ids` are the expressions that identify them.
 pub fn sources<'p>(
     explain: Explain,
-    printer: &Printer,
+    printer: &Printer<'p>,
     source: &Decoded,
-    mut ids: impl Iterator<Item = Option<Node<'p>>>,
+    mut ids: impl Iterator<Item = Node<'p>>,
 ) {
     let mut printed = Vec::new();
     for member in &source.members {
-        let ctid = ids.next().flatten();
+        let ctid = ids.next();
         if member.has_parts {
             ids.next();
         }
@@ -129,21 +127,22 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
     _subplan_index: std::ffi::c_int,
     es: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: the relation is open; `ri_FdwState` is null or an Insert.
-    unsafe {
-        let explain = Ref::new(es);
-        // The node that prefetches rows shows the limit, where there is one.
-        if private.is_null() {
-            let limits = Limits::read((*(*relation).ri_RelationDesc).rd_id);
-            explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-        }
-        if let Some(insert) = (*relation).ri_FdwState.cast::<Insert>().as_mut()
-            && explain.analyze
-        {
-            insert
-                .with_dispatch(|dispatch| counters(explain, dispatch))
-                .or_report();
-        }
+    // SAFETY: the relation is open, and `ri_FdwState` is null or an Insert.
+    let (explain, relation, insert): (Explain, ResultRel, _) = unsafe {
+        let insert = (*relation).ri_FdwState.cast::<Insert>().as_mut();
+        (Ref::new(es), Ref::new(relation), insert)
+    };
+    // The node that prefetches rows shows the limit, where there is one.
+    if private.is_null() {
+        let limits = Limits::read(relation.table().rd_id);
+        explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+    }
+    if let Some(insert) = insert
+        && explain.analyze
+    {
+        insert
+            .with_dispatch(|dispatch| counters(explain, dispatch))
+            .or_report();
     }
 }
 
@@ -197,7 +196,7 @@ fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
 }
 
 /// The bindings in the order of the columns, whatever order the clauses had.
-fn print_bindings(printer: &Printer, bindings: &[Binding]) -> Vec<Vec<u8>> {
+fn print_bindings<'p>(printer: &Printer<'p>, bindings: &[Binding<'p>]) -> Vec<Vec<u8>> {
     let of = |column| {
         let bindings = bindings.iter();
         bindings.filter(move |binding| binding.attribute.column == column)
@@ -206,7 +205,7 @@ fn print_bindings(printer: &Printer, bindings: &[Binding]) -> Vec<Vec<u8>> {
         .map(|binding| {
             let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
             let left = format!("{column} {operator}").into_bytes();
-            let Some(right) = binding.node().map(|right| printer.print(right)) else {
+            let Some(right) = binding.expression.map(|right| printer.print(right)) else {
                 return left;
             };
             match binding.kind {

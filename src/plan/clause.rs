@@ -10,7 +10,7 @@ use crate::columns::{Attribute, Column};
 use crate::postgres::compat;
 use crate::postgres::expressions::{is_equality, make_array, make_array_cat};
 use crate::postgres::list::List;
-use crate::postgres::refs::{FromRaw, Node, Ref, as_ptr};
+use crate::postgres::refs::{Node, Ref};
 use pgrx::pg_sys;
 
 /// How a binding's expression gives values.
@@ -47,44 +47,27 @@ impl Kind {
 }
 
 /// A clause that gives an input column its values.
-///
-/// It is used while the expression lives: until planning ends, or as long as a plan.
-#[derive(Debug, Clone, Copy)]
-pub struct Binding {
+#[derive(Clone, Copy)]
+pub struct Binding<'p> {
     /// The column.
     pub attribute: Attribute,
     /// How.
     pub kind: Kind,
     /// The collation under which values are equal.
     pub collation: pg_sys::Oid,
-    /// The right side, coerced to text or jsonb, or to an array of it; null for [`Kind::Null`].
-    pub expression: *mut pg_sys::Node,
+    /// The right side, coerced to text or jsonb, or to an array of it; `None` for [`Kind::Null`].
+    pub expression: Option<Node<'p>>,
 }
 
-impl Binding {
-    fn new(
-        attribute: Attribute,
-        kind: Kind,
-        collation: pg_sys::Oid,
-        expression: Option<Node>,
-    ) -> Binding {
-        Binding {
-            attribute,
-            kind,
-            collation,
-            expression: as_ptr(expression),
-        }
-    }
-
+impl<'p> Binding<'p> {
     /// The right side; `None` for [`Kind::Null`].
-    pub fn node(&self) -> Option<Node<'_>> {
-        // SAFETY: a binding has null or an expression of the planner's or of a plan's, which lives longer than the binding.
-        unsafe { FromRaw::from_raw(self.expression) }
+    pub fn node(&self) -> Option<Node<'p>> {
+        self.expression
     }
 }
 
 /// Recognises a binding in a clause of a scan.
-pub fn classify(scan: ForeignRel, clause: Node) -> Option<Binding> {
+pub fn classify<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<Binding<'p>> {
     use pg_sys::NodeTag::{T_DistinctExpr, T_OpExpr};
     let (column, right, kind, collation) = if let Some(operation) = clause.cast_tagged(T_OpExpr) {
         let (column, right, collation) = equality(scan, operation)?;
@@ -110,19 +93,24 @@ pub fn classify(scan: ForeignRel, clause: Node) -> Option<Binding> {
             return None;
         }
         let column = column_of(scan, test.argument()?)?;
-        return Some(Binding::new(column, Kind::Null, pg_sys::InvalidOid, None));
+        return Some(Binding {
+            attribute: column,
+            kind: Kind::Null,
+            collation: pg_sys::InvalidOid,
+            expression: None,
+        });
     };
     bind(scan, column, kind, collation, right)
 }
 
 /// Binds a column to a value that is not volatile and does not come from the scan.
-fn bind(
-    scan: ForeignRel,
+fn bind<'p>(
+    scan: ForeignRel<'p>,
     column: Attribute,
     kind: Kind,
     collation: pg_sys::Oid,
-    value: Node,
-) -> Option<Binding> {
+    value: Node<'p>,
+) -> Option<Binding<'p>> {
     if value.is_volatile() || scan.root.relids(value).contains(scan.rel.relid as i32) {
         return None;
     }
@@ -130,23 +118,27 @@ fn bind(
         Kind::Any => array_type(&column),
         _ => value_type(&column),
     };
-    Some(Binding::new(
-        column,
+    Some(Binding {
+        attribute: column,
         kind,
         collation,
-        Some(value.coerce(target)?),
-    ))
+        expression: Some(value.coerce(target)?),
+    })
 }
 
 /// Recognises an OR of equalities of one column, as a list of their values.
-fn any_of(scan: ForeignRel, arms: List<pg_sys::Node>) -> Option<Binding> {
+fn any_of<'p>(scan: ForeignRel<'p>, arms: List<'p, pg_sys::Node>) -> Option<Binding<'p>> {
     let mut whole: Option<Binding> = None;
     for arm in arms.iter() {
         let mut binding = classify(scan, arm)?;
         let array_type = array_type(&binding.attribute);
         if binding.kind == Kind::Equal {
-            let array = make_array(binding.node()?, value_type(&binding.attribute), array_type);
-            binding.expression = array.as_ptr();
+            let array = make_array(
+                binding.expression?,
+                value_type(&binding.attribute),
+                array_type,
+            );
+            binding.expression = Some(array);
             binding.kind = Kind::Any;
         }
         whole = Some(match whole {
@@ -156,9 +148,9 @@ fn any_of(scan: ForeignRel, arms: List<pg_sys::Node>) -> Option<Binding> {
                     && whole.attribute.column == binding.attribute.column
                     && whole.collation == binding.collation =>
             {
-                let joined = make_array_cat(whole.node()?, binding.node()?, array_type);
+                let joined = make_array_cat(whole.expression?, binding.expression?, array_type);
                 Binding {
-                    expression: joined.as_ptr(),
+                    expression: Some(joined),
                     ..whole
                 }
             }
@@ -198,12 +190,12 @@ pub fn equal_output<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<(Attri
 
 /// The value that `column = output` and `output = x` give an input column. PostgreSQL makes one clause of the two
 /// that an equivalence class with both columns has.
-pub fn given_through(
-    scan: ForeignRel,
+pub fn given_through<'p>(
+    scan: ForeignRel<'p>,
     column: Attribute,
     output: Node,
-    clause: Node,
-) -> Option<Binding> {
+    clause: Node<'p>,
+) -> Option<Binding<'p>> {
     let equality = clause.cast_tagged::<pg_sys::OpExpr>(pg_sys::NodeTag::T_OpExpr)?;
     if !is_equality(equality.opno) {
         return None;

@@ -20,7 +20,7 @@ const UNKNOWN_LENGTH: f64 = 10.0;
 /// Lets joins have a row for each value, by taking the clauses that give a scan its values out of the estimates: a
 /// row that comes of an invocation satisfies them. By PostgreSQL's own statistics, which know nothing of a table of
 /// invocations, next to none would.
-pub fn count_a_row_for_each_value(scan: ForeignRel) {
+pub fn count_a_row_for_each_value<'p>(scan: ForeignRel<'p>) {
     for joined in scan.join_clauses() {
         if joined.binding.is_some() {
             compat::always_true_in_estimates(joined.clause);
@@ -31,7 +31,7 @@ pub fn count_a_row_for_each_value(scan: ForeignRel) {
         // PostgreSQL makes one clause of each pair of members, and finds it again.
         let both = joined.clause.relids();
         let outer = both.without(scan.rel.relid as i32);
-        let gives_values = |clause: &Clause| {
+        let gives_values = |clause: &Clause<'p>| {
             (clause.expression()).is_some_and(|clause| clause::classify(scan, clause).is_some())
         };
         let equalities = scan.root.join_equalities(scan.rel, outer, both);
@@ -44,7 +44,7 @@ pub fn count_a_row_for_each_value(scan: ForeignRel) {
 /// The invocations that bindings make: the product of their values, each clause on a column narrowing it.
 pub fn estimate(bindings: &[Binding]) -> f64 {
     let values = |binding: &Binding| match binding.kind {
-        Kind::Any => binding.node().map_or(UNKNOWN_LENGTH, length),
+        Kind::Any => binding.expression.map_or(UNKNOWN_LENGTH, length),
         _ => 1.0,
     };
     Column::INPUTS
@@ -61,7 +61,7 @@ pub fn estimate(bindings: &[Binding]) -> f64 {
 /// How many combinations of values there are at most, where the plan alone tells.
 pub fn known_values(bindings: &[Binding]) -> Option<u64> {
     let is_known = |binding: &Binding| {
-        binding.kind != Kind::Any || binding.node().is_some_and(has_known_length)
+        binding.kind != Kind::Any || binding.expression.is_some_and(has_known_length)
     };
     (bindings.iter().all(is_known)).then(|| estimate(bindings) as u64)
 }

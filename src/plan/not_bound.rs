@@ -74,8 +74,7 @@ fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>, has_invoked
     };
     // The executor has the table locked.
     let layout = rel::with_locked(entry.relid, |open| Layout::read(open)).or_report();
-    // SAFETY: the plan is one of this wrapper's for the table.
-    let plan = unsafe { PlanData::read(scan.as_ptr(), &layout) };
+    let plan = PlanData::read(scan, &layout);
     match plan.mode {
         Mode::Missing(column, in_join) => {
             plan.no_value_error(column, in_join, entry.relid, &layout, has_invoked)

@@ -6,18 +6,17 @@ use crate::backend::config;
 use crate::columns::{Attribute, Column, Layout};
 use crate::error::{Error, NoValueReason, StatementError};
 use crate::postgres::list::{IntList, List};
-use crate::postgres::nodes;
-use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::refs::{Node, Ref};
 use pgrx::pg_sys;
 
 /// What a plan carries to the scan.
-pub struct PlanData {
+pub struct PlanData<'p> {
     /// The bindings, whose expressions are the first of the plan's `fdw_exprs`.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<Binding<'p>>,
     /// The row that gives the values, and the expressions that identify it.
-    pub source: (Decoded, Vec<*mut pg_sys::Node>),
+    pub source: (Decoded, Vec<Node<'p>>),
     /// Conditions without which nothing is invoked, of joins and of input columns: the expressions behind those of the bindings.
-    pub conditions: Vec<*mut pg_sys::Node>,
+    pub conditions: Vec<Node<'p>>,
     /// Columns that the query reads; `None` reads all.
     pub used: Option<Vec<i16>>,
     /// How the scan is run.
@@ -67,32 +66,21 @@ pub fn path_private<'p>(mode: Mode, clauses: List<'p, pg_sys::Node>) -> List<'p,
 
 /// The mode as a list of numbers, and the clauses.
 pub fn of_path(path: Ref<'_, pg_sys::ForeignPath>) -> (IntList<'_>, List<'_, pg_sys::Node>) {
-    let element = |index| {
-        path.private()
-            .get(index)
-            .map_or(std::ptr::null_mut(), Node::as_ptr)
-    };
-    // SAFETY: a path of this wrapper's has an empty list, or the two that `path_private` has made.
-    unsafe {
-        (
-            FromRaw::from_raw(element(0).cast()),
-            FromRaw::from_raw(element(1).cast()),
-        )
-    }
+    let (mode, clauses) = (path.private().get(0), path.private().get(1));
+    (
+        mode.map_or(IntList::EMPTY, Node::as_integers),
+        clauses.map_or(List::EMPTY, Node::as_list),
+    )
 }
 
 /// How the scan of a path is run.
-///
-/// # Safety
-/// `path` is the planner's, for a table of this wrapper's.
-pub unsafe fn mode_of(path: *mut pg_sys::ForeignPath) -> Mode {
-    // SAFETY: the path is the planner's.
-    let (mode, _) = of_path(unsafe { Ref::new(path) });
+pub fn mode_of(path: Ref<pg_sys::ForeignPath>) -> Mode {
+    let (mode, _) = of_path(path);
     Mode::from_numbers(&mode.iter().collect::<Vec<_>>())
 }
 
 /// Bindings for a plan: numbers, and expressions in a list of their own.
-pub fn encode(bindings: &[Binding]) -> (IntList<'_>, List<'_, pg_sys::Node>) {
+pub fn encode<'p>(bindings: &[Binding<'p>]) -> (IntList<'p>, List<'p, pg_sys::Node>) {
     let numbers = bindings.iter().flat_map(|binding| {
         [
             binding.attribute.number.into(),
@@ -100,16 +88,16 @@ pub fn encode(bindings: &[Binding]) -> (IntList<'_>, List<'_, pg_sys::Node>) {
             binding.collation.to_u32() as i32,
         ]
     });
-    let expressions = bindings.iter().filter_map(Binding::node);
+    let expressions = bindings.iter().filter_map(|binding| binding.expression);
     (IntList::of(numbers), List::of(expressions))
 }
 
 /// Reads bindings back. Takes those of the expressions that belong to them.
-pub fn decode(
+pub fn decode<'p>(
     numbers: &[i32],
-    expressions: &mut impl Iterator<Item = *mut pg_sys::Node>,
+    expressions: &mut impl Iterator<Item = Node<'p>>,
     layout: &Layout,
-) -> Vec<Binding> {
+) -> Vec<Binding<'p>> {
     (numbers.chunks_exact(3))
         .filter_map(|binding| {
             let kind = Kind::from_number(binding[1])?;
@@ -118,15 +106,15 @@ pub fn decode(
                 kind,
                 collation: pg_sys::Oid::from(binding[2] as u32),
                 expression: match kind {
-                    Kind::Null => std::ptr::null_mut(),
-                    _ => expressions.next()?,
+                    Kind::Null => None,
+                    _ => Some(expressions.next()?),
                 },
             })
         })
         .collect()
 }
 
-impl PlanData {
+impl<'p> PlanData<'p> {
     /// Whether the query reads a column.
     pub fn reads(&self, number: i16) -> bool {
         self.used.as_ref().is_none_or(|used| used.contains(&number))
@@ -169,29 +157,23 @@ impl PlanData {
         })
     }
 
-    /// Reads the lists that [`get_foreign_plan`](super::get_foreign_plan) has put into a plan.
-    ///
-    /// # Safety
-    /// `plan` is a plan of this wrapper's for a table of that layout.
-    pub unsafe fn read(plan: *mut pg_sys::ForeignScan, layout: &Layout) -> PlanData {
-        // SAFETY: the lists have the shape that get_foreign_plan gave them.
-        unsafe {
-            let numbers = |index: usize| -> Vec<i32> {
-                let list = nodes::nth((*plan).fdw_private, index);
-                nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
-            };
-            let mut expressions = nodes::pointers((*plan).fdw_exprs);
-            let bindings = decode(&numbers(0), &mut expressions, layout);
-            let source = Source::decode(&numbers(3));
-            let ids = expressions.by_ref().take(source.width()).collect();
-            let used: Vec<i16> = numbers(1).iter().map(|number| *number as i16).collect();
-            PlanData {
-                bindings,
-                source: (source, ids),
-                conditions: expressions.collect(),
-                used: (!used.contains(&0)).then_some(used),
-                mode: Mode::from_numbers(&numbers(2)),
-            }
+    /// Reads the lists that [`get_foreign_plan`](super::get_foreign_plan) has put into a plan of this wrapper's for a table of that layout.
+    pub fn read(plan: Ref<'p, pg_sys::ForeignScan>, layout: &Layout) -> PlanData<'p> {
+        let numbers = |index: usize| -> Vec<i32> {
+            let list = plan.private().get(index).map(Node::as_integers);
+            list.map_or(Vec::new(), |list| list.iter().collect())
+        };
+        let mut expressions = plan.expressions().iter();
+        let bindings = decode(&numbers(0), &mut expressions, layout);
+        let source = Source::decode(&numbers(3));
+        let ids = expressions.by_ref().take(source.width()).collect();
+        let used: Vec<i16> = numbers(1).iter().map(|number| *number as i16).collect();
+        PlanData {
+            bindings,
+            source: (source, ids),
+            conditions: expressions.collect(),
+            used: (!used.contains(&0)).then_some(used),
+            mode: Mode::from_numbers(&numbers(2)),
         }
     }
 }

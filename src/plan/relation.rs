@@ -46,7 +46,7 @@ pub struct JoinClause<'p> {
     /// The clause.
     pub clause: Clause<'p>,
     /// The values that it gives an input column.
-    pub binding: Option<Binding>,
+    pub binding: Option<Binding<'p>>,
     /// The input column for which an equivalence class implies the clause.
     pub implied_for: Option<Column>,
 }

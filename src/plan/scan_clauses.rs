@@ -14,7 +14,7 @@ pub struct ScanClauses<'p> {
     /// All of them, as they were given.
     pub all: Vec<Clause<'p>>,
     /// The values of input columns.
-    pub bindings: Vec<Binding>,
+    pub bindings: Vec<Binding<'p>>,
     /// The clauses that the bindings stand for.
     pub bound: Vec<Clause<'p>>,
     /// The clauses that read inputs alone, in the order in which they are checked before anything is invoked.
@@ -90,7 +90,7 @@ impl<'p> ScanClauses<'p> {
             };
             let value_type = clause::value_type(to);
             let expression = match from.kind {
-                Kind::Equal | Kind::NotDistinct => from.node()?.copy(),
+                Kind::Equal | Kind::NotDistinct => from.expression?.copy(),
                 Kind::Null => make_null(value_type),
                 Kind::Any => return None,
             };
@@ -98,7 +98,7 @@ impl<'p> ScanClauses<'p> {
                 attribute: *to,
                 // The equality between the columns lets no null pass.
                 kind: Kind::Equal,
-                expression: expression.as_ptr(),
+                expression: Some(expression),
                 ..*from
             })
         }) {

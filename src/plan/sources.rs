@@ -83,7 +83,7 @@ impl<'p> Source<'p> {
     /// relation that keeps rows in an outer join and is none of `known` is joined later.
     pub fn of(
         scan: ForeignRel<'p>,
-        bindings: &[Binding],
+        bindings: &[Binding<'p>],
         known: Relids<'p>,
         repeats: bool,
     ) -> Option<Source<'p>> {
@@ -115,7 +115,7 @@ impl<'p> Source<'p> {
             return None;
         }
         let outside = outside(bindings);
-        let mut nodes = bindings.iter().filter_map(Binding::node);
+        let mut nodes = bindings.iter().filter_map(|binding| binding.expression);
         let keeps_values = nodes.any(Node::has_subplans);
         let mut numbers = vec![repeats.into(), keeps_values.into(), outside.len() as i32];
         numbers.extend(outside);
@@ -139,10 +139,10 @@ impl<'p> Source<'p> {
 }
 
 /// The relations that the values of bindings come from.
-pub fn giving<'p>(scan: ForeignRel<'p>, bindings: &[Binding]) -> Relids<'p> {
+pub fn giving<'p>(scan: ForeignRel<'p>, bindings: &[Binding<'p>]) -> Relids<'p> {
     let root = scan.root;
     let all = (bindings.iter())
-        .filter_map(Binding::node)
+        .filter_map(|binding| binding.expression)
         .fold(Relids::EMPTY, |all, value| all.union(read_by(root, value)));
     root.without_outer_joins(all.without(scan.rel.relid as i32))
 }

@@ -112,6 +112,9 @@ impl<T> FromRaw for List<'_, T> {
 }
 
 impl<'p> IntList<'p> {
+    /// The empty list.
+    pub const EMPTY: IntList<'p> = IntList { list: None };
+
     /// The list as a node; `None` where it is null.
     pub fn as_node(self) -> Option<Node<'p>> {
         self.list.map(Ref::as_node)
@@ -138,6 +141,11 @@ impl<'p> IntList<'p> {
 }
 
 impl<'p> Node<'p> {
+    /// The node as a list of nodes, which is empty where it is none.
+    pub fn as_list(self) -> List<'p, pg_sys::Node> {
+        List::from_list(self.cast_tagged(pg_sys::NodeTag::T_List))
+    }
+
     /// The node as a list of integers, which is empty where it is none.
     pub fn as_integers(self) -> IntList<'p> {
         IntList {

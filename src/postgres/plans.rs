@@ -3,7 +3,7 @@
 use super::compat;
 use super::expressions::{Walk, walk};
 use super::list::List;
-use super::refs::{Node, Ref, arrays, fields};
+use super::refs::{Node, Ref, arrays, fields, parts};
 use pgrx::pg_sys;
 use pgrx::pg_sys::PgNode;
 
@@ -83,6 +83,11 @@ fields! {
     PlanState.righttree as right: Option<PlanState<'p>>;
     /// The node of the subquery.
     SubqueryScanState.subplan as subquery: Option<PlanState<'p>>;
+}
+
+parts! {
+    /// The plan.
+    ForeignScan.scan.plan as as_plan: Plan;
 }
 
 arrays! {

@@ -250,7 +250,7 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
         if source.repeats {
             let first = explain::expressions_of(&numbers(plan, 1));
             let expressions = Ref::new(plan).expressions();
-            let ids = (first..expressions.len()).map(|index| expressions.get(index));
+            let ids = expressions.iter().skip(first);
             let printer = Printer::new(explain, Ref::new(plan.cast()));
             explain::sources(explain, &printer, &source, ids);
         }

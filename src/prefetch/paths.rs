@@ -4,7 +4,6 @@
 
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
-use crate::plan::clause::Binding;
 use crate::plan::relation::is_ours;
 use crate::plan::{
     self, ForeignRel, Mode, join_order, materialize, memoize, semijoins, sort_outer, sources,
@@ -262,7 +261,10 @@ fn takes_values(root: Root, scan: ForeignPath, relids: Relids) -> bool {
         return false;
     }
     let clauses = foreign.scan_clauses(parameters);
-    let mut values = clauses.bindings.iter().filter_map(Binding::node);
+    let mut values = clauses
+        .bindings
+        .iter()
+        .filter_map(|binding| binding.expression);
     values.any(|value| root.relids(value).overlaps(relids))
 }
 

@@ -9,6 +9,7 @@ use crate::lambda::budget::Share;
 use crate::plan;
 use crate::plan::clause::Binding;
 use crate::plan::sources::Source;
+use crate::postgres::refs::{Ref, as_ptr};
 use crate::postgres::{nodes, slots};
 use crate::rows::conditions::{self, Conditions};
 use crate::rows::invocation_set::InvocationSet;
@@ -43,7 +44,7 @@ pub struct Reader {
 
 /// What is evaluated with an outer row.
 struct Expressions {
-    bindings: Vec<Binding>,
+    bindings: Vec<Binding<'static>>,
     /// One for each binding, null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
     conditions: Conditions,
@@ -169,17 +170,19 @@ impl Reader {
             let context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(context);
             let node = &raw mut (*self.node).ss.ps;
-            let mut expressions = self.carried.expressions.iter().copied();
+            let expressions = self.carried.expressions.iter();
+            let mut expressions = expressions.map(|expression| Ref::new(*expression));
             let bindings = plan::decode(&self.carried.bindings, &mut expressions, layout);
             let source = Source::decode(&self.carried.source);
-            let ids: Vec<_> = expressions.by_ref().take(source.width()).collect();
-            let of_bindings = bindings.iter().map(|binding| binding.expression);
+            let ids = expressions.by_ref().take(source.width());
+            let ids: Vec<_> = ids.map(Ref::as_ptr).collect();
+            let of_bindings = bindings.iter().map(|binding| as_ptr(binding.expression));
             let sources = Sources::begin(source, &ids, of_bindings, node);
             let states = (bindings.iter())
-                .map(|binding| pg_sys::ExecInitExpr(binding.expression.cast(), node))
+                .map(|binding| pg_sys::ExecInitExpr(as_ptr(binding.expression).cast(), node))
                 .collect();
             let conditions = Conditions::new(
-                &expressions.collect::<Vec<_>>(),
+                &expressions.map(Ref::as_ptr).collect::<Vec<_>>(),
                 node,
                 self.slot,
                 pg_sys::INDEX_VAR as pg_sys::Index,

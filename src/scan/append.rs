@@ -8,6 +8,7 @@ use crate::backend;
 use crate::backend::config;
 use crate::error::{Error, OrReport};
 use crate::plan::{self, Mode, Relation};
+use crate::postgres::refs::Ref;
 use crate::postgres::slots;
 use pgrx::{is_a, pg_guard, pg_sys};
 
@@ -22,7 +23,7 @@ pub unsafe extern "C-unwind" fn is_foreign_path_async_capable(
     // SAFETY: the path is one of ours, and its relation has what planning it left.
     unsafe {
         let relation = (*(*path).path.parent).fdw_private.cast::<Relation>();
-        let mode = plan::mode_of(path);
+        let mode = plan::mode_of(Ref::new(path));
         mode == Mode::Plain && config::async_capable((*relation).table)
     }
 }

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
 use crate::postgres::compat;
+use crate::postgres::refs::{Node, Ref, as_ptr};
 use crate::prefetch::ScanConsumer;
 use crate::rows::conditions::{self, Conditions};
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
@@ -26,7 +27,7 @@ pub struct Invocations {
     table: pg_sys::Oid,
     user: pg_sys::Oid,
     layout: Rc<Layout>,
-    plan: PlanData,
+    plan: PlanData<'static>,
     /// One for each binding; null where there is no expression.
     states: Vec<*mut pg_sys::ExprState>,
     conditions: Conditions,
@@ -60,20 +61,24 @@ impl Invocations {
             let state = &raw mut (*node).ss.ps;
             let estate = (*state).state;
             let relation = (*node).ss.ss_currentRelation;
-            let mut plan = PlanData::read((*state).plan.cast(), &layout);
+            let pointers = |nodes: &[Node]| nodes.iter().map(|it| it.as_ptr()).collect::<Vec<_>>();
+            let mut plan = PlanData::read(Ref::new((*state).plan.cast()), &layout);
             let mut parameters = Parameters::none(estate);
             let mut condition_parameters = Parameters::none(estate);
             let mut states = Vec::new();
             for binding in &plan.bindings {
-                parameters.add(binding.expression);
+                parameters.add(as_ptr(binding.expression));
                 // Null for null.
-                states.push(pg_sys::ExecInitExpr(binding.expression.cast(), state));
+                states.push(pg_sys::ExecInitExpr(
+                    as_ptr(binding.expression).cast(),
+                    state,
+                ));
             }
             for condition in &plan.conditions {
-                condition_parameters.add(*condition);
+                condition_parameters.add(condition.as_ptr());
             }
             let mut conditions = Conditions::new(
-                &plan.conditions,
+                &pointers(&plan.conditions),
                 state,
                 pg_sys::ExecInitExtraTupleSlot(estate, (*relation).rd_att, &pg_sys::TTSOpsVirtual),
                 (*(*state).plan.cast::<pg_sys::Scan>()).scanrelid,
@@ -81,15 +86,18 @@ impl Invocations {
             );
             conditions.may_change = !condition_parameters.is_empty();
             let (source, ids) = std::mem::take(&mut plan.source);
-            let of_bindings = plan.bindings.iter().map(|binding| binding.expression);
+            let of_bindings = plan
+                .bindings
+                .iter()
+                .map(|binding| as_ptr(binding.expression));
             let sources = match plan.mode {
-                Mode::Plain => Sources::begin(source, &ids, of_bindings, state),
+                Mode::Plain => Sources::begin(source, &pointers(&ids), of_bindings, state),
                 _ => None,
             };
             Invocations {
                 node,
                 table: (*relation).rd_id,
-                user: compat::scan_user(crate::postgres::refs::Ref::new(node)),
+                user: compat::scan_user(Ref::new(node)),
                 layout,
                 plan,
                 states,
@@ -108,7 +116,7 @@ impl Invocations {
     }
 
     /// What the plan carries.
-    pub fn plan(&self) -> &PlanData {
+    pub fn plan(&self) -> &PlanData<'static> {
         &self.plan
     }
 
