@@ -5,7 +5,7 @@ use crate::error::{Error, InvokedBy};
 use crate::lambda::request::Inputs;
 use crate::postgres::fmgr::Call;
 use crate::postgres::refs::Ref;
-use crate::rows::values::{self, Value};
+use crate::postgres::varlena::Toasted;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
@@ -140,7 +140,7 @@ impl<'a> Arguments<'a> {
     fn too_large_payload(self, most: usize) -> Option<usize> {
         let payload = self.call.argument(1)?;
         // SAFETY: the second argument of each signature is a payload.
-        unsafe { values::too_large(payload, self.kind.type_oid, most) }
+        unsafe { Toasted::new(payload, self.kind.type_oid) }.longer_than(most)
     }
 
     /// The bytes of a text, json or jsonb, as UTF-8.
@@ -149,10 +149,8 @@ impl<'a> Arguments<'a> {
             return Ok(None);
         };
         // SAFETY: the signature says that the argument is of the type.
-        unsafe {
-            let whole = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
-            values::print(&Value::borrowed(whole.into()), type_oid)
-        }
+        let value = unsafe { Toasted::new(datum, type_oid) };
+        value.detoast().print().map(Some)
     }
 
     /// The bytes of a text that is cast to json or jsonb, as UTF-8.
@@ -165,7 +163,8 @@ impl<'a> Arguments<'a> {
         unsafe {
             let text = pg_sys::text_to_cstring(datum.cast_mut_ptr());
             let datum = pg_sys::OidInputFunctionCall(input, text, pg_sys::InvalidOid, -1);
-            values::print(&Value::borrowed(datum), self.kind.type_oid)
+            let value = Toasted::new(datum, self.kind.type_oid);
+            value.detoast().print().map(Some)
         }
     }
 
@@ -183,8 +182,8 @@ impl<'a> Arguments<'a> {
                 if is_null {
                     return Ok(None);
                 }
-                let whole = pg_sys::pg_detoast_datum(field.cast_mut_ptr());
-                values::print(&Value::borrowed(whole.into()), pg_sys::TEXTOID)
+                let value = Toasted::new(field, pg_sys::TEXTOID);
+                value.detoast().print().map(Some)
             };
             Ok([field(1)?, field(2)?])
         }

@@ -15,6 +15,7 @@ use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::options::OnError;
 use crate::plan::estimate::INVOCATION_COST;
 use crate::postgres::fmgr::make_row_type;
+use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::{catalog, compat, context};
 use crate::rows::output;
@@ -167,8 +168,7 @@ fn writer(column: Column, kind: &Kind) -> Writer {
         base_type: type_oid,
         typmod: -1,
     };
-    // SAFETY: the writer is used during the call.
-    unsafe { Writer::new(attribute, pg_sys::CurrentMemoryContext) }
+    Writer::new(attribute, MemoryContext::current())
 }
 
 fn type_of(column: Column, kind: &Kind) -> pg_sys::Oid {

@@ -16,11 +16,12 @@ use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::InvokeRequest;
 use crate::options::OnError;
+use crate::postgres::refs::Ref;
 use crate::postgres::{nodes, slots};
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::rows::inserted::InsertedRows;
+use crate::rows::output;
 use crate::rows::writer::Writer;
-use crate::rows::{new_context, output};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 use std::ffi::c_int;
 use std::rc::Rc;
@@ -68,7 +69,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_modify(
     }
     // SAFETY: the node is being initialised, what is below it has been.
     unsafe {
-        let rows = InsertedRows::begin(state, relation).or_report();
+        let rows = InsertedRows::begin(Ref::new(state), Ref::new(relation)).or_report();
         rows.refuse_without_payload().or_report();
         let prefetch = (nodes::integers(private).next())
             .and_then(|parameter| SharedPrefetch::of((*state).ps.state, parameter));
@@ -87,7 +88,7 @@ pub unsafe extern "C-unwind" fn begin_foreign_insert(
 ) {
     // SAFETY: the node has a query. COPY makes up such a node.
     unsafe {
-        let rows = InsertedRows::begin(state, relation).or_report();
+        let rows = InsertedRows::begin(Ref::new(state), Ref::new(relation)).or_report();
         begin(state, relation, rows, None).or_report();
     }
 }
@@ -103,7 +104,7 @@ unsafe fn begin(
         let query_context = (*(*state).ps.state).es_query_cxt;
         let writers = (rows.layout.attributes.iter())
             .filter(|attribute| !attribute.column.is_input())
-            .map(|attribute| Writer::new(*attribute, query_context))
+            .map(|attribute| Writer::new(*attribute, Ref::new(query_context)))
             .collect();
         let invocations = match prefetch {
             Some(prefetch) => {
@@ -118,7 +119,7 @@ unsafe fn begin(
         };
         let insert = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Insert {
             writers,
-            row_context: new_context(query_context),
+            row_context: Ref::new(query_context).child().as_ptr(),
             invocations,
         });
         (*relation).ri_FdwState = insert.cast();
@@ -218,7 +219,7 @@ impl OwnInvocations {
         // SAFETY: the slot has a row of the table, and the current memory context is the row's.
         unsafe {
             let is_read = self.rows.are_read();
-            self.rows.check(slot)?;
+            self.rows.check(Ref::new(slot))?;
             let OwnInvocations {
                 rows,
                 dispatch,
@@ -226,11 +227,11 @@ impl OwnInvocations {
             } = self;
             let dispatch = match dispatch {
                 Some(dispatch) => dispatch,
-                none => none.insert(rows.dispatch(std::ptr::null_mut())?),
+                none => none.insert(rows.dispatch(None)?),
             };
             make_room(window, dispatch)?;
             dispatch.note_expected(None)?;
-            let inputs = rows.inputs(&dispatch.config.fixed, slot);
+            let inputs = rows.inputs(&dispatch.config.fixed, Ref::new(slot));
             let handle = match inputs.and_then(InvokeRequest::new) {
                 Ok(request) => dispatch.start(request)?,
                 Err(error) => dispatch.refuse(error),

@@ -5,11 +5,11 @@
 
 #![allow(dead_code)]
 
-use super::compat;
 use super::list::List;
 use super::memory_context::MemoryContext;
 use super::plans::{Plan, PlanState};
-use super::refs::{FromRaw, Node, Ref, as_ptr, fields};
+use super::refs::{Node, Ref, calls, fields, setters};
+use super::rel::OpenRelation;
 use super::relids::Relids;
 use super::slots::Slot;
 use pgrx::pg_sys;
@@ -27,8 +27,6 @@ pub type CustomScanState<'p> = Ref<'p, pg_sys::CustomScanState>;
 pub type ModifyTableState<'p> = Ref<'p, pg_sys::ModifyTableState>;
 /// A table that is written.
 pub type ResultRel<'p> = Ref<'p, pg_sys::ResultRelInfo>;
-/// A table that is open.
-pub type OpenTable<'p> = Ref<'p, pg_sys::RelationData>;
 
 fields! {
     /// The query's memory context.
@@ -48,11 +46,13 @@ fields! {
     /// The plan.
     ForeignScanState.ss.ps.plan as plan: Ref<'p, pg_sys::ForeignScan>;
     /// The foreign table.
-    ForeignScanState.ss.ss_currentRelation as table: OpenTable<'p>;
+    ForeignScanState.ss.ss_currentRelation as table: OpenRelation<'p>;
     /// The slot for the table's rows.
     ForeignScanState.ss.ss_ScanTupleSlot as slot: Slot<'p>;
     /// What expressions are evaluated with.
     ForeignScanState.ss.ps.ps_ExprContext as expr_context: ExprContext<'p>;
+    /// The callbacks of the table's wrapper.
+    ForeignScanState.fdwroutine as routine: Ref<'p, pg_sys::FdwRoutine>;
     /// The query.
     CustomScanState.ss.ps.state as estate: EState<'p>;
     /// The plan.
@@ -64,7 +64,7 @@ fields! {
     /// The plan; `None` for COPY.
     ModifyTableState.ps.plan as plan: Option<Plan<'p>>;
     /// The table.
-    ResultRelInfo.ri_RelationDesc as table: OpenTable<'p>;
+    ResultRelInfo.ri_RelationDesc as table: OpenRelation<'p>;
     /// The table above that rows are routed from.
     ResultRelInfo.ri_RootResultRelInfo as root: Option<ResultRel<'p>>;
     /// The triggers.
@@ -75,6 +75,17 @@ fields! {
     ResultRelInfo.ri_WithCheckOptionExprs as check_states: List<'p, pg_sys::ExprState>;
     /// The condition, as a list of clauses.
     WithCheckOption.qual as clauses: List<'p, pg_sys::Node>;
+}
+
+setters! {
+    /// Sets the checks of views and policies.
+    ResultRelInfo.ri_WithCheckOptions as set_checks: List<'p, pg_sys::WithCheckOption>;
+    /// Sets the state of each check.
+    ResultRelInfo.ri_WithCheckOptionExprs as set_check_states: List<'p, pg_sys::ExprState>;
+    /// Lets expressions read a row of the scan.
+    ExprContext.ecxt_scantuple as set_scan_row: Slot<'p>;
+    /// Sets the memory that evaluations allocate in.
+    ExprContext.ecxt_per_tuple_memory as set_row_context: MemoryContext<'p>;
 }
 
 /// Defines the view of a node as one that its structure begins with.
@@ -93,21 +104,18 @@ plan_states!(ForeignScanState, CustomScanState, ModifyTableState);
 
 impl<'p> EState<'p> {
     /// A new slot, which the query's end frees, for virtual rows of a descriptor.
-    pub fn new_slot(self, like: pg_sys::TupleDesc) -> Slot<'p> {
+    pub fn new_slot(self, like: Ref<'p, pg_sys::TupleDescData>) -> Slot<'p> {
+        let (query, like) = (self.as_ptr(), like.as_ptr());
         // SAFETY: the query is being initialised or runs, and the descriptor is one of its tables' or slots'.
         unsafe {
-            Ref::new(pg_sys::ExecInitExtraTupleSlot(
-                self.as_ptr(),
-                like,
-                &pg_sys::TTSOpsVirtual,
-            ))
+            let virtual_rows = &pg_sys::TTSOpsVirtual;
+            Ref::new(pg_sys::ExecInitExtraTupleSlot(query, like, virtual_rows))
         }
     }
 
-    /// New memory and slots for expressions to be evaluated with.
-    pub fn new_expr_context(self) -> ExprContext<'p> {
-        // SAFETY: the query is being initialised or runs.
-        unsafe { Ref::new(pg_sys::CreateExprContext(self.as_ptr())) }
+    calls! {
+        /// New memory and slots for expressions to be evaluated with.
+        pub fn new_expr_context(self) -> ExprContext<'p> = CreateExprContext(self);
     }
 
     /// The plan of a subplan, whose numbers begin with 1.
@@ -118,22 +126,13 @@ impl<'p> EState<'p> {
 }
 
 impl<'p> ExprContext<'p> {
-    /// Lets expressions read a row of the scan.
-    pub fn set_scan_row(self, slot: Slot<'p>) {
-        // SAFETY: the context is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).ecxt_scantuple = slot.as_ptr() };
-    }
-
-    /// Works with other memory for what evaluations allocate.
-    pub fn with_row_context<T>(self, context: MemoryContext, work: impl FnOnce() -> T) -> T {
-        let before = self.ecxt_per_tuple_memory;
-        // SAFETY: the context is valid, and no reference to it is held. An error ends the query.
-        unsafe {
-            (*self.as_ptr()).ecxt_per_tuple_memory = context.as_ptr();
-            let result = work();
-            (*self.as_ptr()).ecxt_per_tuple_memory = before;
-            result
-        }
+    /// Works with other memory for what evaluations allocate. An error ends the query.
+    pub fn with_row_context<T>(self, context: MemoryContext<'p>, work: impl FnOnce() -> T) -> T {
+        let before = self.row_context();
+        self.set_row_context(context);
+        let result = work();
+        self.set_row_context(before);
+        result
     }
 }
 
@@ -145,18 +144,20 @@ pub struct Expression<'p> {
 }
 
 impl<'p> Expression<'p> {
-    /// Initialises an expression of the plan of `parent`. It is evaluated with `econtext`; `None` where there is no expression.
+    /// Initialises an expression of the plan of `parent`, which is evaluated with `econtext`, in the current memory context.
     pub fn init(
-        expression: Option<Node>,
+        expression: Node,
         parent: PlanState<'p>,
         econtext: ExprContext<'p>,
-    ) -> Option<Expression<'p>> {
-        // SAFETY: the expression is null or one of the parent's plan, and the result is null for null.
-        let state: Option<Ref<pg_sys::ExprState>> = unsafe {
-            let expression = as_ptr(expression).cast();
-            FromRaw::from_raw(pg_sys::ExecInitExpr(expression, parent.as_ptr()))
+    ) -> Expression<'p> {
+        // SAFETY: the expression is one of the parent's plan. The result is null only for null.
+        let state = unsafe {
+            Ref::new(pg_sys::ExecInitExpr(
+                expression.as_ptr().cast(),
+                parent.as_ptr(),
+            ))
         };
-        state.map(|state| Expression { state, econtext })
+        Expression { state, econtext }
     }
 
     /// The value, in the memory of a row; `None` is null.
@@ -177,66 +178,59 @@ impl<'p> Expression<'p> {
     }
 }
 
-impl<'p> OpenTable<'p> {
-    /// The column with a name.
-    pub fn attribute(self, name: &str) -> Option<pg_sys::FormData_pg_attribute> {
-        // SAFETY: the table is open, and so has a descriptor.
-        let descriptor = unsafe { pgrx::PgTupleDesc::from_pg_unchecked(self.rd_att) };
-        let has_name = |attribute: &&pg_sys::FormData_pg_attribute| {
-            let bytes = attribute.attname.data.iter().map(|byte| *byte as u8);
-            !attribute.attisdropped && bytes.take_while(|byte| *byte != 0).eq(name.bytes())
-        };
-        descriptor.iter().find(has_name).copied()
+impl<'p> ForeignScanState<'p> {
+    /// Gives the node a state, which is dropped with the query.
+    pub fn set_state<T>(self, state: T) {
+        let state = self.estate().query_context().own(state);
+        // SAFETY: the node is valid, and no reference to it is held.
+        unsafe { (*self.as_ptr()).fdw_state = state.cast() };
+    }
+
+    /// The state that the node was given; `None` where it has none.
+    ///
+    /// # Safety
+    /// The state is a `T`, and no other reference to it is in use.
+    pub unsafe fn state<'a, T>(self) -> Option<&'a mut T> {
+        // SAFETY: the contract of this function says so, and the state lives as long as the query.
+        unsafe { self.fdw_state.cast::<T>().as_mut() }
     }
 }
 
 impl<'p> ModifyTableState<'p> {
-    /// The command of the action of a MERGE that runs now. Before 17 PostgreSQL does not tell.
-    pub fn merge_action(self) -> Option<pg_sys::CmdType::Type> {
-        compat::merge_action(self)
-    }
-
-    /// Initialises clauses all of which are to be true.
+    /// Initialises clauses all of which are to be true, about rows that the node writes; `None` where there are none.
     pub fn init_clauses(
         self,
         clauses: List<'p, pg_sys::Node>,
     ) -> Option<Ref<'p, pg_sys::ExprState>> {
-        // SAFETY: the clauses are about rows that the node writes. The result is null where there are none.
-        unsafe {
-            let parent = self.as_plan_state().as_ptr();
-            FromRaw::from_raw(pg_sys::ExecInitQual(clauses.as_ptr(), parent))
-        }
+        init_qual(clauses, self.as_plan_state())
+    }
+}
+
+calls! {
+    fn init_qual<'p>(clauses: List<'p, pg_sys::Node>, parent: PlanState<'p>) -> Option<Ref<'p, pg_sys::ExprState>>
+        = ExecInitQual(clauses, parent);
+    fn inserted_columns<'p>(relation: ResultRel<'p>, estate: EState<'p>) -> Relids<'p> = ExecGetInsertedCols(relation, estate);
+}
+
+impl<'p> Ref<'p, pg_sys::WithCheckOption> {
+    /// A copy with other clauses.
+    pub fn with_clauses(self, clauses: List<'p, pg_sys::Node>) -> Self {
+        let copy = self.duplicate();
+        // SAFETY: nobody else has the copy.
+        unsafe { (*copy.as_ptr()).qual = clauses.as_ptr().cast() };
+        copy
     }
 }
 
 impl<'p> ResultRel<'p> {
-    /// The columns that an INSERT, a COPY or a partitioned table above names. Members count from the first system column.
+    /// Whether an INSERT, a COPY or a partitioned table above names a column.
     pub fn names_column(self, estate: EState<'p>, number: i16) -> bool {
-        // SAFETY: the table is written by the query.
-        let named: Relids = unsafe {
-            FromRaw::from_raw(pg_sys::ExecGetInsertedCols(self.as_ptr(), estate.as_ptr()))
-        };
-        named.contains(i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber)
+        let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        inserted_columns(self, estate).contains(member)
     }
 
-    /// Sets the checks of views and policies, with the state of each.
-    pub fn set_checks(
-        self,
-        checks: List<'p, pg_sys::WithCheckOption>,
-        states: List<'p, pg_sys::ExprState>,
-    ) {
-        // SAFETY: the structure is valid, and no reference to it is held.
-        unsafe {
-            (*self.as_ptr()).ri_WithCheckOptions = checks.as_ptr();
-            (*self.as_ptr()).ri_WithCheckOptionExprs = states.as_ptr();
-        }
-    }
-
-    /// Makes the checks of a kind with a row. Raises PostgreSQL's error where one is not true.
-    pub fn check(self, kind: pg_sys::WCOKind::Type, slot: Slot, estate: EState) {
-        // SAFETY: the slot has a row of the table, which is open as long as the query runs.
-        unsafe {
-            pg_sys::ExecWithCheckOptions(kind, self.as_ptr(), slot.as_ptr(), estate.as_ptr());
-        }
+    calls! {
+        /// Makes the checks of a kind with a row of the table. Raises PostgreSQL's error where one is not true.
+        pub fn check(self, kind: pg_sys::WCOKind::Type, slot: Slot, estate: EState) = ExecWithCheckOptions(kind, self, slot, estate);
     }
 }

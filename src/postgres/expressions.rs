@@ -41,6 +41,8 @@ fields! {
     TargetEntry.expr as expression: Option<Node<'p>>;
     /// The executor parameters that the subplan sets.
     SubPlan.setParam as set_parameters: IntList<'p>;
+    /// The executor parameters that the expression gives the subplan.
+    SubPlan.parParam as given_parameters: IntList<'p>;
     /// The left side.
     JoinExpr.larg as left: Option<Node<'p>>;
     /// The right side.

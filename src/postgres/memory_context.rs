@@ -71,3 +71,9 @@ impl<'p> MemoryContext<'p> {
         unsafe { pg_sys::MemoryContextDelete(self.as_ptr()) };
     }
 }
+
+/// The bytes that an operation may take before it uses temporary files: the setting `work_mem`.
+pub fn work_mem() -> usize {
+    // SAFETY: reads a setting, in kilobytes.
+    unsafe { pg_sys::work_mem }.unsigned_abs() as usize * 1024
+}

@@ -1,5 +1,6 @@
 //! PostgreSQL's structures where pgrx leaves them as they are: small typed wrappers, which have the `unsafe` that reading them takes.
 
+pub mod async_append;
 pub mod catalog;
 pub mod compat;
 pub mod context;
@@ -10,6 +11,7 @@ pub mod expressions;
 pub mod extensions;
 pub mod fmgr;
 pub mod guc;
+pub mod input;
 pub mod list;
 pub mod memory_context;
 pub mod nodes;
@@ -25,4 +27,5 @@ pub mod running;
 pub mod slots;
 pub mod temporary;
 pub mod text;
+pub mod varlena;
 pub mod waiting;

@@ -4,6 +4,7 @@ use super::compat;
 use super::expressions::{Walk, walk};
 use super::list::List;
 use super::refs::{Node, Ref, arrays, fields, parts};
+use super::relids::Relids;
 use pgrx::pg_sys;
 use pgrx::pg_sys::PgNode;
 
@@ -27,6 +28,8 @@ fields! {
     Plan.initPlan as init_plans: List<'p, pg_sys::SubPlan>;
     /// The columns that the plan gives.
     Plan.targetlist as targets: List<'p, pg_sys::TargetEntry>;
+    /// The parameters from outside that the plan depends on.
+    Plan.extParam as external_parameters: Relids<'p>;
     /// The filters.
     Plan.qual as filters: List<'p, pg_sys::Node>;
     /// The plans of the parts.

@@ -17,7 +17,6 @@ fields! {
 
 setters! {
     /// Gives the row a table that it is of.
-    #[allow(dead_code)]
     TupleTableSlot.tts_tableOid as set_table: pg_sys::Oid;
     TupleTableSlot.tts_tid as set_tid: pg_sys::ItemPointerData;
 }
@@ -27,7 +26,6 @@ calls! {
     fn store_all_nulls<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreAllNullTuple(slot);
 }
 
-#[allow(dead_code)]
 impl Slot<'_> {
     /// Whether the slot has no row.
     pub fn is_empty(self) -> bool {

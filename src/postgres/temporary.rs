@@ -1,5 +1,6 @@
 //! A temporary file of PostgreSQL's (buffile.h). It counts for `temp_file_limit`, and PostgreSQL removes it with the query.
 
+use super::memory_context::MemoryContext;
 use crate::error::Error;
 use crate::postgres::compat;
 use pgrx::pg_sys;
@@ -7,6 +8,8 @@ use pgrx::pg_sys;
 /// A temporary file, which is created when it is first written to.
 pub struct File {
     file: *mut pg_sys::BufFile,
+    /// The query's memory context.
+    context: MemoryContext<'static>,
     /// The query's resource owner, which lives as long as the query.
     owner: pg_sys::ResourceOwner,
     end: (i32, i64),
@@ -21,10 +24,11 @@ pub struct Place {
 }
 
 impl File {
-    /// A file of the query that is being initialised.
-    pub fn new() -> File {
+    /// A file of the query that is being initialised, whose memory context this is.
+    pub fn new(context: MemoryContext<'static>) -> File {
         File {
             file: std::ptr::null_mut(),
+            context,
             // SAFETY: reads a variable of the backend.
             owner: unsafe { pg_sys::CurrentResourceOwner },
             end: (0, 0),
@@ -32,39 +36,37 @@ impl File {
     }
 
     /// Adds to the file.
-    ///
-    /// # Safety
-    /// The query runs, and `context` is its own.
-    pub unsafe fn write(&mut self, bytes: &[u8], context: pg_sys::MemoryContext) -> Place {
-        // SAFETY: the query runs, and the context is its own. The file belongs to the query's resource owner, and not to that of a savepoint in which a
-        // cursor is read.
+    pub fn write(&mut self, bytes: &[u8]) -> Place {
+        if self.file.is_null() {
+            self.file = self.context.switch_to(|| self.create());
+        }
+        let start = self.end;
+        // SAFETY: the query runs, so the file is open.
         unsafe {
-            if self.file.is_null() {
-                let (owner, before) = (
-                    pg_sys::CurrentResourceOwner,
-                    pg_sys::MemoryContextSwitchTo(context),
-                );
-                pg_sys::CurrentResourceOwner = self.owner;
-                self.file = pg_sys::BufFileCreateTemp(false);
-                pg_sys::CurrentResourceOwner = owner;
-                pg_sys::MemoryContextSwitchTo(before);
-            }
-            let start = self.end;
             pg_sys::BufFileSeek(self.file, start.0, start.1, libc::SEEK_SET);
             compat::write_file(self.file, bytes);
             pg_sys::BufFileTell(self.file, &mut self.end.0, &mut self.end.1);
-            Place {
-                start,
-                length: bytes.len(),
-            }
+        }
+        Place {
+            start,
+            length: bytes.len(),
+        }
+    }
+
+    /// Creates it for the query's resource owner, which is not that of a savepoint in which a cursor is read.
+    fn create(&self) -> *mut pg_sys::BufFile {
+        // SAFETY: the query runs, so its owner is there.
+        unsafe {
+            let owner = pg_sys::CurrentResourceOwner;
+            pg_sys::CurrentResourceOwner = self.owner;
+            let file = pg_sys::BufFileCreateTemp(false);
+            pg_sys::CurrentResourceOwner = owner;
+            file
         }
     }
 
     /// Reads what was written.
-    ///
-    /// # Safety
-    /// The query runs.
-    pub unsafe fn read(&mut self, place: &Place) -> Result<Vec<u8>, Error> {
+    pub fn read(&mut self, place: &Place) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; place.length];
         // SAFETY: the query runs, so the file is open. The buffer has room for so many bytes.
         let read = unsafe {
@@ -77,11 +79,8 @@ impl File {
         }
     }
 
-    /// Closes it. After an error PostgreSQL does.
-    ///
-    /// # Safety
-    /// Called while the query ends.
-    pub unsafe fn close(&mut self) {
+    /// Closes it, while the query ends. After an error PostgreSQL does.
+    pub fn close(&mut self) {
         if !self.file.is_null() {
             // SAFETY: the query ends, and nobody else has the file.
             unsafe { pg_sys::BufFileClose(self.file) };

@@ -49,7 +49,9 @@ impl Consumer {
                     crate::postgres::refs::Ref::new(node),
                     scan.reads_response,
                 ),
-                Consumer::Insert(rows) => rows.dispatch(node),
+                Consumer::Insert(rows) => {
+                    rows.dispatch(Some(crate::postgres::refs::Ref::new(node)))
+                }
             }
         }
     }

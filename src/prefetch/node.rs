@@ -95,7 +95,7 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
         let carried = Carried {
             bindings: numbers(plan, 1),
             source: numbers(plan, 2),
-            expressions: nodes::pointers((*plan).custom_exprs).collect(),
+            expressions: Ref::new(plan).expressions().iter().collect(),
         };
         let prefetch = SharedPrefetch::begin(node, carried, [first_only != 0, keeps_rows != 0]);
         let slot = (*estate).es_param_exec_vals.add(parameter as usize);

@@ -7,14 +7,13 @@ use crate::dispatch::{Dispatch, InvocationHandle};
 use crate::error::Error;
 use crate::lambda::budget::Share;
 use crate::plan;
-use crate::plan::clause::Binding;
 use crate::plan::sources::Source;
-use crate::postgres::refs::{Ref, as_ptr};
+use crate::postgres::refs::{Node, Ref};
 use crate::postgres::{nodes, slots};
 use crate::rows::conditions::{self, Conditions};
 use crate::rows::invocation_set::InvocationSet;
-use crate::rows::new_context;
 use crate::rows::sources::Sources;
+use crate::rows::values::ReadyBinding;
 use pgrx::pg_sys;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ pub struct Carried {
     /// The source row as numbers.
     pub source: Vec<i32>,
     /// The expressions of the bindings, of the source row and of the conditions.
-    pub expressions: Vec<*mut pg_sys::Node>,
+    pub expressions: Vec<Node<'static>>,
 }
 
 /// Reads the rows of the plan below the node.
@@ -44,9 +43,7 @@ pub struct Reader {
 
 /// What is evaluated with an outer row.
 struct Expressions {
-    bindings: Vec<Binding<'static>>,
-    /// One for each binding, null where there is no expression.
-    states: Vec<*mut pg_sys::ExprState>,
+    bindings: Vec<ReadyBinding>,
     conditions: Conditions,
     /// What the rows that give the values have invoked, where they can be told apart.
     sources: Option<Sources>,
@@ -100,7 +97,7 @@ impl Reader {
                 pg_sys::MemoryContextSwitchTo(before);
                 return Ok(None);
             }
-            let context = new_context(query_context);
+            let context = Ref::new(query_context).child().as_ptr();
             pg_sys::MemoryContextSwitchTo(context);
             let tuple = slots::copy(below);
             pg_sys::ExecForceStoreMinimalTuple(tuple, self.slot, false);
@@ -133,8 +130,8 @@ impl Reader {
         unsafe {
             let scan = match consumer {
                 Consumer::Insert(rows) => {
-                    rows.check(self.slot)?;
-                    return Ok(match rows.inputs(fixed, self.slot) {
+                    rows.check(Ref::new(self.slot))?;
+                    return Ok(match rows.inputs(fixed, Ref::new(self.slot)) {
                         Ok(inputs) => InvocationSet::single(inputs),
                         Err(error) => InvocationSet::refused(error),
                     });
@@ -150,13 +147,12 @@ impl Reader {
             };
             let source = (expressions.sources.as_ref())
                 .filter(|sources| sources.repeat() || !dispatch.prefetch_limit.is_once())
-                .map(|sources| sources.now(self.econtext))
+                .map(Sources::now)
                 .transpose()?;
             InvocationSet::new(
                 fixed,
-                (&expressions.bindings, &expressions.states),
+                &expressions.bindings,
                 &expressions.conditions,
-                self.econtext,
                 scan.shows_payload,
                 source,
             )
@@ -169,29 +165,27 @@ impl Reader {
         unsafe {
             let context = (*(*self.node).ss.ps.state).es_query_cxt;
             let before = pg_sys::MemoryContextSwitchTo(context);
-            let node = &raw mut (*self.node).ss.ps;
-            let expressions = self.carried.expressions.iter();
-            let mut expressions = expressions.map(|expression| Ref::new(*expression));
+            let node = Ref::new(self.node).as_plan_state();
+            let econtext = Ref::new(self.econtext);
+            let mut expressions = self.carried.expressions.iter().copied();
             let bindings = plan::decode(&self.carried.bindings, &mut expressions, layout);
             let source = Source::decode(&self.carried.source);
-            let ids = expressions.by_ref().take(source.width());
-            let ids: Vec<_> = ids.map(Ref::as_ptr).collect();
-            let of_bindings = bindings.iter().map(|binding| as_ptr(binding.expression));
-            let sources = Sources::begin(source, &ids, of_bindings, node);
-            let states = (bindings.iter())
-                .map(|binding| pg_sys::ExecInitExpr(as_ptr(binding.expression).cast(), node))
+            let ids: Vec<_> = expressions.by_ref().take(source.width()).collect();
+            let of_bindings = bindings.iter().map(|binding| binding.node());
+            let sources = Sources::begin(source, &ids, of_bindings, node, econtext);
+            let bindings = (bindings.iter())
+                .map(|binding| ReadyBinding::init(binding, node, econtext))
                 .collect();
             let conditions = Conditions::new(
-                &expressions.map(Ref::as_ptr).collect::<Vec<_>>(),
-                node,
-                self.slot,
+                &expressions.collect::<Vec<_>>(),
+                (node, econtext),
+                Ref::new(self.slot),
                 pg_sys::INDEX_VAR as pg_sys::Index,
                 self.inputs_in_slot(layout),
             );
             pg_sys::MemoryContextSwitchTo(before);
             Expressions {
                 bindings,
-                states,
                 conditions,
                 sources,
             }
@@ -224,7 +218,7 @@ impl Reader {
     pub unsafe fn start_over(&mut self, changed: *mut pg_sys::Bitmapset) {
         if let Some(sources) = self.sources() {
             // SAFETY: the set is the executor's.
-            unsafe { sources.forget_if(changed) };
+            unsafe { sources.forget_if(crate::postgres::refs::FromRaw::from_raw(changed)) };
         }
         self.has_ended = false;
     }
@@ -235,8 +229,7 @@ impl Reader {
     /// Called while the query ends.
     pub unsafe fn end(&mut self) {
         if let Some(sources) = self.sources() {
-            // SAFETY: the query ends.
-            unsafe { sources.end() };
+            sources.end();
         }
     }
 

@@ -5,82 +5,73 @@
 //! view's is left to PostgreSQL.
 
 use crate::columns::Layout;
+use crate::postgres::compat;
+use crate::postgres::executor::{EState, ModifyTableState, ResultRel};
+use crate::postgres::list::List;
 use crate::postgres::refs::{Node, Ref};
-use crate::postgres::{compat, nodes};
-use pgrx::{PgBox, pg_sys};
+use crate::postgres::slots::Slot;
+use pgrx::pg_sys;
 
 /// The checks of one foreign table.
 pub struct Checks {
     /// A copy of PostgreSQL's with the checks that are made before a row is sent.
-    relation: pg_sys::ResultRelInfo,
-    state: *mut pg_sys::ModifyTableState,
+    relation: ResultRel<'static>,
+    state: ModifyTableState<'static>,
 }
 
+/// A check and its state, which is null where there is nothing to check.
+type Check = (
+    Ref<'static, pg_sys::WithCheckOption>,
+    Option<Ref<'static, pg_sys::ExprState>>,
+);
+
 impl Checks {
-    /// Takes those that can be made before a row is sent from PostgreSQL's list.
-    ///
-    /// # Safety
-    /// `relation` and `state` are initialised, and the checks were not taken before. Called in the query's memory context.
-    pub unsafe fn take(
-        relation: *mut pg_sys::ResultRelInfo,
-        state: *mut pg_sys::ModifyTableState,
+    /// Takes those that can be made before a row is sent from PostgreSQL's list. Called once, in the query's memory context.
+    pub fn take(
+        relation: ResultRel<'static>,
+        state: ModifyTableState<'static>,
         layout: &Layout,
     ) -> Option<Checks> {
-        // SAFETY: there is a state for each check.
-        unsafe {
-            let all = nodes::pointers::<pg_sys::WithCheckOption>((*relation).ri_WithCheckOptions);
-            let states = nodes::pointers::<pg_sys::ExprState>((*relation).ri_WithCheckOptionExprs);
-            let (mut before, mut after) = (Vec::new(), Vec::new());
-            for check in all.zip(states) {
-                let clauses: Vec<*mut pg_sys::Node> =
-                    nodes::pointers((*check.0).qual.cast()).collect();
-                let (inputs, others): (Vec<_>, Vec<_>) = (clauses.into_iter())
-                    .partition(|clause| reads_inputs_alone(Ref::new(*clause), layout));
-                if others.is_empty() || (*check.0).kind != pg_sys::WCOKind::WCO_VIEW_CHECK {
-                    before.push(check);
-                    continue;
-                }
-                after.push(check);
-                if !inputs.is_empty() {
-                    let mut part = PgBox::<pg_sys::WithCheckOption>::alloc_node(
-                        pg_sys::NodeTag::T_WithCheckOption,
-                    );
-                    *part = *check.0;
-                    let clauses = nodes::list(&inputs);
-                    part.qual = clauses.cast();
-                    let state = pg_sys::ExecInitQual(clauses, &raw mut (*state).ps);
-                    before.push((part.into_pg(), state));
-                }
-            }
-            if before.is_empty() {
-                return None;
-            }
-            let set = |relation: *mut pg_sys::ResultRelInfo, checks: Vec<(_, _)>| {
-                let (checks, states): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
-                (*relation).ri_WithCheckOptions = nodes::list(&checks);
-                (*relation).ri_WithCheckOptionExprs = nodes::list(&states);
+        let (all, states) = (relation.checks(), relation.check_states());
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for index in 0..all.len() {
+            let Some(check) = all.get(index) else {
+                continue;
             };
-            let mut own = *relation;
-            set(&mut own, before);
-            set(relation, after);
-            Some(Checks {
-                relation: own,
-                state,
-            })
+            let (inputs, others): (Vec<_>, Vec<_>) =
+                (check.clauses().iter()).partition(|clause| reads_inputs_alone(*clause, layout));
+            if others.is_empty() || check.kind != pg_sys::WCOKind::WCO_VIEW_CHECK {
+                before.push((check, states.get(index)));
+                continue;
+            }
+            after.push((check, states.get(index)));
+            if !inputs.is_empty() {
+                let part = check.with_clauses(List::of(inputs));
+                before.push((part, state.init_clauses(part.clauses())));
+            }
         }
+        if before.is_empty() {
+            return None;
+        }
+        let set = |relation: ResultRel<'static>, checks: Vec<Check>| {
+            let (checks, states): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
+            relation.set_checks(List::of(checks));
+            relation.set_check_states(List::of_optional(states));
+        };
+        let own = relation.duplicate();
+        set(own, before);
+        set(relation, after);
+        Some(Checks {
+            relation: own,
+            state,
+        })
     }
 
-    /// Makes the checks with a row. Errors as PostgreSQL does where one is not true.
-    ///
-    /// # Safety
-    /// The slot has a row of the table, and `estate` is the query's.
-    pub unsafe fn make(&mut self, slot: *mut pg_sys::TupleTableSlot, estate: *mut pg_sys::EState) {
-        // SAFETY: the relation is open as long as the query runs.
-        unsafe {
-            (*slot).tts_tableOid = (*self.relation.ri_RelationDesc).rd_id;
-            for kind in kinds(self.state) {
-                pg_sys::ExecWithCheckOptions(*kind, &mut self.relation, slot, estate);
-            }
+    /// Makes the checks with a row of the table. Errors as PostgreSQL does where one is not true.
+    pub fn make(&self, slot: Slot, estate: EState) {
+        slot.set_table(self.relation.table().rd_id);
+        for kind in kinds(self.state) {
+            self.relation.check(*kind, slot, estate);
         }
     }
 }
@@ -93,20 +84,16 @@ fn reads_inputs_alone(clause: Node, layout: &Layout) -> bool {
 
 /// The kinds of checks that a statement makes of a row that it inserts now. An UPDATE inserts a row that it moves to another partition, and
 /// so may a MERGE. Where PostgreSQL does not say which action of a MERGE runs, both kinds are checked.
-unsafe fn kinds(state: *mut pg_sys::ModifyTableState) -> &'static [pg_sys::WCOKind::Type] {
+fn kinds(state: ModifyTableState) -> &'static [pg_sys::WCOKind::Type] {
+    use pg_sys::CmdType::{CMD_INSERT, CMD_UPDATE};
     use pg_sys::WCOKind::*;
-    let inserts = &[WCO_RLS_INSERT_CHECK, WCO_VIEW_CHECK];
-    let updates = &[WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK];
-    // SAFETY: the node has an operation, and runs.
-    unsafe {
-        match (*state).operation {
-            pg_sys::CmdType::CMD_INSERT => inserts,
-            pg_sys::CmdType::CMD_UPDATE => updates,
-            _ => match compat::merge_action(crate::postgres::refs::Ref::new(state)) {
-                Some(pg_sys::CmdType::CMD_INSERT) => inserts,
-                Some(pg_sys::CmdType::CMD_UPDATE) => updates,
-                _ => &[WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK],
-            },
-        }
+    let command = match state.operation {
+        CMD_INSERT | CMD_UPDATE => Some(state.operation),
+        _ => compat::merge_action(state),
+    };
+    match command {
+        Some(CMD_INSERT) => &[WCO_RLS_INSERT_CHECK, WCO_VIEW_CHECK],
+        Some(CMD_UPDATE) => &[WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK],
+        _ => &[WCO_RLS_INSERT_CHECK, WCO_RLS_UPDATE_CHECK, WCO_VIEW_CHECK],
     }
 }

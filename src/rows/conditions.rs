@@ -3,10 +3,14 @@
 //! A condition on one column narrows the column's values. A condition on several is checked with each combination of values.
 
 use super::lists::List;
-use super::{new_context, values};
 use crate::columns::{Column, Layout};
 use crate::error::Error;
-use crate::postgres::slots;
+use crate::postgres::executor::{ExprContext, Expression};
+use crate::postgres::memory_context::MemoryContext;
+use crate::postgres::plans::PlanState;
+use crate::postgres::refs::Node;
+use crate::postgres::slots::Slot;
+use crate::postgres::varlena::Varlena;
 use pgrx::pg_sys;
 
 /// Conditions of a scan, ready to be checked.
@@ -14,16 +18,18 @@ pub struct Conditions {
     /// Whether a rescan may change which of the same values they select.
     pub may_change: bool,
     all: Vec<Condition>,
+    /// What they are evaluated with, which has the outer row that they are about.
+    econtext: ExprContext<'static>,
     /// The row that they read.
-    slot: *mut pg_sys::TupleTableSlot,
+    slot: Slot<'static>,
     /// The input columns with their numbers in that row.
     inputs: Vec<(Column, i16)>,
     /// Holds what one check allocates.
-    context: pg_sys::MemoryContext,
+    context: MemoryContext<'static>,
 }
 
 struct Condition {
-    state: *mut pg_sys::ExprState,
+    expression: Expression<'static>,
     /// The input columns that it reads.
     reads: Vec<Column>,
 }
@@ -113,82 +119,59 @@ impl Conditions {
             .any(|condition| condition.reads.contains(&column))
     }
 
-    /// Prepares them in the current memory context. They read the row in `slot`, whose table they know as `varno`.
-    ///
-    /// # Safety
-    /// `expressions` are of the plan of `parent`, which is being initialised.
-    pub unsafe fn new(
-        expressions: &[*mut pg_sys::Node],
-        parent: *mut pg_sys::PlanState,
-        slot: *mut pg_sys::TupleTableSlot,
+    /// Prepares conditions of the plan of `parent` in the current memory context. They are evaluated with `econtext`, and read the row in `slot`,
+    /// whose table they know as `varno`.
+    pub fn new(
+        expressions: &[Node],
+        (parent, econtext): (PlanState<'static>, ExprContext<'static>),
+        slot: Slot<'static>,
         varno: pg_sys::Index,
         inputs: Vec<(Column, i16)>,
     ) -> Conditions {
-        // SAFETY: the expressions are of the plan of `parent`.
-        let all = unsafe {
-            (expressions.iter())
-                .map(|expression| {
-                    let mut numbers = std::ptr::null_mut();
-                    pg_sys::pull_varattnos(*expression, varno, &mut numbers);
-                    let is_read = |number: i16| {
-                        let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-                        pg_sys::bms_is_member(member, numbers)
-                    };
-                    Condition {
-                        state: pg_sys::ExecInitExpr(expression.cast(), parent),
-                        reads: (inputs.iter())
-                            .filter(|(_, number)| is_read(*number))
-                            .map(|(column, _)| *column)
-                            .collect(),
-                    }
-                })
-                .collect()
+        let prepare = |expression: &Node| {
+            let columns = expression.columns(varno);
+            Condition {
+                expression: Expression::init(*expression, parent, econtext),
+                reads: (inputs.iter())
+                    .filter(|(_, number)| columns.contains(&i32::from(*number)))
+                    .map(|(column, _)| *column)
+                    .collect(),
+            }
         };
         Conditions {
             may_change: false,
-            all,
+            all: expressions.iter().map(prepare).collect(),
+            econtext,
             slot,
             inputs,
-            // SAFETY: a child of the context that the conditions are in.
-            context: unsafe { new_context(pg_sys::CurrentMemoryContext) },
+            context: MemoryContext::current().child(),
         }
     }
 
     /// Selects the combinations for which all conditions are true.
-    ///
-    /// # Safety
-    /// `econtext` is that of the conditions, with the outer row that they are about.
-    pub unsafe fn select(
-        &self,
-        lists: &[List],
-        econtext: *mut pg_sys::ExprContext,
-    ) -> Result<Selection, Error> {
+    pub fn select(&self, lists: &[List]) -> Result<Selection, Error> {
         let mut selection = Selection::all(lists);
         if self.all.is_empty() || selection.count() == 0 {
             return Ok(selection);
         }
-        // SAFETY: the context is that of the conditions. Each check frees what the one before has allocated.
-        unsafe {
-            if slots::is_empty(self.slot) {
-                pg_sys::ExecStoreAllNullTuple(self.slot);
-            }
-            (*econtext).ecxt_scantuple = self.slot;
-            let memory = (*econtext).ecxt_per_tuple_memory;
-            (*econtext).ecxt_per_tuple_memory = self.context;
-            let checked = self.narrow(lists, &mut selection, econtext);
-            (*econtext).ecxt_per_tuple_memory = memory;
-            pg_sys::MemoryContextReset(self.context);
-            checked.map(|()| selection)
+        if self.slot.is_empty() {
+            self.slot.store_nulls();
         }
+        self.econtext.set_scan_row(self.slot);
+        let narrow = || self.narrow(lists, &mut selection);
+        let checked = self.econtext.with_row_context(self.context, narrow);
+        self.free();
+        checked.map(|()| selection)
+    }
+
+    /// Frees what a check has allocated.
+    fn free(&self) {
+        // SAFETY: nothing that a check allocates is used after it.
+        unsafe { self.context.reset() };
     }
 
     /// Narrows the values of single columns first, and then the combinations.
-    unsafe fn narrow(
-        &self,
-        lists: &[List],
-        selection: &mut Selection,
-        econtext: *mut pg_sys::ExprContext,
-    ) -> Result<(), Error> {
+    fn narrow(&self, lists: &[List], selection: &mut Selection) -> Result<(), Error> {
         let mut rest = &self.all[..];
         while let Some((condition, others)) = rest.split_first() {
             let varies = |list: &usize| {
@@ -199,8 +182,7 @@ impl Conditions {
             if another.is_some() {
                 break;
             }
-            // SAFETY: the context is that of the conditions.
-            let values = unsafe { self.values(condition, lists, selection, column, econtext)? };
+            let values = self.values(condition, lists, selection, column);
             match column {
                 _ if values.is_empty() => {
                     selection.passing = Some(values);
@@ -212,21 +194,19 @@ impl Conditions {
             rest = others;
         }
         if !rest.is_empty() {
-            // SAFETY: the context is that of the conditions.
-            selection.passing = Some(unsafe { self.passing(rest, lists, selection, econtext)? });
+            selection.passing = Some(self.passing(rest, lists, selection)?);
         }
         Ok(())
     }
 
     /// The values of a list for which a condition is true, by their indexes. Without a list, 0 if the condition is true.
-    unsafe fn values(
+    fn values(
         &self,
         condition: &Condition,
         lists: &[List],
         selection: &Selection,
         list: Option<usize>,
-        econtext: *mut pg_sys::ExprContext,
-    ) -> Result<Vec<usize>, Error> {
+    ) -> Vec<usize> {
         let mut value_indexes = selection.value_indexes(0);
         let mut values = Vec::new();
         for index in 0..list.map_or(1, |list| selection.length(list)) {
@@ -234,27 +214,24 @@ impl Conditions {
                 value_indexes[list] = selection.value(list, index);
             }
             let condition = std::slice::from_ref(condition);
-            // SAFETY: the context is that of the conditions.
-            if unsafe { self.are_true(condition, lists, value_indexes, econtext)? } {
+            if self.are_true(condition, lists, value_indexes) {
                 values.push(list.map_or(0, |list| value_indexes[list]));
             }
         }
-        Ok(values)
+        values
     }
 
     /// The combinations for which conditions are true, by their indexes.
-    unsafe fn passing(
+    fn passing(
         &self,
         conditions: &[Condition],
         lists: &[List],
         selection: &Selection,
-        econtext: *mut pg_sys::ExprContext,
     ) -> Result<Vec<usize>, Error> {
         let mut passing = Vec::new();
         for index in 0..selection.count() {
             let value_indexes = selection.value_indexes(index);
-            // SAFETY: the context is that of the conditions.
-            if unsafe { self.are_true(conditions, lists, value_indexes, econtext)? } {
+            if self.are_true(conditions, lists, value_indexes) {
                 let room = passing.try_reserve(1);
                 room.map_err(|_| Error::OutOfMemory {
                     what: "list of combinations",
@@ -267,30 +244,19 @@ impl Conditions {
     }
 
     /// Whether conditions are true of a combination.
-    unsafe fn are_true(
+    fn are_true(
         &self,
         conditions: &[Condition],
         lists: &[List],
         value_indexes: ValueIndexes,
-        econtext: *mut pg_sys::ExprContext,
-    ) -> Result<bool, Error> {
+    ) -> bool {
         pgrx::check_for_interrupts!();
-        // SAFETY: the slot has a value for each input column.
-        unsafe {
-            for (column, number) in &self.inputs {
-                let list = lists.iter().position(|list| list.column == *column);
-                let datum = list.and_then(|list| lists[list].values[value_indexes[list]].datum);
-                let position = *number as usize - 1;
-                *(*self.slot).tts_values.add(position) = datum.unwrap_or(pg_sys::Datum::null());
-                *(*self.slot).tts_isnull.add(position) = datum.is_none();
-            }
-            pg_sys::MemoryContextReset(self.context);
-            for condition in conditions {
-                if !values::is_true(condition.state, econtext)? {
-                    return Ok(false);
-                }
-            }
+        for (column, number) in &self.inputs {
+            let list = lists.iter().position(|list| list.column == *column);
+            let datum = list.and_then(|list| lists[list].values[value_indexes[list]].datum);
+            self.slot.set(*number, datum.map(Varlena::datum));
         }
-        Ok(true)
+        self.free();
+        (conditions.iter()).all(|condition| condition.expression.is_true())
     }
 }

@@ -2,7 +2,6 @@
 
 use super::checks::Checks;
 use super::missing_payload;
-use super::values::{self, Value};
 use crate::backend::config::Config;
 use crate::columns::{Column, Layout};
 use crate::dispatch::Dispatch;
@@ -10,8 +9,11 @@ use crate::error::{Error, StatementError};
 use crate::lambda::request::Inputs;
 use crate::options::OnError;
 use crate::plan::clause::value_type;
-use crate::postgres::refs::Ref;
-use crate::postgres::{compat, slots};
+use crate::postgres::compat;
+use crate::postgres::executor::{EState, ModifyTableState, ResultRel};
+use crate::postgres::plans::PlanState;
+use crate::postgres::slots::Slot;
+use crate::postgres::varlena::Toasted;
 use pgrx::pg_sys;
 
 /// The invocation type of a row that has none, where the table's options have none either.
@@ -23,10 +25,10 @@ pub struct InsertedRows {
     pub layout: Layout,
     table: pg_sys::Oid,
     user: pg_sys::Oid,
-    estate: *mut pg_sys::EState,
-    relation: *mut pg_sys::ResultRelInfo,
+    estate: EState<'static>,
+    relation: ResultRel<'static>,
     /// The statement's node.
-    state: *mut pg_sys::ModifyTableState,
+    state: ModifyTableState<'static>,
     /// What is checked of a row before it is sent. Made when the first row comes, as `are_read` is.
     checks: Option<Checks>,
     are_read: Option<bool>,
@@ -35,160 +37,116 @@ pub struct InsertedRows {
 }
 
 impl InsertedRows {
-    /// Prepares for rows of a statement that is about to insert.
-    ///
-    /// # Safety
-    /// `state` and `relation` are being initialised, and the relation is open.
-    pub unsafe fn begin(
-        state: *mut pg_sys::ModifyTableState,
-        relation: *mut pg_sys::ResultRelInfo,
+    /// Prepares for rows of a statement that is about to insert. Node and relation are being initialised.
+    pub fn begin(
+        state: ModifyTableState<'static>,
+        relation: ResultRel<'static>,
     ) -> Result<InsertedRows, Error> {
-        // SAFETY: the relation is open, and the node has a query.
-        unsafe {
-            let estate = (*state).ps.state;
-            let layout = Layout::read(Ref::new((*relation).ri_RelationDesc))?;
-            Ok(InsertedRows {
-                table: (*(*relation).ri_RelationDesc).rd_id,
-                user: compat::insert_user(
-                    crate::postgres::refs::Ref::new(estate),
-                    crate::postgres::refs::Ref::new(relation),
-                ),
-                estate,
-                relation,
-                state,
-                checks: None,
-                are_read: None,
-                missing_payload: missing_payload::number(relation, estate, &layout),
-                layout,
-            })
-        }
+        let estate = state.estate();
+        let layout = Layout::read(relation.table())?;
+        Ok(InsertedRows {
+            table: relation.table().rd_id,
+            user: compat::insert_user(estate, relation),
+            estate,
+            relation,
+            state,
+            checks: None,
+            are_read: None,
+            missing_payload: missing_payload::number(relation, estate, &layout),
+            layout,
+        })
     }
 
-    /// Errors if all rows are going to lack a payload that the statement leaves out.
-    ///
-    /// # Safety
-    /// Called while the statement begins, before its source is read.
-    pub unsafe fn refuse_without_payload(&self) -> Result<(), Error> {
+    /// Errors if all rows are going to lack a payload that the statement leaves out. Called while the statement begins, before its source is read.
+    pub fn refuse_without_payload(&self) -> Result<(), Error> {
         match self.missing_payload {
-            // SAFETY: node and relation are initialised.
-            Some(payload) => unsafe {
+            Some(payload) => {
                 missing_payload::refuse_all(payload, self.relation, self.state, &self.layout)
-            },
+            }
             None => Ok(()),
         }
     }
 
-    /// Prepares the invocations, made as fast as `node` is asked for rows; null where rows come from elsewhere.
-    ///
-    /// # Safety
-    /// Called while the statement runs.
-    pub unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<Dispatch, Error> {
-        // SAFETY: the executor runs in a transaction.
-        unsafe {
-            let are_read = self.are_read();
-            let mut config = Config::read(self.table, self.user)?;
-            if (*self.relation).ri_projectReturning.is_null() {
-                // Nobody would see a row that tells of the failure.
-                config.on_error = OnError::Raise;
-            }
-            self.layout.check_failure_columns(config.on_error)?;
-            Ok(Dispatch::new(
-                self.table,
-                config,
-                crate::postgres::refs::Ref::new(self.estate),
-                crate::postgres::refs::FromRaw::from_raw(node),
-                are_read,
-            ))
+    /// Prepares the invocations, made as fast as `node` is asked for rows; `None` where rows come from elsewhere.
+    pub fn dispatch(&mut self, node: Option<PlanState<'static>>) -> Result<Dispatch, Error> {
+        let are_read = self.are_read();
+        let mut config = Config::read(self.table, self.user)?;
+        if self.relation.ri_projectReturning.is_null() {
+            // Nobody would see a row that tells of the failure.
+            config.on_error = OnError::Raise;
         }
+        self.layout.check_failure_columns(config.on_error)?;
+        Ok(Dispatch::new(
+            self.table,
+            config,
+            self.estate,
+            node,
+            are_read,
+        ))
     }
 
-    /// Whether RETURNING, a trigger or a view's check reads a row once it is inserted.
-    ///
-    /// # Safety
-    /// Called while the statement runs.
-    pub unsafe fn are_read(&mut self) -> bool {
+    /// Whether RETURNING, a trigger or a view's check reads a row once it is inserted. PostgreSQL has initialised all of these before the first
+    /// row, and not before the statement runs.
+    pub fn are_read(&mut self) -> bool {
         if let Some(are_read) = self.are_read {
             return are_read;
         }
-        // SAFETY: PostgreSQL has initialised all of these before the first row.
-        let are_read = unsafe {
-            let before = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
-            self.checks = Checks::take(self.relation, self.state, &self.layout);
-            pg_sys::MemoryContextSwitchTo(before);
-            let relation = &*self.relation;
-            !relation.ri_projectReturning.is_null()
-                || !relation.ri_WithCheckOptions.is_null()
-                || (relation.ri_TrigDesc.as_ref())
-                    .is_some_and(|triggers| triggers.trig_insert_after_row)
-        };
+        let relation = self.relation;
+        let take = || Checks::take(relation, self.state, &self.layout);
+        self.checks = self.estate.query_context().switch_to(take);
+        let are_read = !relation.ri_projectReturning.is_null()
+            || !relation.ri_WithCheckOptions.is_null()
+            || (relation.triggers()).is_some_and(|triggers| triggers.trig_insert_after_row);
         *self.are_read.insert(are_read)
     }
 
-    /// Refuses a row that may not be inserted, with PostgreSQL's error or one of ours.
-    ///
-    /// # Safety
-    /// Called while the statement runs; the slot has a row of the table.
-    pub unsafe fn check(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<(), Error> {
-        // SAFETY: the slot has a row of the table.
-        unsafe {
-            self.are_read();
-            if let Some(checks) = &mut self.checks {
-                checks.make(slot, self.estate);
-            }
-            match self.missing_payload {
-                Some(payload) => missing_payload::refuse(payload, slot, self.state, &self.layout),
-                None => Ok(()),
-            }
+    /// Refuses a row of the table that may not be inserted, with PostgreSQL's error or one of ours.
+    pub fn check(&mut self, slot: Slot) -> Result<(), Error> {
+        self.are_read();
+        if let Some(checks) = &self.checks {
+            checks.make(slot, self.estate);
+        }
+        match self.missing_payload {
+            Some(payload) => missing_payload::refuse(payload, slot, self.state, &self.layout),
+            None => Ok(()),
         }
     }
 
-    /// The inputs that a row holds. A null is a value that was not given, and the table's option stands in for it.
+    /// The inputs that a row of the table holds. A null is a value that was not given, and the table's option stands in for it. Memory is taken
+    /// from the current context.
     ///
     /// Errors if the row has a value in an output column, or another value than the table's option.
-    ///
-    /// # Safety
-    /// The slot has a row of the table. Memory is taken from the current context.
-    pub unsafe fn inputs(
-        &self,
-        fixed: &Inputs,
-        slot: *mut pg_sys::TupleTableSlot,
-    ) -> Result<Inputs, Error> {
+    pub fn inputs(&self, fixed: &Inputs, slot: Slot) -> Result<Inputs, Error> {
         let mut inputs = fixed.clone();
-        // SAFETY: the slot has a value for each column of the table.
-        unsafe { slots::deform(slot) };
+        slot.deform();
         for attribute in &self.layout.attributes {
-            let index = attribute.number as usize - 1;
-            // SAFETY: the slot is deformed. The types of input columns were checked: they are of variable length.
-            let value = unsafe {
-                if *(*slot).tts_isnull.add(index) {
+            let Some(datum) = slot.get(attribute.number) else {
+                continue;
+            };
+            if !attribute.column.is_input() {
+                return Err(Error::Statement(StatementError::OutputColumn {
+                    column: attribute.column.name(),
+                    table: self.layout.table.clone(),
+                }));
+            }
+            // SAFETY: the row is one of the table, and the types of its input columns were checked.
+            let value = unsafe { Toasted::new(datum, value_type(attribute)) };
+            if attribute.column == Column::Payload {
+                inputs.too_large = value.longer_than(fixed.most_payload());
+                if inputs.too_large.is_some() {
                     continue;
                 }
-                if !attribute.column.is_input() {
-                    return Err(Error::Statement(StatementError::OutputColumn {
-                        column: attribute.column.name(),
-                        table: self.layout.table.clone(),
-                    }));
-                }
-                let datum = *(*slot).tts_values.add(index);
-                if attribute.column == Column::Payload {
-                    let most = fixed.most_payload();
-                    inputs.too_large = values::too_large(datum, value_type(attribute), most);
-                    if inputs.too_large.is_some() {
-                        continue;
-                    }
-                }
-                let whole = values::copy(datum);
-                values::print(&Value::borrowed(whole), value_type(attribute))?
-            };
-            match (fixed.get(attribute.column), &value) {
-                (Some(fixed), Some(value)) if fixed.as_bytes() != value.as_slice() => {
+            }
+            let value = value.copy().print()?;
+            match fixed.get(attribute.column) {
+                Some(fixed) if fixed.as_bytes() != value.as_slice() => {
                     return Err(Error::Statement(StatementError::FixedColumn {
                         column: attribute.column.name(),
-                        value: Inputs::word(value.clone()),
+                        value: Inputs::word(value),
                         fixed: fixed.to_owned(),
                     }));
                 }
-                _ => inputs.set(attribute.column, value),
+                _ => inputs.set(attribute.column, Some(value)),
             }
         }
         if inputs.invocation_type.is_none() {

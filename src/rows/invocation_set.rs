@@ -6,15 +6,13 @@
 use super::conditions::{Conditions, Selection, ValueIndexes};
 use super::lists::{self, List};
 use super::sources::Source;
-use super::values::{self, Value};
+use super::values::{ReadyBinding, Value};
 use crate::columns::Column;
 use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
 use crate::lambda::request::{Inputs, InvokeRequest};
-use crate::plan::clause::Binding;
 use bytes::Bytes;
-use pgrx::pg_sys;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -71,14 +69,10 @@ impl InvocationSet {
 
     /// Evaluates the bindings into the current memory context, which outlives the set, and selects the combinations of which every
     /// condition is true. Rows show the payload if `shows_payload` says so. What `source` has invoked is not invoked again.
-    ///
-    /// # Safety
-    /// `states` are the initialised expressions of the bindings. `econtext` is theirs and that of the conditions.
-    pub unsafe fn new(
+    pub fn new(
         fixed: &Inputs,
-        (bindings, states): (&[Binding], &[*mut pg_sys::ExprState]),
+        bindings: &[ReadyBinding],
         conditions: &Conditions,
-        econtext: *mut pg_sys::ExprContext,
         shows_payload: bool,
         source: Option<Source>,
     ) -> Result<InvocationSet, Error> {
@@ -87,24 +81,16 @@ impl InvocationSet {
         let storing = source.as_ref().filter(|source| source.stores_values);
         let stored = storing.and_then(Source::values);
         let is_stored = stored.is_some();
-        let mut lists = match stored {
-            Some(lists) => lists,
-            // SAFETY: the states are those of the bindings, and the source's memory outlives the set.
-            None => unsafe {
-                let context = storing.map(|source| source.context);
-                let before = context.map(|context| pg_sys::MemoryContextSwitchTo(context));
-                let lists =
-                    lists::evaluate(fixed, bindings, states, econtext, &is_shown, conditions);
-                before.map(|before| pg_sys::MemoryContextSwitchTo(before));
-                lists?
-            },
+        let evaluate = || lists::evaluate(fixed, bindings, &is_shown, conditions);
+        let mut lists = match (stored, storing) {
+            (Some(lists), _) => lists,
+            (None, Some(source)) => source.context.switch_to(evaluate)?,
+            (None, None) => evaluate()?,
         };
         // A condition is not checked where there is nothing to invoke, as the join would not check it either.
-        // SAFETY: the context is that of the conditions.
-        let selection = unsafe { conditions.select(&lists, econtext)? };
+        let selection = conditions.select(&lists)?;
         for list in (lists.iter_mut()).filter(|list| !is_stored && !is_shown(list.column)) {
-            // SAFETY: nothing was evaluated for another row meanwhile.
-            unsafe { list.print_or_copy()? };
+            list.print_or_copy()?;
         }
         if let Some(storing) = storing.filter(|_| !is_stored) {
             storing.store_values(&lists);
@@ -119,13 +105,9 @@ impl InvocationSet {
     }
 
     /// Selects anew among the same values. What was started before, and is in the window or kept, is not started again.
-    ///
-    /// # Safety
-    /// `econtext` is that of the conditions, with the parameters that they read.
-    pub unsafe fn select_again(
+    pub fn select_again(
         &mut self,
         conditions: &Conditions,
-        econtext: *mut pg_sys::ExprContext,
         window: &mut Window,
     ) -> Result<(), Error> {
         let kept = std::mem::take(&mut self.kept).into_iter();
@@ -137,8 +119,7 @@ impl InvocationSet {
             self.started_before.insert(values, handle);
         }
         (self.started, self.next) = (0, 0);
-        // SAFETY: the context is that of the conditions.
-        self.selection = unsafe { conditions.select(&self.lists, econtext)? };
+        self.selection = conditions.select(&self.lists)?;
         Ok(())
     }
 
@@ -292,10 +273,8 @@ impl InvocationSet {
                 continue;
             }
             inputs.too_large = inputs.too_large.or(value.too_large);
-            // SAFETY: the values are of the list's type, and in the set's memory context.
-            let printed = unsafe { values::print(value, list.value_type) };
             // The payload is the last list, and the only value that may be too large for memory. So the name is known.
-            let printed = printed.map_err(|error| match &inputs.function_name {
+            let printed = value.print().map_err(|error| match &inputs.function_name {
                 Some(name) => error.of_unsent(name),
                 None => error,
             })?;

@@ -20,22 +20,3 @@ pub mod parameters;
 pub mod sources;
 pub mod values;
 pub mod writer;
-
-use pgrx::pg_sys;
-
-/// A memory context for values.
-///
-/// # Safety
-/// Called in the backend's thread; `parent` is a memory context.
-pub unsafe fn new_context(parent: pg_sys::MemoryContext) -> pg_sys::MemoryContext {
-    // SAFETY: the parent is a memory context.
-    unsafe {
-        pg_sys::AllocSetContextCreateInternal(
-            parent,
-            c"aws_lambda_fdw values".as_ptr(),
-            pg_sys::ALLOCSET_SMALL_MINSIZE as _,
-            pg_sys::ALLOCSET_SMALL_INITSIZE as _,
-            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as _,
-        )
-    }
-}

@@ -5,14 +5,18 @@
 
 use super::lists::List;
 use super::parameters::Parameters;
-use super::values;
+use super::values::not_initialised;
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use crate::plan::sources::Decoded;
+use crate::postgres::executor::{ExprContext, Expression};
+use crate::postgres::memory_context::{MemoryContext, work_mem};
+use crate::postgres::plans::PlanState;
+use crate::postgres::refs::Node;
+use crate::postgres::relids::Relids;
 use crate::postgres::temporary::{File, Place};
-use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -25,8 +29,8 @@ const CTID: usize = 6;
 /// The source rows of a scan.
 pub struct Sources {
     plan: Decoded,
-    /// One for each expression.
-    states: Vec<*mut pg_sys::ExprState>,
+    /// Those that identify the rows.
+    expressions: Vec<Expression<'static>>,
     /// The parameters that the values depend on beside the row.
     outside: Parameters,
     known: Rc<RefCell<Known>>,
@@ -39,7 +43,7 @@ pub struct Source {
     /// Whether its values are stored, so that they are evaluated once.
     pub stores_values: bool,
     /// The memory context of stored values.
-    pub context: pg_sys::MemoryContext,
+    pub context: MemoryContext<'static>,
 }
 
 struct Known {
@@ -51,10 +55,8 @@ struct Known {
     /// Bytes of outcomes in memory.
     held: usize,
     file: File,
-    /// The query's.
-    context: pg_sys::MemoryContext,
     /// Holds the values.
-    values_context: pg_sys::MemoryContext,
+    values_context: MemoryContext<'static>,
 }
 
 enum Kept {
@@ -67,44 +69,37 @@ enum Kept {
 }
 
 impl Sources {
-    /// Prepares them in the current memory context, which is the query's; `None` where rows can't be told apart.
-    ///
-    /// # Safety
-    /// `expressions` are of the plan of `parent`, which is being initialised, and `bindings` those of its values.
-    pub unsafe fn begin(
+    /// Prepares them in the current memory context, which is the query's; `None` where rows can't be told apart. `expressions` are of the plan
+    /// of `parent`, and `bindings` those of the values. They are evaluated with `econtext`.
+    pub fn begin<'p>(
         plan: Decoded,
-        expressions: &[*mut pg_sys::Node],
-        bindings: impl Iterator<Item = *mut pg_sys::Node>,
-        parent: *mut pg_sys::PlanState,
+        expressions: &[Node],
+        bindings: impl Iterator<Item = Option<Node<'p>>>,
+        parent: PlanState<'static>,
+        econtext: ExprContext<'static>,
     ) -> Option<Sources> {
         if plan.members.is_empty() {
             return None;
         }
-        // SAFETY: the expressions are of the plan of `parent`, which is being initialised.
-        unsafe {
-            let mut outside = Parameters::none((*parent).state);
-            plan.outside
-                .iter()
-                .for_each(|number| outside.add_number(*number));
-            bindings.for_each(|binding| outside.add_of_subplans(binding));
-            let context = PgMemoryContexts::CurrentMemoryContext.value();
-            Some(Sources {
-                states: (expressions.iter())
-                    .map(|expression| pg_sys::ExecInitExpr(expression.cast(), parent))
-                    .collect(),
-                plan,
-                outside,
-                known: Rc::new(RefCell::new(Known {
-                    outcomes: HashMap::new(),
-                    values: HashMap::new(),
-                    rows: HashMap::new(),
-                    held: 0,
-                    file: File::new(),
-                    context,
-                    values_context: super::new_context(context),
-                })),
-            })
-        }
+        let mut outside = Parameters::none(parent.estate());
+        (plan.outside.iter()).for_each(|number| outside.add_number(*number));
+        bindings.for_each(|binding| outside.add_of_subplans(binding));
+        let context = MemoryContext::current();
+        Some(Sources {
+            expressions: (expressions.iter())
+                .map(|expression| Expression::init(*expression, parent, econtext))
+                .collect(),
+            plan,
+            outside,
+            known: Rc::new(RefCell::new(Known {
+                outcomes: HashMap::new(),
+                values: HashMap::new(),
+                rows: HashMap::new(),
+                held: 0,
+                file: File::new(context),
+                values_context: context.child(),
+            })),
+        })
     }
 
     /// Whether the same row may come again without a rescan.
@@ -112,49 +107,34 @@ impl Sources {
         self.plan.repeats
     }
 
-    /// Forgets all if a parameter that the values depend on has changed.
-    ///
-    /// # Safety
-    /// `changed` is the executor's.
-    pub unsafe fn forget_if(&mut self, changed: *mut pg_sys::Bitmapset) {
-        // SAFETY: the set is the executor's.
-        if unsafe { self.outside.overlap(changed) } {
+    /// Forgets all if a parameter that the values depend on is in the executor's set of changed ones.
+    pub fn forget_if(&mut self, changed: Relids) {
+        if self.outside.overlap(changed) {
             self.known.borrow_mut().forget();
         }
     }
 
-    /// Forgets all, and closes the file, as PostgreSQL warns of files that are open at the end of a query.
-    ///
-    /// # Safety
-    /// Called while the query ends.
-    pub unsafe fn end(&mut self) {
+    /// Forgets all while the query ends, and closes the file, as PostgreSQL warns of files that are open at the end of a query.
+    pub fn end(&mut self) {
         let mut known = self.known.borrow_mut();
         known.forget();
-        // SAFETY: the query ends.
-        unsafe { known.file.close() };
+        known.file.close();
     }
 
-    /// The source row of the current outer row.
-    ///
-    /// # Safety
-    /// `econtext` has the outer row.
-    pub unsafe fn now(&self, econtext: *mut pg_sys::ExprContext) -> Result<Source, Error> {
-        let mut states = self.states.iter();
+    /// The source row of the current outer row, with which the expressions are evaluated.
+    pub fn now(&self) -> Result<Source, Error> {
+        let mut expressions = self.expressions.iter();
         let mut next = || {
-            let state = states.next().copied().unwrap_or(std::ptr::null_mut());
-            // SAFETY: the states are those of the expressions.
-            unsafe { values::run(state, econtext) }
+            let expression = expressions.next().ok_or_else(not_initialised)?;
+            Ok::<_, Error>(expression.evaluate())
         };
         let mut ids = Vec::new();
         for member in &self.plan.members {
             let ctid = next()?;
             let part = if member.has_parts { next()? } else { None };
             let part = part.map_or(0, |oid| oid.value() as u32);
-            // SAFETY: a ctid is passed by reference.
-            ids.push(ctid.map(|ctid| unsafe {
-                let bytes = std::slice::from_raw_parts(ctid.cast_mut_ptr::<u8>(), CTID);
-                (part, bytes.to_vec())
-            }));
+            // SAFETY: the expression is a ctid, which is passed by reference.
+            ids.push(ctid.map(|ctid| unsafe { (part, *ctid.cast_mut_ptr::<[u8; CTID]>()) }));
         }
         let mut wanted: Vec<bool> = self
             .plan
@@ -209,8 +189,7 @@ impl Source {
             Some(Kept::Started(handle) | Kept::Held(handle)) => Ok(Some(handle.clone())),
             Some(Kept::Stored(place)) => {
                 memory::check_available(place.length, "response")?;
-                // SAFETY: the query runs.
-                let bytes = unsafe { known.file.read(place)? };
+                let bytes = known.file.read(place)?;
                 let (response, name) = decode(&bytes)?;
                 Ok(Some(dispatch.completed(response, name)))
             }
@@ -230,7 +209,6 @@ impl Source {
             outcomes,
             held,
             file,
-            context,
             ..
         } = &mut *self.known.borrow_mut();
         let Some(kept) = outcomes.get_mut(&self.key_of(number)) else {
@@ -239,16 +217,14 @@ impl Source {
         let Kept::Started(handle) = kept else {
             return Ok(());
         };
-        // SAFETY: reads a setting, in kilobytes.
-        let most = unsafe { pg_sys::work_mem }.unsigned_abs() as usize * 1024 / 2;
+        let most = work_mem() / 2;
         let response = outcome.result.as_ref().ok();
         let payload = response.and_then(|response| response.payload.as_ref());
         let bytes = payload.map_or(0, Vec::len) + PER_OUTCOME;
         *kept = match response.filter(|_| *held + bytes > most) {
             Some(response) => {
                 let encoded = encode(response, outcome.function_name.as_deref())?;
-                // SAFETY: the query runs, and the context is its.
-                Kept::Stored(unsafe { file.write(&encoded, *context) })
+                Kept::Stored(file.write(&encoded))
             }
             None => {
                 // The outcome stays until the query ends, so its part of the budget would never be free.
@@ -282,8 +258,8 @@ impl Known {
     fn forget(&mut self) {
         self.outcomes.clear();
         self.values.clear();
-        // SAFETY: the query runs, and whoever had values has dropped them.
-        unsafe { pg_sys::MemoryContextReset(self.values_context) };
+        // SAFETY: whoever had values has dropped them.
+        unsafe { self.values_context.reset() };
         self.rows.clear();
         self.held = 0;
     }

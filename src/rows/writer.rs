@@ -3,10 +3,12 @@
 use crate::columns::{Attribute, Column};
 use crate::error::{Error, ResponseProblem, quotable};
 use crate::memory;
+use crate::postgres::input::{Domain, InputFunction, base_typmod, server_bytes};
+use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::text::for_server;
+use crate::postgres::varlena::Varlena;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
-use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
 /// Turns text into datums of one attribute's type.
@@ -15,41 +17,22 @@ pub struct Writer {
     pub attribute: Attribute,
     /// The base type's modifier.
     typmod: i32,
-    /// The base type's input function and its argument; `None` for text, whose bytes are copied.
-    input: Option<(pg_sys::FmgrInfo, pg_sys::Oid)>,
-    /// PostgreSQL's cache of the domain, if the type is one.
-    domain: *mut std::ffi::c_void,
-    /// Holds that cache.
-    context: pg_sys::MemoryContext,
+    /// The base type's input function; `None` for text, whose bytes are copied.
+    input: Option<InputFunction>,
+    /// The type, if it is a domain.
+    domain: Option<Domain>,
 }
 
 impl Writer {
-    /// Looks the type up.
-    ///
-    /// # Safety
-    /// Called in a transaction; the writer is not used after `context` is deleted.
-    pub unsafe fn new(attribute: Attribute, context: pg_sys::MemoryContext) -> Writer {
-        let mut typmod = attribute.typmod;
-        // SAFETY: a catalog look-up.
-        unsafe { pg_sys::getBaseTypeAndTypmod(attribute.type_oid, &mut typmod) };
-        let plain_text = attribute.base_type == pg_sys::TEXTOID;
-        let input = (!plain_text).then(|| {
-            let mut function = pg_sys::Oid::INVALID;
-            let mut element = pg_sys::Oid::INVALID;
-            let mut info = pg_sys::FmgrInfo::default();
-            // SAFETY: catalog look-ups that fill in the variables above.
-            unsafe {
-                pg_sys::getTypeInputInfo(attribute.base_type, &mut function, &mut element);
-                pg_sys::fmgr_info_cxt(function, &mut info, context);
-            }
-            (info, element)
-        });
+    /// Looks the type up. The writer is not used after `context` is deleted.
+    pub fn new(attribute: Attribute, context: MemoryContext<'static>) -> Writer {
+        let (type_oid, base_type) = (attribute.type_oid, attribute.base_type);
+        let is_text = base_type == pg_sys::TEXTOID;
         Writer {
             attribute,
-            typmod,
-            input,
-            domain: std::ptr::null_mut(),
-            context,
+            typmod: base_typmod(type_oid, attribute.typmod),
+            input: (!is_text).then(|| InputFunction::new(base_type, context)),
+            domain: (type_oid != base_type).then(|| Domain::new(type_oid, context)),
         }
     }
 
@@ -106,18 +89,9 @@ impl Writer {
 
     /// Has the domain, if the type is one, check a datum of its base type, or null.
     pub fn check(&mut self, datum: Option<pg_sys::Datum>) -> Option<pg_sys::Datum> {
-        if self.attribute.type_oid != self.attribute.base_type {
-            let value = datum.unwrap_or(pg_sys::Datum::null());
-            // SAFETY: the datum is of the base type. The cache is of this domain, and lives as long as the writer.
-            unsafe {
-                pg_sys::domain_check(
-                    value,
-                    datum.is_none(),
-                    self.attribute.type_oid,
-                    &mut self.domain,
-                    self.context,
-                );
-            }
+        if let Some(domain) = &mut self.domain {
+            // SAFETY: the datum is of the base type.
+            unsafe { domain.check(datum) };
         }
         datum
     }
@@ -132,8 +106,7 @@ impl Writer {
         if memchr::memchr(0, bytes).is_some() {
             return Err(self.unfit(ResponseProblem::ZeroByte, bytes));
         }
-        let server = ServerText::from_utf8(bytes);
-        let text = server.bytes();
+        let text = server_bytes(bytes);
         let mut terminated = Vec::new();
         if self.input.is_some() {
             memory::try_reserve(&mut terminated, text.len() + 1).map_err(|()| {
@@ -158,22 +131,13 @@ impl Writer {
         mut terminated: Vec<u8>,
         text: &[u8],
     ) -> Result<pg_sys::Datum, ResponseProblem> {
-        let Some((info, element)) = &mut self.input else {
-            // SAFETY: copies that many bytes.
-            return Ok(unsafe {
-                pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as _).into()
-            });
+        let Some(function) = &mut self.input else {
+            return Ok(Varlena::of_server(text).datum());
         };
         terminated.reserve_exact(text.len() + 1);
         terminated.extend_from_slice(text);
-        terminated.push(0);
         let typmod = self.typmod;
-        let input = AssertUnwindSafe(|| {
-            // SAFETY: the input function was looked up for this type and reads a zero-terminated string.
-            unsafe {
-                pg_sys::InputFunctionCall(info, terminated.as_mut_ptr().cast(), *element, typmod)
-            }
-        });
+        let input = AssertUnwindSafe(|| function.call(terminated, typmod));
         if !matches!(self.attribute.base_type, pg_sys::JSONOID | pg_sys::JSONBOID) {
             return Ok(input());
         }
@@ -198,36 +162,4 @@ impl Writer {
 
 fn beginning(bytes: &[u8]) -> String {
     quotable(&String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]))
-}
-
-/// Text in the database's encoding.
-enum ServerText<'a> {
-    Same(&'a [u8]),
-    Converted(*const std::ffi::c_char, usize),
-}
-
-impl<'a> ServerText<'a> {
-    fn from_utf8(bytes: &'a [u8]) -> ServerText<'a> {
-        // SAFETY: converts that many bytes into a palloc'd string, or gives them back as they are.
-        unsafe {
-            let given = bytes.as_ptr().cast_mut().cast();
-            let converted =
-                pg_sys::pg_any_to_server(given, bytes.len() as _, pg_sys::pg_enc::PG_UTF8 as _);
-            if converted == given {
-                ServerText::Same(bytes)
-            } else {
-                ServerText::Converted(converted, CStr::from_ptr(converted).count_bytes())
-            }
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            ServerText::Same(bytes) => bytes,
-            // SAFETY: the length was just measured, and the string lives in the current memory context.
-            ServerText::Converted(start, length) => unsafe {
-                std::slice::from_raw_parts(start.cast(), *length)
-            },
-        }
-    }
 }

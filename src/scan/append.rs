@@ -8,9 +8,10 @@ use crate::backend;
 use crate::backend::config;
 use crate::error::{Error, OrReport};
 use crate::plan::{self, Mode, Relation};
+use crate::postgres::async_append::Request;
+use crate::postgres::executor::ForeignScanState;
 use crate::postgres::refs::Ref;
-use crate::postgres::slots;
-use pgrx::{is_a, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 
 /// Callback: whether a path may be run beside others.
 ///
@@ -34,8 +35,8 @@ pub unsafe extern "C-unwind" fn is_foreign_path_async_capable(
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn foreign_async_request(request: *mut pg_sys::AsyncRequest) {
-    // SAFETY: the request is one to a scan of ours.
-    unsafe { answer(request).or_report() }
+    // SAFETY: the executor passes a request that is valid during the callback.
+    answer(unsafe { Ref::new(request) }).or_report();
 }
 
 /// Callback: the wakeup socket became readable.
@@ -44,11 +45,9 @@ pub unsafe extern "C-unwind" fn foreign_async_request(request: *mut pg_sys::Asyn
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn foreign_async_notify(request: *mut pg_sys::AsyncRequest) {
-    // SAFETY: the request is one to a scan of ours.
-    unsafe {
-        backend::drain_wakeup().or_report();
-        answer(request).or_report();
-    }
+    backend::drain_wakeup().or_report();
+    // SAFETY: the executor passes a request that is valid during the callback.
+    answer(unsafe { Ref::new(request) }).or_report();
 }
 
 /// Callback: the Append is about to wait.
@@ -57,121 +56,92 @@ pub unsafe extern "C-unwind" fn foreign_async_notify(request: *mut pg_sys::Async
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn foreign_async_configure_wait(request: *mut pg_sys::AsyncRequest) {
-    // SAFETY: the Append has made a set of events, in which each branch may have an event.
-    unsafe {
-        let scan = scan_of((*request).requestee);
-        // A row may have come while another branch drained the wakeup socket. The Append does not look for it before it waits, so it is handed
-        // on now, and the socket is notified.
-        if poll(scan, request).or_report() {
-            answer(request).or_report();
-            pg_sys::ffi::pg_guard_ffi_boundary(|| ExecAsyncResponse(request));
-            // PostgreSQL counts rows of a request and of a notification. This is neither.
-            let instrument = (*(*request).requestee).instrument;
-            if !instrument.is_null() && !slots::is_empty((*request).result) {
-                pg_sys::InstrUpdateTupleCount(instrument, 1.0);
-            }
-            backend::notify().or_report();
-            return;
-        }
-        if let Some(handle) = (*scan).own.awaited() {
-            handle.note_awaited_too();
-        }
-        // One branch waits for the socket on behalf of all: each has its turn here before the Append waits again.
-        if one_before_waits(request) {
-            return;
-        }
-        let append = (*request).requestor.cast::<pg_sys::AppendState>();
-        pg_sys::AddWaitEventToSet(
-            (*append).as_eventset,
-            pg_sys::WL_SOCKET_READABLE,
-            backend::wakeup_socket().or_report(),
-            std::ptr::null_mut(),
-            request.cast(),
-        );
-    }
+    // SAFETY: the executor passes a request that is valid during the callback.
+    configure_wait(unsafe { Ref::new(request) }).or_report();
 }
 
-unsafe extern "C-unwind" {
-    /// Hands an answer to the node that asked (execAsync.h).
-    fn ExecAsyncResponse(request: *mut pg_sys::AsyncRequest);
+fn configure_wait(request: Request) -> Result<(), Error> {
+    // A row may have come while another branch drained the wakeup socket. The Append does not look for it before it waits, so it is handed
+    // on now, and the socket is notified.
+    if poll(request)? {
+        answer(request)?;
+        request.respond();
+        // PostgreSQL counts rows of a request and of a notification. This is neither.
+        if request.result().is_some_and(|row| !row.is_empty()) {
+            request.branch().count_row();
+        }
+        return backend::notify();
+    }
+    // SAFETY: no other reference to the scan is in use.
+    if let Some(handle) = unsafe { scan_of(request) }.and_then(|scan| scan.own.awaited()) {
+        handle.note_awaited_too();
+    }
+    // One branch waits for the socket on behalf of all: each has its turn here before the Append waits again.
+    if !one_before_waits(request) {
+        request.wait_for(backend::wakeup_socket()?);
+    }
+    Ok(())
 }
 
 /// Gives the Append its row if that is there, as ExecAsyncRequestDone and ExecAsyncRequestPending do.
-unsafe fn answer(request: *mut pg_sys::AsyncRequest) -> Result<(), Error> {
-    // SAFETY: the node is run past its instrumentation, which the request has.
-    unsafe {
-        let node = (*request).requestee;
-        let ready = poll(scan_of(node), request)?;
-        (*request).request_complete = ready;
-        (*request).callback_pending = !ready;
-        (*request).result = match (*node).ExecProcNodeReal {
-            Some(run) if ready => pg_sys::ffi::pg_guard_ffi_boundary(|| run(node)),
-            _ => std::ptr::null_mut(),
-        };
-        Ok(())
-    }
+fn answer(request: Request) -> Result<(), Error> {
+    let is_ready = poll(request)?;
+    request.set_complete(is_ready);
+    request.set_pending(!is_ready);
+    // The node is run past its instrumentation, which the request has.
+    let row = is_ready.then(|| request.branch().run_real());
+    request.set_result(row.flatten());
+    Ok(())
 }
 
 /// Starts what may be started. True if the next row is there.
-unsafe fn poll(scan: *mut Scan, request: *mut pg_sys::AsyncRequest) -> Result<bool, Error> {
-    // SAFETY: requests are printed in the memory of a row, as when the scan is iterated.
-    unsafe {
-        let scan = &mut *scan;
-        let memory = (*(*(*request).requestee).ps_ExprContext).ecxt_per_tuple_memory;
-        let before = pg_sys::MemoryContextSwitchTo(memory);
-        let ready = scan.own.poll(|| others_are_asked(request));
-        pg_sys::MemoryContextSwitchTo(before);
-        ready
-    }
+fn poll(request: Request) -> Result<bool, Error> {
+    // SAFETY: no other reference to the scan is in use. Those of other requests have other scans.
+    let (Some(node), Some(scan)) = (node_of(request), unsafe { scan_of(request) }) else {
+        return Err(Error::Unexpected("asynchronous branch is not a scan"));
+    };
+    // Requests are printed in the memory of a row, as when the scan is iterated.
+    let context = node.expr_context().row_context();
+    context.switch_to(|| scan.own.poll(|| others_are_asked(request)))
 }
 
 /// Whether another branch is about to give a row: one that PostgreSQL runs itself, or one of ours.
-unsafe fn others_are_asked(request: *mut pg_sys::AsyncRequest) -> bool {
-    // SAFETY: the Append has an entry for each branch, null for those that are not asynchronous.
-    unsafe {
-        let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
-        !append.as_syncdone
-            || append.as_nasyncresults > 0
-            || pg_sys::bms_next_member(append.as_needrequest, -1) >= 0
-            || (0..append.as_nplans.max(0) as usize).any(|index| {
-                let other = *append.as_asyncrequests.add(index);
-                !other.is_null()
-                    && other != request
-                    && (*other).callback_pending
-                    && is_ours((*other).requestee)
-                    && (*scan_of((*other).requestee)).own.awaited().is_some()
-            })
-    }
+fn others_are_asked(request: Request) -> bool {
+    let append = request.append();
+    let is_asked = |other: Request| {
+        // SAFETY: the request's own scan is not looked at, and no reference to another is in use.
+        let scan = (other != request && other.callback_pending).then(|| unsafe { scan_of(other) });
+        (scan.flatten()).is_some_and(|scan| scan.own.awaited().is_some())
+    };
+    !append.as_syncdone
+        || append.as_nasyncresults > 0
+        || !append.needing_request().is_empty()
+        || (0..append.as_nplans).any(|index| append.request(index).is_some_and(is_asked))
 }
 
-/// Whether a branch before this one waits for the wakeup socket.
-unsafe fn one_before_waits(request: *mut pg_sys::AsyncRequest) -> bool {
-    // SAFETY: the Append has an entry for each branch. PostgreSQL goes through the branches in their order.
-    unsafe {
-        let append = &*(*request).requestor.cast::<pg_sys::AppendState>();
-        (0..append.as_nplans.max(0) as usize)
-            .map(|index| *append.as_asyncrequests.add(index))
-            .take_while(|other| *other != request)
-            .any(|other| {
-                !other.is_null() && (*other).callback_pending && is_ours((*other).requestee)
-            })
-    }
+/// Whether a branch before this one waits for the wakeup socket. PostgreSQL goes through the branches in their order.
+fn one_before_waits(request: Request) -> bool {
+    let append = request.append();
+    (0..append.as_nplans)
+        .map(|index| append.request(index))
+        .take_while(|other| *other != Some(request))
+        .flatten()
+        .any(|other| other.callback_pending && node_of(other).is_some())
 }
 
-unsafe fn is_ours(node: *mut pg_sys::PlanState) -> bool {
-    // SAFETY: a foreign scan has its wrapper's callbacks.
-    unsafe {
-        is_a(node.cast(), pg_sys::NodeTag::T_ForeignScanState)
-            && (*(*node.cast::<pg_sys::ForeignScanState>()).fdwroutine)
-                .IterateForeignScan
-                .is_some_and(|callback| {
-                    let ours = iterate_foreign_scan as unsafe extern "C-unwind" fn(_) -> _;
-                    std::ptr::fn_addr_eq(callback, ours)
-                })
-    }
+/// The scan that a request is to; `None` where it is not of this wrapper.
+fn node_of<'p>(request: Request<'p>) -> Option<ForeignScanState<'p>> {
+    let node: ForeignScanState = request.branch().cast()?;
+    let callback = node.routine().IterateForeignScan?;
+    let ours = iterate_foreign_scan as unsafe extern "C-unwind" fn(_) -> _;
+    std::ptr::fn_addr_eq(callback, ours).then_some(node)
 }
 
-unsafe fn scan_of(node: *mut pg_sys::PlanState) -> *mut Scan {
-    // SAFETY: the node is a scan of ours.
-    unsafe { (*node.cast::<pg_sys::ForeignScanState>()).fdw_state.cast() }
+/// What was begun of that scan.
+///
+/// # Safety
+/// No other reference to it is in use.
+unsafe fn scan_of<'p>(request: Request<'p>) -> Option<&'p mut Scan> {
+    // SAFETY: the state of a scan of this wrapper is a Scan.
+    node_of(request).and_then(|node| unsafe { node.state() })
 }

@@ -12,13 +12,16 @@ use crate::dispatch::{Dispatch, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
 use crate::plan::Mode;
-use crate::postgres::refs::Ref;
+use crate::postgres::executor::ForeignScanState;
+use crate::postgres::refs::{Ref, as_ptr};
+use crate::postgres::slots::Slot;
+use crate::postgres::varlena::Varlena;
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use crate::rows::output;
 use crate::rows::writer::Writer;
 use invocations::Invocations;
-use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 use std::rc::Rc;
 
 /// A running scan, dropped with the query's memory context.
@@ -42,32 +45,46 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
     if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
         return;
     }
-    // SAFETY: the node is being initialised: its plan, relation and query are there. The query's context drops what is made here, also
-    // after an error.
+    // SAFETY: the executor passes a node that is being initialised. What is made here is dropped with the query that the node is of.
+    begin(unsafe { Ref::new(node) }).or_report();
+}
+
+fn begin(node: ForeignScanState<'static>) -> Result<(), Error> {
+    let estate = node.estate();
+    let layout = Rc::new(Layout::read(node.table())?);
+    let own = Invocations::begin(node, layout.clone());
+    let prefetch = match own.plan().mode {
+        // SAFETY: the query is being initialised, and the parameter is of its plan.
+        Mode::Prefetch(parameter) => unsafe { SharedPrefetch::of(estate.as_ptr(), parameter) },
+        _ => None,
+    };
+    if let Some(prefetch) = &prefetch {
+        prefetch.get()?.serve(Consumer::Scan(own.consumer()));
+    }
+    let writers = (layout.attributes.iter())
+        .filter(|attribute| !attribute.column.is_input() && own.plan().reads(attribute.number))
+        .map(|attribute| Writer::new(*attribute, estate.query_context()))
+        .collect();
+    node.set_state(Scan {
+        layout,
+        own,
+        prefetch,
+        writers,
+    });
+    Ok(())
+}
+
+/// The scan that the executor passes, and what `begin` has made of it; `None` under EXPLAIN.
+///
+/// # Safety
+/// `node` is a scan of this wrapper's, and no other reference to its Scan is in use.
+unsafe fn begun<'a>(
+    node: *mut pg_sys::ForeignScanState,
+) -> (ForeignScanState<'a>, Option<&'a mut Scan>) {
+    // SAFETY: the executor's node is valid during a callback, and its state is a Scan.
     unsafe {
-        let estate = (*node).ss.ps.state;
-        let query_context = (*estate).es_query_cxt;
-        let layout = Rc::new(Layout::read(Ref::new((*node).ss.ss_currentRelation)).or_report());
-        let own = Invocations::begin(node, layout.clone());
-        let prefetch = match own.plan().mode {
-            Mode::Prefetch(parameter) => SharedPrefetch::of(estate, parameter),
-            _ => None,
-        };
-        if let Some(prefetch) = &prefetch {
-            let consumer = Consumer::Scan(own.consumer());
-            prefetch.get().or_report().serve(consumer);
-        }
-        let writers = (layout.attributes.iter())
-            .filter(|attribute| !attribute.column.is_input() && own.plan().reads(attribute.number))
-            .map(|attribute| Writer::new(*attribute, query_context))
-            .collect();
-        let scan = PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Scan {
-            layout,
-            own,
-            prefetch,
-            writers,
-        });
-        (*node).fdw_state = scan.cast();
+        let node: ForeignScanState = Ref::new(node);
+        (node, node.state())
     }
 }
 
@@ -79,14 +96,12 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
 pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
 ) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: `fdw_state` is the Scan that begin_foreign_scan left.
-    unsafe {
-        let scan = &mut *(*node).fdw_state.cast::<Scan>();
-        let slot = (*node).ss.ss_ScanTupleSlot;
-        let more = scan.next(slot).or_report();
-        backend::flush().or_report();
-        if more { slot } else { std::ptr::null_mut() }
-    }
+    // SAFETY: the executor passes a scan of this wrapper's, and calls one callback at a time.
+    let (node, scan) = unsafe { begun(node) };
+    let slot = node.slot();
+    let more = scan.is_some_and(|scan| scan.next(slot).or_report());
+    backend::flush().or_report();
+    as_ptr(more.then_some(slot))
 }
 
 /// Callback: starts over.
@@ -95,12 +110,11 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: `fdw_state` is the Scan that begin_foreign_scan left. The set of changed parameters is the executor's.
-    unsafe {
-        executor_hooks::refuse_rewind(crate::postgres::refs::Ref::new((*node).ss.ps.state))
-            .or_report();
-        let scan = &mut *(*node).fdw_state.cast::<Scan>();
-        scan.own.start_over((*node).ss.ps.chgParam);
+    // SAFETY: the executor passes a scan of this wrapper's, and calls one callback at a time.
+    let (node, scan) = unsafe { begun(node) };
+    executor_hooks::refuse_rewind(node.estate()).or_report();
+    if let Some(scan) = scan {
+        scan.own.start_over(node.as_plan_state().changed());
     }
 }
 
@@ -110,11 +124,9 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: `fdw_state` is the Scan that begin_foreign_scan left, or null under EXPLAIN.
-    unsafe {
-        if let Some(scan) = (*node).fdw_state.cast::<Scan>().as_mut() {
-            scan.own.end();
-        }
+    // SAFETY: the executor passes a scan of this wrapper's, and calls one callback at a time.
+    if let (_, Some(scan)) = unsafe { begun(node) } {
+        scan.own.end();
     }
 }
 
@@ -130,66 +142,52 @@ impl Scan {
         }
     }
 
-    /// Puts the next row into the slot; false when there is none.
-    unsafe fn next(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool, Error> {
+    /// Puts the next row into the scan's slot; false when there is none.
+    fn next(&mut self, slot: Slot) -> Result<bool, Error> {
         let Scan {
             layout,
             own,
             prefetch,
             writers,
         } = self;
-        // SAFETY: the scan runs, and the slot is its own.
-        unsafe {
-            if let Some(prefetch) = prefetch {
-                let mut prefetch = prefetch.get()?;
-                // Where the node was not asked for a row, the scan is on its own.
-                if prefetch.dispatch().is_some() {
-                    let Some((set, taken, on_error)) = prefetch.next_outcome()? else {
-                        return Ok(false);
-                    };
-                    write(layout, writers, slot, set, &taken, on_error)?;
-                    return Ok(true);
-                }
+        if let Some(prefetch) = prefetch {
+            let mut prefetch = prefetch.get()?;
+            // Where the node was not asked for a row, the scan is on its own.
+            if prefetch.dispatch().is_some() {
+                // SAFETY: the query runs.
+                let Some((set, taken, on_error)) = (unsafe { prefetch.next_outcome()? }) else {
+                    return Ok(false);
+                };
+                write(layout, writers, slot, set, &taken, on_error)?;
+                return Ok(true);
             }
-            let Some((set, taken, on_error)) = own.next()? else {
-                return Ok(false);
-            };
-            write(layout, writers, slot, set, &taken, on_error)?;
-            Ok(true)
         }
+        let Some((set, taken, on_error)) = own.next()? else {
+            return Ok(false);
+        };
+        write(layout, writers, slot, set, &taken, on_error)?;
+        Ok(true)
     }
 }
 
-/// Makes a virtual tuple. The datums of inputs live as long as the set, the others in the per-tuple context.
-///
-/// # Safety
-/// The slot is one for rows of the table, whose columns are `layout`.
-unsafe fn write(
+/// Makes a virtual tuple in a slot for rows of the table, whose columns are `layout`. The datums of inputs live as long as the set, the others in
+/// the per-tuple context.
+fn write(
     layout: &Layout,
     writers: &mut [Writer],
-    slot: *mut pg_sys::TupleTableSlot,
+    slot: Slot,
     set: &InvocationSet,
     taken: &TakenOutcome,
     on_error: OnError,
 ) -> Result<(), Error> {
-    // SAFETY: the slot has a value for each column of the table.
-    unsafe {
-        pg_sys::ExecStoreAllNullTuple(slot);
-        let put = |number: i16, datum: Option<pg_sys::Datum>| {
-            if let Some(datum) = datum {
-                let index = number as usize - 1;
-                *(*slot).tts_values.add(index) = datum;
-                *(*slot).tts_isnull.add(index) = false;
-            }
-        };
-        crate::postgres::refs::Ref::new(slot).set_ctid(set.row_number(taken.index));
-        for (column, value) in set.values(taken.index) {
-            if let Some(attribute) = layout.find(column) {
-                put(attribute.number, value.datum);
-            }
+    slot.store_nulls();
+    slot.set_ctid(set.row_number(taken.index));
+    for (column, value) in set.values(taken.index) {
+        if let Some(attribute) = layout.find(column) {
+            slot.set(attribute.number, value.datum.map(Varlena::datum));
         }
-        output::write(writers, &taken.outcome, on_error, |writer, datum| {
-            put(writer.attribute.number, datum)
-        })
     }
+    output::write(writers, &taken.outcome, on_error, |writer, datum| {
+        slot.set(writer.attribute.number, datum)
+    })
 }

@@ -1,0 +1,262 @@
+//! Values of text, json and jsonb (varatt.h), and their comparison (typcache.h).
+
+use super::refs::Ref;
+use super::text::for_server;
+use crate::error::Error;
+use crate::memory;
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// A value that may be compressed, or stored elsewhere.
+#[derive(Clone, Copy)]
+pub struct Toasted {
+    datum: pg_sys::Datum,
+    type_oid: pg_sys::Oid,
+}
+
+impl Toasted {
+    /// A value of a type: text, varchar, json or jsonb.
+    ///
+    /// # Safety
+    /// The datum is of the type, and in memory as long as this value and what is made of it are used.
+    pub unsafe fn new(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> Toasted {
+        Toasted { datum, type_oid }
+    }
+
+    /// The bytes of the value, if its printed form surely has more than `most`. The value is not read.
+    pub fn longer_than(self, most: usize) -> Option<usize> {
+        // SAFETY: all of the types are varlenas.
+        let (bytes, encoding, widest) = unsafe {
+            (
+                pg_sys::toast_raw_datum_size(self.datum).saturating_sub(pg_sys::VARHDRSZ),
+                pg_sys::GetDatabaseEncoding(),
+                pg_sys::pg_database_encoding_max_length(),
+            )
+        };
+        let at_most = if self.type_oid == pg_sys::JSONBOID {
+            // A number of one digit takes four times its printed form, and nothing takes more. Twice that leaves a margin.
+            8
+        } else if widest > 1 && encoding != pg_sys::pg_enc::PG_UTF8 as i32 {
+            // A character takes at most four times as many bytes as in UTF-8.
+            4
+        } else {
+            1
+        };
+        (bytes / at_most > most).then_some(bytes)
+    }
+
+    /// A copy in the current memory context.
+    pub fn copy(self) -> Varlena {
+        // SAFETY: all of the types are varlenas.
+        let copy = unsafe { pg_sys::pg_detoast_datum_copy(self.datum.cast_mut_ptr()) };
+        Varlena::made(copy, self.type_oid)
+    }
+
+    /// The whole value: this one, or a copy in the current memory context.
+    pub fn detoast(self) -> Varlena {
+        // SAFETY: all of the types are varlenas.
+        let whole = unsafe { pg_sys::pg_detoast_datum(self.datum.cast_mut_ptr()) };
+        Varlena::made(whole, self.type_oid)
+    }
+
+    /// Whether a value that `detoast` gave is this one and no copy.
+    pub fn is(self, whole: Varlena) -> bool {
+        self.datum == whole.0.datum
+    }
+}
+
+/// A value that is whole.
+#[derive(Clone, Copy)]
+pub struct Varlena(Toasted);
+
+impl Varlena {
+    fn made(whole: *mut pg_sys::varlena, type_oid: pg_sys::Oid) -> Varlena {
+        Varlena(Toasted {
+            datum: whole.into(),
+            type_oid,
+        })
+    }
+
+    /// A new text in the current memory context.
+    pub fn of_text(text: &str) -> Varlena {
+        // SAFETY: copies a zero-terminated string.
+        let made = unsafe { pg_sys::cstring_to_text(for_server(text).as_ptr()) };
+        Varlena::made(made, pg_sys::TEXTOID)
+    }
+
+    /// A new text in the current memory context, of bytes in the database's encoding.
+    pub fn of_server(bytes: &[u8]) -> Varlena {
+        // SAFETY: copies that many bytes.
+        let made =
+            unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as _) };
+        Varlena::made(made, pg_sys::TEXTOID)
+    }
+
+    /// The value for a call into PostgreSQL.
+    pub fn datum(self) -> pg_sys::Datum {
+        self.0.datum
+    }
+
+    /// A copy in the current memory context.
+    pub fn copy(self) -> Varlena {
+        self.0.copy()
+    }
+
+    /// Frees the value.
+    ///
+    /// # Safety
+    /// It was allocated by itself, and is not used afterwards.
+    pub unsafe fn free(self) {
+        // SAFETY: the contract of this function says that nobody else has the value.
+        unsafe { pg_sys::pfree(self.datum().cast_mut_ptr()) };
+    }
+
+    /// The printed form, in UTF-8.
+    ///
+    /// Errors where there is no memory for it.
+    pub fn print(self) -> Result<Vec<u8>, Error> {
+        let (datum, is_jsonb) = (self.datum(), self.0.type_oid == pg_sys::JSONBOID);
+        // SAFETY: jsonb_out gives a zero-terminated string. The other types are text with a header, which is whole.
+        unsafe {
+            let (start, length) = if is_jsonb {
+                let printed =
+                    pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_OUT), datum);
+                (printed, CStr::from_ptr(printed).count_bytes())
+            } else {
+                let text = datum.cast_mut_ptr::<pg_sys::varlena>();
+                (
+                    pgrx::varlena::vardata_any(text).cast_mut(),
+                    pgrx::varlena::varsize_any_exhdr(text),
+                )
+            };
+            let utf8 = pg_sys::pg_server_to_any(start, length as _, pg_sys::pg_enc::PG_UTF8 as _);
+            let length = if utf8 == start {
+                length
+            } else {
+                CStr::from_ptr(utf8).count_bytes()
+            };
+            let printed = copied(std::slice::from_raw_parts(utf8.cast::<u8>(), length));
+            // It may have megabytes, and the context may live as long as the value.
+            if utf8 != start {
+                pg_sys::pfree(utf8.cast());
+            }
+            if is_jsonb {
+                pg_sys::pfree(start.cast());
+            }
+            printed
+        }
+    }
+}
+
+/// A copy. Errors where there is no memory, as Rust would abort the process, and the server with it.
+fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut copy = Vec::new();
+    memory::try_reserve(&mut copy, bytes.len()).map_err(|()| Error::OutOfMemory {
+        what: "value",
+        bytes: bytes.len(),
+    })?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+/// The elements of an array.
+pub struct Elements<'p> {
+    datums: &'p [pg_sys::Datum],
+    nulls: &'p [bool],
+    type_oid: pg_sys::Oid,
+}
+
+impl Elements<'_> {
+    /// Reads an array of text or jsonb into the current memory context.
+    ///
+    /// # Safety
+    /// The datum is an array of the type, and in memory as long as the elements are used.
+    pub unsafe fn new(array: pg_sys::Datum, type_oid: pg_sys::Oid) -> Self {
+        let (mut datums, mut nulls) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let mut length = 0;
+        // SAFETY: the datum is an array. Both types are of variable length and aligned as integers (pg_type). The results have so many elements.
+        unsafe {
+            pg_sys::deconstruct_array(
+                pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast(),
+                type_oid,
+                -1,
+                false,
+                pg_sys::TYPALIGN_INT as _,
+                &mut datums,
+                &mut nulls,
+                &mut length,
+            );
+            Elements {
+                datums: std::slice::from_raw_parts(datums, length as usize),
+                nulls: std::slice::from_raw_parts(nulls, length as usize),
+                type_oid,
+            }
+        }
+    }
+
+    /// How many there are, with nulls.
+    pub fn len(&self) -> usize {
+        self.datums.len()
+    }
+
+    /// Those that are not null.
+    pub fn iter(&self) -> impl Iterator<Item = Toasted> {
+        let type_oid = self.type_oid;
+        (self.datums.iter().zip(self.nulls))
+            .filter(|(_, is_null)| !**is_null)
+            .map(move |(datum, _)| Toasted {
+                datum: *datum,
+                type_oid,
+            })
+    }
+}
+
+/// Equality and hash of text or jsonb under one collation.
+pub struct Comparer {
+    entry: Ref<'static, pg_sys::TypeCacheEntry>,
+    collation: pg_sys::Oid,
+}
+
+impl Comparer {
+    /// That of a type.
+    pub fn new(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Comparer {
+        let parts = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_PROC_FINFO;
+        // SAFETY: a look-up of a built-in type. Entries of the type cache live as long as the backend.
+        let entry = unsafe { Ref::new(pg_sys::lookup_type_cache(type_oid, parts as _)) };
+        let collation = if collation == pg_sys::InvalidOid && type_oid == pg_sys::TEXTOID {
+            pg_sys::DEFAULT_COLLATION_OID
+        } else {
+            collation
+        };
+        Comparer { entry, collation }
+    }
+
+    /// The hash of a value of the type.
+    pub fn hash(&self, value: Varlena) -> u32 {
+        let entry = self.entry.as_ptr();
+        // SAFETY: the functions of an entry take values of its type.
+        let hash = unsafe {
+            pg_sys::FunctionCall1Coll(
+                &raw mut (*entry).hash_proc_finfo,
+                self.collation,
+                value.datum(),
+            )
+        };
+        hash.value() as u32
+    }
+
+    /// Whether two values of the type are equal.
+    pub fn equal(&self, a: Varlena, b: Varlena) -> bool {
+        let entry = self.entry.as_ptr();
+        // SAFETY: the functions of an entry take values of its type.
+        let equal = unsafe {
+            pg_sys::FunctionCall2Coll(
+                &raw mut (*entry).eq_opr_finfo,
+                self.collation,
+                a.datum(),
+                b.datum(),
+            )
+        };
+        equal.value() != 0
+    }
+}
