@@ -26,14 +26,8 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
     es: *mut pg_sys::ExplainState,
 ) {
-    // SAFETY: the node is initialised, and `fdw_state` is null or a Scan.
-    let (explain, node, scan): (Explain, ForeignScanState, _) = unsafe {
-        (
-            Ref::new(es),
-            Ref::new(node),
-            (*node).fdw_state.cast::<Scan>().as_mut(),
-        )
-    };
+    // SAFETY: EXPLAIN passes its state, and a node that is initialised.
+    let (explain, node): (Explain, ForeignScanState) = unsafe { (Ref::new(es), Ref::new(node)) };
     let (plan, table) = (node.plan(), node.table());
     let layout = Layout::read(table).or_report();
     let data = PlanData::read(plan, &layout);
@@ -47,8 +41,8 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
         let limits = Limits::read(table.rd_id);
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
     }
-    if let Some(scan) = scan
-        && explain.analyze
+    if explain.analyze
+        && let Ok(Some(mut scan)) = Scan::of(node)
     {
         scan.with_dispatch(|dispatch| counters(explain, dispatch))
             .or_report();

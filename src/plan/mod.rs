@@ -43,7 +43,7 @@ use crate::postgres::rel;
 use estimate::{count_a_row_for_each_value, estimate};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 pub use plan_data::{Mode, PlanData, decode, encode, mode_of, of_path, path_private};
-pub use relation::{ForeignRel, Relation};
+pub use relation::{ForeignRel, Relation, is_our_routine};
 use scan_clauses::ScanClauses;
 use sources::Source;
 

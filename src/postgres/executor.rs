@@ -189,10 +189,10 @@ impl<'p> ForeignScanState<'p> {
     /// The state that the node was given; `None` where it has none.
     ///
     /// # Safety
-    /// The state is a `T`, and no other reference to it is in use.
-    pub unsafe fn state<'a, T>(self) -> Option<&'a mut T> {
-        // SAFETY: the contract of this function says so, and the state lives as long as the query.
-        unsafe { self.fdw_state.cast::<T>().as_mut() }
+    /// The state is a `T`.
+    pub unsafe fn state<T>(self) -> Option<&'p T> {
+        // SAFETY: the contract of this function says that the state is a `T`. It lives as long as the query.
+        unsafe { self.fdw_state.cast::<T>().as_ref() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The Append asks each branch for a row and then waits for all of them at once. Where it may be asked for fewer rows than its
 //! branches have, they start one after the other instead, as each would be an invocation that nobody asked for.
 
-use super::{Scan, iterate_foreign_scan};
+use super::{Scan, is_ours};
 use crate::backend;
 use crate::backend::config;
 use crate::error::{Error, OrReport};
@@ -12,6 +12,7 @@ use crate::postgres::async_append::Request;
 use crate::postgres::executor::ForeignScanState;
 use crate::postgres::refs::Ref;
 use pgrx::{pg_guard, pg_sys};
+use std::cell::RefMut;
 
 /// Callback: whether a path may be run beside others.
 ///
@@ -72,8 +73,9 @@ fn configure_wait(request: Request) -> Result<(), Error> {
         }
         return backend::notify();
     }
-    // SAFETY: no other reference to the scan is in use.
-    if let Some(handle) = unsafe { scan_of(request) }.and_then(|scan| scan.own.awaited()) {
+    if let Some(scan) = scan_of(request)?
+        && let Some(handle) = scan.own.awaited()
+    {
         handle.note_awaited_too();
     }
     // One branch waits for the socket on behalf of all: each has its turn here before the Append waits again.
@@ -96,8 +98,7 @@ fn answer(request: Request) -> Result<(), Error> {
 
 /// Starts what may be started. True if the next row is there.
 fn poll(request: Request) -> Result<bool, Error> {
-    // SAFETY: no other reference to the scan is in use. Those of other requests have other scans.
-    let (Some(node), Some(scan)) = (node_of(request), unsafe { scan_of(request) }) else {
+    let (Some(node), Some(mut scan)) = (node_of(request), scan_of(request)?) else {
         return Err(Error::Unexpected("asynchronous branch is not a scan"));
     };
     // Requests are printed in the memory of a row, as when the scan is iterated.
@@ -109,9 +110,9 @@ fn poll(request: Request) -> Result<bool, Error> {
 fn others_are_asked(request: Request) -> bool {
     let append = request.append();
     let is_asked = |other: Request| {
-        // SAFETY: the request's own scan is not looked at, and no reference to another is in use.
-        let scan = (other != request && other.callback_pending).then(|| unsafe { scan_of(other) });
-        (scan.flatten()).is_some_and(|scan| scan.own.awaited().is_some())
+        let is_other = other != request && other.callback_pending;
+        let scan = is_other.then(|| scan_of(other).ok()).flatten().flatten();
+        scan.is_some_and(|scan| scan.own.awaited().is_some())
     };
     !append.as_syncdone
         || append.as_nasyncresults > 0
@@ -131,17 +132,10 @@ fn one_before_waits(request: Request) -> bool {
 
 /// The scan that a request is to; `None` where it is not of this wrapper.
 fn node_of<'p>(request: Request<'p>) -> Option<ForeignScanState<'p>> {
-    let node: ForeignScanState = request.branch().cast()?;
-    let callback = node.routine().IterateForeignScan?;
-    let ours = iterate_foreign_scan as unsafe extern "C-unwind" fn(_) -> _;
-    std::ptr::fn_addr_eq(callback, ours).then_some(node)
+    request.branch().cast().filter(|node| is_ours(*node))
 }
 
 /// What was begun of that scan.
-///
-/// # Safety
-/// No other reference to it is in use.
-unsafe fn scan_of<'p>(request: Request<'p>) -> Option<&'p mut Scan> {
-    // SAFETY: the state of a scan of this wrapper is a Scan.
-    node_of(request).and_then(|node| unsafe { node.state() })
+fn scan_of<'p>(request: Request<'p>) -> Result<Option<RefMut<'p, Scan>>, Error> {
+    node_of(request).map_or(Ok(None), Scan::of)
 }

@@ -11,7 +11,7 @@ use crate::columns::Layout;
 use crate::dispatch::{Dispatch, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
-use crate::plan::Mode;
+use crate::plan::{Mode, is_our_routine};
 use crate::postgres::executor::ForeignScanState;
 use crate::postgres::refs::{Ref, as_ptr};
 use crate::postgres::slots::Slot;
@@ -22,6 +22,7 @@ use crate::rows::output;
 use crate::rows::writer::Writer;
 use invocations::Invocations;
 use pgrx::{pg_guard, pg_sys};
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 /// A running scan, dropped with the query's memory context.
@@ -65,27 +66,13 @@ fn begin(node: ForeignScanState<'static>) -> Result<(), Error> {
         .filter(|attribute| !attribute.column.is_input() && own.plan().reads(attribute.number))
         .map(|attribute| Writer::new(*attribute, estate.query_context()))
         .collect();
-    node.set_state(Scan {
+    node.set_state(RefCell::new(Scan {
         layout,
         own,
         prefetch,
         writers,
-    });
+    }));
     Ok(())
-}
-
-/// The scan that the executor passes, and what `begin` has made of it; `None` under EXPLAIN.
-///
-/// # Safety
-/// `node` is a scan of this wrapper's, and no other reference to its Scan is in use.
-unsafe fn begun<'a>(
-    node: *mut pg_sys::ForeignScanState,
-) -> (ForeignScanState<'a>, Option<&'a mut Scan>) {
-    // SAFETY: the executor's node is valid during a callback, and its state is a Scan.
-    unsafe {
-        let node: ForeignScanState = Ref::new(node);
-        (node, node.state())
-    }
 }
 
 /// Callback: gives the next row.
@@ -96,12 +83,19 @@ unsafe fn begun<'a>(
 pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
 ) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: the executor passes a scan of this wrapper's, and calls one callback at a time.
-    let (node, scan) = unsafe { begun(node) };
-    let slot = node.slot();
-    let more = scan.is_some_and(|scan| scan.next(slot).or_report());
+    // SAFETY: the executor passes a node that is valid during the callback.
+    let row = next(unsafe { Ref::new(node) }).or_report();
     backend::flush().or_report();
-    as_ptr(more.then_some(slot))
+    as_ptr(row)
+}
+
+fn next(node: ForeignScanState) -> Result<Option<Slot>, Error> {
+    let slot = node.slot();
+    let has_row = match Scan::of(node)? {
+        Some(mut scan) => scan.next(slot)?,
+        None => false,
+    };
+    Ok(has_row.then_some(slot))
 }
 
 /// Callback: starts over.
@@ -110,12 +104,16 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: the executor passes a scan of this wrapper's, and calls one callback at a time.
-    let (node, scan) = unsafe { begun(node) };
-    executor_hooks::refuse_rewind(node.estate()).or_report();
-    if let Some(scan) = scan {
+    // SAFETY: the executor passes a node that is valid during the callback.
+    rescan(unsafe { Ref::new(node) }).or_report();
+}
+
+fn rescan(node: ForeignScanState) -> Result<(), Error> {
+    executor_hooks::refuse_rewind(node.estate())?;
+    if let Some(mut scan) = Scan::of(node)? {
         scan.own.start_over(node.as_plan_state().changed());
     }
+    Ok(())
 }
 
 /// Callback: ends a scan.
@@ -124,13 +122,29 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState) {
-    // SAFETY: the executor passes a scan of this wrapper's, and calls one callback at a time.
-    if let (_, Some(scan)) = unsafe { begun(node) } {
+    // SAFETY: the executor passes a node that is valid during the callback.
+    if let Some(mut scan) = Scan::of(unsafe { Ref::new(node) }).or_report() {
         scan.own.end();
     }
 }
 
+/// Whether a scan is one of this wrapper's.
+fn is_ours(node: ForeignScanState) -> bool {
+    is_our_routine(node.routine())
+}
+
 impl Scan {
+    /// What was begun of a scan, for one callback of the executor; `None` where the scan is not of this wrapper, and under EXPLAIN.
+    pub fn of(node: ForeignScanState<'_>) -> Result<Option<RefMut<'_, Scan>>, Error> {
+        if !is_ours(node) {
+            return Ok(None);
+        }
+        // SAFETY: the state of a scan of this wrapper is none or what `begin` has made.
+        let scan: Option<&RefCell<Scan>> = unsafe { node.state() };
+        (scan.map(RefCell::try_borrow_mut).transpose())
+            .map_err(|_| Error::Unexpected("scan is run twice at once"))
+    }
+
     /// Does something with the invocations, which are there once a row was asked for.
     pub fn with_dispatch<T>(
         &mut self,
