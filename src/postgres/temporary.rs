@@ -67,6 +67,10 @@ impl File {
 
     /// Reads what was written.
     pub fn read(&mut self, place: &Place) -> Result<Vec<u8>, Error> {
+        const SHORT: Error = Error::Unexpected("temporary file is too short");
+        if self.file.is_null() {
+            return Err(SHORT);
+        }
         let mut bytes = vec![0; place.length];
         // SAFETY: the query runs, so the file is open. The buffer has room for so many bytes.
         let read = unsafe {
@@ -75,7 +79,7 @@ impl File {
         };
         match read == bytes.len() {
             true => Ok(bytes),
-            false => Err(Error::Unexpected("temporary file is too short")),
+            false => Err(SHORT),
         }
     }
 

@@ -231,8 +231,15 @@ impl Comparer {
         Comparer { entry, collation }
     }
 
+    fn is_for(&self, value: Varlena) -> bool {
+        value.0.type_oid == self.entry.type_id
+    }
+
     /// The hash of a value of the type.
     pub fn hash(&self, value: Varlena) -> u32 {
+        if !self.is_for(value) {
+            return 0;
+        }
         let entry = self.entry.as_ptr();
         // SAFETY: the functions of an entry take values of its type.
         let hash = unsafe {
@@ -247,6 +254,9 @@ impl Comparer {
 
     /// Whether two values of the type are equal.
     pub fn equal(&self, a: Varlena, b: Varlena) -> bool {
+        if !self.is_for(a) || !self.is_for(b) {
+            return false;
+        }
         let entry = self.entry.as_ptr();
         // SAFETY: the functions of an entry take values of its type.
         let equal = unsafe {
