@@ -81,7 +81,8 @@ impl<'a> Arguments<'a> {
             max_payload,
             ..Inputs::default()
         };
-        inputs.too_large = self.too_large_payload(inputs.most_payload());
+        let payload = self.get(1, self.kind.type_oid);
+        inputs.too_large = payload.and_then(|payload| payload.longer_than(inputs.most_payload()));
         if inputs.too_large.is_none() {
             let payload = json(1).map_err(|error| self.of_unsent(error))?;
             inputs.set(Column::Payload, payload);
@@ -136,21 +137,17 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The bytes of a payload that is longer than `most`.
-    fn too_large_payload(self, most: usize) -> Option<usize> {
-        let payload = self.call.argument(1)?;
-        // SAFETY: the second argument of each signature is a payload.
-        unsafe { Toasted::new(payload, self.kind.type_oid) }.longer_than(most)
+    /// A text, json or jsonb.
+    fn get(self, index: usize, type_oid: pg_sys::Oid) -> Option<Toasted> {
+        let datum = self.call.argument(index)?;
+        // SAFETY: the signature says that the argument is of the type.
+        Some(unsafe { Toasted::new(datum, type_oid) })
     }
 
     /// The bytes of a text, json or jsonb, as UTF-8.
     fn print(self, index: usize, type_oid: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
-        let Some(datum) = self.call.argument(index) else {
-            return Ok(None);
-        };
-        // SAFETY: the signature says that the argument is of the type.
-        let value = unsafe { Toasted::new(datum, type_oid) };
-        value.detoast().print().map(Some)
+        let value = self.get(index, type_oid);
+        value.map(|value| value.detoast().print()).transpose()
     }
 
     /// The bytes of a text that is cast to json or jsonb, as UTF-8.

@@ -8,7 +8,7 @@
 use super::list::List;
 use super::memory_context::MemoryContext;
 use super::plans::{Plan, PlanState};
-use super::refs::{Node, Ref, calls, fields, setters};
+use super::refs::{Node, Ref, calls, fields, parts, setters};
 use super::rel::OpenRelation;
 use super::relids::Relids;
 use super::slots::Slot;
@@ -82,25 +82,21 @@ setters! {
     ResultRelInfo.ri_WithCheckOptions as set_checks: List<'p, pg_sys::WithCheckOption>;
     /// Sets the state of each check.
     ResultRelInfo.ri_WithCheckOptionExprs as set_check_states: List<'p, pg_sys::ExprState>;
+    WithCheckOption.qual as set_clauses: Option<Node<'p>>;
     /// Lets expressions read a row of the scan.
     ExprContext.ecxt_scantuple as set_scan_row: Slot<'p>;
     /// Sets the memory that evaluations allocate in.
     ExprContext.ecxt_per_tuple_memory as set_row_context: MemoryContext<'p>;
 }
 
-/// Defines the view of a node as one that its structure begins with.
-macro_rules! plan_states {
-    ($($node:ident),*) => {
-        $(impl<'p> Ref<'p, pg_sys::$node> {
-            /// The node as any node.
-            pub fn as_plan_state(self) -> PlanState<'p> {
-                // SAFETY: the structure begins with a PlanState.
-                unsafe { Ref::new(self.as_ptr().cast()) }
-            }
-        })*
-    };
+parts! {
+    /// The node as any node.
+    ForeignScanState.ss.ps as as_plan_state: PlanState;
+    /// The node as any node.
+    CustomScanState.ss.ps as as_plan_state: PlanState;
+    /// The node as any node.
+    ModifyTableState.ps as as_plan_state: PlanState;
 }
-plan_states!(ForeignScanState, CustomScanState, ModifyTableState);
 
 impl<'p> EState<'p> {
     /// A new slot, which the query's end frees, for virtual rows of a descriptor.
@@ -150,13 +146,7 @@ impl<'p> Expression<'p> {
         parent: PlanState<'p>,
         econtext: ExprContext<'p>,
     ) -> Expression<'p> {
-        // SAFETY: the expression is one of the parent's plan. The result is null only for null.
-        let state = unsafe {
-            Ref::new(pg_sys::ExecInitExpr(
-                expression.as_ptr().cast(),
-                parent.as_ptr(),
-            ))
-        };
+        let state = init_expr(expression, parent);
         Expression { state, econtext }
     }
 
@@ -207,6 +197,7 @@ impl<'p> ModifyTableState<'p> {
 }
 
 calls! {
+    fn init_expr<'p>(expression: Node, parent: PlanState<'p>) -> Ref<'p, pg_sys::ExprState> = ExecInitExpr(expression, parent);
     fn init_qual<'p>(clauses: List<'p, pg_sys::Node>, parent: PlanState<'p>) -> Option<Ref<'p, pg_sys::ExprState>>
         = ExecInitQual(clauses, parent);
     fn inserted_columns<'p>(relation: ResultRel<'p>, estate: EState<'p>) -> Relids<'p> = ExecGetInsertedCols(relation, estate);
@@ -216,8 +207,7 @@ impl<'p> Ref<'p, pg_sys::WithCheckOption> {
     /// A copy with other clauses.
     pub fn with_clauses(self, clauses: List<'p, pg_sys::Node>) -> Self {
         let copy = self.duplicate();
-        // SAFETY: nobody else has the copy.
-        unsafe { (*copy.as_ptr()).qual = clauses.as_ptr().cast() };
+        copy.set_clauses(clauses.as_node());
         copy
     }
 }

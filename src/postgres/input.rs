@@ -1,14 +1,20 @@
 //! Datums of a type made of text: encodings (mb/pg_wchar.h), input functions (fmgr.h) and domains (builtins.h).
 
 use super::memory_context::MemoryContext;
+use super::refs::calls;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_void};
+
+calls! {
+    fn base_type_and_typmod(type_oid: pg_sys::Oid, typmod: &mut i32) -> pg_sys::Oid = getBaseTypeAndTypmod(type_oid, typmod);
+    fn input_function(type_oid: pg_sys::Oid, function: &mut pg_sys::Oid, element: &mut pg_sys::Oid) = getTypeInputInfo(type_oid, function, element);
+    fn look_up(function: pg_sys::Oid, info: &mut pg_sys::FmgrInfo, context: MemoryContext) = fmgr_info_cxt(function, info, context);
+}
 
 /// The modifier of a type, or of the base type of a domain.
 pub fn base_typmod(type_oid: pg_sys::Oid, typmod: i32) -> i32 {
     let mut typmod = typmod;
-    // SAFETY: a catalog look-up.
-    unsafe { pg_sys::getBaseTypeAndTypmod(type_oid, &mut typmod) };
+    base_type_and_typmod(type_oid, &mut typmod);
     typmod
 }
 
@@ -38,11 +44,8 @@ impl InputFunction {
     pub fn new(base_type: pg_sys::Oid, context: MemoryContext<'static>) -> InputFunction {
         let (mut function, mut element) = (pg_sys::Oid::INVALID, pg_sys::Oid::INVALID);
         let mut info = pg_sys::FmgrInfo::default();
-        // SAFETY: catalog look-ups that fill in the variables.
-        unsafe {
-            pg_sys::getTypeInputInfo(base_type, &mut function, &mut element);
-            pg_sys::fmgr_info_cxt(function, &mut info, context.as_ptr());
-        }
+        input_function(base_type, &mut function, &mut element);
+        look_up(function, &mut info, context);
         InputFunction { info, element }
     }
 

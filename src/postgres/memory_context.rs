@@ -4,42 +4,48 @@
 
 #![allow(dead_code)]
 
-use super::refs::Ref;
+use super::refs::{Ref, calls, variables};
 use pgrx::{PgMemoryContexts, pg_sys};
+use std::ffi::CStr;
 
 /// A memory context.
 pub type MemoryContext<'p> = Ref<'p, pg_sys::MemoryContextData>;
 
+calls! {
+    fn new_context<'p>(parent: MemoryContext, name: &CStr, least: usize, first: usize, most: usize) -> MemoryContext<'p>
+        = AllocSetContextCreateInternal(parent, name, least, first, most);
+    fn enter<'p>(context: MemoryContext<'p>) -> MemoryContext<'p> = MemoryContextSwitchTo(context);
+    fn bytes_of(context: MemoryContext, with_children: bool) -> usize = MemoryContextMemAllocated(context, with_children);
+}
+
+variables! {
+    fn current<'p>() -> MemoryContext<'p> = CurrentMemoryContext;
+    fn work_mem_in_kilobytes() -> i32 = work_mem;
+}
+
 impl<'p> MemoryContext<'p> {
     /// The current one.
     pub fn current() -> MemoryContext<'p> {
-        // SAFETY: the backend always has a current context.
-        unsafe { Ref::new(pg_sys::CurrentMemoryContext) }
+        current()
     }
 
     /// A new context for values below this one.
     pub fn child(self) -> MemoryContext<'p> {
-        // SAFETY: makes a new context.
-        unsafe {
-            Ref::new(pg_sys::AllocSetContextCreateInternal(
-                self.as_ptr(),
-                c"aws_lambda_fdw values".as_ptr(),
-                pg_sys::ALLOCSET_SMALL_MINSIZE as _,
-                pg_sys::ALLOCSET_SMALL_INITSIZE as _,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as _,
-            ))
-        }
+        let (least, first) = (
+            pg_sys::ALLOCSET_SMALL_MINSIZE,
+            pg_sys::ALLOCSET_SMALL_INITSIZE,
+        );
+        let most = pg_sys::ALLOCSET_DEFAULT_MAXSIZE;
+        let name = c"aws_lambda_fdw values";
+        new_context(self, name, least as usize, first as usize, most as usize)
     }
 
     /// Works in the context. After an error PostgreSQL chooses the context.
     pub fn switch_to<T>(self, work: impl FnOnce() -> T) -> T {
-        // SAFETY: both contexts are valid.
-        unsafe {
-            let before = pg_sys::MemoryContextSwitchTo(self.as_ptr());
-            let result = work();
-            pg_sys::MemoryContextSwitchTo(before);
-            result
-        }
+        let before = enter(self);
+        let result = work();
+        enter(before);
+        result
     }
 
     /// Moves a value out of Rust's hands. It is dropped with the context, also after an error.
@@ -49,8 +55,7 @@ impl<'p> MemoryContext<'p> {
 
     /// How many bytes the context and those below it have.
     pub fn allocated(self) -> usize {
-        // SAFETY: the context is valid.
-        unsafe { pg_sys::MemoryContextMemAllocated(self.as_ptr(), true) }
+        bytes_of(self, true)
     }
 
     /// Frees all that is in the context.
@@ -74,6 +79,5 @@ impl<'p> MemoryContext<'p> {
 
 /// The bytes that an operation may take before it uses temporary files: the setting `work_mem`.
 pub fn work_mem() -> usize {
-    // SAFETY: reads a setting, in kilobytes.
-    unsafe { pg_sys::work_mem }.unsigned_abs() as usize * 1024
+    work_mem_in_kilobytes().unsigned_abs() as usize * 1024
 }

@@ -6,15 +6,15 @@ use std::ffi::{c_int, c_void};
 
 variables! {
     /// Whether the postmaster loads libraries for all backends.
-    is_preloading = process_shared_preload_libraries_in_progress: bool;
+    pub fn is_preloading() -> bool = process_shared_preload_libraries_in_progress;
     /// Whether the process starts, or works.
-    mode = Mode: pg_sys::ProcessingMode::Type;
+    pub fn mode() -> pg_sys::ProcessingMode::Type = Mode;
     /// Whether a parallel worker is starting.
-    is_starting_worker = InitializingParallelWorker: bool;
+    pub fn is_starting_worker() -> bool = InitializingParallelWorker;
     /// The owner of the resources that are acquired now. Owners are compared by address.
-    resource_owner = CurrentResourceOwner: pg_sys::ResourceOwner;
+    pub fn resource_owner() -> pg_sys::ResourceOwner = CurrentResourceOwner;
     /// How many files PostgreSQL may have open.
-    max_safe_fds = max_safe_fds: c_int;
+    pub fn max_safe_fds() -> c_int = max_safe_fds;
 }
 
 calls! {

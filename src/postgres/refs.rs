@@ -210,6 +210,20 @@ impl ToRaw<*const c_char> for Option<&CStr> {
     }
 }
 
+/// For results that a function leaves in a variable.
+impl<T> ToRaw<*mut T> for &mut T {
+    fn to_raw(self) -> *mut T {
+        self
+    }
+}
+
+/// Expressions are nodes.
+impl ToRaw<*mut pg_sys::Expr> for Node<'_> {
+    fn to_raw(self) -> *mut pg_sys::Expr {
+        self.as_ptr().cast()
+    }
+}
+
 /// Implements both conversions for types that are the same in PostgreSQL.
 macro_rules! plain {
     ($($type:ty),*) => {
@@ -228,7 +242,9 @@ macro_rules! plain {
         })*
     };
 }
-plain! { (), bool, i16, i32, i64, u32, u64, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData, pg_sys::NodeTag }
+plain! {
+    (), bool, i16, i32, i64, u32, u64, usize, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData, pg_sys::NodeTag, pg_sys::ResourceOwner
+}
 
 /// A pointer for a call into PostgreSQL, null for `None`.
 pub fn as_ptr<T>(reference: Option<Ref<T>>) -> *mut T {
@@ -315,13 +331,13 @@ macro_rules! calls {
 }
 pub(crate) use calls;
 
-/// Defines functions that read a variable of the backend's, in its thread: `name = variable: type`.
+/// Defines functions that read a variable of the backend's, in its thread: `fn name() -> type = variable;`.
 macro_rules! variables {
-    ($($(#[$doc:meta])* $name:ident = $variable:ident: $type:ty;)*) => {
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident $(<$lifetime:lifetime>)? () -> $type:ty = $variable:ident;)*) => {
         $($(#[$doc])*
-        pub fn $name() -> $type {
-            // SAFETY: called in the backend's thread. No other thread changes the variable.
-            unsafe { pgrx::pg_sys::$variable }
+        $vis fn $name $(<$lifetime>)? () -> $type {
+            // SAFETY: called in the backend's thread, and no other changes the variable. It has a value of the type.
+            unsafe { $crate::postgres::refs::FromRaw::from_raw(pgrx::pg_sys::$variable) }
         })*
     };
 }

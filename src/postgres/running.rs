@@ -3,7 +3,7 @@
 use super::executor::EState;
 use super::list::List;
 use super::plans::PlanState;
-use super::refs::{FromRaw, Ref, calls, fields};
+use super::refs::{Ref, calls, fields, variables};
 use super::relids::Relids;
 use pgrx::pg_sys;
 
@@ -37,10 +37,12 @@ fields! {
 
 /// Does something with the portal whose statement runs, if there is one.
 pub fn with_active_portal<T>(work: impl FnOnce(Ref<pg_sys::PortalData>) -> T) -> Option<T> {
-    // SAFETY: the variable is null or points to a portal, which is there as long as it is active.
-    let portal: Option<Ref<pg_sys::PortalData>> =
-        unsafe { FromRaw::from_raw(pg_sys::ActivePortal) };
-    portal.map(work)
+    active_portal().map(work)
+}
+
+variables! {
+    /// The portal is there as long as it is active.
+    fn active_portal<'p>() -> Option<Ref<'p, pg_sys::PortalData>> = ActivePortal;
 }
 
 calls! {
