@@ -71,7 +71,8 @@ pub fn name(name: &pg_sys::NameData) -> &CStr {
 }
 
 calls! {
-    fn database_encoding() -> i32 = GetDatabaseEncoding();
+    /// The number of the database's encoding.
+    pub fn database_encoding() -> i32 = GetDatabaseEncoding();
     fn is_in_transaction() -> bool = IsTransactionState();
     fn default_conversion(from: i32, to: i32) -> pg_sys::Oid = FindDefaultConversionProc(from, to);
 }

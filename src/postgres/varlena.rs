@@ -1,7 +1,7 @@
 //! Values of text, json and jsonb (varatt.h), and their comparison (typcache.h).
 
-use super::refs::Ref;
-use super::text::for_server;
+use super::refs::{Ref, ToRaw, calls, parts, pointers};
+use super::text;
 use crate::error::Error;
 use crate::memory;
 use pgrx::pg_sys;
@@ -12,6 +12,35 @@ use std::ffi::CStr;
 pub struct Toasted {
     datum: pg_sys::Datum,
     type_oid: pg_sys::Oid,
+}
+
+impl ToRaw<pg_sys::Datum> for Toasted {
+    fn to_raw(self) -> pg_sys::Datum {
+        self.datum
+    }
+}
+
+pointers! { Toasted => pg_sys::varlena: value => value.datum.cast_mut_ptr(); }
+
+parts! {
+    TypeCacheEntry.hash_proc_finfo as hash_function: FmgrInfo;
+    TypeCacheEntry.eq_opr_finfo as equality: FmgrInfo;
+}
+
+calls! {
+    fn widest_character() -> i32 = pg_database_encoding_max_length();
+    fn raw_size(value: Toasted) -> usize = toast_raw_datum_size(value);
+    fn detoasted<'p>(value: Toasted) -> Ref<'p, pg_sys::varlena> = pg_detoast_datum(value);
+    fn detoasted_copy<'p>(value: Toasted) -> Ref<'p, pg_sys::varlena> = pg_detoast_datum_copy(value);
+    fn new_text<'p>(text: &CStr) -> Ref<'p, pg_sys::varlena> = cstring_to_text(text);
+    /// Entries live as long as the backend.
+    fn type_cache_entry(type_oid: pg_sys::Oid, parts: i32) -> Ref<'static, pg_sys::TypeCacheEntry> = lookup_type_cache(type_oid, parts);
+    /// The function takes values of the type.
+    fn call_1(function: Ref<pg_sys::FmgrInfo>, collation: pg_sys::Oid, value: Toasted) -> pg_sys::Datum
+        = FunctionCall1Coll(function, collation, value);
+    /// The function takes values of the type.
+    fn call_2(function: Ref<pg_sys::FmgrInfo>, collation: pg_sys::Oid, a: Toasted, b: Toasted) -> pg_sys::Datum
+        = FunctionCall2Coll(function, collation, a, b);
 }
 
 impl Toasted {
@@ -25,14 +54,8 @@ impl Toasted {
 
     /// The bytes of the value, if its printed form surely has more than `most`. The value is not read.
     pub fn longer_than(self, most: usize) -> Option<usize> {
-        // SAFETY: all of the types are varlenas.
-        let (bytes, encoding, widest) = unsafe {
-            (
-                pg_sys::toast_raw_datum_size(self.datum).saturating_sub(pg_sys::VARHDRSZ),
-                pg_sys::GetDatabaseEncoding(),
-                pg_sys::pg_database_encoding_max_length(),
-            )
-        };
+        let bytes = raw_size(self).saturating_sub(pg_sys::VARHDRSZ);
+        let (encoding, widest) = (text::database_encoding(), widest_character());
         let at_most = if self.type_oid == pg_sys::JSONBOID {
             // A number of one digit takes four times its printed form, and nothing takes more. Twice that leaves a margin.
             8
@@ -47,16 +70,12 @@ impl Toasted {
 
     /// A copy in the current memory context.
     pub fn copy(self) -> Varlena {
-        // SAFETY: all of the types are varlenas.
-        let copy = unsafe { pg_sys::pg_detoast_datum_copy(self.datum.cast_mut_ptr()) };
-        Varlena::made(copy, self.type_oid)
+        Varlena::made(detoasted_copy(self), self.type_oid)
     }
 
     /// The whole value: this one, or a copy in the current memory context.
     pub fn detoast(self) -> Varlena {
-        // SAFETY: all of the types are varlenas.
-        let whole = unsafe { pg_sys::pg_detoast_datum(self.datum.cast_mut_ptr()) };
-        Varlena::made(whole, self.type_oid)
+        Varlena::made(detoasted(self), self.type_oid)
     }
 
     /// Whether a value that `detoast` gave is this one and no copy.
@@ -70,25 +89,25 @@ impl Toasted {
 pub struct Varlena(Toasted);
 
 impl Varlena {
-    fn made(whole: *mut pg_sys::varlena, type_oid: pg_sys::Oid) -> Varlena {
+    fn made(whole: Ref<pg_sys::varlena>, type_oid: pg_sys::Oid) -> Varlena {
         Varlena(Toasted {
-            datum: whole.into(),
+            datum: whole.as_ptr().into(),
             type_oid,
         })
     }
 
     /// A new text in the current memory context.
     pub fn of_text(text: &str) -> Varlena {
-        // SAFETY: copies a zero-terminated string.
-        let made = unsafe { pg_sys::cstring_to_text(for_server(text).as_ptr()) };
-        Varlena::made(made, pg_sys::TEXTOID)
+        Varlena::made(new_text(&text::for_server(text)), pg_sys::TEXTOID)
     }
 
     /// A new text in the current memory context, of bytes in the database's encoding.
     pub fn of_server(bytes: &[u8]) -> Varlena {
         // SAFETY: copies that many bytes.
-        let made =
-            unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as _) };
+        let made = unsafe {
+            let start = bytes.as_ptr().cast();
+            Ref::new(pg_sys::cstring_to_text_with_len(start, bytes.len() as _))
+        };
         Varlena::made(made, pg_sys::TEXTOID)
     }
 
@@ -221,8 +240,7 @@ impl Comparer {
     /// That of a type.
     pub fn new(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Comparer {
         let parts = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_PROC_FINFO;
-        // SAFETY: a look-up of a built-in type. Entries of the type cache live as long as the backend.
-        let entry = unsafe { Ref::new(pg_sys::lookup_type_cache(type_oid, parts as _)) };
+        let entry = type_cache_entry(type_oid, parts as i32);
         let collation = if collation == pg_sys::InvalidOid && type_oid == pg_sys::TEXTOID {
             pg_sys::DEFAULT_COLLATION_OID
         } else {
@@ -240,16 +258,7 @@ impl Comparer {
         if !self.is_for(value) {
             return 0;
         }
-        let entry = self.entry.as_ptr();
-        // SAFETY: the functions of an entry take values of its type.
-        let hash = unsafe {
-            pg_sys::FunctionCall1Coll(
-                &raw mut (*entry).hash_proc_finfo,
-                self.collation,
-                value.datum(),
-            )
-        };
-        hash.value() as u32
+        call_1(self.entry.hash_function(), self.collation, value.0).value() as u32
     }
 
     /// Whether two values of the type are equal.
@@ -257,16 +266,6 @@ impl Comparer {
         if !self.is_for(a) || !self.is_for(b) {
             return false;
         }
-        let entry = self.entry.as_ptr();
-        // SAFETY: the functions of an entry take values of its type.
-        let equal = unsafe {
-            pg_sys::FunctionCall2Coll(
-                &raw mut (*entry).eq_opr_finfo,
-                self.collation,
-                a.datum(),
-                b.datum(),
-            )
-        };
-        equal.value() != 0
+        call_2(self.entry.equality(), self.collation, a.0, b.0).value() != 0
     }
 }
