@@ -116,8 +116,8 @@ unsafe extern "C-unwind" fn guarded(
 fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
     let kind = arguments.kind;
     // The role whose rights count may read the table, as for a SELECT.
-    let is_table = pg_sys::ObjectType::OBJECT_FOREIGN_TABLE;
-    let table = catalog::lock_readable_table(c"aws_lambda", kind.table, is_table);
+    let kind_of_object = pg_sys::ObjectType::OBJECT_FOREIGN_TABLE;
+    let table = catalog::lock_readable_table(c"aws_lambda", kind.table, kind_of_object);
     let config = Config::read(table, catalog::current_role())?;
     let inputs = Inputs {
         // No argument gives it.

@@ -148,8 +148,10 @@ impl<'p> Node<'p> {
 
     /// The node as a list of integers, which is empty where it is none.
     pub fn as_integers(self) -> IntList<'p> {
+        let is_list = self.tag() == pg_sys::NodeTag::T_IntList;
         IntList {
-            list: self.cast_tagged(pg_sys::NodeTag::T_IntList),
+            // SAFETY: the tag is that of a list of integers.
+            list: is_list.then(|| unsafe { Ref::new(self.as_ptr().cast()) }),
         }
     }
 }
