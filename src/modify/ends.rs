@@ -6,9 +6,13 @@
 
 use super::Insert;
 use crate::error::OrReport;
-use crate::postgres::slots;
+use crate::postgres::executor::{ModifyTableState, ResultRel};
+use crate::postgres::memory_context::MemoryContext;
+use crate::postgres::plans::PlanState;
+use crate::postgres::refs::{FromRaw, Ref};
+use crate::postgres::slots::Slot;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
-use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 
 thread_local! {
@@ -21,8 +25,8 @@ struct Entry<T, F> {
     called: *mut T,
     /// The function that was there before.
     function: F,
-    /// The INSERTs that have to end before.
-    inserts: Vec<*mut Insert>,
+    /// The INSERTs that have to end before. Each is there as long as its query's memory.
+    inserts: Vec<Ref<'static, Insert>>,
 }
 
 type RowFunction =
@@ -30,11 +34,11 @@ type RowFunction =
 type Entries<T, F> = std::thread::LocalKey<RefCell<Vec<Entry<T, F>>>>;
 
 /// Forgets the entries of an INSERT with its query's memory.
-struct Registration(*mut Insert);
+struct Registration(Ref<'static, Insert>);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        fn forget<T, F>(entries: &'static Entries<T, F>, insert: *mut Insert) {
+        fn forget<T, F>(entries: &'static Entries<T, F>, insert: Ref<'static, Insert>) {
             let _ = entries.try_with(|entries| {
                 if let Ok(mut entries) = entries.try_borrow_mut() {
                     (entries.iter_mut())
@@ -53,7 +57,7 @@ fn add<T, F>(
     entries: &'static Entries<T, F>,
     called: *mut T,
     function: F,
-    insert: *mut Insert,
+    insert: Ref<'static, Insert>,
 ) -> bool {
     entries.with_borrow_mut(|entries| {
         match entries.iter_mut().find(|entry| entry.called == called) {
@@ -82,72 +86,46 @@ fn function_of<T, F: Copy>(entries: &'static Entries<T, F>, called: *mut T) -> O
 }
 
 /// Waits for the rows of an entry's INSERTs.
-unsafe fn wait_for_inserts<T, F>(entries: &'static Entries<T, F>, called: *mut T) {
+fn wait_for_inserts<T, F>(entries: &'static Entries<T, F>, called: *mut T) {
     let inserts = entries.with_borrow(|entries| {
         let entry = entries.iter().find(|entry| entry.called == called);
         entry.map_or_else(Vec::new, |entry| entry.inserts.clone())
     });
     for insert in inserts {
-        // SAFETY: an entry has those whose query's memory is there.
-        unsafe { (*insert).wait_for_all() }.or_report();
+        insert.wait_for_all().or_report();
     }
 }
 
-/// Has all rows of an INSERT accepted before PostgreSQL goes on.
-///
-/// # Safety
-/// The INSERT has just been begun for `relation` and `state`, and lives as long as its query.
-pub unsafe fn wait_at_end(
-    insert: *mut Insert,
-    state: *mut pg_sys::ModifyTableState,
-    relation: *mut pg_sys::ResultRelInfo,
+/// Has all rows of an INSERT accepted before PostgreSQL goes on. It has just been begun for `relation` and `state`, whose source was
+/// initialised before.
+pub fn wait_at_end(
+    insert: Ref<'static, Insert>,
+    state: ModifyTableState<'static>,
+    relation: ResultRel<'static>,
 ) {
-    // SAFETY: the source was initialised before. PostgreSQL's pointer to its function is this node's alone.
-    unsafe {
-        let query_context = (*(*state).ps.state).es_query_cxt;
-        PgMemoryContexts::For(query_context).leak_and_drop_on_delete(Registration(insert));
-        match (*state).ps.lefttree.as_mut() {
-            Some(source) => {
-                if add(&SOURCES, &raw mut *source, source.ExecProcNode, insert) {
-                    source.ExecProcNode = Some(next);
-                }
+    let query_context = state.estate().query_context();
+    query_context.own(Registration(insert));
+    match state.as_plan_state().left() {
+        Some(source) => {
+            // PostgreSQL's pointer to the function is this node's alone.
+            if add(&SOURCES, source.as_ptr(), source.ExecProcNode, insert) {
+                source.set_function(Some(next));
             }
-            None => wait_before_triggers(insert, relation, query_context),
         }
+        None => wait_before_triggers(insert, relation, query_context),
     }
 }
 
 /// Replaces the function of each trigger that follows the statement. Where a partition gets the rows, the triggers are those of the partitioned table.
-unsafe fn wait_before_triggers(
-    insert: *mut Insert,
-    relation: *mut pg_sys::ResultRelInfo,
-    query_context: pg_sys::MemoryContext,
+fn wait_before_triggers(
+    insert: Ref<'static, Insert>,
+    relation: ResultRel<'static>,
+    query_context: MemoryContext<'static>,
 ) {
-    // SAFETY: a relation with triggers has an array of their functions. PostgreSQL looks up a function when its entry is empty.
-    unsafe {
-        let named = match (*relation).ri_RootResultRelInfo.is_null() {
-            true => relation,
-            false => (*relation).ri_RootResultRelInfo,
-        };
-        let Some(triggers) = (*named).ri_TrigDesc.as_ref() else {
-            return;
-        };
-        for index in 0..triggers.numtriggers.max(0) as usize {
-            let trigger = &*triggers.triggers.add(index);
-            let kind = pg_sys::TRIGGER_TYPE_ROW
-                | pg_sys::TRIGGER_TYPE_BEFORE
-                | pg_sys::TRIGGER_TYPE_INSTEAD
-                | pg_sys::TRIGGER_TYPE_INSERT;
-            if trigger.tgtype as u32 & kind != pg_sys::TRIGGER_TYPE_INSERT {
-                continue;
-            }
-            let function = (*named).ri_TrigFunctions.add(index);
-            if (*function).fn_oid == pg_sys::InvalidOid {
-                pg_sys::fmgr_info_cxt(trigger.tgfoid, function, query_context);
-            }
-            if add(&TRIGGERS, function, (*function).fn_addr, insert) {
-                (*function).fn_addr = Some(call);
-            }
+    let named = relation.root().unwrap_or(relation);
+    for function in named.triggers_after_insert(query_context) {
+        if add(&TRIGGERS, function.as_ptr(), function.fn_addr, insert) {
+            function.set_function(Some(call));
         }
     }
 }
@@ -155,27 +133,28 @@ unsafe fn wait_before_triggers(
 /// Gives the source's next row. After the last one, waits until all rows are accepted.
 #[pg_guard]
 unsafe extern "C-unwind" fn next(source: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: PostgreSQL's arguments are passed on to PostgreSQL's function. A call through a pointer needs the guard.
-    unsafe {
+    // SAFETY: PostgreSQL's arguments are passed on to PostgreSQL's function, which gives null or a slot. A call through a pointer needs the guard.
+    let (source, slot, row) = unsafe {
         let Some(Some(function)) = function_of(&SOURCES, source) else {
             return std::ptr::null_mut();
         };
         let slot = pg_guard_ffi_boundary(|| function(source));
-        // A node sets another function when it is called for the first time.
-        let chosen = (*source).ExecProcNode;
-        if !chosen.is_some_and(|chosen| std::ptr::fn_addr_eq(chosen, next as RowFunction)) {
-            SOURCES.with_borrow_mut(|entries| {
-                (entries.iter_mut())
-                    .filter(|entry| entry.called == source)
-                    .for_each(|entry| entry.function = chosen);
-            });
-            (*source).ExecProcNode = Some(next);
-        }
-        if slots::is_empty(slot) {
-            wait_for_inserts(&SOURCES, source);
-        }
-        slot
+        (PlanState::new(source), slot, Option::<Slot>::from_raw(slot))
+    };
+    // A node sets another function when it is called for the first time.
+    let chosen = source.ExecProcNode;
+    if !chosen.is_some_and(|chosen| std::ptr::fn_addr_eq(chosen, next as RowFunction)) {
+        SOURCES.with_borrow_mut(|entries| {
+            (entries.iter_mut())
+                .filter(|entry| entry.called == source.as_ptr())
+                .for_each(|entry| entry.function = chosen);
+        });
+        source.set_function(Some(next));
     }
+    if row.is_none_or(Slot::is_empty) {
+        wait_for_inserts(&SOURCES, source.as_ptr());
+    }
+    slot
 }
 
 /// Waits until all rows are accepted, and calls the trigger.

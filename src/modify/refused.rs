@@ -1,7 +1,8 @@
 //! Refuses UPDATE and DELETE. The message is ours, so PostgreSQL has to let them begin.
 
 use crate::error::{Error, OrReport, StatementError};
-use crate::postgres::refs::Ref;
+use crate::postgres::executor::{ModifyTableState, ResultRel};
+use crate::postgres::rel::{OpenRelation, is_locked};
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_int;
 
@@ -14,9 +15,9 @@ use std::ffi::c_int;
 /// Called by PostgreSQL with an open relation.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn is_foreign_rel_updatable(relation: pg_sys::Relation) -> c_int {
-    // SAFETY: reads this backend's own locks.
-    let is_locked =
-        unsafe { pg_sys::CheckRelationLockedByMe(relation, pg_sys::RowExclusiveLock as _, true) };
+    // SAFETY: PostgreSQL has opened the relation.
+    let relation = unsafe { OpenRelation::new(relation) };
+    let is_locked = is_locked(relation, pg_sys::RowExclusiveLock as i32, true);
     let inserts = 1 << pg_sys::CmdType::CMD_INSERT;
     match is_locked {
         true => inserts | 1 << pg_sys::CmdType::CMD_UPDATE | 1 << pg_sys::CmdType::CMD_DELETE,
@@ -25,26 +26,14 @@ pub unsafe extern "C-unwind" fn is_foreign_rel_updatable(relation: pg_sys::Relat
 }
 
 /// Errors if a statement is an UPDATE or a DELETE, before it reads a row.
-///
-/// # Safety
-/// The node is being initialised for the relation.
-pub unsafe fn refuse(
-    state: *mut pg_sys::ModifyTableState,
-    relation: *mut pg_sys::ResultRelInfo,
-) -> Result<(), Error> {
-    // SAFETY: the relation is open.
-    unsafe {
-        let verb = match (*state).operation {
-            pg_sys::CmdType::CMD_UPDATE => "update",
-            pg_sys::CmdType::CMD_DELETE => "delete from",
-            _ => return Ok(()),
-        };
-        let open = Ref::new((*relation).ri_RelationDesc);
-        Err(Error::Statement(StatementError::NoSuchRows {
-            verb,
-            table: open.name(),
-        }))
-    }
+pub fn refuse(state: ModifyTableState, relation: ResultRel) -> Result<(), Error> {
+    let verb = match state.operation {
+        pg_sys::CmdType::CMD_UPDATE => "update",
+        pg_sys::CmdType::CMD_DELETE => "delete from",
+        _ => return Ok(()),
+    };
+    let table = relation.table().name();
+    Err(Error::Statement(StatementError::NoSuchRows { verb, table }))
 }
 
 /// Callback: changes or deletes a row. It is not called, as the statement was refused.

@@ -3,8 +3,6 @@
 //! They live in the memory context of a query, from their initialisation to the query's end. What a callback stores for the query is dropped
 //! with that context, so it may have references to them whose lifetime is `'static`.
 
-#![allow(dead_code)]
-
 use super::list::List;
 use super::memory_context::MemoryContext;
 use super::plans::{Plan, PlanState};

@@ -132,6 +132,14 @@ impl<'p> IntList<'p> {
             .filter_map(move |index| cell(self.list, index).map(|cell| unsafe { cell.int_value }))
     }
 
+    /// Changes the integer at an index from 0, if there is one.
+    pub fn set(self, index: usize, integer: i32) {
+        if let Some(list) = self.list.filter(|_| index < length(self.list)) {
+            // SAFETY: the list has that element, which is an integer. No reference to it is held.
+            unsafe { (*list.elements.add(index)).int_value = integer };
+        }
+    }
+
     /// A new list.
     pub fn of(integers: impl IntoIterator<Item = i32>) -> Self {
         IntList {

@@ -2,8 +2,6 @@
 //!
 //! What is allocated in a context may be referred to as long as the context is not reset. So resetting it is unsafe.
 
-#![allow(dead_code)]
-
 use super::refs::{Ref, calls, variables};
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::ffi::CStr;

@@ -14,7 +14,7 @@ pub mod guc;
 pub mod input;
 pub mod list;
 pub mod memory_context;
-pub mod nodes;
+pub mod modify_table;
 pub mod paths;
 pub mod planner;
 pub mod plans;

@@ -16,6 +16,9 @@ fields! {
 
 calls! {
     fn table_open<'p>(table: pg_sys::Oid, lock: i32) -> OpenRelation<'p> = table_open(table, lock);
+    /// Whether the backend has a lock of a mode on a relation, or of a stronger one.
+    pub fn is_locked(relation: OpenRelation, mode: i32, or_stronger: bool) -> bool
+        = CheckRelationLockedByMe(relation, mode, or_stronger);
     fn table_close(relation: OpenRelation, lock: i32) = table_close(relation, lock);
 }
 

@@ -3,6 +3,7 @@
 //! A call through a pointer needs the guard around it that turns PostgreSQL's errors into unwinding.
 
 use super::compat;
+use super::plans::PlanState;
 use super::refs::{FromRaw, Ref, calls, fields, setters};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -23,6 +24,8 @@ setters! {
 
 calls! {
     fn read_columns(slot: Slot, count: i32) = slot_getsomeattrs_int(slot, count);
+    fn rescan(node: PlanState) = ExecReScan(node);
+    fn store_virtual<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreVirtualTuple(slot);
     fn store_all_nulls<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreAllNullTuple(slot);
 }
 
@@ -40,7 +43,7 @@ impl Slot<'_> {
     /// Makes all of the row's columns readable.
     pub fn deform(self) {
         let count = self.columns();
-        if (self.tts_nvalid as usize) < count {
+        if (self.tts_nvalid as usize) < count && !self.is_empty() {
             read_columns(self, count as i32);
         }
     }
@@ -100,80 +103,60 @@ impl Slot<'_> {
         self.set_tid(ctid);
     }
 
-    /// Copies the row into the current memory context.
+    /// Copies the row into the current memory context; null where there is none.
     pub fn copy(self) -> pg_sys::MinimalTuple {
-        compat::copy_minimal_tuple(self)
+        match self.is_empty() {
+            true => std::ptr::null_mut(),
+            false => compat::copy_minimal_tuple(self),
+        }
+    }
+
+    /// Stores a row, which PostgreSQL frees later if `frees` says so.
+    ///
+    /// # Safety
+    /// The row has the slot's columns, and lives as long as the slot has it.
+    pub unsafe fn store(self, row: pg_sys::MinimalTuple, frees: bool) {
+        // SAFETY: the contract of this function says that the slot may have the row.
+        unsafe { pg_sys::ExecForceStoreMinimalTuple(row, self.as_ptr(), frees) };
     }
 }
 
-/// The next row of a node; an empty slot or null after the last.
-///
-/// # Safety
-/// `node` is initialised.
-pub unsafe fn next(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: the node is initialised, and its function is the executor's.
-    unsafe {
-        if !(*node).chgParam.is_null() {
-            pg_sys::ExecReScan(node);
+impl<'p> PlanState<'p> {
+    /// The node's next row; `None` after the last.
+    pub fn next_row(self) -> Option<Slot<'p>> {
+        if !self.chgParam.is_null() {
+            rescan(self);
         }
-        match (*node).ExecProcNode {
-            Some(run) => pg_guard_ffi_boundary(|| run(node)),
-            None => std::ptr::null_mut(),
+        let run = self.ExecProcNode?;
+        // SAFETY: the node is initialised, and its function is the executor's. The result is null or a slot of the query's.
+        let row: Option<Slot> =
+            unsafe { FromRaw::from_raw(pg_guard_ffi_boundary(|| run(self.as_ptr()))) };
+        row.filter(|row| !row.is_empty())
+    }
+
+    /// Starts over, unless the node does when it is asked for a row, as parameters have changed.
+    pub fn start_over(self) {
+        if self.chgParam.is_null() {
+            rescan(self);
         }
     }
-}
-
-/// Whether a slot has no row.
-///
-/// # Safety
-/// `slot` is null or a slot.
-pub unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: the slot is null or valid.
-    unsafe { Option::<Slot>::from_raw(slot) }.is_none_or(Slot::is_empty)
-}
-
-/// Makes all of a row's columns readable.
-///
-/// # Safety
-/// `slot` is a slot with a row.
-pub unsafe fn deform(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the slot has a row, and its descriptor.
-    unsafe { Ref::new(slot) }.deform();
-}
-
-/// Empties a slot.
-///
-/// # Safety
-/// `slot` is a slot.
-pub unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
-    // SAFETY: the slot is valid.
-    unsafe { Ref::new(slot) }.clear();
-}
-
-/// Copies the row of a slot into the current memory context.
-///
-/// # Safety
-/// `slot` is a slot with a row.
-pub unsafe fn copy(slot: *mut pg_sys::TupleTableSlot) -> pg_sys::MinimalTuple {
-    // SAFETY: the slot has a row.
-    unsafe { Ref::new(slot) }.copy()
 }
 
 /// Evaluates a projection into its slot.
 ///
 /// # Safety
-/// The projection is initialised, and its expression context has the row that it is about.
-pub unsafe fn project(projection: *mut pg_sys::ProjectionInfo) -> *mut pg_sys::TupleTableSlot {
+/// The projection's expression context has the row that it is about.
+pub(super) unsafe fn project(projection: Ref<pg_sys::ProjectionInfo>) -> Slot {
     // SAFETY: these are the steps of ExecProject (executor.h). The function belongs to the state.
     unsafe {
-        let state = &raw mut (*projection).pi_state;
-        let slot = (*state).resultslot;
-        clear(slot);
+        let state = &raw mut (*projection.as_ptr()).pi_state;
+        let slot = Slot::new((*state).resultslot);
+        slot.clear();
         if let Some(evaluate) = (*state).evalfunc {
             let mut is_null = false;
             let is_null = compat::no_result(&mut is_null);
-            pg_guard_ffi_boundary(|| evaluate(state, (*projection).pi_exprContext, is_null));
+            pg_guard_ffi_boundary(|| evaluate(state, projection.pi_exprContext, is_null));
         }
-        pg_sys::ExecStoreVirtualTuple(slot)
+        store_virtual(slot)
     }
 }

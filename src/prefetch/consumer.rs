@@ -5,6 +5,8 @@
 use crate::columns::Layout;
 use crate::dispatch::Dispatch;
 use crate::error::Error;
+use crate::postgres::executor::EState;
+use crate::postgres::plans::PlanState;
 use crate::rows::inserted::InsertedRows;
 use pgrx::pg_sys;
 use std::rc::Rc;
@@ -35,43 +37,24 @@ pub struct ScanConsumer {
 
 impl Consumer {
     /// Prepares the invocations, made as fast as `node` is asked for rows.
-    ///
-    /// # Safety
-    /// `node` is part of the query that runs.
-    pub unsafe fn dispatch(&mut self, node: *mut pg_sys::PlanState) -> Result<Dispatch, Error> {
-        // SAFETY: the node is initialised, and part of the query that runs.
-        unsafe {
-            match self {
-                Consumer::Scan(scan) => Dispatch::of_scan(
-                    scan.table,
-                    scan.user,
-                    &scan.layout,
-                    crate::postgres::refs::Ref::new(node),
-                    scan.reads_response,
-                ),
-                Consumer::Insert(rows) => {
-                    rows.dispatch(Some(crate::postgres::refs::Ref::new(node)))
-                }
-            }
+    pub fn dispatch(&mut self, node: PlanState<'static>) -> Result<Dispatch, Error> {
+        match self {
+            Consumer::Scan(scan) => Dispatch::of_scan(
+                scan.table,
+                scan.user,
+                &scan.layout,
+                node,
+                scan.reads_response,
+            ),
+            Consumer::Insert(rows) => rows.dispatch(Some(node)),
         }
     }
 
     /// Whether PostgreSQL rechecks a row that was changed meanwhile, and has the scan's row already.
-    ///
-    /// # Safety
-    /// `estate` is that of the query that runs.
-    pub unsafe fn is_substituted(&self, estate: *mut pg_sys::EState) -> bool {
-        let Consumer::Scan(scan) = self else {
-            return false;
-        };
-        let index = scan.range_table_index as usize - 1;
-        // SAFETY: while a row is rechecked, each table of the range table has an entry in both arrays. It is not null if the table's row is
-        // there.
-        unsafe {
-            (*estate).es_epq_active.as_ref().is_some_and(|epq| {
-                !(*epq.relsubs_slot.add(index)).is_null()
-                    || !(*epq.relsubs_rowmark.add(index)).is_null()
-            })
+    pub fn is_substituted(&self, estate: EState) -> bool {
+        match self {
+            Consumer::Scan(scan) => estate.is_substituted(scan.range_table_index),
+            Consumer::Insert(_) => false,
         }
     }
 }

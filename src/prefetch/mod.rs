@@ -20,7 +20,7 @@ mod reader;
 mod rows;
 
 pub use consumer::{Consumer, ScanConsumer};
-pub use plans::{new_parameter, wrap};
+pub use plans::wrap;
 pub use rows::SharedPrefetch;
 
 use pgrx::pg_sys;

@@ -9,12 +9,13 @@ use crate::dispatch::executor_hooks;
 use crate::error::{Error, OrReport};
 use crate::explain;
 use crate::plan::sources::Source;
-use crate::postgres::nodes;
-use crate::postgres::properties::Printer;
-use crate::postgres::refs::Ref;
-use crate::postgres::slots;
+use crate::postgres::custom_scan::init_node;
+use crate::postgres::executor::{CustomScanState, EState};
+use crate::postgres::properties::{Explain, Printer};
+use crate::postgres::refs::{Ref, as_ptr};
+use crate::postgres::slots::Slot;
 use pgrx::{pg_guard, pg_sys};
-use std::cell::RefMut;
+use std::cell::{Cell, RefMut};
 use std::ffi::c_int;
 
 /// Makes the state of a plan of the node.
@@ -43,8 +44,28 @@ static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::Custom
 #[repr(C)]
 pub struct State {
     css: pg_sys::CustomScanState,
-    /// Null under EXPLAIN without ANALYZE.
-    prefetch: *mut SharedPrefetch,
+    /// `None` under EXPLAIN without ANALYZE.
+    prefetch: Cell<Option<&'static SharedPrefetch>>,
+}
+
+/// The node, which lives as long as its query.
+type PrefetchNode = Ref<'static, State>;
+
+impl PrefetchNode {
+    /// The node as a custom scan.
+    fn scan(self) -> CustomScanState<'static> {
+        // SAFETY: the state begins with that of a custom scan.
+        unsafe { Ref::new(self.as_ptr().cast()) }
+    }
+
+    /// What the node and the scan share.
+    fn prefetch(&self) -> Result<RefMut<'static, Prefetch>, Error> {
+        let shared = self.prefetch.get();
+        shared.map_or(
+            Err(Error::Unexpected("node was not begun")),
+            SharedPrefetch::get,
+        )
+    }
 }
 
 /// Callback: makes the node's state.
@@ -74,50 +95,48 @@ pub unsafe extern "C-unwind" fn begin_custom_scan(
     estate: *mut pg_sys::EState,
     eflags: c_int,
 ) {
-    // SAFETY: the node is being initialised, and its plan is one of ours.
-    unsafe {
-        let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
-        name_row_identities(plan);
-        let below = eflags as u32
-            & !(pg_sys::EXEC_FLAG_REWIND | pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK);
-        (*node).ss.ps.lefttree =
-            pg_sys::ExecInitNode((*plan).scan.plan.lefttree, estate, below as _);
-        if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
-            return;
-        }
-        let own = numbers(plan, 0);
-        let [parameter, _, first_only, keeps_rows] = own[..] else {
-            Err(Error::Unexpected(
-                "plan of a prefetching node is incomplete",
-            ))
-            .or_report()
-        };
-        let carried = Carried {
-            bindings: numbers(plan, 1),
-            source: numbers(plan, 2),
-            expressions: Ref::new(plan).expressions().iter().collect(),
-        };
-        let prefetch = SharedPrefetch::begin(node, carried, [first_only != 0, keeps_rows != 0]);
-        let slot = (*estate).es_param_exec_vals.add(parameter as usize);
-        (*slot).value = pg_sys::Datum::from(prefetch);
-        (*slot).isnull = false;
-        (*node.cast::<State>()).prefetch = prefetch;
+    // SAFETY: the executor initialises the node, whose state and plan are ours. What is made here is dropped with the query, before them.
+    let (node, estate) = unsafe { (PrefetchNode::new(node.cast()), EState::new(estate)) };
+    begin(node, estate, eflags as u32);
+}
+
+fn begin(node: PrefetchNode, estate: EState<'static>, flags: u32) {
+    let scan = node.scan();
+    let plan = scan.plan();
+    name_row_identities(plan);
+    let below =
+        flags & !(pg_sys::EXEC_FLAG_REWIND | pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK);
+    let below = init_node(plan.as_plan().left(), estate, below as i32);
+    scan.as_plan_state().set_left(below);
+    if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
+        return;
     }
+    let own = numbers(plan, 0);
+    let [parameter, _, first_only, keeps_rows] = own[..] else {
+        Err(Error::Unexpected(
+            "plan of a prefetching node is incomplete",
+        ))
+        .or_report()
+    };
+    let carried = Carried {
+        bindings: numbers(plan, 1),
+        source: numbers(plan, 2),
+        expressions: plan.expressions().iter().collect(),
+    };
+    let prefetch = SharedPrefetch::begin(scan, carried, [first_only != 0, keeps_rows != 0]);
+    prefetch.put(estate, parameter);
+    node.prefetch.set(Some(prefetch));
 }
 
 /// Renames the columns by which an UPDATE of a partitioned table finds its rows, so that EXPLAIN can print them. In the plan they have names
-/// of no columns; see plans.rs.
-unsafe fn name_row_identities(plan: *mut pg_sys::CustomScan) {
-    // SAFETY: the list has target entries. The same is written each time the plan is run.
-    unsafe {
-        for entry in nodes::pointers::<pg_sys::TargetEntry>((*plan).custom_scan_tlist) {
-            let var = (*entry).expr.cast::<pg_sys::Var>();
-            if pgrx::is_a(var.cast(), pg_sys::NodeTag::T_Var)
-                && u32::from((*var).varattno.unsigned_abs()) > pg_sys::MaxHeapAttributeNumber
-            {
-                (*var).varno = pg_sys::OUTER_VAR;
-                (*var).varattno = (*entry).resno;
-            }
+/// of no columns; see plans.rs. The same is written each time the plan is run.
+fn name_row_identities(plan: Ref<pg_sys::CustomScan>) {
+    for entry in plan.scan_columns().iter() {
+        let var = (entry.expression()).and_then(|column| column.cast::<pg_sys::Var>());
+        if let Some(var) = var
+            && u32::from(var.varattno.unsigned_abs()) > pg_sys::MaxHeapAttributeNumber
+        {
+            var.set_column(pg_sys::OUTER_VAR as i32, entry.resno);
         }
     }
 }
@@ -131,51 +150,26 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
     node: *mut pg_sys::CustomScanState,
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the state is the one that was begun.
-    unsafe {
-        let slot = (*node).ss.ss_ScanTupleSlot;
-        let mut prefetch = prefetch_of(node).or_report();
-        // A row that was changed meanwhile is rechecked with the scan's row, which PostgreSQL has kept.
-        if prefetch.is_substituted() {
-            let below = slots::next((*node).ss.ps.lefttree);
-            if slots::is_empty(below) {
-                return std::ptr::null_mut();
-            }
-            let tuple = slots::copy(below);
-            pg_sys::ExecForceStoreMinimalTuple(tuple, slot, true);
-            return outer_row(node);
-        }
+    let node = unsafe { PrefetchNode::new(node.cast()) };
+    as_ptr(next(node))
+}
+
+fn next(node: PrefetchNode) -> Option<Slot<'static>> {
+    let scan = node.scan();
+    let mut prefetch = node.prefetch().or_report();
+    // A row that was changed meanwhile is rechecked with the scan's row, which PostgreSQL has kept.
+    let is_copy = prefetch.is_substituted();
+    let row = if is_copy {
+        scan.as_plan_state().left()?.next_row()?.copy()
+    } else {
         let next = prefetch.next_row().or_report();
         backend::flush().or_report();
-        match next {
-            Some(tuple) => {
-                pg_sys::ExecForceStoreMinimalTuple(tuple, slot, false);
-                outer_row(node)
-            }
-            None => std::ptr::null_mut(),
-        }
-    }
-}
-
-/// What the node and the scan share.
-unsafe fn prefetch_of<'a>(
-    node: *mut pg_sys::CustomScanState,
-) -> Result<RefMut<'a, Prefetch>, Error> {
-    // SAFETY: the pointer is that of begin_custom_scan, and lives as long as the query.
-    unsafe { (*(*node.cast::<State>()).prefetch).get() }
-}
-
-/// The row in the node's slot without the columns that only conditions read.
-unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: the slot has a row. There is a projection where its columns are not the plan's.
-    unsafe {
-        let slot = (*node).ss.ss_ScanTupleSlot;
-        let projection = (*node).ss.ps.ps_ProjInfo;
-        if projection.is_null() {
-            return slot;
-        }
-        (*(*node).ss.ps.ps_ExprContext).ecxt_scantuple = slot;
-        slots::project(projection)
-    }
+        next?
+    };
+    // SAFETY: the row has the columns of the plan below, as the slot has. One that is no copy is freed after the slot is emptied.
+    unsafe { scan.slot().store(row, is_copy) };
+    // The row is without the columns that only conditions read.
+    Some(scan.project())
 }
 
 /// Callback: starts over.
@@ -184,16 +178,15 @@ unsafe fn outer_row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTab
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: the node was begun. A child with changed parameters is rescanned when it is asked.
-    unsafe {
-        executor_hooks::refuse_rewind(Ref::new((*node).ss.ps.state)).or_report();
-        prefetch_of(node)
-            .or_report()
-            .start_over((*node).ss.ps.chgParam);
-        let below = (*node).ss.ps.lefttree;
-        if (*below).chgParam.is_null() {
-            pg_sys::ExecReScan(below);
-        }
+    // SAFETY: the state is the one that was begun.
+    let node = unsafe { PrefetchNode::new(node.cast()) };
+    let scan = node.scan();
+    executor_hooks::refuse_rewind(scan.estate()).or_report();
+    let changed = scan.as_plan_state().changed();
+    node.prefetch().or_report().start_over(changed);
+    // A child with changed parameters is rescanned when it is asked.
+    if let Some(below) = scan.as_plan_state().left() {
+        below.start_over();
     }
 }
 
@@ -203,30 +196,27 @@ pub unsafe extern "C-unwind" fn rescan_custom_scan(node: *mut pg_sys::CustomScan
 /// Called by the executor.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn end_custom_scan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: the node was begun, or EXPLAIN began the plan below alone.
+    // SAFETY: the node was begun, or EXPLAIN began the plan below alone. Nobody asks for its rows any more.
     unsafe {
-        if !(*node.cast::<State>()).prefetch.is_null() {
-            prefetch_of(node).or_report().end();
+        let node = PrefetchNode::new(node.cast());
+        if node.prefetch.get().is_some() {
+            node.prefetch().or_report().end();
         }
-        pg_sys::ExecEndNode((*node).ss.ps.lefttree);
+        pg_sys::ExecEndNode(as_ptr(node.scan().as_plan_state().left()));
     }
 }
 
 /// One of the lists of numbers that a plan carries.
-unsafe fn numbers(plan: *mut pg_sys::CustomScan, index: usize) -> Vec<i32> {
-    // SAFETY: the list is one of lists of integers.
-    unsafe {
-        let list = nodes::nth((*plan).custom_private, index);
-        nodes::integers(list.unwrap_or(std::ptr::null_mut())).collect()
-    }
+fn numbers(plan: Ref<pg_sys::CustomScan>, index: usize) -> Vec<i32> {
+    let list = plan.private().get(index).map(|list| list.as_integers());
+    list.map_or(Vec::new(), |numbers| numbers.iter().collect())
 }
 
 /// The foreign table that a plan invokes.
-unsafe fn table(plan: *mut pg_sys::CustomScan) -> pg_sys::Oid {
-    // SAFETY: the plan is one of ours.
-    let numbers = unsafe { numbers(plan, 0) };
-    numbers.get(1).map_or(pg_sys::InvalidOid, |number| {
-        pg_sys::Oid::from(*number as u32)
+fn table(plan: Ref<pg_sys::CustomScan>) -> pg_sys::Oid {
+    let number = numbers(plan, 0).get(1).copied();
+    number.map_or(pg_sys::InvalidOid, |number| {
+        pg_sys::Oid::from(number as u32)
     })
 }
 
@@ -241,22 +231,19 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
     es: *mut pg_sys::ExplainState,
 ) {
     // SAFETY: EXPLAIN passes its state, and a node with a plan that was made by this module.
-    unsafe {
-        let explain = Ref::new(es);
-        let plan = (*node).ss.ps.plan.cast::<pg_sys::CustomScan>();
-        let limits = Limits::read(table(plan));
-        explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-        let source = Source::decode(&numbers(plan, 2));
-        if source.repeats {
-            let first = explain::expressions_of(&numbers(plan, 1));
-            let expressions = Ref::new(plan).expressions();
-            let ids = expressions.iter().skip(first);
-            let printer = Printer::new(explain, Ref::new(plan.cast()));
-            explain::sources(explain, &printer, &source, ids);
-        }
-        if explain.costs {
-            let rows = (*(*node).ss.ps.plan).plan_rows;
-            explain.number(c"Estimated Invocations", rows as u64);
-        }
+    let (explain, node) = unsafe { (Explain::new(es), CustomScanState::new(node)) };
+    let plan = node.plan();
+    let limits = Limits::read(table(plan));
+    explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+    let source = Source::decode(&numbers(plan, 2));
+    if source.repeats {
+        let first = explain::expressions_of(&numbers(plan, 1));
+        let ids = plan.expressions().iter().skip(first);
+        let printer = Printer::new(explain, plan.as_plan());
+        explain::sources(explain, &printer, &source, ids);
+    }
+    if explain.costs {
+        let rows = plan.as_plan().plan_rows;
+        explain.number(c"Estimated Invocations", rows as u64);
     }
 }

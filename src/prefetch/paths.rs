@@ -14,7 +14,7 @@ use crate::postgres::paths::{JoinHook, Path};
 use crate::postgres::planner::{Clause, Root};
 use crate::postgres::refs::{Node, Ref, as_ptr};
 use crate::postgres::relids::Relids;
-use pgrx::{PgBox, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 use std::sync::OnceLock;
 
 static PATH_METHODS: Methods<pg_sys::CustomPathMethods> = Methods(pg_sys::CustomPathMethods {
@@ -200,20 +200,18 @@ fn put_above_outer<'p>(root: Root<'p>, join: Join<'p>, outer: Path<'p>, scan: Fo
         keeps_rows.into(),
         may_repeat(foreign, outer, scan).into(),
     ]);
-    // SAFETY: the tag is that of the structure. The new path is whole: it has all of the outer path but its kind, its parameters and the lists.
-    let node: Path = unsafe {
-        let mut node = PgBox::<pg_sys::CustomPath>::alloc_node(pg_sys::NodeTag::T_CustomPath);
-        node.path = *outer;
-        node.path.type_ = pg_sys::NodeTag::T_CustomPath;
-        node.path.pathtype = pg_sys::NodeTag::T_CustomScan;
-        node.path.parallel_safe = false;
-        node.path.parallel_aware = false;
-        node.path.param_info = parameters(scan.as_path().required_outer(), outer);
-        node.custom_paths = List::of([outer]).as_ptr();
-        node.custom_private = List::of_optional([Some(scan.as_node()), numbers.as_node()]).as_ptr();
-        node.methods = &PATH_METHODS.0;
-        Ref::new(node.into_pg().cast())
-    };
+    // All of the outer path but its kind, its parameters and the lists.
+    let mut node = pg_sys::CustomPath::default();
+    node.path = *outer;
+    node.path.type_ = pg_sys::NodeTag::T_CustomPath;
+    node.path.pathtype = pg_sys::NodeTag::T_CustomScan;
+    node.path.parallel_safe = false;
+    node.path.parallel_aware = false;
+    node.path.param_info = as_ptr(parameters(scan.as_path().required_outer(), outer));
+    node.custom_paths = List::of([outer]).as_ptr();
+    node.custom_private = List::of_optional([Some(scan.as_node()), numbers.as_node()]).as_ptr();
+    node.methods = &PATH_METHODS.0;
+    let node = Ref::allocate(node).as_path();
     join.set_outer(match has_row_identities(node) {
         true => by_position(node),
         false => node,
@@ -234,18 +232,16 @@ pub fn is_row_identity(column: Node) -> bool {
 /// An Append of one path. It matches columns by their position, where those of a custom scan need names that may stay in the plan.
 /// PostgreSQL removes it later, and the join has the path's columns.
 fn by_position(path: Path) -> Path {
-    // SAFETY: the tag is that of the structure. The new path is whole: it has all of the other path but its kind and its part.
-    unsafe {
-        let mut append = PgBox::<pg_sys::AppendPath>::alloc_node(pg_sys::NodeTag::T_AppendPath);
-        append.path = *path;
-        append.path.type_ = pg_sys::NodeTag::T_AppendPath;
-        append.path.pathtype = pg_sys::NodeTag::T_Append;
-        append.path.pathkeys = std::ptr::null_mut();
-        append.subpaths = List::of([path]).as_ptr();
-        append.first_partial_path = 1;
-        append.limit_tuples = -1.0;
-        Ref::new(append.into_pg().cast())
-    }
+    // All of the other path but its kind and its part.
+    let mut append = pg_sys::AppendPath::default();
+    append.path = *path;
+    append.path.type_ = pg_sys::NodeTag::T_AppendPath;
+    append.path.pathtype = pg_sys::NodeTag::T_Append;
+    append.path.pathkeys = std::ptr::null_mut();
+    append.subpaths = List::of([path]).as_ptr();
+    append.first_partial_path = 1;
+    append.limit_tuples = -1.0;
+    Ref::allocate(append).as_path()
 }
 
 /// Whether a scan takes values from relations, and no clause without variables is checked before it runs.
@@ -320,23 +316,18 @@ fn first_scan(path: Path) -> (Option<ForeignPath>, Vec<Join>) {
 }
 
 /// The parameters that the node takes from joins further up: all those of the outer path, and of a scan's those that the
-/// outer path does not give. Null for none.
-fn parameters(required: Relids, outer: Path) -> *mut pg_sys::ParamPathInfo {
+/// outer path does not give. `None` for none.
+fn parameters<'p>(required: Relids<'p>, outer: Path<'p>) -> Option<Ref<'p, pg_sys::ParamPathInfo>> {
     let of_outer = outer.parameters();
     let rest = required.difference(relids(outer));
     if of_outer.is_none() && rest.is_empty() {
-        return as_ptr(of_outer);
+        return None;
     }
-    // SAFETY: the tag is that of the structure. The path is the planner's.
-    unsafe {
-        let mut info = PgBox::<pg_sys::ParamPathInfo>::alloc_node(pg_sys::NodeTag::T_ParamPathInfo);
-        if let Some(of_outer) = of_outer {
-            *info = *of_outer;
-            info.ppi_clauses = std::ptr::null_mut();
-        }
-        info.ppi_req_outer = outer.required_outer().union(rest).as_ptr();
-        info.ppi_rows = outer.rows;
-        compat::keep_checked_clauses(&mut info, outer);
-        info.into_pg()
-    }
+    let mut info = of_outer.map_or_else(pg_sys::ParamPathInfo::default, |of_outer| *of_outer);
+    info.type_ = pg_sys::NodeTag::T_ParamPathInfo;
+    info.ppi_clauses = std::ptr::null_mut();
+    info.ppi_req_outer = outer.required_outer().union(rest).as_ptr();
+    info.ppi_rows = outer.rows;
+    compat::keep_checked_clauses(&mut info, outer);
+    Some(Ref::allocate(info))
 }

@@ -8,8 +8,11 @@ use crate::error::Error;
 use crate::lambda::budget::Share;
 use crate::plan;
 use crate::plan::sources::Source;
-use crate::postgres::refs::{Node, Ref};
-use crate::postgres::{nodes, slots};
+use crate::postgres::executor::{CustomScanState, ExprContext};
+use crate::postgres::memory_context::MemoryContext;
+use crate::postgres::refs::Node;
+use crate::postgres::relids::Relids;
+use crate::postgres::slots::Slot;
 use crate::rows::conditions::{self, Conditions};
 use crate::rows::invocation_set::InvocationSet;
 use crate::rows::sources::Sources;
@@ -30,13 +33,13 @@ pub struct Carried {
 
 /// Reads the rows of the plan below the node.
 pub struct Reader {
-    node: *mut pg_sys::CustomScanState,
+    node: CustomScanState<'static>,
     carried: Carried,
     /// Made when the first row is read, as a scan begins after the node.
     expressions: Option<Expressions>,
-    econtext: *mut pg_sys::ExprContext,
+    econtext: ExprContext<'static>,
     /// Holds the row whose bindings are evaluated.
-    slot: *mut pg_sys::TupleTableSlot,
+    slot: Slot<'static>,
     /// Whether the last row was read.
     has_ended: bool,
 }
@@ -50,23 +53,16 @@ struct Expressions {
 }
 
 impl Reader {
-    /// Prepares to read for a node that is being initialised.
-    ///
-    /// # Safety
-    /// `node` has a query, and a slot for its rows. `carried` is its plan's.
-    pub unsafe fn begin(node: *mut pg_sys::CustomScanState, carried: Carried) -> Reader {
-        // SAFETY: the context and the slot live as long as the query.
-        unsafe {
-            let estate = (*node).ss.ps.state;
-            let descriptor = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
-            Reader {
-                node,
-                carried,
-                expressions: None,
-                econtext: pg_sys::CreateExprContext(estate),
-                slot: pg_sys::ExecInitExtraTupleSlot(estate, descriptor, &pg_sys::TTSOpsVirtual),
-                has_ended: false,
-            }
+    /// Prepares to read for a node that is being initialised. `carried` is its plan's.
+    pub fn begin(node: CustomScanState<'static>, carried: Carried) -> Reader {
+        let estate = node.estate();
+        Reader {
+            node,
+            carried,
+            expressions: None,
+            econtext: estate.new_expr_context(),
+            slot: estate.new_slot(node.slot().descriptor()),
+            has_ended: false,
         }
     }
 
@@ -76,97 +72,88 @@ impl Reader {
     }
 
     /// Reads a row, and evaluates the bindings with it. `None` after the last one.
-    ///
-    /// # Safety
-    /// Called while the node runs.
-    pub unsafe fn read(
+    pub fn read(
         &mut self,
         consumer: &mut Consumer,
         dispatch: &Dispatch,
     ) -> Result<Option<Row>, Error> {
-        // SAFETY: the executor calls nodes in the query's context. All of a row is in a context that goes with the query's after
-        // an error.
-        unsafe {
-            // The plan below may take its time.
-            backend::flush()?;
-            let query_context = (*(*self.node).ss.ps.state).es_query_cxt;
-            let before = pg_sys::MemoryContextSwitchTo(query_context);
-            let below = slots::next((*self.node).ss.ps.lefttree);
-            if slots::is_empty(below) {
-                self.has_ended = true;
-                pg_sys::MemoryContextSwitchTo(before);
-                return Ok(None);
+        // The plan below may take its time.
+        backend::flush()?;
+        let below = self.node.as_plan_state().left();
+        // The executor calls nodes in the query's context.
+        let query_context = self.node.estate().query_context();
+        let Some(below) = query_context.switch_to(|| below?.next_row()) else {
+            self.has_ended = true;
+            return Ok(None);
+        };
+        // All of a row is in a context that goes with the query's after an error.
+        let context = query_context.child();
+        let (tuple, set) = context.switch_to(|| {
+            let tuple = below.copy();
+            // SAFETY: the slot has the columns of the rows below, and is emptied before the row is freed. What was evaluated for the row
+            // before was copied.
+            unsafe {
+                self.slot.store(tuple, false);
+                self.econtext.row_context().reset();
             }
-            let context = Ref::new(query_context).child().as_ptr();
-            pg_sys::MemoryContextSwitchTo(context);
-            let tuple = slots::copy(below);
-            pg_sys::ExecForceStoreMinimalTuple(tuple, self.slot, false);
-            pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
-            (*self.econtext).ecxt_scantuple = self.slot;
+            self.econtext.set_scan_row(self.slot);
             let set = self.evaluate(consumer, dispatch);
-            slots::clear(self.slot);
-            pg_sys::MemoryContextSwitchTo(before);
-            let set = set?;
-            let share = dispatch.budget.row(Row::bytes(context, &set));
-            Ok(Some(Row {
-                tuple,
-                set,
-                untaken: 0,
-                print_context: (*self.econtext).ecxt_per_tuple_memory,
-                context,
-                share,
-            }))
-        }
+            self.slot.clear();
+            (tuple, set)
+        });
+        let set = set?;
+        let share = dispatch.budget.row(Row::bytes(context, &set));
+        Ok(Some(Row {
+            tuple,
+            set,
+            untaken: 0,
+            print_context: self.econtext.row_context(),
+            context,
+            share,
+        }))
     }
 
-    /// What the row in the slot invokes.
-    unsafe fn evaluate(
+    /// What the row in the slot invokes. The current memory context is the row's.
+    fn evaluate(
         &mut self,
         consumer: &mut Consumer,
         dispatch: &Dispatch,
     ) -> Result<InvocationSet, Error> {
         let fixed = &dispatch.config.fixed;
-        // SAFETY: the current memory context is the row's.
-        unsafe {
-            let scan = match consumer {
-                Consumer::Insert(rows) => {
-                    rows.check(Ref::new(self.slot))?;
-                    return Ok(match rows.inputs(fixed, Ref::new(self.slot)) {
-                        Ok(inputs) => InvocationSet::single(inputs),
-                        Err(error) => InvocationSet::refused(error),
-                    });
-                }
-                Consumer::Scan(scan) => scan,
-            };
-            let expressions = match &self.expressions {
-                Some(expressions) => expressions,
-                None => {
-                    let prepared = self.prepare(&scan.layout);
-                    self.expressions.insert(prepared)
-                }
-            };
-            let source = (expressions.sources.as_ref())
-                .filter(|sources| sources.repeat() || !dispatch.prefetch_limit.is_once())
-                .map(Sources::now)
-                .transpose()?;
-            InvocationSet::new(
-                fixed,
-                &expressions.bindings,
-                &expressions.conditions,
-                scan.shows_payload,
-                source,
-            )
-        }
+        let scan = match consumer {
+            Consumer::Insert(rows) => {
+                rows.check(self.slot)?;
+                return Ok(match rows.inputs(fixed, self.slot) {
+                    Ok(inputs) => InvocationSet::single(inputs),
+                    Err(error) => InvocationSet::refused(error),
+                });
+            }
+            Consumer::Scan(scan) => scan,
+        };
+        let expressions = match &self.expressions {
+            Some(expressions) => expressions,
+            None => {
+                let prepared = self.prepare(&scan.layout);
+                self.expressions.insert(prepared)
+            }
+        };
+        let source = (expressions.sources.as_ref())
+            .filter(|sources| sources.repeat() || !dispatch.prefetch_limit.is_once())
+            .map(Sources::now)
+            .transpose()?;
+        InvocationSet::new(
+            fixed,
+            &expressions.bindings,
+            &expressions.conditions,
+            scan.shows_payload,
+            source,
+        )
     }
 
     /// Initialises the expressions in the query's memory context.
-    unsafe fn prepare(&self, layout: &Layout) -> Expressions {
-        // SAFETY: the expressions are the plan's, and what is made of them lives as long as the query.
-        unsafe {
-            let context = (*(*self.node).ss.ps.state).es_query_cxt;
-            let before = pg_sys::MemoryContextSwitchTo(context);
-            let node = Ref::new(self.node).as_plan_state();
-            let econtext = Ref::new(self.econtext);
+    fn prepare(&self, layout: &Layout) -> Expressions {
+        let (node, econtext) = (self.node.as_plan_state(), self.econtext);
+        node.estate().query_context().switch_to(|| {
             let mut expressions = self.carried.expressions.iter().copied();
             let bindings = plan::decode(&self.carried.bindings, &mut expressions, layout);
             let source = Source::decode(&self.carried.source);
@@ -179,30 +166,22 @@ impl Reader {
             let conditions = Conditions::new(
                 &expressions.collect::<Vec<_>>(),
                 (node, econtext),
-                Ref::new(self.slot),
+                self.slot,
                 pg_sys::INDEX_VAR as pg_sys::Index,
                 self.inputs_in_slot(layout),
             );
-            pg_sys::MemoryContextSwitchTo(before);
             Expressions {
                 bindings,
                 conditions,
                 sources,
             }
-        }
+        })
     }
 
     /// The scan's input columns in the slot, where it has them. They are the last ones; see plans.rs.
-    unsafe fn inputs_in_slot(&self, layout: &Layout) -> Vec<(Column, i16)> {
-        // SAFETY: the slot has a descriptor, and the node a plan.
-        let (columns, columns_of_row) = unsafe {
-            let columns = (*(*self.slot).tts_tupleDescriptor).natts as usize;
-            (
-                columns,
-                nodes::length((*(*self.node).ss.ps.plan).targetlist),
-            )
-        };
-        if columns <= columns_of_row {
+    fn inputs_in_slot(&self, layout: &Layout) -> Vec<(Column, i16)> {
+        let columns = self.slot.columns();
+        if columns <= self.node.plan().as_plan().targets().len() {
             return Vec::new();
         }
         let mut inputs = conditions::inputs(layout);
@@ -211,23 +190,16 @@ impl Reader {
         inputs
     }
 
-    /// Starts over with the first row. What source rows have invoked is forgotten if it depends on a parameter that changed.
-    ///
-    /// # Safety
-    /// `changed` is the executor's.
-    pub unsafe fn start_over(&mut self, changed: *mut pg_sys::Bitmapset) {
+    /// Starts over with the first row. What source rows have invoked is forgotten if it depends on a parameter that `changed`.
+    pub fn start_over(&mut self, changed: Relids) {
         if let Some(sources) = self.sources() {
-            // SAFETY: the set is the executor's.
-            unsafe { sources.forget_if(crate::postgres::refs::FromRaw::from_raw(changed)) };
+            sources.forget_if(changed);
         }
         self.has_ended = false;
     }
 
     /// Forgets what source rows have invoked.
-    ///
-    /// # Safety
-    /// Called while the query ends.
-    pub unsafe fn end(&mut self) {
+    pub fn end(&mut self) {
         if let Some(sources) = self.sources() {
             sources.end();
         }
@@ -247,37 +219,27 @@ pub struct Row {
     /// How many of its invocations were started and not yet taken.
     pub untaken: usize,
     /// Where values are printed to be sent.
-    print_context: pg_sys::MemoryContext,
+    print_context: MemoryContext<'static>,
     /// Holds the row and its values.
-    context: pg_sys::MemoryContext,
+    context: MemoryContext<'static>,
     /// The row's part of the budget.
     share: Arc<Share>,
 }
 
 impl Row {
     /// Starts its next invocation.
-    ///
-    /// # Safety
-    /// Called while the node runs.
-    pub unsafe fn start(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
+    pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
+        let started = self.print_context.switch_to(|| self.set.start(dispatch));
         // SAFETY: nothing stays in the context from one row to the next.
-        let started = unsafe {
-            let before = pg_sys::MemoryContextSwitchTo(self.print_context);
-            let started = self.set.start(dispatch);
-            pg_sys::MemoryContextSwitchTo(before);
-            pg_sys::MemoryContextReset(self.print_context);
-            started
-        };
+        unsafe { self.print_context.reset() };
         self.share.set(Row::bytes(self.context, &self.set));
         let handle = started?;
         self.untaken += 1;
         Ok(handle)
     }
 
-    fn bytes(context: pg_sys::MemoryContext, set: &InvocationSet) -> usize {
-        // SAFETY: the context is the row's.
-        let held = unsafe { pg_sys::MemoryContextMemAllocated(context, true) };
-        held + set.printed()
+    fn bytes(context: MemoryContext, set: &InvocationSet) -> usize {
+        context.allocated() + set.printed()
     }
 
     /// Frees the row, whose invocations have left the window.
@@ -285,6 +247,6 @@ impl Row {
         let context = self.context;
         drop(self);
         // SAFETY: nothing else points into the row's context.
-        unsafe { pg_sys::MemoryContextDelete(context) };
+        unsafe { context.delete() };
     }
 }

@@ -8,9 +8,10 @@ use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, Outcome};
 use crate::error::Error;
 use crate::options::OnError;
-use crate::postgres::slots;
+use crate::postgres::executor::{CustomScanState, EState};
+use crate::postgres::relids::Relids;
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
-use pgrx::{PgMemoryContexts, pg_sys};
+use pgrx::pg_sys;
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -20,48 +21,43 @@ use std::rc::Rc;
 pub struct SharedPrefetch(Rc<RefCell<Prefetch>>);
 
 impl SharedPrefetch {
-    /// Makes it, without rows, in the memory of the query.
-    ///
-    /// # Safety
-    /// `node` is being initialised, and `carried` is its plan's.
-    pub unsafe fn begin(
-        node: *mut pg_sys::CustomScanState,
+    /// Makes it, without rows, in the memory of the query, for a node that is being initialised. `carried` is its plan's.
+    pub fn begin(
+        node: CustomScanState<'static>,
         carried: Carried,
         [first_only, keeps_rows]: [bool; 2],
-    ) -> *mut SharedPrefetch {
-        // SAFETY: the node has a query, and a slot for its rows.
-        unsafe {
-            let prefetch = Prefetch {
-                node,
-                dispatch: None,
-                window: Window::default(),
-                rows: Rows {
-                    reader: Reader::begin(node, carried),
-                    consumer: None,
-                    first_only,
-                    current: None,
-                    queue: VecDeque::new(),
-                },
-                keeps_rows,
-                starts_over: false,
-            };
-            let query_context = (*(*node).ss.ps.state).es_query_cxt;
-            PgMemoryContexts::For(query_context)
-                .leak_and_drop_on_delete(SharedPrefetch(Rc::new(RefCell::new(prefetch))))
-        }
+    ) -> &'static SharedPrefetch {
+        let prefetch = Prefetch {
+            node,
+            dispatch: None,
+            window: Window::default(),
+            rows: Rows {
+                reader: Reader::begin(node, carried),
+                consumer: None,
+                first_only,
+                current: None,
+                queue: VecDeque::new(),
+            },
+            keeps_rows,
+            starts_over: false,
+        };
+        let shared = SharedPrefetch(Rc::new(RefCell::new(prefetch)));
+        // SAFETY: it lives as long as the query, as the node does.
+        unsafe { &*node.estate().query_context().own(shared) }
     }
 
-    /// What the node has left in a parameter for the scan, or for the INSERT.
-    ///
-    /// # Safety
-    /// `estate` is that of a query being initialised, and `parameter` is of its plan.
-    pub unsafe fn of(estate: *mut pg_sys::EState, parameter: i32) -> Option<SharedPrefetch> {
+    /// Leaves it in a parameter of the node's plan, for the scan or for the INSERT.
+    pub fn put(&'static self, estate: EState, parameter: i32) {
+        let pointer = std::ptr::from_ref(self).cast_mut();
+        // SAFETY: the parameter is the node's, which only `of` reads.
+        unsafe { estate.set_parameter(parameter, pg_sys::Datum::from(pointer)) };
+    }
+
+    /// What the node has left in a parameter of its plan, for the scan or for the INSERT.
+    pub fn of(estate: EState, parameter: i32) -> Option<SharedPrefetch> {
+        let shared = (estate.parameter_value(parameter)).cast_mut_ptr::<SharedPrefetch>();
         // SAFETY: the outer side of a join is initialised before its inner side. The parameter is null where it is not.
-        unsafe {
-            let slot = (*estate).es_param_exec_vals.add(parameter as usize);
-            let shared = (*slot).value.cast_mut_ptr::<SharedPrefetch>();
-            shared.as_ref().cloned()
-        }
+        unsafe { shared.as_ref() }.cloned()
     }
 
     /// The rows, for one callback of the executor.
@@ -73,7 +69,7 @@ impl SharedPrefetch {
 
 /// Outer rows and their invocations.
 pub struct Prefetch {
-    node: *mut pg_sys::CustomScanState,
+    node: CustomScanState<'static>,
     /// Made when the first row is asked for.
     dispatch: Option<Dispatch>,
     /// The invocations of all rows, in the order of the rows.
@@ -109,22 +105,14 @@ impl Prefetch {
     }
 
     /// Whether PostgreSQL rechecks a row, and has the scan's row already.
-    ///
-    /// # Safety
-    /// Called while the node runs.
-    pub unsafe fn is_substituted(&self) -> bool {
-        // SAFETY: the node is part of the query that runs.
+    pub fn is_substituted(&self) -> bool {
         (self.rows.consumer.as_ref())
-            .is_some_and(|consumer| unsafe { consumer.is_substituted((*self.node).ss.ps.state) })
+            .is_some_and(|consumer| consumer.is_substituted(self.node.estate()))
     }
 
     /// Goes to the next outer row, whose first outcome is there.
-    ///
-    /// # Safety
-    /// Called while the node runs.
-    pub unsafe fn next_row(&mut self) -> Result<Option<pg_sys::MinimalTuple>, Error> {
-        // SAFETY: the slot is the node's.
-        unsafe { slots::clear((*self.node).ss.ss_ScanTupleSlot) };
+    pub fn next_row(&mut self) -> Result<Option<pg_sys::MinimalTuple>, Error> {
+        self.node.slot().clear();
         let mut is_requested = true;
         if let Some(row) = self.rows.current.take() {
             is_requested = self.keeps_rows || row.set.len() > 0;
@@ -135,8 +123,7 @@ impl Prefetch {
         };
         let dispatch = match &mut self.dispatch {
             Some(dispatch) => dispatch,
-            // SAFETY: the node runs.
-            none => none.insert(unsafe { consumer.dispatch(self.node.cast())? }),
+            none => none.insert(consumer.dispatch(self.node.as_plan_state())?),
         };
         if std::mem::take(&mut self.starts_over) {
             dispatch.start_over();
@@ -155,10 +142,7 @@ impl Prefetch {
 
     /// Takes the next outcome of the current outer row, and gives it with the row's invocations and what becomes of failures. `None` after
     /// the last one.
-    ///
-    /// # Safety
-    /// Called while the query runs.
-    pub unsafe fn next_outcome(
+    pub fn next_outcome(
         &mut self,
     ) -> Result<Option<(&InvocationSet, TakenOutcome, OnError)>, Error> {
         let (Some(dispatch), Some(row)) = (&mut self.dispatch, &self.rows.current) else {
@@ -172,8 +156,7 @@ impl Prefetch {
         }
         let mut outcome = self.rows.poll(&self.window)?;
         if outcome.is_none() {
-            // SAFETY: the query runs.
-            if !unsafe { self.rows.start_first(&mut self.window, dispatch)? } {
+            if !self.rows.start_first(&mut self.window, dispatch)? {
                 self.window.fill(&mut self.rows, dispatch)?;
             }
             outcome = self.window.wait(&mut self.rows, dispatch)?;
@@ -186,31 +169,22 @@ impl Prefetch {
         Ok(Some((&row.set, taken, dispatch.config.on_error)))
     }
 
-    /// Starts over.
-    ///
-    /// # Safety
-    /// `changed` is the executor's.
-    pub unsafe fn start_over(&mut self, changed: *mut pg_sys::Bitmapset) {
+    /// Starts over. What source rows have invoked is forgotten if it depends on one of the parameters that have changed.
+    pub fn start_over(&mut self, changed: Relids) {
         self.drop_rows();
-        // SAFETY: the set is the executor's.
-        unsafe { self.rows.reader.start_over(changed) };
+        self.rows.reader.start_over(changed);
         self.starts_over = true;
     }
 
     /// Ends it.
-    ///
-    /// # Safety
-    /// Called while the query ends.
-    pub unsafe fn end(&mut self) {
+    pub fn end(&mut self) {
         self.drop_rows();
-        // SAFETY: the query ends.
-        unsafe { self.rows.reader.end() };
+        self.rows.reader.end();
     }
 
     /// Drops all rows, and aborts what is in flight and nobody else holds.
     fn drop_rows(&mut self) {
-        // SAFETY: the slot may hold a row.
-        unsafe { slots::clear((*self.node).ss.ss_ScanTupleSlot) };
+        self.node.slot().clear();
         while let Some(row) = (self.rows.current.take()).or_else(|| self.rows.queue.pop_front()) {
             self.drop_row(row);
         }
@@ -235,17 +209,12 @@ impl Rows {
 
     /// Starts one more for the current row, where the join wants only the first match of a row and has not found it. False where that is
     /// not so.
-    unsafe fn start_first(
-        &mut self,
-        window: &mut Window,
-        dispatch: &mut Dispatch,
-    ) -> Result<bool, Error> {
+    fn start_first(&mut self, window: &mut Window, dispatch: &mut Dispatch) -> Result<bool, Error> {
         let row = (self.current.as_mut()).filter(|row| self.first_only && row.untaken == 0);
         let Some(row) = row else {
             return Ok(false);
         };
-        // SAFETY: the query runs.
-        window.push_first(unsafe { row.start(dispatch)? });
+        window.push_first(row.start(dispatch)?);
         Ok(true)
     }
 }
@@ -264,8 +233,7 @@ impl Requests for Rows {
                 if !dispatch.may_start(window.len()) {
                     return Ok(false);
                 }
-                // SAFETY: a window is filled while the query runs.
-                window.push(unsafe { row.start(dispatch)? });
+                window.push(row.start(dispatch)?);
                 return Ok(true);
             }
             let Some(consumer) = &mut self.consumer else {
@@ -274,8 +242,7 @@ impl Requests for Rows {
             if self.reader.has_ended() || !dispatch.may_read(self.queue.len(), window.len()) {
                 return Ok(false);
             }
-            // SAFETY: a window is filled while the query runs.
-            let row = unsafe { self.reader.read(consumer, dispatch)? };
+            let row = self.reader.read(consumer, dispatch)?;
             self.queue.extend(row);
         }
     }

@@ -55,8 +55,7 @@ fn begin(node: ForeignScanState<'static>) -> Result<(), Error> {
     let layout = Rc::new(Layout::read(node.table())?);
     let own = Invocations::begin(node, layout.clone());
     let prefetch = match own.plan().mode {
-        // SAFETY: the query is being initialised, and the parameter is of its plan.
-        Mode::Prefetch(parameter) => unsafe { SharedPrefetch::of(estate.as_ptr(), parameter) },
+        Mode::Prefetch(parameter) => SharedPrefetch::of(estate, parameter),
         _ => None,
     };
     if let Some(prefetch) = &prefetch {
@@ -168,8 +167,7 @@ impl Scan {
             let mut prefetch = prefetch.get()?;
             // Where the node was not asked for a row, the scan is on its own.
             if prefetch.dispatch().is_some() {
-                // SAFETY: the query runs.
-                let Some((set, taken, on_error)) = (unsafe { prefetch.next_outcome()? }) else {
+                let Some((set, taken, on_error)) = prefetch.next_outcome()? else {
                     return Ok(false);
                 };
                 write(layout, writers, slot, set, &taken, on_error)?;
