@@ -4,6 +4,7 @@ use super::plans::PlanState;
 use super::refs::{Ref, arrays, fields, setters};
 use super::relids::Relids;
 use super::slots::Slot;
+use super::waiting::add_event;
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
@@ -17,6 +18,8 @@ fields! {
     AsyncRequest.requestee as branch: PlanState<'p>;
     /// The answer: a row, or none or an empty slot after the last.
     AsyncRequest.result as result: Option<Slot<'p>>;
+    /// The events that the Append is about to wait for. There is room for one of each branch.
+    AppendState.as_eventset as events: Ref<'p, pg_sys::WaitEventSet>;
     /// The branches that are going to be asked.
     AppendState.as_needrequest as needing_request: Relids<'p>;
 }
@@ -49,16 +52,8 @@ impl<'p> Request<'p> {
 
     /// Lets the Append notify the branch when a socket is readable.
     pub fn wait_for(self, socket: pg_sys::pgsocket) {
-        // SAFETY: the Append is about to wait, and has made a set of events with room for one of each branch.
-        unsafe {
-            pg_sys::AddWaitEventToSet(
-                self.append().as_eventset,
-                pg_sys::WL_SOCKET_READABLE,
-                socket,
-                std::ptr::null_mut(),
-                self.as_ptr().cast(),
-            );
-        }
+        let (set, event) = (self.append().events(), pg_sys::WL_SOCKET_READABLE);
+        add_event(set, event, socket, None, Some(self.into()));
     }
 }
 

@@ -1,13 +1,15 @@
 //! Custom scans: paths (pathnodes.h), plans (plannodes.h) and nodes (execnodes.h) of a kind that PostgreSQL does not have.
 
+use super::compat;
 use super::executor::{CustomScanState, EState, ExprContext};
 use super::expressions::make_var;
 use super::list::List;
 use super::planner::Root;
 use super::plans::{Plan, PlanState};
 use super::refs::{Node, Ref, calls, fields, parts, setters};
-use super::slots::{Slot, project};
+use super::slots::{Slot, store_virtual};
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use std::ffi::CStr;
 
 fields! {
@@ -19,11 +21,18 @@ fields! {
     CustomScanState.ss.ps.ps_ExprContext as expr_context: ExprContext<'p>;
     /// What makes the plan's columns of those that are scanned; `None` where they are the same.
     CustomScanState.ss.ps.ps_ProjInfo as projection: Option<Ref<'p, pg_sys::ProjectionInfo>>;
+    ProjectionInfo.pi_exprContext as expr_context: ExprContext<'p>;
+    /// The slot for the row that is made.
+    ExprState.resultslot as result: Slot<'p>;
+    /// The recheck of a row that was changed meanwhile, if one is made.
+    EState.es_epq_active as recheck: Option<Ref<'p, pg_sys::EPQState>>;
     PlannerGlobal.paramExecTypes as parameter_types: Option<Ref<'p, pg_sys::List>>;
     PlannedStmt.paramExecTypes as parameter_types: Option<Ref<'p, pg_sys::List>>;
 }
 
 parts! {
+    /// The program that makes the columns.
+    ProjectionInfo.pi_state as state: ExprState;
     /// The path.
     CustomPath.path as as_path: Path;
     /// The plan.
@@ -41,8 +50,15 @@ setters! {
     Plan.lefttree as set_left: Option<Plan<'p>>;
     /// Sets the outer node.
     PlanState.lefttree as set_left: Option<PlanState<'p>>;
+    #[cfg(feature = "pg14")]
+    Var.varno as set_relation: u32;
+    #[cfg(not(feature = "pg14"))]
+    Var.varno as set_relation: i32;
+    Var.varattno as set_number: i16;
     Var.vartypmod as set_modifier: i32;
     Var.varcollid as set_collation: pg_sys::Oid;
+    ParamExecData.value as set_value: pg_sys::Datum;
+    ParamExecData.isnull as set_null: bool;
     PlannerGlobal.paramExecTypes as set_parameter_types: Option<Ref<'p, pg_sys::List>>;
 }
 
@@ -94,29 +110,25 @@ pub fn make_column<'p>(
 impl Ref<'_, pg_sys::Var> {
     /// Makes the expression that of another column.
     pub fn set_column(self, relation: i32, number: i16) {
-        // SAFETY: the expression is valid, and no reference to it is held.
-        unsafe {
-            (*self.as_ptr()).varno = relation as _;
-            (*self.as_ptr()).varattno = number;
-        }
+        self.set_relation(relation as _);
+        self.set_number(number);
     }
 }
 
 impl<'p> EState<'p> {
     /// An executor parameter, which the statement has unless it is a COPY.
-    fn parameter(self, number: i32) -> Option<*mut pg_sys::ParamExecData> {
+    fn parameter(self, number: i32) -> Option<Ref<'p, pg_sys::ParamExecData>> {
         let count = self.statement()?.parameter_types()?.length;
         // SAFETY: the array has an element for each parameter of the statement.
         (0..count)
             .contains(&number)
-            .then(|| unsafe { self.es_param_exec_vals.add(number as usize) })
+            .then(|| unsafe { Ref::new(self.es_param_exec_vals.add(number as usize)) })
     }
 
     /// The value of an executor parameter; null where the statement does not have it.
     pub fn parameter_value(self, number: i32) -> pg_sys::Datum {
         let parameter = self.parameter(number);
-        // SAFETY: the parameter is one of the statement's.
-        parameter.map_or(pg_sys::Datum::null(), |it| unsafe { (*it).value })
+        parameter.map_or(pg_sys::Datum::null(), |parameter| parameter.value)
     }
 
     /// Sets an executor parameter.
@@ -125,21 +137,16 @@ impl<'p> EState<'p> {
     /// All who read the parameter take it for such a value.
     pub unsafe fn set_parameter(self, number: i32, value: pg_sys::Datum) {
         if let Some(parameter) = self.parameter(number) {
-            // SAFETY: the parameter is one of the statement's, and no reference to it is held.
-            unsafe {
-                (*parameter).value = value;
-                (*parameter).isnull = false;
-            }
+            parameter.set_value(value);
+            parameter.set_null(false);
         }
     }
 
     /// Whether PostgreSQL rechecks a row that was changed meanwhile, and has the row of a table already. The table's index in the range table is
     /// from 1.
     pub fn is_substituted(self, table: pg_sys::Index) -> bool {
-        // SAFETY: the state of the recheck is null or valid.
-        let rechecked = unsafe { self.es_epq_active.as_ref() };
-        let Some(rechecked) = rechecked.filter(|_| (1..=self.es_range_table_size).contains(&table))
-        else {
+        let is_there = (1..=self.es_range_table_size).contains(&table);
+        let Some(rechecked) = self.recheck().filter(|_| is_there) else {
             return false;
         };
         let index = table as usize - 1;
@@ -166,7 +173,18 @@ impl<'p> CustomScanState<'p> {
             return slot;
         };
         self.expr_context().set_scan_row(slot);
-        // SAFETY: the projection is the node's, and reads the row in the slot.
-        unsafe { project(projection) }
+        let (state, econtext) = (projection.state(), projection.expr_context());
+        let result = state.result();
+        result.clear();
+        if let Some(evaluate) = state.evalfunc {
+            let mut is_null = false;
+            let is_null = compat::no_result(&mut is_null);
+            // SAFETY: these are the steps of ExecProject (executor.h). The function belongs to the state, and reads the row in the slot. A call
+            // through a pointer needs the guard that turns PostgreSQL's errors into unwinding.
+            unsafe {
+                pg_guard_ffi_boundary(|| evaluate(state.as_ptr(), econtext.as_ptr(), is_null));
+            }
+        }
+        store_virtual(result)
     }
 }

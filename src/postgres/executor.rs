@@ -6,7 +6,7 @@
 use super::list::List;
 use super::memory_context::MemoryContext;
 use super::plans::{Plan, PlanState};
-use super::refs::{Node, Ref, calls, fields, parts, setters};
+use super::refs::{Node, Ref, Untyped, calls, fields, parts, setters};
 use super::rel::OpenRelation;
 use super::relids::Relids;
 use super::slots::Slot;
@@ -80,6 +80,7 @@ setters! {
     ResultRelInfo.ri_WithCheckOptions as set_checks: List<'p, pg_sys::WithCheckOption>;
     /// Sets the state of each check.
     ResultRelInfo.ri_WithCheckOptionExprs as set_check_states: List<'p, pg_sys::ExprState>;
+    ForeignScanState.fdw_state as set_own_state: Untyped<'p>;
     WithCheckOption.qual as set_clauses: Option<Node<'p>>;
     /// Lets expressions read a row of the scan.
     ExprContext.ecxt_scantuple as set_scan_row: Slot<'p>;
@@ -170,8 +171,7 @@ impl<'p> ForeignScanState<'p> {
     /// Gives the node a state, which is dropped with the query.
     pub fn set_state<T>(self, state: T) {
         let state = self.estate().query_context().own(state);
-        // SAFETY: the node is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).fdw_state = state.cast() };
+        self.set_own_state(Ref::from(state).into());
     }
 
     /// The state that the node was given; `None` where it has none.

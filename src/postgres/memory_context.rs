@@ -47,8 +47,10 @@ impl<'p> MemoryContext<'p> {
     }
 
     /// Moves a value out of Rust's hands. It is dropped with the context, also after an error.
-    pub fn own<T>(self, value: T) -> *mut T {
-        PgMemoryContexts::For(self.as_ptr()).leak_and_drop_on_delete(value)
+    pub fn own<T>(self, value: T) -> &'p T {
+        let value = PgMemoryContexts::For(self.as_ptr()).leak_and_drop_on_delete(value);
+        // SAFETY: the value lives as long as the context.
+        unsafe { &*value }
     }
 
     /// How many bytes the context and those below it have.

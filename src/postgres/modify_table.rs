@@ -3,8 +3,7 @@
 use super::executor::{EState, ResultRel};
 use super::list::IntList;
 use super::memory_context::MemoryContext;
-use super::plans::PlanState;
-use super::refs::{FromRaw, Ref, fields, parts};
+use super::refs::{FromRaw, Ref, Untyped, fields, parts, setters};
 use super::slots::Slot;
 use pgrx::pg_sys;
 
@@ -22,15 +21,20 @@ parts! {
     ModifyTable.plan as as_plan: Plan;
 }
 
+setters! {
+    ResultRelInfo.ri_FdwState as set_own_state: Untyped<'p>;
+    /// Sets the function that is called.
+    FmgrInfo.fn_addr as set_function: pg_sys::PGFunction;
+    /// Sets the function that gives the next row.
+    PlanState.ExecProcNode as set_function: pg_sys::ExecProcNodeMtd;
+}
+
 impl<'p> ResultRel<'p> {
     /// Gives the table a state, which is dropped with the query.
     pub fn set_state<T>(self, query: EState<'p>, state: T) -> Ref<'p, T> {
-        let state = query.query_context().own(state);
-        // SAFETY: the structure is valid, and no reference to it is held. The state lives as long as the query.
-        unsafe {
-            (*self.as_ptr()).ri_FdwState = state.cast();
-            Ref::new(state)
-        }
+        let state = Ref::from(query.query_context().own(state));
+        self.set_own_state(state.into());
+        state
     }
 
     /// The state that the table was given; `None` where it has none.
@@ -69,22 +73,6 @@ impl<'p> ResultRel<'p> {
                 Some(Ref::new(function))
             }
         })
-    }
-}
-
-impl Ref<'_, pg_sys::FmgrInfo> {
-    /// Sets the function that is called.
-    pub fn set_function(self, function: pg_sys::PGFunction) {
-        // SAFETY: the structure is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).fn_addr = function };
-    }
-}
-
-impl PlanState<'_> {
-    /// Sets the function that gives the next row.
-    pub fn set_function(self, function: pg_sys::ExecProcNodeMtd) {
-        // SAFETY: the node is valid, and no reference to it is held.
-        unsafe { (*self.as_ptr()).ExecProcNode = function };
     }
 }
 

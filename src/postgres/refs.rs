@@ -115,6 +115,15 @@ pub struct Untyped<'p> {
     lifetime: PhantomData<&'p c_void>,
 }
 
+impl<'p, T> From<&'p T> for Ref<'p, T> {
+    fn from(reference: &'p T) -> Ref<'p, T> {
+        Ref {
+            pointer: NonNull::from(reference),
+            lifetime: PhantomData,
+        }
+    }
+}
+
 impl<'p, T> From<Ref<'p, T>> for Untyped<'p> {
     fn from(reference: Ref<'p, T>) -> Untyped<'p> {
         Untyped {
@@ -243,7 +252,8 @@ macro_rules! plain {
     };
 }
 plain! {
-    (), bool, i16, i32, i64, u32, u64, usize, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData, pg_sys::NodeTag, pg_sys::ResourceOwner
+    (), bool, i16, i32, i64, u32, u64, usize, f64, pg_sys::Oid, pg_sys::Datum, pg_sys::ItemPointerData, pg_sys::NodeTag, pg_sys::ResourceOwner,
+    pg_sys::PGFunction, pg_sys::ExecProcNodeMtd
 }
 
 /// A pointer for a call into PostgreSQL, null for `None`.

@@ -25,7 +25,8 @@ setters! {
 calls! {
     fn read_columns(slot: Slot, count: i32) = slot_getsomeattrs_int(slot, count);
     fn rescan(node: PlanState) = ExecReScan(node);
-    fn store_virtual<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreVirtualTuple(slot);
+    /// Has the slot hold the row whose columns were set.
+    pub(super) fn store_virtual<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreVirtualTuple(slot);
     fn store_all_nulls<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreAllNullTuple(slot);
 }
 
@@ -139,24 +140,5 @@ impl<'p> PlanState<'p> {
         if self.chgParam.is_null() {
             rescan(self);
         }
-    }
-}
-
-/// Evaluates a projection into its slot.
-///
-/// # Safety
-/// The projection's expression context has the row that it is about.
-pub(super) unsafe fn project(projection: Ref<pg_sys::ProjectionInfo>) -> Slot {
-    // SAFETY: these are the steps of ExecProject (executor.h). The function belongs to the state.
-    unsafe {
-        let state = &raw mut (*projection.as_ptr()).pi_state;
-        let slot = Slot::new((*state).resultslot);
-        slot.clear();
-        if let Some(evaluate) = (*state).evalfunc {
-            let mut is_null = false;
-            let is_null = compat::no_result(&mut is_null);
-            pg_guard_ffi_boundary(|| evaluate(state, projection.pi_exprContext, is_null));
-        }
-        store_virtual(slot)
     }
 }

@@ -1,9 +1,8 @@
 //! Waiting as PostgreSQL does it: on a latch and on sockets (latch.h), with a wait event (wait_event.h).
 
 use super::compat;
-use super::refs::Ref;
+use super::refs::{Ref, Untyped, calls, variables};
 use pgrx::pg_sys;
-use std::ptr::null_mut;
 use std::time::Duration;
 
 /// The events of a wait: latch, a socket, and death of the postmaster. The set lives as long as the process: to make it takes six system calls.
@@ -14,21 +13,28 @@ pub struct WaitEvents(Ref<'static, pg_sys::WaitEventSet>);
 #[derive(Clone, Copy)]
 pub struct Occurred(u32);
 
+variables! {
+    fn is_under_postmaster() -> bool = IsUnderPostmaster;
+    fn own_latch() -> Ref<'static, pg_sys::Latch> = MyLatch;
+}
+
+calls! {
+    /// Adds to the events of a set, which has room for one more.
+    pub fn add_event<'p>(
+        set: Ref<'p, pg_sys::WaitEventSet>, events: u32, socket: pg_sys::pgsocket, latch: Option<Ref<'p, pg_sys::Latch>>, data: Option<Untyped<'p>>
+    ) -> i32 = AddWaitEventToSet(set, events, socket, latch, data);
+}
+
 impl WaitEvents {
     /// Events of the latch and of a socket that is open as long as the process waits.
     pub fn new(socket: pg_sys::pgsocket) -> WaitEvents {
         let set = compat::create_wait_event_set(3);
         let none = pg_sys::PGINVALID_SOCKET;
-        // SAFETY: set and latch live as long as the process.
-        unsafe {
-            let add = |events: u32, socket, latch| {
-                pg_sys::AddWaitEventToSet(set.as_ptr(), events, socket, latch, null_mut())
-            };
-            add(pg_sys::WL_LATCH_SET, none, pg_sys::MyLatch);
-            add(pg_sys::WL_SOCKET_READABLE, socket, null_mut());
-            if pg_sys::IsUnderPostmaster {
-                add(pg_sys::WL_EXIT_ON_PM_DEATH, none, null_mut());
-            }
+        let latch = Some(own_latch());
+        add_event(set, pg_sys::WL_LATCH_SET, none, latch, None);
+        add_event(set, pg_sys::WL_SOCKET_READABLE, socket, None, None);
+        if is_under_postmaster() {
+            add_event(set, pg_sys::WL_EXIT_ON_PM_DEATH, none, None, None);
         }
         WaitEvents(set)
     }

@@ -42,8 +42,7 @@ impl SharedPrefetch {
             starts_over: false,
         };
         let shared = SharedPrefetch(Rc::new(RefCell::new(prefetch)));
-        // SAFETY: it lives as long as the query, as the node does.
-        unsafe { &*node.estate().query_context().own(shared) }
+        node.estate().query_context().own(shared)
     }
 
     /// Leaves it in a parameter of the node's plan, for the scan or for the INSERT.

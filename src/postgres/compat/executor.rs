@@ -139,17 +139,14 @@ calls! {
 #[cfg(feature = "pg14")]
 pub fn reserve_setting_prefix(_prefix: &'static std::ffi::CStr) {}
 
-/// Writes to a temporary file (buffile.h).
-///
-/// # Safety
-/// The file is open.
-pub unsafe fn write_file(file: *mut pg_sys::BufFile, bytes: &[u8]) {
+/// Writes to a temporary file (buffile.h) that is open.
+pub fn write_file(file: Ref<pg_sys::BufFile>, bytes: &[u8]) {
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     let start = bytes.as_ptr().cast_mut().cast();
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
     let start = bytes.as_ptr().cast();
     // SAFETY: it only reads them.
-    unsafe { pg_sys::BufFileWrite(file, start, bytes.len()) };
+    unsafe { pg_sys::BufFileWrite(file.as_ptr(), start, bytes.len()) };
 }
 
 /// Copies the row of a slot into the current memory context.
