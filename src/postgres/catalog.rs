@@ -46,7 +46,7 @@ calls! {
     pub fn column_name<'p>(table: pg_sys::Oid, column: i16) -> Option<&'p CStr> = get_attname(table, column, true);
     /// The callbacks of a server's wrapper.
     pub fn wrapper_routine<'p>(server: pg_sys::Oid) -> Option<Ref<'p, pg_sys::FdwRoutine>> = GetFdwRoutineByServerId(server);
-    fn quoted<'p>(name: &'p CStr) -> Option<&'p CStr> = quote_identifier(name).cast_mut();
+    fn quoted(name: &CStr) -> Option<&CStr> = quote_identifier(name).cast_mut();
 }
 
 /// A name as SQL has it, for a message.

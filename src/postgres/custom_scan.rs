@@ -67,7 +67,7 @@ calls! {
     pub fn init_node<'p>(plan: Option<Plan<'p>>, estate: EState<'p>, flags: i32) -> Option<PlanState<'p>>
         = ExecInitNode(plan, estate, flags);
     fn collation_of_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = get_typcollation(type_oid);
-    fn append_oid<'p>(list: Option<Ref<'p, pg_sys::List>>, oid: pg_sys::Oid) -> Option<Ref<'p, pg_sys::List>>
+    fn append_oid(list: Option<Ref<pg_sys::List>>, oid: pg_sys::Oid) -> Option<Ref<pg_sys::List>>
         = lappend_oid(list, oid);
 }
 

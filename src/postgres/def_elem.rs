@@ -11,7 +11,7 @@ fields! {
 }
 
 calls! {
-    fn string<'p>(option: Ref<'p, pg_sys::DefElem>) -> Option<&'p CStr> = defGetString(option);
+    fn string(option: Ref<'_, pg_sys::DefElem>) -> Option<&CStr> = defGetString(option);
 }
 
 impl<'p> Ref<'p, pg_sys::DefElem> {

@@ -23,7 +23,7 @@ calls! {
     /// Adds to a list that nobody else has.
     fn append<'p>(list: AnyList<'p>, element: Option<Untyped<'p>>) -> AnyList<'p> = lappend(list, element);
     /// Adds to a list that nobody else has.
-    fn append_integer<'p>(list: AnyList<'p>, integer: i32) -> AnyList<'p> = lappend_int(list, integer);
+    fn append_integer(list: AnyList, integer: i32) -> AnyList = lappend_int(list, integer);
 }
 
 impl<'p, T> List<'p, T> {

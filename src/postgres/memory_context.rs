@@ -12,7 +12,7 @@ pub type MemoryContext<'p> = Ref<'p, pg_sys::MemoryContextData>;
 calls! {
     fn new_context<'p>(parent: MemoryContext, name: &CStr, least: usize, first: usize, most: usize) -> MemoryContext<'p>
         = AllocSetContextCreateInternal(parent, name, least, first, most);
-    fn enter<'p>(context: MemoryContext<'p>) -> MemoryContext<'p> = MemoryContextSwitchTo(context);
+    fn enter(context: MemoryContext) -> MemoryContext = MemoryContextSwitchTo(context);
     fn bytes_of(context: MemoryContext, with_children: bool) -> usize = MemoryContextMemAllocated(context, with_children);
 }
 

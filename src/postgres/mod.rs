@@ -1,4 +1,6 @@
 //! PostgreSQL's structures where pgrx leaves them as they are: small typed wrappers, which have the `unsafe` that reading them takes.
+//!
+//! Most wrappers are lines of the macros in [`refs`]: fields, arrays, calls of functions, and variables.
 
 pub mod async_append;
 pub mod catalog;

@@ -327,6 +327,6 @@ impl<'p> Clause<'p> {
 calls! {
     /// An estimate of rows as the planner keeps it: a whole number, and at least one.
     pub fn clamp_row_estimate(rows: f64) -> f64 = clamp_row_est(rows);
-    fn context_of<'p>(allocated: Untyped<'p>) -> MemoryContext<'p> = GetMemoryChunkContext(allocated);
-    fn columns_and_placeholders<'p>(node: Node<'p>, flags: i32) -> List<'p, pg_sys::Node> = pull_var_clause(node, flags);
+    fn context_of(allocated: Untyped) -> MemoryContext = GetMemoryChunkContext(allocated);
+    fn columns_and_placeholders(node: Node, flags: i32) -> List<pg_sys::Node> = pull_var_clause(node, flags);
 }

@@ -31,7 +31,7 @@ pub fn with_locked<T>(table: pg_sys::Oid, work: impl FnOnce(OpenRelation) -> T) 
     result
 }
 
-impl<'p> OpenRelation<'p> {
+impl OpenRelation<'_> {
     /// The relation's name.
     pub fn name(self) -> String {
         text::shown(Some(text::name(&self.class().relname)))

@@ -26,8 +26,8 @@ calls! {
     fn read_columns(slot: Slot, count: i32) = slot_getsomeattrs_int(slot, count);
     fn rescan(node: PlanState) = ExecReScan(node);
     /// Has the slot hold the row whose columns were set.
-    pub(super) fn store_virtual<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreVirtualTuple(slot);
-    fn store_all_nulls<'p>(slot: Slot<'p>) -> Slot<'p> = ExecStoreAllNullTuple(slot);
+    pub(super) fn store_virtual(slot: Slot) -> Slot = ExecStoreVirtualTuple(slot);
+    fn store_all_nulls(slot: Slot) -> Slot = ExecStoreAllNullTuple(slot);
 }
 
 impl Slot<'_> {

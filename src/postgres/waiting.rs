@@ -20,8 +20,8 @@ variables! {
 
 calls! {
     /// Adds to the events of a set, which has room for one more.
-    pub fn add_event<'p>(
-        set: Ref<'p, pg_sys::WaitEventSet>, events: u32, socket: pg_sys::pgsocket, latch: Option<Ref<'p, pg_sys::Latch>>, data: Option<Untyped<'p>>
+    pub fn add_event(
+        set: Ref<pg_sys::WaitEventSet>, events: u32, socket: pg_sys::pgsocket, latch: Option<Ref<pg_sys::Latch>>, data: Option<Untyped>
     ) -> i32 = AddWaitEventToSet(set, events, socket, latch, data);
 }
 

@@ -19,11 +19,11 @@ calls! {
     #[cfg(feature = "pg19")]
     fn material_path<'p>(rel: Rel<'p>, path: Path<'p>) -> Ref<'p, pg_sys::MaterialPath> = create_material_path(rel, path, true);
     #[cfg(any(feature = "pg14", feature = "pg15"))]
-    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Var> = find_nonnullable_vars(clauses);
+    fn not_null_columns(clauses: Option<Node>) -> List<pg_sys::Var> = find_nonnullable_vars(clauses);
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    fn not_null_columns<'p>(clauses: Option<Node<'p>>) -> List<'p, pg_sys::Bitmapset> = find_nonnullable_vars(clauses);
+    fn not_null_columns(clauses: Option<Node>) -> List<pg_sys::Bitmapset> = find_nonnullable_vars(clauses);
     #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    fn checked_clauses<'p>(path: Path<'p>) -> Relids<'p> = get_param_path_clause_serials(path);
+    fn checked_clauses(path: Path) -> Relids = get_param_path_clause_serials(path);
     /// Has relations give columns to the joins up to that with others. The columns are Vars, none of them in a placeholder.
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     pub fn add_vars_to_targetlist(root: Root, columns: List<pg_sys::Node>, needed_by: Relids)
