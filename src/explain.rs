@@ -122,9 +122,9 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
     es: *mut pg_sys::ExplainState,
 ) {
     // SAFETY: the relation is open, and `ri_FdwState` is null or an Insert.
-    let (explain, relation, insert): (Explain, ResultRel, _) = unsafe {
-        let insert = (*relation).ri_FdwState.cast::<Insert>().as_mut();
-        (Ref::new(es), Ref::new(relation), insert)
+    let (explain, relation, insert): (Explain, ResultRel, Option<Ref<Insert>>) = unsafe {
+        let relation = ResultRel::new(relation);
+        (Ref::new(es), relation, relation.state())
     };
     // The node that prefetches rows shows the limit, where there is one.
     if private.is_null() {
