@@ -222,3 +222,217 @@ AS '$libdir/aws_lambda_fdw', 'invoke_either_jsonb';
 COMMENT ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128))
     IS 'invokes an AWS Lambda function, with jsonb: takes calls with six arguments without types; of what psql''s \gset keeps of create_lambda_function_arn, invocation_type, log_type, context and qualifier are the third to sixth, and of a name region, invocation_type, log_type and context';
 REVOKE ALL ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, varchar(128)) FROM PUBLIC;
+
+-- The queue: invocations that are committed with the transaction that asks for them, and made afterwards.
+
+CREATE TABLE aws_lambda.queue (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'failed')),
+    queued_at timestamptz NOT NULL,
+    queued_by regrole NOT NULL,
+    foreign_table regclass NOT NULL,
+    user_mapping_of regrole NOT NULL,
+    function_name text NOT NULL,
+    region text,
+    payload text,
+    invocation_type text NOT NULL,
+    log_type text,
+    context text,
+    qualifier text,
+    tenant_id text,
+    durable_execution_name text,
+    first_due_at timestamptz NOT NULL,
+    due_at timestamptz NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    postponements integer NOT NULL DEFAULT 0,
+    tried_at timestamptz,
+    status_code integer,
+    response text,
+    executed_version text,
+    log_result text,
+    function_error text,
+    request_id text,
+    durable_execution_arn text,
+    error_code text,
+    error_message text
+) WITH (
+    -- Rows come and go. A share of the table's rows says little about how many of them are dead.
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+    autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 50000
+);
+COMMENT ON TABLE aws_lambda.queue IS 'invocations that wait for delivery, that have failed, or that are kept for a while';
+COMMENT ON COLUMN aws_lambda.queue.id IS 'what aws_lambda.enqueue returned';
+COMMENT ON COLUMN aws_lambda.queue.state IS 'waiting, delivered or failed';
+COMMENT ON COLUMN aws_lambda.queue.queued_at IS 'when the row was written';
+COMMENT ON COLUMN aws_lambda.queue.queued_by IS 'the role of the session that queued';
+COMMENT ON COLUMN aws_lambda.queue.foreign_table IS 'the foreign table whose options and server are used';
+COMMENT ON COLUMN aws_lambda.queue.user_mapping_of IS 'the role whose user mapping is used';
+COMMENT ON COLUMN aws_lambda.queue.function_name IS 'name, name:qualifier, partial ARN or ARN of the function';
+COMMENT ON COLUMN aws_lambda.queue.region IS 'where the function is; null leaves it to options, settings and machine';
+COMMENT ON COLUMN aws_lambda.queue.payload IS 'input of the function, byte for byte';
+COMMENT ON COLUMN aws_lambda.queue.invocation_type IS 'Event, RequestResponse or DryRun';
+COMMENT ON COLUMN aws_lambda.queue.log_type IS 'Tail returns the last 4 KB of the log, None does not';
+COMMENT ON COLUMN aws_lambda.queue.context IS 'client context';
+COMMENT ON COLUMN aws_lambda.queue.qualifier IS 'alias or version';
+COMMENT ON COLUMN aws_lambda.queue.tenant_id IS 'tenant of a function with tenant isolation';
+COMMENT ON COLUMN aws_lambda.queue.durable_execution_name IS 'name of the durable execution; equal invocations with one name are one execution';
+COMMENT ON COLUMN aws_lambda.queue.first_due_at IS 'when the first attempt was due; its age counts from then';
+COMMENT ON COLUMN aws_lambda.queue.due_at IS 'when the next attempt is due';
+COMMENT ON COLUMN aws_lambda.queue.attempts IS 'attempts after which the function may have run, or that Lambda refused';
+COMMENT ON COLUMN aws_lambda.queue.postponements IS 'attempts that reached no function, as Lambda throttled or there was no connection';
+COMMENT ON COLUMN aws_lambda.queue.tried_at IS 'when the last attempt ended';
+COMMENT ON COLUMN aws_lambda.queue.status_code IS 'HTTP status of the last attempt';
+COMMENT ON COLUMN aws_lambda.queue.response IS 'what the function returned';
+COMMENT ON COLUMN aws_lambda.queue.executed_version IS 'the version that ran';
+COMMENT ON COLUMN aws_lambda.queue.log_result IS 'the log in base64';
+COMMENT ON COLUMN aws_lambda.queue.function_error IS 'Handled or Unhandled if the function failed';
+COMMENT ON COLUMN aws_lambda.queue.request_id IS 'AWS request id of the last attempt, as in the log in CloudWatch';
+COMMENT ON COLUMN aws_lambda.queue.durable_execution_arn IS 'ARN of the durable execution';
+COMMENT ON COLUMN aws_lambda.queue.error_code IS 'error code of the last attempt';
+COMMENT ON COLUMN aws_lambda.queue.error_message IS 'error message of the last attempt';
+REVOKE ALL ON TABLE aws_lambda.queue FROM PUBLIC;
+
+CREATE INDEX queue_due ON aws_lambda.queue (due_at, id) WHERE state = 'waiting';
+COMMENT ON INDEX aws_lambda.queue_due IS 'finds the rows that are due';
+CREATE INDEX queue_delivered ON aws_lambda.queue (tried_at) WHERE state = 'delivered';
+COMMENT ON INDEX aws_lambda.queue_delivered IS 'finds the rows that are no longer kept';
+
+-- Delivered rows are deleted, so their number is kept here for a minute.
+CREATE TABLE aws_lambda.queue_deliveries (
+    function_name text NOT NULL,
+    delivered_at timestamptz NOT NULL,
+    delivered bigint NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+COMMENT ON TABLE aws_lambda.queue_deliveries IS 'how many rows of the queue were delivered in the last minute';
+COMMENT ON COLUMN aws_lambda.queue_deliveries.function_name IS 'the function, as it was queued';
+COMMENT ON COLUMN aws_lambda.queue_deliveries.delivered_at IS 'when they were delivered';
+COMMENT ON COLUMN aws_lambda.queue_deliveries.delivered IS 'how many rows were delivered together';
+REVOKE ALL ON TABLE aws_lambda.queue_deliveries FROM PUBLIC;
+
+CREATE VIEW aws_lambda.queue_status AS
+SELECT coalesce(q.function_name, d.function_name) AS function_name,
+    coalesce(q.waiting, 0) AS waiting,
+    coalesce(q.due, 0) AS due,
+    q.oldest_age,
+    coalesce(q.failed, 0) AS failed,
+    q.last_error,
+    coalesce(d.delivered, 0) AS delivered_per_minute
+FROM (
+    SELECT function_name,
+        count(*) FILTER (WHERE state = 'waiting') AS waiting,
+        count(*) FILTER (WHERE state = 'waiting' AND due_at <= now()) AS due,
+        now() - min(first_due_at) FILTER (WHERE state = 'waiting' AND first_due_at <= now()) AS oldest_age,
+        count(*) FILTER (WHERE state = 'failed') AS failed,
+        (array_agg(error_message ORDER BY tried_at DESC) FILTER (WHERE error_message IS NOT NULL))[1] AS last_error
+    FROM aws_lambda.queue
+    GROUP BY function_name
+) q
+FULL JOIN (
+    SELECT function_name, sum(delivered)::bigint AS delivered
+    FROM aws_lambda.queue_deliveries
+    WHERE delivered_at > now() - interval '1 minute'
+    GROUP BY function_name
+) d ON d.function_name = q.function_name;
+COMMENT ON VIEW aws_lambda.queue_status IS 'the queue, a row for each function';
+COMMENT ON COLUMN aws_lambda.queue_status.function_name IS 'the function, as it was queued';
+COMMENT ON COLUMN aws_lambda.queue_status.waiting IS 'rows that wait for delivery';
+COMMENT ON COLUMN aws_lambda.queue_status.due IS 'rows among them whose next attempt is due';
+COMMENT ON COLUMN aws_lambda.queue_status.oldest_age IS 'how long the oldest row among them has been due';
+COMMENT ON COLUMN aws_lambda.queue_status.failed IS 'rows that have failed and are not tried again';
+COMMENT ON COLUMN aws_lambda.queue_status.last_error IS 'the error of the last attempt that failed';
+COMMENT ON COLUMN aws_lambda.queue_status.delivered_per_minute IS 'rows that were delivered in the last minute';
+REVOKE ALL ON TABLE aws_lambda.queue_status FROM PUBLIC;
+
+-- These functions take the arguments of invoke. An invocation type of null means Event here.
+
+CREATE FUNCTION aws_lambda.enqueue(
+    IN function_name aws_commons._lambda_function_arn_1,
+    IN payload json,
+    IN invocation_type text DEFAULT NULL,
+    IN log_type text DEFAULT 'None',
+    IN context json DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    IN not_before timestamptz DEFAULT NULL,
+    IN durable_execution_name text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+AS '$libdir/aws_lambda_fdw', 'enqueue_structure_json';
+COMMENT ON FUNCTION aws_lambda.enqueue(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128), timestamptz, text)
+    IS 'queues an invocation, with json: it is made after this transaction has committed, and never if it is rolled back; returns the id in aws_lambda.queue';
+REVOKE ALL ON FUNCTION aws_lambda.enqueue(aws_commons._lambda_function_arn_1, json, text, text, json, varchar(128), timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION aws_lambda.enqueue(
+    IN function_name text,
+    IN payload json,
+    IN region text DEFAULT NULL,
+    IN invocation_type text DEFAULT NULL,
+    IN log_type text DEFAULT 'None',
+    IN context json DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    IN not_before timestamptz DEFAULT NULL,
+    IN durable_execution_name text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+AS '$libdir/aws_lambda_fdw', 'enqueue_name_json';
+COMMENT ON FUNCTION aws_lambda.enqueue(text, json, text, text, text, json, varchar(128), timestamptz, text)
+    IS 'queues an invocation, with json: it is made after this transaction has committed, and never if it is rolled back; returns the id in aws_lambda.queue';
+REVOKE ALL ON FUNCTION aws_lambda.enqueue(text, json, text, text, text, json, varchar(128), timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION aws_lambda.enqueue(
+    IN function_name aws_commons._lambda_function_arn_1,
+    IN payload jsonb,
+    IN invocation_type text DEFAULT NULL,
+    IN log_type text DEFAULT 'None',
+    IN context jsonb DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    IN not_before timestamptz DEFAULT NULL,
+    IN durable_execution_name text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+AS '$libdir/aws_lambda_fdw', 'enqueue_structure_jsonb';
+COMMENT ON FUNCTION aws_lambda.enqueue(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128), timestamptz, text)
+    IS 'queues an invocation, with jsonb: it is made after this transaction has committed, and never if it is rolled back; returns the id in aws_lambda.queue';
+REVOKE ALL ON FUNCTION aws_lambda.enqueue(aws_commons._lambda_function_arn_1, jsonb, text, text, jsonb, varchar(128), timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION aws_lambda.enqueue(
+    IN function_name text,
+    IN payload jsonb,
+    IN region text DEFAULT NULL,
+    IN invocation_type text DEFAULT NULL,
+    IN log_type text DEFAULT 'None',
+    IN context jsonb DEFAULT NULL,
+    IN qualifier varchar(128) DEFAULT NULL,
+    IN not_before timestamptz DEFAULT NULL,
+    IN durable_execution_name text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+AS '$libdir/aws_lambda_fdw', 'enqueue_name_jsonb';
+COMMENT ON FUNCTION aws_lambda.enqueue(text, jsonb, text, text, text, jsonb, varchar(128), timestamptz, text)
+    IS 'queues an invocation, with jsonb: it is made after this transaction has committed, and never if it is rolled back; returns the id in aws_lambda.queue';
+REVOKE ALL ON FUNCTION aws_lambda.enqueue(text, jsonb, text, text, text, jsonb, varchar(128), timestamptz, text) FROM PUBLIC;
+
+CREATE FUNCTION aws_lambda.retry(id bigint) RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH retried AS (
+        UPDATE aws_lambda.queue q
+        SET state = 'waiting', first_due_at = clock_timestamp(), due_at = clock_timestamp(), attempts = 0, postponements = 0
+        WHERE q.id = retry.id AND q.state = 'failed'
+        RETURNING q.id
+    )
+    SELECT count(*) > 0 FROM retried
+$$;
+COMMENT ON FUNCTION aws_lambda.retry(bigint) IS 'has a failed row of the queue tried again, as if it were new; returns false if there is no such row';
+REVOKE ALL ON FUNCTION aws_lambda.retry(bigint) FROM PUBLIC;
+
+-- It commits, so it cannot be SECURITY DEFINER. It reads and writes the queue as the queue's owner.
+CREATE PROCEDURE aws_lambda.deliver(
+    IN max_rows bigint DEFAULT NULL,
+    INOUT delivered bigint DEFAULT NULL,
+    INOUT postponed bigint DEFAULT NULL,
+    INOUT failed bigint DEFAULT NULL)
+LANGUAGE c
+AS '$libdir/aws_lambda_fdw', 'deliver';
+COMMENT ON PROCEDURE aws_lambda.deliver(bigint, bigint, bigint, bigint)
+    IS 'makes the invocations of the queue that are due, at most max_rows of them, and returns how many were delivered, will be tried again, or have failed';
+REVOKE ALL ON PROCEDURE aws_lambda.deliver(bigint, bigint, bigint, bigint) FROM PUBLIC;

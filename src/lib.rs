@@ -11,6 +11,7 @@
 //! - [`prefetch`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
 //! - [`modify`]: INSERT and COPY.
 //! - [`call`]: `aws_lambda.invoke`, which needs no plan.
+//! - [`queue`]: invocations that are written to a table and made after the transaction has committed.
 //! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
 //! - [`backend`]: what a backend has: configuration, clients, the network thread, the waiting.
 //! - [`lambda`]: requests, names, and the AWS SDK.
@@ -35,6 +36,7 @@ mod options;
 mod plan;
 mod postgres;
 mod prefetch;
+mod queue;
 mod rows;
 mod scan;
 mod settings;

@@ -8,7 +8,7 @@ use crate::error::{ConfigurationError, Error};
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
-use crate::options::{Kilobytes, OnError, Options};
+use crate::options::{Events, Kilobytes, OnError, Options};
 use crate::postgres::catalog;
 use crate::postgres::list::List;
 use crate::postgres::refs::Ref;
@@ -33,6 +33,10 @@ pub struct Config {
     pub deduplicate: bool,
     /// How a failed invocation is reported.
     pub on_error: OnError,
+    /// Whether the functions are durable, so that a queued invocation gets a durable execution name.
+    pub durable: bool,
+    /// What the table's option says of events.
+    pub events: Option<Events>,
     /// Why the role has no keys in the database.
     pub no_keys: Option<NoKeys>,
     client: ClientConfig,
@@ -109,6 +113,12 @@ pub fn async_capable(table: pg_sys::Oid) -> bool {
         read_options(server.options()),
     ];
     first(&options, |options| options.async_capable).unwrap_or(true)
+}
+
+/// Whether events that are inserted into a foreign table are written to the queue.
+pub fn queues_events(table: pg_sys::Oid) -> bool {
+    let (table, _) = table_and_server(table);
+    read_options(table.options()).events == Some(Events::Queue)
 }
 
 /// A foreign table and its server.
@@ -188,6 +198,7 @@ impl Config {
         let limits = Limits::of(&options, table.relid, server.serverid);
         let retry_policy = retry_policy(&options);
         let max_payload = first(&options, |options| options.max_payload_bytes);
+        let durable = first(&options, |options| options.durable).unwrap_or_default();
         let [table_options, server_options] = options;
         Ok(Config {
             fixed: Inputs {
@@ -200,6 +211,8 @@ impl Config {
             retry_policy,
             deduplicate: table_options.deduplicate.unwrap_or_default(),
             on_error: table_options.on_error.unwrap_or_default(),
+            durable,
+            events: table_options.events,
             no_keys,
             client: client(server_options, keys, use_machine),
         })

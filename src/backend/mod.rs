@@ -95,13 +95,26 @@ pub fn client(
     })
 }
 
+/// How long a task lives at most.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// As long as the resources of the query that starts it.
+    Query,
+    /// As long as its handle.
+    Handle,
+}
+
 /// Starts a task; dropping it aborts it. Before anything but a wait the caller has to [`flush`].
 pub fn spawn<T: Send + 'static>(
+    lifetime: Lifetime,
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<Task<T>, Error> {
     with(|backend| {
         (backend.descriptors).provide(backend.runtime.unfinished() + 1);
         let task = backend.runtime.spawn(future).map_err(not_started)?;
+        if lifetime == Lifetime::Handle {
+            return Ok(task);
+        }
         if backend.started.len() == backend.started.capacity() {
             backend.started.retain(|(_, handle)| !handle.is_finished());
         }

@@ -125,6 +125,15 @@ impl<'a> Arguments<'a> {
         Ok(inputs)
     }
 
+    /// The indexes of the two arguments behind those of the signature.
+    pub fn further(self) -> [usize; 2] {
+        let first = match self.signature {
+            Signature::Structure | Signature::Either => 6,
+            Signature::Name => 7,
+        };
+        [first, first + 1]
+    }
+
     /// An error with the function that is not invoked because of it, if that can be read.
     fn of_unsent(self, error: Error) -> Error {
         let name = match self.signature {
@@ -145,7 +154,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// The bytes of a text, json or jsonb, as UTF-8.
-    fn print(self, index: usize, type_oid: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
+    pub fn print(self, index: usize, type_oid: pg_sys::Oid) -> Result<Option<Vec<u8>>, Error> {
         let value = self.get(index, type_oid);
         value.map(|value| value.detoast().print()).transpose()
     }

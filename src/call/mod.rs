@@ -3,23 +3,26 @@
 //! A call does the same as a SELECT from one of the extension's own tables with a clause for each argument. The options of that
 //! table hold. Functions in SQL would be planned in each call, which takes longer than the rest.
 //!
-//! [`arguments`] makes the arguments into inputs.
+//! [`arguments`] makes the arguments into inputs, and [`enqueue`] writes them to the queue instead.
 
 mod arguments;
+mod enqueue;
 
 use crate::backend::config::Config;
 use crate::columns::{Attribute, Column};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
-use crate::options::OnError;
+use crate::options::{Events, OnError};
 use crate::plan::estimate::INVOCATION_COST;
 use crate::postgres::fmgr::make_row_type;
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::{catalog, compat, context};
+use crate::queue::Entry;
 use crate::rows::output;
 use crate::rows::writer::Writer;
+use crate::settings;
 use arguments::{Arguments, JSON, JSONB, Kind, Signature};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::OnceCell;
@@ -115,25 +118,17 @@ unsafe extern "C-unwind" fn guarded(
 
 fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
     let kind = arguments.kind;
-    // The role whose rights count may read the table, as for a SELECT.
-    let kind_of_object = pg_sys::ObjectType::OBJECT_FOREIGN_TABLE;
-    let table = catalog::lock_readable_table(c"aws_lambda", kind.table, kind_of_object);
+    let table = own_table(kind);
     let config = Config::read(table, catalog::current_role())?;
-    let inputs = Inputs {
-        // No argument gives it.
-        tenant_id: config.fixed.tenant_id.clone(),
-        ..arguments.inputs(config.fixed.max_payload)?
-    };
-    // A clause that contradicts an option selects nothing.
-    let contradicts = |column: &Column| {
-        let fixed = config.fixed.get(*column);
-        fixed.is_some() && fixed != inputs.get(*column)
-    };
-    if Column::INPUTS.iter().any(contradicts) {
+    let Some(inputs) = inputs(arguments, &config)? else {
         arguments.call.set_is_null(true);
         return Ok(pg_sys::Datum::null());
+    };
+    let events = (config.events).unwrap_or_else(|| Events::of_setting(settings::events()));
+    if events == Events::Queue && inputs.is_event() {
+        Entry::of_config(table, &config, inputs).insert()?;
+        return write(&Outcome::accepted(), kind);
     }
-    let inputs = inputs.with_row_literal_unless_fixed(&config.fixed);
     let mut dispatch = Dispatch::alone(table, config);
     dispatch.note_expected(None)?;
     let handle = match InvokeRequest::new(inputs) {
@@ -141,11 +136,39 @@ fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
         Err(error) => dispatch.refuse(error),
     };
     let outcome = dispatch.wait_for(handle)?;
+    write(&outcome, kind)
+}
+
+/// The extension's table, locked as long as the transaction lasts. The role whose rights count may read it, as for a SELECT.
+fn own_table(kind: &Kind) -> pg_sys::Oid {
+    let is_table = pg_sys::ObjectType::OBJECT_FOREIGN_TABLE;
+    catalog::lock_readable_table(c"aws_lambda", kind.table, is_table)
+}
+
+/// The inputs that a call gives; `None` where an argument contradicts an option: a clause that does so selects nothing.
+fn inputs(arguments: Arguments, config: &Config) -> Result<Option<Inputs>, Error> {
+    let inputs = Inputs {
+        // No argument gives it.
+        tenant_id: config.fixed.tenant_id.clone(),
+        ..arguments.inputs(config.fixed.max_payload)?
+    };
+    let contradicts = |column: &Column| {
+        let fixed = config.fixed.get(*column);
+        fixed.is_some() && fixed != inputs.get(*column)
+    };
+    if Column::INPUTS.iter().any(contradicts) {
+        return Ok(None);
+    }
+    Ok(Some(inputs.with_row_literal_unless_fixed(&config.fixed)))
+}
+
+/// The row of an outcome.
+fn write(outcome: &Outcome, kind: &Kind) -> Result<pg_sys::Datum, Error> {
     let mut writers = RESULT.map(|(column, _)| writer(column, kind));
     let mut values = [pg_sys::Datum::null(); RESULT.len()];
     let mut nulls = [true; RESULT.len()];
     // Whatever the table's option says, as none of the four columns would show a failure.
-    output::write(&mut writers, &outcome, OnError::Raise, |writer, datum| {
+    output::write(&mut writers, outcome, OnError::Raise, |writer, datum| {
         let index = writer.attribute.number as usize - 1;
         nulls[index] = datum.is_none();
         values[index] = datum.unwrap_or(pg_sys::Datum::null());

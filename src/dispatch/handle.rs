@@ -118,6 +118,25 @@ impl Outcome {
         }
     }
 
+    /// The outcome of an event that was queued: that of one that Lambda has accepted.
+    pub fn accepted() -> Outcome {
+        let response = InvokeResponse {
+            status_code: 202,
+            function_error: None,
+            payload: None,
+            executed_version: None,
+            log_result: None,
+            request_id: None,
+            durable_execution_arn: None,
+        };
+        Outcome::new(Ok(response), None, None)
+    }
+
+    /// The outcome of an invocation that could not be started.
+    pub fn unsent(error: Error) -> Outcome {
+        Outcome::new(Err(error), None, None)
+    }
+
     /// Gives its part of the budget back. An outcome that is kept for later would never free that part.
     pub fn leave_budget(&self) {
         if let Some(share) = &self.share {

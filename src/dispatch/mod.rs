@@ -17,7 +17,7 @@ pub mod window;
 pub use handle::{InvocationHandle, Outcome};
 
 use crate::backend::config::Config;
-use crate::backend::{self, SharedClient, wait};
+use crate::backend::{self, Lifetime, SharedClient, wait};
 use crate::columns::Layout;
 use crate::error::{Error, StatementError};
 use crate::lambda::budget::Budget;
@@ -67,6 +67,7 @@ pub struct Dispatch {
     failed_before: u64,
     /// Whether the response is read. It is dropped on arrival otherwise.
     keeps_payload: bool,
+    lifetime: Lifetime,
     statement: Rc<Statement>,
     /// Where equal invocations are looked for.
     equal: Option<Rc<Statement>>,
@@ -124,6 +125,25 @@ impl Dispatch {
         Dispatch::in_statement(table, config, Statement::current(), None)
     }
 
+    /// Prepares invocations that no query asks for, and that go on while transactions end. Their owner has to drop them.
+    pub fn across_transactions(
+        table: pg_sys::Oid,
+        config: Config,
+        keeps_payload: bool,
+    ) -> Dispatch {
+        Dispatch {
+            keeps_payload,
+            lifetime: Lifetime::Handle,
+            ..Dispatch::alone(table, config)
+        }
+    }
+
+    /// Has further invocations made with another configuration.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+        self.client = None;
+    }
+
     fn in_statement(
         table: pg_sys::Oid,
         config: Config,
@@ -139,6 +159,7 @@ impl Dispatch {
             config,
             failed_before: 0,
             keeps_payload: true,
+            lifetime: Lifetime::Query,
             statement,
             equal: None,
             client: None,
@@ -235,7 +256,7 @@ impl Dispatch {
         let payload_share = self.budget.payload(payload);
         let share = self.budget.response();
         let response_share = share.clone();
-        let task = backend::spawn(async move {
+        let task = backend::spawn(self.lifetime, async move {
             let limiter = unfinished.limiter();
             let invoked = client.invoke(&request, retry_policy, limiter, &response_share);
             let result = invoked.await;

@@ -124,6 +124,26 @@ impl Cause {
         self.row().may_have_run
     }
 
+    /// Whether no function ran for a reason that lies in no single invocation, and that may pass.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Cause::Connect
+                | Cause::ConnectTimeout
+                | Cause::Certificate
+                | Cause::NotTls
+                | Cause::NoRootCertificates
+                | Cause::Proxy
+                | Cause::Descriptors
+                | Cause::Shortage
+                | Cause::Throttled
+                | Cause::NotReady
+                | Cause::Credentials
+                | Cause::Clock
+                | Cause::NoRegion
+        )
+    }
+
     /// Whether this process or machine lacks a resource for a connection.
     pub fn is_shortage(self) -> bool {
         matches!(self, Cause::Descriptors | Cause::Shortage)

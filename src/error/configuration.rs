@@ -34,6 +34,12 @@ pub enum ConfigurationError {
     },
     /// The library is loaded while a parallel query runs.
     LoadedInParallelQuery,
+    /// The extension has no queue.
+    NoQueue,
+    /// The foreign table of a queued row was dropped. With its oid.
+    DroppedTable(u32),
+    /// The role of a queued row was dropped. With its oid.
+    DroppedRole(u32),
 }
 
 impl ConfigurationError {
@@ -52,6 +58,23 @@ impl ConfigurationError {
                 no_keys.reason
             ))
             .hint(&no_keys.hint),
+            ConfigurationError::NoQueue => Row::new(
+                ERRCODE_UNDEFINED_TABLE,
+                "there is no table aws_lambda.queue",
+            )
+            .hint("CREATE EXTENSION aws_lambda, or update it."),
+            ConfigurationError::DroppedTable(table) => Row::new(
+                ERRCODE_UNDEFINED_TABLE,
+                "foreign table of a queued invocation does not exist",
+            )
+            .detail(format!("It had the OID {table}. The function was not invoked."))
+            .hint("Queue the invocation again, and delete this row."),
+            ConfigurationError::DroppedRole(role) => Row::new(
+                ERRCODE_UNDEFINED_OBJECT,
+                "role of a queued invocation does not exist",
+            )
+            .detail(format!("It had the OID {role}. The function was not invoked."))
+            .hint("Queue the invocation again, and delete this row."),
             ConfigurationError::OtherRelease {
                 extension,
                 version,

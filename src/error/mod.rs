@@ -166,6 +166,18 @@ impl Error {
         }
     }
 
+    /// Whether no function ran for a reason that lies in no single invocation, and that may pass.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Error::Of(_, error) => error.may_pass(),
+            Error::Api(failure) => failure.cause.may_pass(),
+            Error::Configuration(ConfigurationError::NoCredentials { .. })
+            | Error::MemoryIsShort
+            | Error::Runtime(_) => true,
+            _ => false,
+        }
+    }
+
     /// The primary message and DETAIL.
     #[cfg(any(test, fuzzing))]
     pub fn texts(&self) -> (String, Option<String>) {

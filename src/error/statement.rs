@@ -24,6 +24,8 @@ pub enum StatementError {
         /// The foreign table's name.
         table: String,
     },
+    /// `aws_lambda.deliver` is called where it cannot commit.
+    DeliversInTransaction,
     /// A cursor that was not declared with SCROLL is rewound.
     CursorRewound,
     /// An inserted row has a value for an output column.
@@ -69,6 +71,12 @@ impl StatementError {
             )
             .detail("Its rows are invocations. No function was invoked.")
             .hint("To store responses, UPDATE your own table FROM this one."),
+            StatementError::DeliversInTransaction => Row::new(
+                ERRCODE_INVALID_TRANSACTION_TERMINATION,
+                "aws_lambda.deliver cannot run inside a transaction block",
+            )
+            .detail("It commits what became of each invocation. No function was invoked.")
+            .hint("CALL it by itself: not after BEGIN, and in no function and no block with EXCEPTION."),
             StatementError::CursorRewound => Row::new(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "cursor can only scan forward",

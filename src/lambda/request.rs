@@ -146,6 +146,11 @@ pub struct InvokeRequest {
 }
 
 impl Inputs {
+    /// Whether the invocation type is Event.
+    pub fn is_event(&self) -> bool {
+        self.invocation_type.as_deref() == Some("Event")
+    }
+
     /// Most bytes of a payload, for any invocation type.
     pub fn most_payload(&self) -> usize {
         self.max_payload.unwrap_or(MAX_PAYLOAD)

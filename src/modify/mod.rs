@@ -11,17 +11,19 @@ pub mod plan;
 pub mod refused;
 
 use crate::backend;
+use crate::backend::config::Config;
 use crate::dispatch::window::Window;
-use crate::dispatch::{Dispatch, Outcome};
+use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::{Error, OrReport};
-use crate::lambda::request::InvokeRequest;
-use crate::options::OnError;
+use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::options::{Events, OnError};
 use crate::postgres::executor::{ModifyTableState, ResultRel};
 use crate::postgres::list::IntList;
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::refs::{FromRaw, Ref};
 use crate::postgres::slots::Slot;
 use crate::prefetch::{Consumer, SharedPrefetch};
+use crate::queue::Entry;
 use crate::rows::inserted::InsertedRows;
 use crate::rows::output;
 use crate::rows::writer::Writer;
@@ -249,9 +251,15 @@ impl OwnInvocations {
         make_room(window, dispatch)?;
         dispatch.note_expected(None)?;
         let inputs = rows.inputs(&dispatch.config.fixed, row);
-        let handle = match inputs.and_then(InvokeRequest::new) {
-            Ok(request) => dispatch.start(request)?,
-            Err(error) => dispatch.refuse(error),
+        let handle = match inputs {
+            Ok(inputs) if is_queued(&dispatch.config, &inputs) => {
+                Entry::of_config(rows.table(), &dispatch.config, inputs).insert()?;
+                InvocationHandle::completed(Rc::new(Outcome::accepted()))
+            }
+            inputs => match inputs.and_then(InvokeRequest::new) {
+                Ok(request) => dispatch.start(request)?,
+                Err(error) => dispatch.refuse(error),
+            },
         };
         if !is_read {
             window.push(handle);
@@ -271,6 +279,11 @@ impl OwnInvocations {
             Ok(window.is_empty().then_some(()))
         })
     }
+}
+
+/// Whether a row is written to the queue.
+fn is_queued(config: &Config, inputs: &Inputs) -> bool {
+    config.events == Some(Events::Queue) && inputs.is_event()
 }
 
 /// Waits until one more invocation may be started.

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL wants a row's returned columns before it reads the next row, so one invocation would be in flight at a time.
 
+use crate::backend::config::queues_events;
 use crate::postgres::list::IntList;
 use crate::postgres::planner::Root;
 use crate::postgres::refs::Ref;
@@ -37,7 +38,7 @@ fn prefetch_rows<'p>(
         return None;
     }
     let table = root.entry(relation as i32)?.relid;
-    if changes_rows(table) {
+    if changes_rows(table) || queues_events(table) {
         return None;
     }
     let (plan, parameter) = (plan.as_plan(), root.new_parameter()?);

@@ -8,8 +8,8 @@ use crate::error::{Error, OptionError, quotable};
 use std::time::Duration;
 use values::Value;
 pub use values::{
-    CONCURRENCY_RANGE, INVOCATIONS_RANGE, Kilobytes, MEMORY_RANGE_KB, OnError, RETRIES_RANGE,
-    TIMEOUT_RANGE_MS, endpoint_url,
+    CONCURRENCY_RANGE, EVENTS, Events, INVOCATIONS_RANGE, Kilobytes, MEMORY_RANGE_KB, OnError,
+    RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
 };
 
 /// A kind of catalog object that carries options.
@@ -152,6 +152,8 @@ options! {
     async_capable: bool, values::boolean, SERVER_AND_TABLE;
     deduplicate: bool, values::boolean, TABLE;
     on_error: OnError, values::on_error, TABLE;
+    events: Events, values::events, TABLE;
+    durable: bool, values::boolean, SERVER_AND_TABLE;
 }
 
 impl Options {

@@ -174,6 +174,43 @@ pub(super) fn on_error(value: &str) -> Result<(), String> {
         .ok_or_else(|| "It is raise or return.".to_owned())
 }
 
+/// What happens to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Events {
+    /// It is sent at once.
+    #[default]
+    Send,
+    /// It is written to the queue.
+    Queue,
+}
+
+impl Events {
+    /// The value of the setting, which is empty by default.
+    pub fn of_setting(text: Option<String>) -> Events {
+        text.and_then(|text| Events::read(&text))
+            .unwrap_or_default()
+    }
+}
+
+/// The values of [`Events`], as an option or a setting.
+pub const EVENTS: [&str; 2] = ["send", "queue"];
+
+impl Value for Events {
+    fn read(text: &str) -> Option<Events> {
+        match text {
+            "send" => Some(Events::Send),
+            "queue" => Some(Events::Queue),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn events(value: &str) -> Result<(), String> {
+    Events::read(value)
+        .map(|_| ())
+        .ok_or_else(|| "It is send or queue.".to_owned())
+}
+
 /// Checks the URL of an endpoint. It has a scheme and a host, perhaps a port and a path, and nothing that could hide a secret or another
 /// host.
 pub fn endpoint_url(value: &str) -> Result<(), String> {

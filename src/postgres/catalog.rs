@@ -87,3 +87,12 @@ pub fn lock_readable_table(
         table
     }
 }
+
+/// Locks a foreign table as long as the transaction lasts, so that it is not dropped meanwhile. False if there is none with this oid.
+pub fn lock_foreign_table(table: pg_sys::Oid) -> bool {
+    // SAFETY: an oid that no relation has may be locked.
+    unsafe {
+        pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as _);
+        pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_FOREIGN_TABLE
+    }
+}

@@ -27,6 +27,7 @@ pub mod rel;
 pub mod relids;
 pub mod running;
 pub mod slots;
+pub mod spi;
 pub mod temporary;
 pub mod text;
 pub mod varlena;

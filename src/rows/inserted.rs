@@ -67,6 +67,11 @@ impl InsertedRows {
         }
     }
 
+    /// The foreign table.
+    pub fn table(&self) -> pg_sys::Oid {
+        self.table
+    }
+
     /// Prepares the invocations, made as fast as `node` is asked for rows; `None` where rows come from elsewhere.
     pub fn dispatch(&mut self, node: Option<PlanState<'static>>) -> Result<Dispatch, Error> {
         let are_read = self.are_read();

@@ -6,7 +6,7 @@
 use super::{Kind, Setting, all};
 use crate::error::{ConfigurationError, Error, shortened};
 use crate::lambda::region::check_region;
-use crate::options::endpoint_url;
+use crate::options::{EVENTS, endpoint_url};
 use crate::postgres::refs::FromRaw;
 use crate::postgres::text::{LONGEST, Text, for_server};
 use crate::postgres::{guc, process};
@@ -38,6 +38,14 @@ pub(super) const fn url_check() -> TextCheck {
     }
 }
 
+pub(super) const fn events_check() -> TextCheck {
+    TextCheck {
+        is_valid: |value| EVENTS.contains(&value),
+        allowed: c"It is send or queue.",
+        hook: Some(check_events_setting),
+    }
+}
+
 /// Defines check hooks (guc.h): `hook = check of setting`.
 macro_rules! hooks {
     ($($hook:ident = $check:ident of $name:literal;)*) => {
@@ -55,6 +63,7 @@ macro_rules! hooks {
 }
 
 hooks! {
+    check_events_setting = events_check of c"aws_lambda.events";
     check_region_setting = region_check of c"aws_lambda.region";
     check_url_setting = url_check of c"aws_lambda.endpoint_override";
 }

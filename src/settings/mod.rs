@@ -9,7 +9,7 @@ use crate::options::{
 };
 use crate::postgres::compat;
 pub use check::check_can_be_defined;
-use check::{TextCheck, region_check, url_check};
+use check::{TextCheck, events_check, region_check, url_check};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString};
 use std::ops::RangeInclusive;
@@ -126,12 +126,25 @@ settings! {
         /// Seconds; 0 is never.
         progress_interval = 0, 0..=86_400, GucFlags::UNIT_S,
             c"Sets how often a statement tells how many invocations it has made.", c"0 means never.";
+        /// Attempts of a queued invocation.
+        queue_max_attempts = 5, 1..=1000, GucFlags::empty(),
+            c"Sets the most attempts at a queued invocation.", c"Attempts that reached no function do not count.";
+        /// Seconds.
+        queue_max_age = 86_400, 1..=i32::MAX, GucFlags::UNIT_S,
+            c"Sets how long a queued invocation is tried again.", c"";
+        /// Seconds; 0 keeps none.
+        queue_keep = 0, 0..=i32::MAX, GucFlags::UNIT_S,
+            c"Sets how long delivered rows of the queue are kept.", c"0 means that they are deleted at once.";
     }
     texts {
         /// `None` when empty.
         region: region_check(), GucContext::Userset,
             c"Sets the AWS Region of functions for which none is given.",
             c"Empty leaves it to the AWS configuration of the machine.";
+        /// `queue` has events written to the queue; `None` is the same as `send`.
+        events: events_check(), GucContext::Userset,
+            c"Sets whether aws_lambda.invoke sends an event at once or queues it.",
+            c"It is send or queue. Empty means send.";
         /// A URL; `None` when empty.
         endpoint_override: url_check(), GucContext::Suset,
             c"Sets the URL where AWS Lambda is.", c"Empty means AWS's own endpoint for the region.";

@@ -1,0 +1,84 @@
+//! The queue: invocations that a transaction writes to the table `aws_lambda.queue`, and that are made once it has committed.
+//!
+//! - [`Entry`] is an invocation that is written. `call/` and `modify/` make entries of calls and of inserted rows.
+//! - [`rows`] has the statements that read and change the table, [`locks`] the locks of rows in delivery.
+//! - [`deliver`] makes the invocations, as many in flight as the configuration says.
+//! - [`procedure`] is `aws_lambda.deliver`.
+//!
+//! A row is written and deleted as any row is. So what a ROLLBACK takes back was never sent, and what was committed survives a crash.
+
+mod deliver;
+mod locks;
+mod procedure;
+mod rows;
+
+use crate::backend::config::Config;
+use crate::error::{ConfigurationError, Error};
+use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::postgres::spi;
+use pgrx::pg_sys;
+
+/// The invocation type of an entry that has none.
+const DEFAULT_TYPE: &str = "Event";
+
+/// An invocation that is about to be queued.
+pub struct Entry {
+    /// The foreign table whose options and server are used.
+    pub table: pg_sys::Oid,
+    /// The role whose user mapping is used.
+    pub user_mapping_of: pg_sys::Oid,
+    /// What is sent.
+    pub inputs: Inputs,
+    /// Whether it gets a durable execution name if it has none.
+    pub durable: bool,
+    /// When it is due, as a timestamptz; `None` is at once.
+    pub not_before: Option<i64>,
+}
+
+impl Entry {
+    /// An entry that is delivered as it would be invoked with a foreign table's configuration.
+    pub fn of_config(table: pg_sys::Oid, config: &Config, inputs: Inputs) -> Entry {
+        Entry {
+            table,
+            user_mapping_of: config.user,
+            inputs,
+            durable: config.durable,
+            not_before: None,
+        }
+    }
+
+    /// Writes the entry, and returns its id.
+    ///
+    /// Errors if Lambda's grammar does not accept it, so that nothing is queued which can never be delivered.
+    pub fn insert(mut self) -> Result<i64, Error> {
+        (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.to_owned());
+        InvokeRequest::new(self.inputs.clone())?;
+        let queue = Queue::find()?;
+        let _connection = spi::Connection::open()?;
+        spi::as_role(queue.owner, || rows::insert(&self, &queue))
+    }
+}
+
+/// The table of the queue.
+struct Queue {
+    table: pg_sys::Oid,
+    owner: pg_sys::Oid,
+}
+
+impl Queue {
+    /// Looks it up.
+    fn find() -> Result<Queue, Error> {
+        // SAFETY: catalog look-ups in a transaction. The relation is locked until the transaction ends.
+        unsafe {
+            let schema = pg_sys::get_namespace_oid(c"aws_lambda".as_ptr(), true);
+            let table = pg_sys::get_relname_relid(c"queue".as_ptr(), schema);
+            if table == pg_sys::InvalidOid {
+                return Err(Error::Configuration(ConfigurationError::NoQueue));
+            }
+            let open = pg_sys::table_open(table, pg_sys::AccessShareLock as _);
+            let owner = (*(*open).rd_rel).relowner;
+            pg_sys::table_close(open, pg_sys::NoLock as _);
+            Ok(Queue { table, owner })
+        }
+    }
+}

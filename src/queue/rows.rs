@@ -1,0 +1,276 @@
+//! The statements that read and change the queue's tables. Text goes in and out as UTF-8 in a bytea.
+//!
+//! They run as the queue's owner, in sessions whose search_path is anybody's. So every operator and function has its schema.
+
+use super::{Entry, Queue};
+use crate::error::Error;
+use crate::lambda::request::Inputs;
+use crate::postgres::catalog;
+use crate::postgres::spi::{Row, Statement, bigints, bytea};
+use bytes::Bytes;
+use pgrx::pg_sys::{self, Datum};
+
+/// A row of the queue that is to be delivered.
+pub struct QueuedRow {
+    /// Its id.
+    pub id: i64,
+    /// Attempts that count.
+    pub attempts: i32,
+    /// Attempts that do not count.
+    pub postponements: i32,
+    /// When the first attempt was due, as a timestamptz.
+    pub first_due_at: i64,
+    /// The foreign table whose options and server are used.
+    pub table: pg_sys::Oid,
+    /// The role whose user mapping is used.
+    pub user: pg_sys::Oid,
+    /// What is sent.
+    pub inputs: Inputs,
+}
+
+/// What is known of a row before it is locked.
+#[derive(Clone, Copy)]
+pub struct DueRow {
+    /// Its id.
+    pub id: i64,
+    /// When it is due, as a timestamptz.
+    pub due_at: i64,
+    /// Bytes of its payload.
+    pub bytes: usize,
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is tried again.
+    Waiting,
+    /// It is kept for a while.
+    Delivered,
+    /// It is not tried again.
+    Failed,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Delivered => "delivered",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// The columns of an outcome, in the order of [`UPDATE`]'s parameters.
+pub const OUTCOME_COLUMNS: usize = 9;
+
+thread_local! {
+    static INSERT: Statement = const { Statement::new(
+        c"WITH n AS (SELECT pg_catalog.nextval('aws_lambda.queue_id_seq'::pg_catalog.regclass) AS id)
+        INSERT INTO aws_lambda.queue (id, queued_at, queued_by, foreign_table, user_mapping_of, first_due_at, due_at,
+            function_name, region, payload, invocation_type, log_type, context, qualifier, tenant_id, durable_execution_name)
+        OVERRIDING SYSTEM VALUE
+        SELECT n.id, $1, $2, $3, $4, $5, $5,
+            pg_catalog.convert_from($6, 'UTF8'), pg_catalog.convert_from($7, 'UTF8'), pg_catalog.convert_from($8, 'UTF8'),
+            pg_catalog.convert_from($9, 'UTF8'), pg_catalog.convert_from($10, 'UTF8'), pg_catalog.convert_from($11, 'UTF8'),
+            pg_catalog.convert_from($12, 'UTF8'), pg_catalog.convert_from($13, 'UTF8'),
+            COALESCE(pg_catalog.convert_from($14, 'UTF8'),
+                pg_catalog.textcat(pg_catalog.convert_from($15, 'UTF8'), pg_catalog.to_hex(n.id)))
+        FROM n
+        RETURNING id",
+        &[
+            pg_sys::TIMESTAMPTZOID, pg_sys::REGROLEOID, pg_sys::REGCLASSOID, pg_sys::REGROLEOID, pg_sys::TIMESTAMPTZOID,
+            pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID,
+            pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID,
+        ],
+    ) };
+    static DUE: Statement = const { Statement::new(
+        c"SELECT id, due_at, pg_catalog.octet_length(payload)
+        FROM aws_lambda.queue
+        WHERE state OPERATOR(pg_catalog.=) 'waiting' AND due_at OPERATOR(pg_catalog.<=) $1
+            AND due_at OPERATOR(pg_catalog.>=) $2 AND (due_at OPERATOR(pg_catalog.>) $2 OR id OPERATOR(pg_catalog.>) $3)
+        ORDER BY due_at USING OPERATOR(pg_catalog.<), id USING OPERATOR(pg_catalog.<)
+        LIMIT $4",
+        &[pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
+    ) };
+    static LOCK: Statement = const { Statement::new(
+        c"SELECT id, attempts, postponements, first_due_at, foreign_table, user_mapping_of,
+            pg_catalog.convert_to(function_name, 'UTF8'), pg_catalog.convert_to(region, 'UTF8'), pg_catalog.convert_to(payload, 'UTF8'),
+            pg_catalog.convert_to(invocation_type, 'UTF8'), pg_catalog.convert_to(log_type, 'UTF8'),
+            pg_catalog.convert_to(context, 'UTF8'), pg_catalog.convert_to(qualifier, 'UTF8'),
+            pg_catalog.convert_to(tenant_id, 'UTF8'), pg_catalog.convert_to(durable_execution_name, 'UTF8')
+        FROM aws_lambda.queue
+        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting' AND due_at OPERATOR(pg_catalog.<=) $2
+        ORDER BY due_at USING OPERATOR(pg_catalog.<), id USING OPERATOR(pg_catalog.<)
+        FOR UPDATE SKIP LOCKED",
+        &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
+    ) };
+    static DELETE: Statement = const { Statement::new(
+        c"DELETE FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1)",
+        &[pg_sys::INT8ARRAYOID],
+    ) };
+    static UPDATE: Statement = const { Statement::new(
+        c"UPDATE aws_lambda.queue
+        SET state = $2, due_at = $3, attempts = $4, postponements = $5, tried_at = $6,
+            status_code = $7, response = $8, executed_version = $9, log_result = $10, function_error = $11, request_id = $12,
+            durable_execution_arn = $13, error_code = $14, error_message = $15
+        WHERE id OPERATOR(pg_catalog.=) $1",
+        &[
+            pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID,
+            pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID,
+            pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID,
+        ],
+    ) };
+    static COUNT: Statement = const { Statement::new(
+        c"INSERT INTO aws_lambda.queue_deliveries VALUES (pg_catalog.convert_from($1, 'UTF8'), $2, $3)",
+        &[pg_sys::BYTEAOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+    ) };
+    static FORGET_COUNTS: Statement = const { Statement::new(
+        c"DELETE FROM aws_lambda.queue_deliveries WHERE delivered_at OPERATOR(pg_catalog.<) $1",
+        &[pg_sys::TIMESTAMPTZOID],
+    ) };
+    static FORGET_DELIVERED: Statement = const { Statement::new(
+        c"DELETE FROM aws_lambda.queue WHERE state OPERATOR(pg_catalog.=) 'delivered' AND tried_at OPERATOR(pg_catalog.<) $1",
+        &[pg_sys::TIMESTAMPTZOID],
+    ) };
+}
+
+/// The time, as a timestamptz.
+pub fn now() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+fn text(text: &Option<String>) -> Option<Datum> {
+    text.as_ref().map(|text| bytea(text.as_bytes()))
+}
+
+/// Writes an entry, and returns its id.
+pub fn insert(entry: &Entry, queue: &Queue) -> Result<i64, Error> {
+    let inputs = &entry.inputs;
+    let now = now();
+    let prefix = entry.durable.then(|| name_prefix(queue));
+    let values = [
+        Some(now.into()),
+        Some(catalog::outer_role().into()),
+        Some(entry.table.into()),
+        Some(entry.user_mapping_of.into()),
+        Some(entry.not_before.unwrap_or(now).into()),
+        text(&inputs.function_name),
+        text(&inputs.region),
+        inputs.payload.as_ref().map(|payload| bytea(payload)),
+        text(&inputs.invocation_type),
+        text(&inputs.log_type),
+        text(&inputs.context),
+        text(&inputs.qualifier),
+        text(&inputs.tenant_id),
+        text(&inputs.durable_execution_name),
+        prefix.map(|prefix| bytea(prefix.as_bytes())),
+    ];
+    // SAFETY: the caller has opened a connection. The values are of the statement's types.
+    let ids = INSERT.with(|insert| unsafe { insert.execute(&values, |row| row.bigint(1)) })?;
+    (ids.into_iter().flatten().next()).ok_or(Error::Unexpected("queued row has no id"))
+}
+
+/// The beginning of the durable execution names of this queue. No other queue has the same in its names, and with an id in hexadecimal it is
+/// short enough for one.
+fn name_prefix(queue: &Queue) -> String {
+    // SAFETY: reads a number of the cluster, and one of this backend.
+    let (cluster, database) =
+        unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32()) };
+    format!("queue-{cluster:x}-{database:x}-{:x}-", queue.table.to_u32())
+}
+
+/// The rows that are due at `until` and come behind `after`, a time and an id, at most `count` of them.
+pub fn due(until: i64, after: (i64, i64), count: usize) -> Result<Vec<DueRow>, Error> {
+    let values = [
+        Some(until.into()),
+        Some(after.0.into()),
+        Some(after.1.into()),
+        Some((count as i64).into()),
+    ];
+    let read = |row: Row| DueRow {
+        id: row.bigint(1).unwrap_or_default(),
+        due_at: row.bigint(2).unwrap_or_default(),
+        bytes: row.integer(3).unwrap_or_default() as usize,
+    };
+    // SAFETY: the caller has opened a connection. The values are of the statement's types.
+    DUE.with(|due| unsafe { due.execute(&values, read) })
+}
+
+/// Reads and locks those of the rows that are still due at `until`, and that no transaction has locked.
+pub fn lock(ids: &[i64], until: i64) -> Result<Vec<QueuedRow>, Error> {
+    let values = [Some(bigints(ids)), Some(until.into())];
+    let word = |row: Row, number| row.bytes(number).map(Inputs::word);
+    let read = |row: Row| QueuedRow {
+        id: row.bigint(1).unwrap_or_default(),
+        attempts: row.integer(2).unwrap_or_default(),
+        postponements: row.integer(3).unwrap_or_default(),
+        first_due_at: row.bigint(4).unwrap_or_default(),
+        table: row.oid(5).unwrap_or(pg_sys::InvalidOid),
+        user: row.oid(6).unwrap_or(pg_sys::InvalidOid),
+        inputs: Inputs {
+            function_name: word(row, 7),
+            region: word(row, 8),
+            payload: row.bytes(9).map(Bytes::from),
+            invocation_type: word(row, 10),
+            log_type: word(row, 11),
+            context: row.bytes(12).map(Inputs::text),
+            qualifier: word(row, 13),
+            tenant_id: word(row, 14),
+            durable_execution_name: word(row, 15),
+            ..Inputs::default()
+        },
+    };
+    // SAFETY: the caller has opened a connection. The values are of the statement's types.
+    LOCK.with(|lock| unsafe { lock.execute(&values, read) })
+}
+
+/// Deletes rows.
+pub fn delete(ids: &[i64]) -> Result<(), Error> {
+    // SAFETY: the caller has opened a connection. The value is of the statement's type.
+    DELETE.with(|delete| unsafe { delete.execute(&[Some(bigints(ids))], |_| ()) })?;
+    Ok(())
+}
+
+/// Writes what became of a row. `due_at` is when it is tried again, and `outcome` what the last attempt gave, in text and one integer.
+pub fn update(
+    row: &QueuedRow,
+    state: State,
+    due_at: i64,
+    outcome: &[Option<Datum>; OUTCOME_COLUMNS],
+) -> Result<(), Error> {
+    let head = [
+        Some(row.id.into()),
+        Some(bytea(state.name().as_bytes())),
+        Some(due_at.into()),
+        Some(row.attempts.into()),
+        Some(row.postponements.into()),
+        Some(now().into()),
+    ];
+    let values: Vec<Option<Datum>> = head.into_iter().chain(*outcome).collect();
+    // SAFETY: the caller has opened a connection. The values are of the statement's types; a text is made as a bytea is.
+    UPDATE.with(|update| unsafe { update.execute(&values, |_| ()) })?;
+    Ok(())
+}
+
+/// Counts delivered rows of a function.
+pub fn count(function_name: &str, delivered: i64) -> Result<(), Error> {
+    let values = [
+        Some(bytea(function_name.as_bytes())),
+        Some(now().into()),
+        Some(delivered.into()),
+    ];
+    // SAFETY: the caller has opened a connection. The values are of the statement's types.
+    COUNT.with(|count| unsafe { count.execute(&values, |_| ()) })?;
+    Ok(())
+}
+
+/// Deletes counts from before one time, and delivered rows from before another.
+pub fn forget(counts_before: i64, delivered_before: i64) -> Result<(), Error> {
+    // SAFETY: the caller has opened a connection. The values are of the statements' types.
+    unsafe {
+        FORGET_COUNTS.with(|forget| forget.execute(&[Some(counts_before.into())], |_| ()))?;
+        FORGET_DELIVERED.with(|forget| forget.execute(&[Some(delivered_before.into())], |_| ()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+-- The queue: what is queued is committed with the transaction, delivered afterwards, and counted at the endpoint.
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+CREATE VIEW waiting AS
+    SELECT state, queued_by, foreign_table, user_mapping_of, function_name, region, payload, invocation_type, log_type, context, qualifier,
+        durable_execution_name
+    FROM aws_lambda.queue ORDER BY id;
+SELECT endpoint.reset();
+
+-- Each signature, with the exact text of json and PostgreSQL's of jsonb
+\pset expanded on
+SELECT aws_lambda.enqueue('echo', '{"b": 1,  "a": 2}'::json) IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('echo', '{"b": 1,  "a": 2}'::jsonb) IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue(aws_commons.create_lambda_function_arn('echo', 'us-east-1'), '[1,  2]'::json) IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue(aws_commons.create_lambda_function_arn('echo', 'us-east-1'), '[1,  2]'::jsonb, 'RequestResponse', 'Tail',
+    '{"custom": {"k": "v"}}', 'v1', durable_execution_name => 'one') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('(echo,us-west-2)', '3'::json, 'RequestResponse') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('echo:v2', payload => NULL::json, region => 'us-east-2') IS NOT NULL AS queued;
+SELECT * FROM waiting;
+\pset expanded off
+SELECT endpoint.made();
+CALL aws_lambda.deliver();
+SELECT * FROM endpoint.invocations('invocations-reset') ORDER BY payload COLLATE "C", function, qualifier;
+SELECT count(*) FROM aws_lambda.queue;
+CALL aws_lambda.deliver();
+
+-- What is rolled back is never sent.
+BEGIN;
+SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
+ROLLBACK;
+BEGIN;
+SAVEPOINT s;
+SELECT aws_lambda.enqueue('echo', '2'::json) IS NOT NULL AS queued;
+ROLLBACK TO s;
+SELECT aws_lambda.enqueue('echo', '3'::json) IS NOT NULL AS queued;
+COMMIT;
+CALL aws_lambda.deliver();
+SELECT * FROM endpoint.arrived();
+
+-- What invoke refuses is not queued.
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('no name', '1'::json)$$);
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue(NULL::text, '1'::json)$$);
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, invocation_type => 'event')$$);
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', to_json(repeat('x', 1100000)))$$);
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, durable_execution_name => 'not allowed')$$);
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('arn:aws:lambda:us-east-1:123456789012:function:echo', '1'::json, 'us-east-2')$$);
+SELECT count(*) FROM aws_lambda.queue;
+
+-- invoke queues its events where the setting says so, with the result of one that is sent.
+SET aws_lambda.events = 'queue';
+SELECT * FROM aws_lambda.invoke('echo', '{"x": 1}'::jsonb, invocation_type => 'Event');
+SELECT * FROM aws_lambda.invoke('echo', '{"x": 2}'::json, invocation_type => 'RequestResponse');
+SELECT * FROM aws_lambda.invoke(aws_commons.create_lambda_function_arn('echo'), '{"x": 3}'::json, 'Event');
+SELECT * FROM endpoint.arrived();
+RESET aws_lambda.events;
+SELECT * FROM aws_lambda.invoke('echo', '{"x": 4}'::jsonb, invocation_type => 'Event');
+SELECT * FROM endpoint.arrived();
+CALL aws_lambda.deliver();
+SELECT * FROM endpoint.arrived();
+SET aws_lambda.events = 'later';
+
+-- Not before its time
+SELECT aws_lambda.enqueue('echo', '1'::json, not_before => now() + interval '1 hour') IS NOT NULL AS queued;
+CALL aws_lambda.deliver();
+SELECT endpoint.made();
+UPDATE aws_lambda.queue SET due_at = now();
+CALL aws_lambda.deliver();
+SELECT endpoint.made();
+
+-- Most rows
+SELECT count(aws_lambda.enqueue('echo', to_json(i))) FROM generate_series(1, 300) i;
+CALL aws_lambda.deliver(3);
+CALL aws_lambda.deliver(0);
+SELECT endpoint.made(), count(*), min(id) - max(id) AS no_gap FROM aws_lambda.queue;
+CALL aws_lambda.deliver();
+SELECT endpoint.made();
+
+-- A failure that counts is tried again until there were enough attempts, and stays. One that reached no function does not count.
+SET aws_lambda.queue_max_attempts = 2;
+SELECT aws_lambda.enqueue('missing', '1'::json) IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('error-handled', '2'::json, invocation_type => 'RequestResponse') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('throttle', '3'::json) IS NOT NULL AS queued;
+SET aws_lambda.max_retries = 0;
+CALL aws_lambda.deliver();
+SELECT function_name, state, attempts, postponements, due_at - tried_at BETWEEN interval '0.4 s' AND interval '1.1 s' AS pause,
+    status_code, response, function_error, error_code, error_message FROM aws_lambda.queue ORDER BY id;
+CALL aws_lambda.deliver();
+UPDATE aws_lambda.queue SET due_at = now();
+CALL aws_lambda.deliver();
+SELECT function_name, state, attempts, postponements, due_at - tried_at BETWEEN interval '0.9 s' AND interval '2.1 s' AS pause, error_code
+FROM aws_lambda.queue ORDER BY id;
+SELECT * FROM endpoint.arrived();
+SELECT function_name, waiting, due, failed, last_error, delivered_per_minute > 0 AS delivered FROM aws_lambda.queue_status ORDER BY function_name;
+-- One that is too old is not tried again either.
+UPDATE aws_lambda.queue SET due_at = now(), first_due_at = now() - interval '1 day 1 second' WHERE state = 'waiting';
+CALL aws_lambda.deliver();
+SELECT function_name, state, attempts, postponements FROM aws_lambda.queue ORDER BY id;
+-- retry makes a failed row new.
+SELECT aws_lambda.retry(id) FROM aws_lambda.queue WHERE function_name = 'missing';
+SELECT aws_lambda.retry(0);
+SELECT function_name, state, attempts, postponements, due_at <= clock_timestamp() AS due FROM aws_lambda.queue ORDER BY id;
+DELETE FROM aws_lambda.queue;
+SELECT endpoint.reset();
+
+-- Delivered rows are kept, with the response, as long as the setting says.
+SET aws_lambda.queue_keep = '1h';
+SELECT aws_lambda.enqueue('echo', '{"k":  1}'::json, invocation_type => 'RequestResponse') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('html', '2'::json, invocation_type => 'RequestResponse') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('echo', '3'::json) IS NOT NULL AS queued;
+CALL aws_lambda.deliver();
+SELECT state, payload, status_code, response, executed_version, request_id IS NOT NULL AS has_request_id, error_code FROM aws_lambda.queue ORDER BY id;
+CALL aws_lambda.deliver();
+SELECT endpoint.made();
+RESET aws_lambda.queue_keep;
+SELECT aws_lambda.enqueue('echo', '4'::json) IS NOT NULL AS queued;
+CALL aws_lambda.deliver();
+SELECT count(*) FROM aws_lambda.queue;
+
+-- A durable function gets a durable execution name, another for each row.
+ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (ADD durable 'true');
+SELECT aws_lambda.enqueue('echo', '1'::json, qualifier => 'v1') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('echo', '1'::json, qualifier => 'v1', durable_execution_name => 'mine') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('echo', '1'::jsonb, qualifier => 'v1') IS NOT NULL AS queued;
+SELECT payload, durable_execution_name = 'queue-' || to_hex((SELECT system_identifier FROM pg_control_system())) || '-'
+    || to_hex((SELECT oid::bigint FROM pg_database WHERE datname = current_database())) || '-'
+    || to_hex('aws_lambda.queue'::regclass::oid::bigint) || '-' || to_hex(id) AS by_default, nullif(left(durable_execution_name, 5), 'queue') AS name
+FROM aws_lambda.queue ORDER BY id;
+ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (DROP durable);
+DELETE FROM aws_lambda.queue;
+
+-- deliver commits, so it has to be called by itself.
+BEGIN;
+CALL aws_lambda.deliver();
+ROLLBACK;
+DO $$ BEGIN CALL aws_lambda.deliver(); END $$;
+DO $$ BEGIN CALL aws_lambda.deliver(); EXCEPTION WHEN division_by_zero THEN NULL; END $$;
+CREATE FUNCTION delivers() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL aws_lambda.deliver(); END $$;
+SELECT delivers();
+
+-- Rights: EXECUTE is enough, and search_path does not matter. The row says who queued.
+CREATE ROLE queuing;
+GRANT USAGE ON SCHEMA aws_lambda, aws_commons TO queuing;
+SET ROLE queuing;
+SELECT aws_lambda.enqueue('echo', '1'::json);
+CALL aws_lambda.deliver();
+SELECT aws_lambda.retry(1);
+SELECT count(*) FROM aws_lambda.queue;
+SELECT count(*) FROM aws_lambda.queue_status;
+SELECT count(*) FROM aws_lambda.queue_deliveries;
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION aws_lambda.enqueue(text, json, text, text, text, json, varchar, timestamptz, text) TO queuing;
+GRANT EXECUTE ON PROCEDURE aws_lambda.deliver TO queuing;
+CREATE SCHEMA hostile AUTHORIZATION queuing;
+CREATE FUNCTION hostile.spy(anyelement, anyelement) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE WARNING 'called as %', current_user;
+    RETURN true;
+END $$;
+CREATE OPERATOR hostile.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = hostile.spy);
+CREATE OPERATOR hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = hostile.spy);
+CREATE OPERATOR hostile.<= (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = hostile.spy);
+CREATE OPERATOR hostile.< (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = hostile.spy);
+SET ROLE queuing;
+SET search_path = hostile, pg_catalog;
+SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
+CALL aws_lambda.deliver();
+SELECT current_user;
+RESET search_path;
+RESET ROLE;
+SELECT * FROM endpoint.arrived();
+SELECT aws_lambda.enqueue('echo', '5'::json) IS NOT NULL AS queued;
+SELECT queued_by, user_mapping_of = queued_by AS by_owner FROM aws_lambda.queue;
+-- A foreign table or a role that was dropped meanwhile
+UPDATE aws_lambda.queue SET foreign_table = 1::oid, due_at = now();
+CALL aws_lambda.deliver();
+SELECT state, attempts, error_message FROM aws_lambda.queue;
+UPDATE aws_lambda.queue SET foreign_table = 'aws_lambda.lambda_invocations', user_mapping_of = 1::oid, due_at = now(), state = 'waiting', attempts = 0;
+CALL aws_lambda.deliver();
+SELECT state, attempts, error_message FROM aws_lambda.queue;
+DELETE FROM aws_lambda.queue;
+SELECT endpoint.made();
+
+DROP SCHEMA hostile CASCADE;
+DROP OWNED BY queuing;
+DROP ROLE queuing;
