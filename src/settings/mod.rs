@@ -53,14 +53,14 @@ macro_rules! settings {
         )* }
         texts { $(
             $(#[$text_doc:meta])*
-            $text:ident: $check:expr, $context:expr, $text_short:literal, $text_long:literal;
+            $text:ident = $text_default:expr, $check:expr, $context:expr, $text_short:literal, $text_long:literal;
         )* }
     ) => {
         #[allow(non_upper_case_globals, reason = "a setting and its function have one name")]
         mod values {
             use super::{CString, GucSetting};
             $(pub static $number: GucSetting<i32> = GucSetting::<i32>::new($default);)*
-            $(pub static $text: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);)*
+            $(pub static $text: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new($text_default);)*
         }
 
         $(
@@ -138,15 +138,14 @@ settings! {
     }
     texts {
         /// `None` when empty.
-        region: region_check(), GucContext::Userset,
+        region = None, region_check(), GucContext::Userset,
             c"Sets the AWS Region of functions for which none is given.",
             c"Empty leaves it to the AWS configuration of the machine.";
-        /// `queue` has events written to the queue; `None` is the same as `send`.
-        events: events_check(), GucContext::Userset,
-            c"Sets whether aws_lambda.invoke sends an event at once or queues it.",
-            c"It is send or queue. Empty means send.";
+        /// `send` or `queue`; `None` when empty, which is `send`.
+        events = Some(c"send"), events_check(), GucContext::Userset,
+            c"Sets whether aws_lambda.invoke sends an event at once or writes it to the queue.", c"It is send or queue.";
         /// A URL; `None` when empty.
-        endpoint_override: url_check(), GucContext::Suset,
+        endpoint_override = None, url_check(), GucContext::Suset,
             c"Sets the URL where AWS Lambda is.", c"Empty means AWS's own endpoint for the region.";
     }
 }

@@ -10,7 +10,7 @@ SHOWN = {
     "quickstart": "Hello, Ada!",
     "lateral": "card from another country",
     "enrich": "Invocations: 2  Retries: 0  Throttles: 0  Errors: 1",
-    "trigger": "sent order 5, status 202",
+    "trigger": "delivered",
     "least_privilege": "permission denied for foreign server greeter_lambda",
 }
 

@@ -1,0 +1,228 @@
+"""The queue under everything that happens to it: several deliverers, cancels, crashes, prepared transactions, rows that others hold.
+
+What is committed is delivered at least once or visible as failed, and what is rolled back is never sent. Invocations are counted at the
+endpoint.
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import os
+import signal
+import time
+
+import psycopg
+import pytest
+
+import scripted
+from background import error_within_2_s, is_running, pid_of, running
+from own_server import connect
+from scripted import counter, wait_for_invocations, wait_until
+
+# Nobody listens there.
+DOWN = ["aws_lambda.endpoint_override = 'http://127.0.0.1:9'", "aws_lambda.region = 'us-east-1'", "aws_lambda.max_retries = 0"]
+ENQUEUE = "SELECT count(aws_lambda.enqueue(%s, to_json(i))) FROM generate_series(1, %s) i"
+
+
+def sent():
+    """How often each payload arrived."""
+    return collections.Counter(int(payload) for *_, payload in scripted.rows("invocations"))
+
+
+def once(rows):
+    return {row: 1 for row in range(1, rows + 1)}
+
+
+def kill_backend(server, watcher, pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def kill_postmaster(server, watcher, pid):
+    """Kills it, and starts it once its processes have noticed."""
+    pids = [pid for pid, in watcher.execute("SELECT pid FROM pg_stat_activity")]
+    server.server.kill()
+    server.server.wait()
+    wait_until(lambda: not any(map(is_running, pids)))
+    os.remove(os.path.join(server.data, "postmaster.pid"))
+    server.start()
+
+
+def connect_once_ready(server):
+    """A session, as soon as recovery has ended."""
+    sessions = []
+
+    def is_ready():
+        with contextlib.suppress(psycopg.OperationalError):
+            sessions.append(connect(server))
+        return sessions
+
+    wait_until(is_ready, seconds=30)
+    return sessions[0]
+
+
+def in_queue(session):
+    return session.execute("SELECT count(*) FROM aws_lambda.queue").fetchone()[0]
+
+
+@pytest.fixture
+def queue(session, endpoint):
+    """A session with an empty queue."""
+    session.execute("DELETE FROM aws_lambda.queue")
+    return session
+
+
+def test_deliverers_share_the_rows(queue, connect):
+    """Four at once send each row once."""
+    queue.execute(ENQUEUE, ["accept-5", 600])
+    deliverers = [connect() for _ in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        rows = [pool.submit(lambda d=d: d.execute("CALL aws_lambda.deliver()").fetchone()) for d in deliverers]
+    assert sum(row.result()[0] for row in rows) == 600
+    assert sent() == once(600)
+    assert in_queue(queue) == 0
+    assert advisory_locks(queue) == 0
+
+
+def advisory_locks(session):
+    return session.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0]
+
+
+def test_as_many_in_flight_as_max_concurrency(queue):
+    queue.execute(ENQUEUE, ["accept-50", 100])
+    queue.execute("SET aws_lambda.max_concurrency = 7")
+    assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (100, 0, 0)
+    assert counter("most_in_flight") == 7
+
+
+def test_vacuum_is_not_held_back(queue, connect):
+    """While the network is waited for, the deliverer has no snapshot and no transaction id, and holds no lock that DROP needs."""
+    queue.execute("SELECT aws_lambda.enqueue('sleep-3000', '1'::json, invocation_type => 'RequestResponse')")
+    deliverer = connect()
+    with running(deliverer, 1, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+        # The first transactions may be about to end.
+        wait_until(lambda: horizons(queue, deliverer) == (None, None))
+        locks = queue.execute(
+            "SELECT relation::regclass::text FROM pg_locks WHERE pid = %s AND locktype = 'relation'", [pid_of(deliverer)]
+        ).fetchall()
+        assert locks == []
+        # The row is locked by nobody, so it can be read and even deleted.
+        queue.execute("BEGIN; DELETE FROM aws_lambda.queue; ROLLBACK")
+    assert delivery.result().fetchone() == (1, 0, 0)
+
+
+def horizons(session, deliverer):
+    return session.execute(
+        "SELECT backend_xid, backend_xmin FROM pg_stat_activity WHERE pid = %s", [pid_of(deliverer)]
+    ).fetchone()
+
+
+def test_a_cancelled_delivery(queue, connect):
+    """It ends at once, and its rows are free again."""
+    queue.execute(ENQUEUE, ["hang", 3])
+    deliverer = connect()
+    deliverer.execute("SET aws_lambda.request_timeout_ms = '1h'")
+    with running(deliverer, 3, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+        deliverer.cancel()
+        assert isinstance(error_within_2_s(delivery, since=time.monotonic()), psycopg.errors.QueryCanceled)
+    assert advisory_locks(queue) == 0
+    assert in_queue(queue) == 3
+    queue.execute("UPDATE aws_lambda.queue SET function_name = 'echo'")
+    assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (3, 0, 0)
+    assert sent() == {1: 2, 2: 2, 3: 2}
+    # The session that was cancelled can deliver again.
+    assert deliverer.execute("CALL aws_lambda.deliver()").fetchone() == (0, 0, 0)
+
+
+def test_a_row_that_another_transaction_has(queue, connect):
+    """It is skipped. If that transaction deletes it, it is never sent."""
+    queue.execute(ENQUEUE, ["echo", 3])
+    other = connect()
+    with other.transaction():
+        other.execute("DELETE FROM aws_lambda.queue WHERE payload = '2'")
+        assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (2, 0, 0)
+    assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (0, 0, 0)
+    assert sent() == {1: 1, 3: 1}
+
+
+def test_rows_in_delivery_are_not_delivered_elsewhere(queue, connect):
+    """A second deliverer finds other rows behind those that the first one has in flight."""
+    queue.execute(ENQUEUE, ["hang", 5])
+    first = connect()
+    first.execute("SET aws_lambda.request_timeout_ms = '1h'")
+    with running(first, 5, first.execute, "CALL aws_lambda.deliver()"):
+        assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (0, 0, 0)
+        queue.execute(ENQUEUE, ["echo", 2])
+        queue.execute("SET aws_lambda.max_concurrency = 1")
+        assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (2, 0, 0)
+        first.cancel()
+    assert counter("invocations") == 7
+
+
+def test_an_endpoint_that_is_down(start):
+    """Nothing is lost, and no attempt is used up, while nobody listens."""
+    server = start(*DOWN, where=[])
+    with connect(server) as session:
+        session.execute("SET aws_lambda.queue_max_attempts = 1")
+        session.execute(ENQUEUE, ["echo", 20])
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (0, 20, 0)
+        rows = session.execute("SELECT DISTINCT state, attempts, postponements, error_code FROM aws_lambda.queue").fetchall()
+        assert rows == [("waiting", 0, 1, "ConnectionRefused")]
+
+
+def test_prepared_transactions(start, endpoint):
+    """COMMIT PREPARED queues, ROLLBACK PREPARED does not."""
+    server = start("max_prepared_transactions = 2")
+    with connect(server) as session:
+        for name, function in [("kept", "echo"), ("dropped", "mock")]:
+            session.execute("BEGIN")
+            session.execute("SELECT aws_lambda.enqueue(%s, '1'::json)", [function])
+            session.execute(f"PREPARE TRANSACTION '{name}'")
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (0, 0, 0)
+        session.execute("COMMIT PREPARED 'kept'")
+        session.execute("ROLLBACK PREPARED 'dropped'")
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+        assert scripted.functions() == ["echo"]
+
+
+@pytest.mark.parametrize("kill", [kill_backend, kill_postmaster])
+def test_a_crash_in_delivery(start, endpoint, kill):
+    """What was in flight is sent again, and nothing else. Nothing is lost."""
+    server = start("aws_lambda.request_timeout_ms = '1h'")
+    answered, in_flight = 192, 8
+    with connect(server) as session:
+        session.execute(ENQUEUE, ["accept-2", answered])
+        session.execute("SELECT count(aws_lambda.enqueue('hang', to_json(%s + i))) FROM generate_series(1, %s) i", [answered, in_flight])
+    with connect(server) as deliverer, connect(server) as watcher, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        deliverer.execute(f"SET aws_lambda.max_concurrency = {in_flight}")
+        delivery = pool.submit(deliverer.execute, "CALL aws_lambda.deliver()")
+        wait_for_invocations(answered + in_flight)
+        wait_until(lambda: in_queue(watcher) == in_flight)
+        kill(server, watcher, pid_of(deliverer))
+        with pytest.raises(psycopg.OperationalError):
+            delivery.result(timeout=30)
+    with connect_once_ready(server) as session:
+        session.execute("UPDATE aws_lambda.queue SET function_name = 'echo'")
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (in_flight, 0, 0)
+        assert in_queue(session) == 0
+    assert sent() == once(answered) | {answered + row: 2 for row in range(1, in_flight + 1)}
+
+
+def test_inserts_and_copies_are_queued(queue):
+    """The table option has events written to the queue, with the mapping of the role that inserts."""
+    queue.execute(
+        "CREATE FOREIGN TABLE queued_events (payload text, invocation_type text, status_code int)"
+        " SERVER aws_lambda OPTIONS (function_name 'echo', events 'queue')"
+    )
+    with queue.transaction(force_rollback=True):
+        queue.execute("INSERT INTO queued_events VALUES ('0')")
+    queue.execute("INSERT INTO queued_events SELECT i::text FROM generate_series(1, 3) i")
+    with queue.cursor().copy("COPY queued_events (payload) FROM STDIN") as copy:
+        copy.write("4\n5\n")
+    returned = queue.execute("INSERT INTO queued_events VALUES ('6') RETURNING payload, status_code").fetchall()
+    assert returned == [("6", 202)]
+    assert counter("invocations") == 0
+    # Other invocation types have a response, so they are made at once.
+    queue.execute("INSERT INTO queued_events VALUES ('7', 'RequestResponse')")
+    assert sent() == {7: 1}
+    assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (6, 0, 0)
+    assert sent() == once(7)
