@@ -78,7 +78,7 @@ SELECT endpoint.made();
 -- A failure that counts is tried again until there were enough attempts, and stays. One that reached no function does not count.
 SET aws_lambda.queue_max_attempts = 2;
 SELECT aws_lambda.enqueue('missing', '1'::json) IS NOT NULL AS queued;
-SELECT aws_lambda.enqueue('error-handled', '2'::json, invocation_type => 'RequestResponse') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('handled', '2'::json, invocation_type => 'RequestResponse') IS NOT NULL AS queued;
 SELECT aws_lambda.enqueue('throttle', '3'::json) IS NOT NULL AS queued;
 SET aws_lambda.max_retries = 0;
 CALL aws_lambda.deliver();
@@ -132,10 +132,22 @@ DELETE FROM aws_lambda.queue;
 BEGIN;
 CALL aws_lambda.deliver();
 ROLLBACK;
-DO $$ BEGIN CALL aws_lambda.deliver(); END $$;
-DO $$ BEGIN CALL aws_lambda.deliver(); EXCEPTION WHEN division_by_zero THEN NULL; END $$;
-CREATE FUNCTION delivers() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL aws_lambda.deliver(); END $$;
+CREATE FUNCTION delivers() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    delivered bigint; postponed bigint; failed bigint;
+BEGIN
+    CALL aws_lambda.deliver(1, delivered, postponed, failed);
+END $$;
 SELECT delivers();
+SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
+DO $$
+DECLARE
+    delivered bigint; postponed bigint; failed bigint;
+BEGIN
+    CALL aws_lambda.deliver(NULL, delivered, postponed, failed);
+    RAISE NOTICE '% delivered', delivered;
+END $$;
+SELECT * FROM endpoint.arrived();
 
 -- Rights: EXECUTE is enough, and search_path does not matter. The row says who queued.
 CREATE ROLE queuing;
@@ -151,15 +163,15 @@ RESET ROLE;
 GRANT EXECUTE ON FUNCTION aws_lambda.enqueue(text, json, text, text, text, json, varchar, timestamptz, text) TO queuing;
 GRANT EXECUTE ON PROCEDURE aws_lambda.deliver TO queuing;
 CREATE SCHEMA hostile AUTHORIZATION queuing;
-CREATE FUNCTION hostile.spy(anyelement, anyelement) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE WARNING 'called as %', current_user;
-    RETURN true;
-END $$;
-CREATE OPERATOR hostile.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = hostile.spy);
-CREATE OPERATOR hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = hostile.spy);
-CREATE OPERATOR hostile.<= (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = hostile.spy);
-CREATE OPERATOR hostile.< (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = hostile.spy);
+SELECT format($$
+    CREATE FUNCTION hostile.spy(%1$s, %1$s) RETURNS boolean LANGUAGE plpgsql AS
+        'BEGIN RAISE WARNING ''called as %%'', current_user; RETURN true; END';
+    CREATE OPERATOR hostile.= (LEFTARG = %1$s, RIGHTARG = %1$s, FUNCTION = hostile.spy);
+    CREATE OPERATOR hostile.<= (LEFTARG = %1$s, RIGHTARG = %1$s, FUNCTION = hostile.spy);
+    CREATE OPERATOR hostile.< (LEFTARG = %1$s, RIGHTARG = %1$s, FUNCTION = hostile.spy);
+    CREATE OPERATOR hostile.> (LEFTARG = %1$s, RIGHTARG = %1$s, FUNCTION = hostile.spy);
+    CREATE OPERATOR hostile.>= (LEFTARG = %1$s, RIGHTARG = %1$s, FUNCTION = hostile.spy);
+    $$, type) FROM unnest('{bigint,text,timestamptz}'::text[]) type \gexec
 SET ROLE queuing;
 SET search_path = hostile, pg_catalog;
 SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
@@ -180,6 +192,9 @@ SELECT state, attempts, error_message FROM aws_lambda.queue;
 DELETE FROM aws_lambda.queue;
 SELECT endpoint.made();
 
+SET client_min_messages = warning;
 DROP SCHEMA hostile CASCADE;
+DROP VIEW waiting;
+DROP FUNCTION delivers();
 DROP OWNED BY queuing;
 DROP ROLE queuing;
