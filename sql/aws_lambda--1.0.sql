@@ -309,6 +309,15 @@ COMMENT ON COLUMN aws_lambda.queue_deliveries.delivered_at IS 'when they were de
 COMMENT ON COLUMN aws_lambda.queue_deliveries.delivered IS 'how many rows were delivered together';
 REVOKE ALL ON TABLE aws_lambda.queue_deliveries FROM PUBLIC;
 
+CREATE TABLE aws_lambda.queue_worker (
+    pid integer NOT NULL,
+    started_at timestamptz NOT NULL
+);
+COMMENT ON TABLE aws_lambda.queue_worker IS 'the background worker that was started last; a commit that has queued wakes it';
+COMMENT ON COLUMN aws_lambda.queue_worker.pid IS 'its process id';
+COMMENT ON COLUMN aws_lambda.queue_worker.started_at IS 'when it was started';
+REVOKE ALL ON TABLE aws_lambda.queue_worker FROM PUBLIC;
+
 CREATE VIEW aws_lambda.queue_status AS
 SELECT coalesce(q.function_name, d.function_name) AS function_name,
     coalesce(q.waiting, 0) AS waiting,
@@ -436,3 +445,9 @@ AS '$libdir/aws_lambda_fdw', 'deliver';
 COMMENT ON PROCEDURE aws_lambda.deliver(bigint, bigint, bigint, bigint)
     IS 'makes the invocations of the queue that are due, at most max_rows of them, and returns how many were delivered, will be tried again, or have failed';
 REVOKE ALL ON PROCEDURE aws_lambda.deliver(bigint, bigint, bigint, bigint) FROM PUBLIC;
+
+CREATE FUNCTION aws_lambda.start_worker() RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS '$libdir/aws_lambda_fdw', 'start_worker';
+COMMENT ON FUNCTION aws_lambda.start_worker() IS 'starts a background worker that delivers the queue of this database until the server stops';
+REVOKE ALL ON FUNCTION aws_lambda.start_worker() FROM PUBLIC;

@@ -54,6 +54,7 @@ pub extern "C-unwind" fn _PG_init() {
     if postgres::process::is_preloading() {
         // For all backends, which this process forks.
         lambda::preload_root_certificates();
+        queue::worker::register();
     }
     dispatch::executor_hooks::install();
     plan::pathlist_hook::install();

@@ -50,6 +50,12 @@ const MOST_UNTAKEN: usize = 4;
 /// How long to wait between two looks at what was given up.
 const GIVE_UP_INTERVAL: Duration = Duration::from_millis(1);
 
+/// Waits until any invocation has ended, or for `longest`. `oldest` is read over the budget, so that those that wait for its memory go on.
+pub fn wait_for_any(oldest: &InvocationHandle, longest: Option<Duration>) -> Result<(), Error> {
+    oldest.note_awaited_too();
+    wait::wait(longest)
+}
+
 /// Starts the invocations of one scan, INSERT or call, and waits for them.
 pub struct Dispatch {
     /// What options and settings say.

@@ -26,6 +26,8 @@ pub enum StatementError {
     },
     /// `aws_lambda.deliver` is called where it cannot commit.
     DeliversInTransaction,
+    /// There can be no further background worker.
+    NoWorker,
     /// A cursor that was not declared with SCROLL is rewound.
     CursorRewound,
     /// An inserted row has a value for an output column.
@@ -77,6 +79,12 @@ impl StatementError {
             )
             .detail("It commits what became of each invocation. No function was invoked.")
             .hint("CALL it by itself: not after BEGIN, and in no function and no block with EXCEPTION."),
+            StatementError::NoWorker => Row::new(
+                ERRCODE_INSUFFICIENT_RESOURCES,
+                "could not start a background worker",
+            )
+            .detail("The server has as many as it may have.")
+            .hint("Raise max_worker_processes, and restart the server."),
             StatementError::CursorRewound => Row::new(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "cursor can only scan forward",

@@ -96,3 +96,11 @@ pub fn lock_foreign_table(table: pg_sys::Oid) -> bool {
         pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_FOREIGN_TABLE
     }
 }
+
+/// The database of a name; `None` if there is none. Spaces around the name do not count.
+pub fn database(name: &str) -> Option<pg_sys::Oid> {
+    let name = text::for_server(name.trim());
+    // SAFETY: PostgreSQL only reads the name.
+    let database = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) };
+    (database != pg_sys::InvalidOid).then_some(database)
+}

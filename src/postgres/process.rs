@@ -2,7 +2,7 @@
 
 use super::refs::{calls, variables};
 use pgrx::pg_sys;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
 variables! {
     /// Whether the postmaster loads libraries for all backends.
@@ -13,6 +13,10 @@ variables! {
     pub fn is_starting_worker() -> bool = InitializingParallelWorker;
     /// The owner of the resources that are acquired now. Owners are compared by address.
     pub fn resource_owner() -> pg_sys::ResourceOwner = CurrentResourceOwner;
+    /// The database of the process.
+    pub fn database() -> pg_sys::Oid = MyDatabaseId;
+    /// The process id.
+    pub fn id() -> c_int = MyProcPid;
     /// How many files PostgreSQL may have open.
     pub fn max_safe_fds() -> c_int = max_safe_fds;
 }
@@ -43,5 +47,70 @@ pub fn at_ends(
     unsafe {
         pg_sys::on_proc_exit(Some(exit), pg_sys::Datum::null());
         pg_sys::RegisterResourceReleaseCallback(Some(release), std::ptr::null_mut());
+    }
+}
+
+/// Registers a function of this library, which is never unloaded, for the end of each transaction.
+pub fn at_end_of_transactions(
+    end: unsafe extern "C-unwind" fn(pg_sys::XactEvent::Type, *mut c_void),
+) {
+    // SAFETY: PostgreSQL calls the function at the ends of transactions.
+    unsafe { pg_sys::RegisterXactCallback(Some(end), std::ptr::null_mut()) };
+}
+
+/// What pg_stat_activity shows of a background worker.
+pub enum Activity {
+    /// It works.
+    Running,
+    /// It waits for work.
+    Idle,
+}
+
+/// Shows in pg_stat_activity what a background worker does.
+pub fn report(activity: Activity, what: &CStr) {
+    let state = match activity {
+        Activity::Running => pg_sys::BackendState::STATE_RUNNING,
+        Activity::Idle => pg_sys::BackendState::STATE_IDLE,
+    };
+    // SAFETY: PostgreSQL copies the text.
+    unsafe { pg_sys::pgstat_report_activity(state, what.as_ptr()) };
+}
+
+/// Works in a transaction of a background worker, and commits it.
+pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: no transaction runs.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        let done = work();
+        pg_sys::CommitTransactionCommand();
+        done
+    }
+}
+
+/// Whether a background worker was told to stop.
+pub fn should_stop() -> bool {
+    // SAFETY: a signal handler may write the variable.
+    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
+}
+
+/// Reads the configuration files if a background worker was told to.
+pub fn reload_if_asked() {
+    // SAFETY: a signal handler may write the variable. Called outside of a transaction.
+    unsafe {
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
+            (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// Sets the latch of a process of this server, if there is one with this id. Raises no error.
+pub fn wake(pid: i32) {
+    // SAFETY: entries of processes are never freed. A latch may be set for nothing.
+    unsafe {
+        if let Some(process) = pg_sys::BackendPidGetProc(pid).as_mut() {
+            pg_sys::SetLatch(&mut process.procLatch);
+        }
     }
 }

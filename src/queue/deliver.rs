@@ -6,14 +6,13 @@
 use super::rows::{self, OUTCOME_COLUMNS, QueuedRow, State};
 use super::{Queue, locks};
 use crate::backend::config::Config;
-use crate::backend::wait;
 use crate::columns::{Attribute, Column};
-use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
+use crate::dispatch::{self, Dispatch, InvocationHandle, Outcome};
 use crate::error::{ConfigurationError, Error};
 use crate::lambda::request::InvokeRequest;
 use crate::options::OnError;
 use crate::postgres::memory_context::MemoryContext;
-use crate::postgres::{catalog, spi};
+use crate::postgres::{catalog, process, spi};
 use crate::rows::{output, writer::Writer};
 use crate::settings;
 use pgrx::pg_sys;
@@ -31,6 +30,8 @@ const PART_OF_MEMORY: usize = 4;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before a row is tried again: at first, and at most. It is doubled each time, and half of it is random.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
+/// How often a worker looks for rows that become due while others are in flight.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the number of delivered rows is known.
 const COUNTED: Duration = Duration::from_secs(60);
 /// How often old counts and rows are deleted.
@@ -53,6 +54,25 @@ const COLUMNS: [Column; OUTCOME_COLUMNS] = [
 pub trait Transactions {
     /// Does the work in a transaction, in which a connection to SPI is open, and commits.
     fn run<T>(&mut self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error>;
+}
+
+/// Which rows a delivery finds.
+#[derive(Clone, Copy)]
+pub enum Look {
+    /// Those that are due at a time, a timestamptz.
+    Until(i64),
+    /// Also those that become due or are queued while it runs.
+    Always,
+}
+
+impl Look {
+    /// How long a wait may take until there is another look.
+    fn interval(self) -> Option<Duration> {
+        match self {
+            Look::Until(_) => None,
+            Look::Always => Some(LOOK_INTERVAL),
+        }
+    }
 }
 
 /// How many rows were delivered, or what else became of them.
@@ -101,8 +121,8 @@ const START: (i64, i64) = (i64::MIN, 0);
 
 impl Delivery {
     /// A delivery of at most so many rows.
-    pub fn new(most: Option<u64>) -> Result<Delivery, Error> {
-        Ok(Delivery {
+    pub fn new(most: Option<u64>) -> Delivery {
+        Delivery {
             left: most.unwrap_or(u64::MAX),
             position: START,
             is_exhausted: false,
@@ -112,17 +132,20 @@ impl Delivery {
             ended: Vec::new(),
             forgotten_at: 0,
             totals: Totals::default(),
-        })
+        }
     }
 
-    /// Delivers the rows that are due at `until`, a timestamptz.
+    /// Delivers rows until none is due, or a background worker is told to stop.
     pub fn run(
         mut self,
         transactions: &mut impl Transactions,
-        until: i64,
+        look: Look,
     ) -> Result<Totals, Error> {
-        loop {
-            let may_find = !self.is_exhausted || self.in_flight.is_empty();
+        while !process::should_stop() {
+            let (until, may_find) = match look {
+                Look::Until(until) => (until, !self.is_exhausted || self.in_flight.is_empty()),
+                Look::Always => (rows::now(), true),
+            };
             if self.locked.is_empty() && self.left > 0 && may_find {
                 transactions.run(|| as_owner(|queue| self.lock_due(queue, until)))?;
             }
@@ -135,12 +158,12 @@ impl Delivery {
                     .drain(..)
                     .for_each(|ended| locks::unlock(ended.row.id));
             } else if !self.in_flight.is_empty() {
-                self.in_flight[0].handle.note_awaited_too();
-                wait::wait(None)?;
+                dispatch::wait_for_any(&self.in_flight[0].handle, look.interval())?;
             } else if self.locked.is_empty() {
-                return Ok(self.totals);
+                break;
             }
         }
+        Ok(self.totals)
     }
 
     /// Locks rows that are due, behind those that were found before.

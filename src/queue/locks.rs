@@ -4,6 +4,7 @@
 //! An advisory lock of the session needs none. It goes with the session, so that a crash leaves no row in delivery. SQL's functions for
 //! advisory locks use 1 and 2 in the tag's fourth field (lockfuncs.c), so these locks are not theirs.
 
+use crate::postgres::process;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -14,20 +15,19 @@ thread_local! {
     static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-const FOURTH_FIELD: u16 = 3;
+/// The fourth field of the tag of a row, and of the worker.
+const OF_ROW: u16 = 3;
+const OF_WORKER: u16 = 4;
 
 /// Locks a row. False if it is in delivery, here or elsewhere.
 pub fn try_lock(id: i64) -> bool {
     if !IS_REGISTERED.replace(true) {
-        // SAFETY: registers a function of this library, which is never unloaded.
-        unsafe { pg_sys::RegisterXactCallback(Some(unlock_after_error), std::ptr::null_mut()) };
+        process::at_end_of_transactions(unlock_after_error);
     }
     if HELD.with_borrow(|held| held.contains(&id)) {
         return false;
     }
-    // SAFETY: takes a lock of the session, without waiting.
-    let acquired = unsafe { pg_sys::LockAcquire(&tag(id), pg_sys::ExclusiveLock as _, true, true) };
-    if acquired == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+    if !try_acquire(&tag(id, OF_ROW)) {
         return false;
     }
     HELD.with_borrow_mut(|held| held.insert(id));
@@ -38,17 +38,27 @@ pub fn try_lock(id: i64) -> bool {
 pub fn unlock(id: i64) {
     if HELD.with_borrow_mut(|held| held.remove(&id)) {
         // SAFETY: the lock is held.
-        unsafe { pg_sys::LockRelease(&tag(id), pg_sys::ExclusiveLock as _, true) };
+        unsafe { pg_sys::LockRelease(&tag(id, OF_ROW), pg_sys::ExclusiveLock as _, true) };
     }
 }
 
-fn tag(id: i64) -> pg_sys::LOCKTAG {
+/// Locks the delivery by a worker, until the process exits. False if another worker of the database delivers.
+pub fn try_lock_worker() -> bool {
+    try_acquire(&tag(0, OF_WORKER))
+}
+
+fn try_acquire(tag: &pg_sys::LOCKTAG) -> bool {
+    // SAFETY: takes a lock of the session, without waiting.
+    let acquired = unsafe { pg_sys::LockAcquire(tag, pg_sys::ExclusiveLock as _, true, true) };
+    acquired != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+fn tag(id: i64, fourth_field: u16) -> pg_sys::LOCKTAG {
     pg_sys::LOCKTAG {
-        // SAFETY: reads a variable of this backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field1: process::database().to_u32(),
         locktag_field2: (id >> 32) as u32,
         locktag_field3: id as u32,
-        locktag_field4: FOURTH_FIELD,
+        locktag_field4: fourth_field,
         locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     }

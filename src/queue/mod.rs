@@ -3,7 +3,7 @@
 //! - [`Entry`] is an invocation that is written. `call/` and `modify/` make entries of calls and of inserted rows.
 //! - [`rows`] has the statements that read and change the table, [`locks`] the locks of rows in delivery.
 //! - [`deliver`] makes the invocations, as many in flight as the configuration says.
-//! - [`procedure`] is `aws_lambda.deliver`.
+//! - [`procedure`] is `aws_lambda.deliver`, and [`worker`] the background workers that deliver too.
 //!
 //! A row is written and deleted as any row is. So what a ROLLBACK takes back was never sent, and what was committed survives a crash.
 
@@ -11,6 +11,7 @@ mod deliver;
 mod locks;
 mod procedure;
 mod rows;
+pub mod worker;
 
 use crate::backend::config::Config;
 use crate::error::{ConfigurationError, Error};
@@ -55,7 +56,10 @@ impl Entry {
         InvokeRequest::new(self.inputs.clone())?;
         let queue = Queue::find()?;
         let _connection = spi::Connection::open()?;
-        spi::as_role(queue.owner, || rows::insert(&self, &queue))
+        spi::as_role(queue.owner, || {
+            worker::wake_at_commit()?;
+            rows::insert(&self, &queue)
+        })
     }
 }
 

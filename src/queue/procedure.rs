@@ -1,7 +1,7 @@
-//! `aws_lambda.deliver`: a delivery that a session calls for.
+//! `aws_lambda.deliver`, a delivery that a session calls for, and `aws_lambda.start_worker`.
 
-use super::deliver::{Delivery, Totals, Transactions};
-use super::rows;
+use super::deliver::{Delivery, Look, Totals, Transactions};
+use super::{rows, worker};
 use crate::error::{Error, OrReport, StatementError};
 use crate::postgres::fmgr::make_row_type;
 use crate::postgres::refs::Ref;
@@ -40,6 +40,25 @@ pub unsafe extern "C-unwind" fn deliver(call: pg_sys::FunctionCallInfo) -> pg_sy
     }
 }
 
+/// `aws_lambda.start_worker`: starts a background worker that delivers the queue of this database.
+///
+/// # Safety
+/// Called by PostgreSQL, without arguments.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn start_worker(_call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    match worker::start() {
+        true => pg_sys::Datum::null(),
+        false => Err(Error::Statement(StatementError::NoWorker)).or_report(),
+    }
+}
+
+/// The calling convention.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_start_worker() -> &'static pg_sys::Pg_finfo_record {
+    &pg_sys::Pg_finfo_record { api_version: 1 }
+}
+
 /// The calling convention.
 #[unsafe(no_mangle)]
 pub extern "C" fn pg_finfo_deliver() -> &'static pg_sys::Pg_finfo_record {
@@ -49,7 +68,7 @@ pub extern "C" fn pg_finfo_deliver() -> &'static pg_sys::Pg_finfo_record {
 fn run(most: Option<i64>) -> Result<Totals, Error> {
     let mut transactions = OfProcedure(spi::Connection::open_nonatomic()?);
     let most = most.map(|most| most.max(0) as u64);
-    Delivery::new(most)?.run(&mut transactions, rows::now())
+    Delivery::new(most).run(&mut transactions, Look::Until(rows::now()))
 }
 
 /// The totals as the procedure's row.

@@ -124,6 +124,17 @@ thread_local! {
         c"INSERT INTO aws_lambda.queue_deliveries VALUES (pg_catalog.convert_from($1, 'UTF8'), $2, $3)",
         &[pg_sys::BYTEAOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
     ) };
+    static WORKER: Statement = const { Statement::new(c"SELECT pid FROM aws_lambda.queue_worker", &[]) };
+    static FORGET_WORKER: Statement = const { Statement::new(c"DELETE FROM aws_lambda.queue_worker", &[]) };
+    static REGISTER_WORKER: Statement = const { Statement::new(
+        c"INSERT INTO aws_lambda.queue_worker VALUES ($1, $2)",
+        &[pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID],
+    ) };
+    static NEXT_DUE: Statement = const { Statement::new(
+        c"SELECT due_at FROM aws_lambda.queue WHERE state OPERATOR(pg_catalog.=) 'waiting'
+        ORDER BY due_at USING OPERATOR(pg_catalog.<) LIMIT 1",
+        &[],
+    ) };
     static FORGET_COUNTS: Statement = const { Statement::new(
         c"DELETE FROM aws_lambda.queue_deliveries WHERE delivered_at OPERATOR(pg_catalog.<) $1",
         &[pg_sys::TIMESTAMPTZOID],
@@ -273,4 +284,29 @@ pub fn forget(counts_before: i64, delivered_before: i64) -> Result<(), Error> {
         FORGET_DELIVERED.with(|forget| forget.execute(&[Some(delivered_before.into())], |_| ()))?;
     }
     Ok(())
+}
+
+/// The process id of the worker that delivers; `None` if there was none.
+pub fn worker() -> Result<Option<i32>, Error> {
+    // SAFETY: the caller has opened a connection.
+    let found = WORKER.with(|worker| unsafe { worker.execute(&[], |row| row.integer(1)) })?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// Notes the process id of the worker that delivers from now on.
+pub fn register_worker(pid: i32) -> Result<(), Error> {
+    // SAFETY: the caller has opened a connection. The values are of the statement's types.
+    unsafe {
+        FORGET_WORKER.with(|forget| forget.execute(&[], |_| ()))?;
+        let values = [Some(pid.into()), Some(now().into())];
+        REGISTER_WORKER.with(|register| register.execute(&values, |_| ()))?;
+    }
+    Ok(())
+}
+
+/// When the next row is due, as a timestamptz; `None` if no row waits.
+pub fn next_due() -> Result<Option<i64>, Error> {
+    // SAFETY: the caller has opened a connection.
+    let found = NEXT_DUE.with(|next| unsafe { next.execute(&[], |row| row.bigint(1)) })?;
+    Ok(found.into_iter().flatten().next())
 }

@@ -38,6 +38,14 @@ pub(super) const fn url_check() -> TextCheck {
     }
 }
 
+pub(super) const fn any_text_check() -> TextCheck {
+    TextCheck {
+        is_valid: |_| true,
+        allowed: c"It is any text.",
+        hook: None,
+    }
+}
+
 pub(super) const fn events_check() -> TextCheck {
     TextCheck {
         is_valid: |value| EVENTS.contains(&value),

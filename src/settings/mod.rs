@@ -9,7 +9,7 @@ use crate::options::{
 };
 use crate::postgres::compat;
 pub use check::check_can_be_defined;
-use check::{TextCheck, events_check, region_check, url_check};
+use check::{TextCheck, any_text_check, events_check, region_check, url_check};
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString};
 use std::ops::RangeInclusive;
@@ -144,6 +144,10 @@ settings! {
         /// `send` or `queue`; `None` when empty, which is `send`.
         events = Some(c"send"), events_check(), GucContext::Userset,
             c"Sets whether aws_lambda.invoke sends an event at once or writes it to the queue.", c"It is send or queue.";
+        /// Names of databases, with commas between them; `None` when empty.
+        worker_databases = None, any_text_check(), GucContext::Sighup,
+            c"Sets the databases in which a background worker delivers the queue.",
+            c"Names with commas between them. The library has to be preloaded.";
         /// A URL; `None` when empty.
         endpoint_override = None, url_check(), GucContext::Suset,
             c"Sets the URL where AWS Lambda is.", c"Empty means AWS's own endpoint for the region.";

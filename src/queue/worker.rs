@@ -1,0 +1,172 @@
+//! The background workers: one for each database delivers its queue, and one for the server starts those.
+//!
+//! A commit that has queued sets the latch of its database's worker, which it finds by the process id in `aws_lambda.queue_worker`. Nothing is
+//! in shared memory, so a worker also runs where the library is not preloaded. A wrong process id sets a latch for nothing.
+
+use super::deliver::{Delivery, Look, Transactions};
+use super::{Queue, locks, rows};
+use crate::error::{Error, OrReport};
+use crate::postgres::process::{self, Activity};
+use crate::postgres::{catalog, spi};
+use crate::settings;
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker,
+    SignalWakeFlags,
+};
+use pgrx::{pg_guard, pg_sys};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How often a worker looks at a queue that nobody has said is not empty: after COMMIT PREPARED, or on a standby that was promoted.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the server waits before it starts a worker again that has failed.
+const RESTART_INTERVAL: Duration = Duration::from_secs(5);
+
+const LIBRARY: &str = "aws_lambda_fdw";
+
+/// Registers the worker that starts the others. Called while the server starts, with the library preloaded.
+pub fn register() {
+    if settings::worker_databases().is_some() {
+        BackgroundWorkerBuilder::new("aws_lambda launcher")
+            .set_library(LIBRARY)
+            .set_function("aws_lambda_launcher_main")
+            .set_start_time(BgWorkerStartTime::RecoveryFinished)
+            .set_restart_time(Some(RESTART_INTERVAL))
+            .enable_spi_access()
+            .load();
+    }
+}
+
+/// A worker for a database. One that fails is started again if `restarts`, unless it ends by itself or is terminated.
+fn builder(database: pg_sys::Oid, restarts: bool) -> BackgroundWorkerBuilder {
+    BackgroundWorkerBuilder::new("aws_lambda delivery")
+        .set_library(LIBRARY)
+        .set_function("aws_lambda_worker_main")
+        .set_argument(Some(database.into()))
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(restarts.then_some(RESTART_INTERVAL))
+        .enable_spi_access()
+}
+
+/// Starts a worker for this database. False if the server can have no more workers.
+pub fn start() -> bool {
+    builder(process::database(), true).load_dynamic().is_ok()
+}
+
+/// Starts a worker for each database of `aws_lambda.worker_databases` that is there, and starts it again when it has ended.
+///
+/// # Safety
+/// Called by PostgreSQL in a new background worker.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    BackgroundWorker::connect_worker_to_spi(None, None);
+    let mut workers: HashMap<pg_sys::Oid, DynamicBackgroundWorker> = HashMap::new();
+    while BackgroundWorker::wait_latch(Some(LOOK_INTERVAL)) {
+        process::reload_if_asked();
+        let names = settings::worker_databases().unwrap_or_default();
+        let wanted: Vec<pg_sys::Oid> =
+            process::in_transaction(|| names.split(',').filter_map(catalog::database).collect());
+        for database in wanted {
+            let runs = (workers.get(&database)).is_some_and(|worker| worker.pid().is_ok());
+            if !runs && let Ok(worker) = builder(database, false).load_dynamic() {
+                workers.insert(database, worker);
+            }
+        }
+    }
+}
+
+/// The transactions of a worker.
+struct OfWorker;
+
+impl Transactions for OfWorker {
+    fn run<T>(&mut self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        process::in_transaction(|| {
+            let _connection = spi::Connection::open()?;
+            work()
+        })
+    }
+}
+
+/// Delivers the queue of a database until it is told to stop, or the database has no queue.
+///
+/// # Safety
+/// Called by PostgreSQL in a new background worker, with the database's oid.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn aws_lambda_worker_main(database: pg_sys::Datum) {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    let database = pg_sys::Oid::from(database.value() as u32);
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    work().or_report();
+}
+
+fn work() -> Result<(), Error> {
+    if !locks::try_lock_worker() {
+        return Ok(());
+    }
+    let mut transactions = OfWorker;
+    let found = transactions.run(|| {
+        let found = Queue::find();
+        if let Ok(queue) = &found {
+            spi::as_role(queue.owner, || rows::register_worker(process::id()))?;
+        }
+        Ok(found.is_ok())
+    })?;
+    let mut is_there = found;
+    while is_there && !process::should_stop() {
+        process::reload_if_asked();
+        process::report(Activity::Running, c"delivers the queue");
+        Delivery::new(None).run(&mut transactions, Look::Always)?;
+        let next = transactions.run(|| match Queue::find() {
+            Ok(queue) => spi::as_role(queue.owner, rows::next_due).map(Some),
+            Err(_) => Ok(None),
+        })?;
+        is_there = next.is_some();
+        let pause = next.flatten().map_or(LOOK_INTERVAL, |due_at| {
+            Duration::from_micros((due_at - rows::now()).max(0) as u64).min(LOOK_INTERVAL)
+        });
+        process::report(Activity::Idle, c"waits for the queue");
+        if is_there && !process::should_stop() {
+            BackgroundWorker::wait_latch(Some(pause.max(Duration::from_millis(1))));
+        }
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// The worker that is woken when this transaction commits; 0 if it has queued nothing.
+    static TO_WAKE: Cell<i32> = const { Cell::new(0) };
+    static HAS_QUEUED: Cell<bool> = const { Cell::new(false) };
+    static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has the database's worker woken when the transaction commits. Called with a connection to SPI, as the queue's owner.
+pub fn wake_at_commit() -> Result<(), Error> {
+    if HAS_QUEUED.get() {
+        return Ok(());
+    }
+    if !IS_REGISTERED.replace(true) {
+        process::at_end_of_transactions(wake);
+    }
+    TO_WAKE.set(rows::worker()?.unwrap_or_default());
+    HAS_QUEUED.set(true);
+    Ok(())
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn wake(event: pg_sys::XactEvent::Type, _arg: *mut std::ffi::c_void) {
+    let has_ended = [
+        pg_sys::XactEvent::XACT_EVENT_COMMIT,
+        pg_sys::XactEvent::XACT_EVENT_ABORT,
+        pg_sys::XactEvent::XACT_EVENT_PREPARE,
+    ];
+    if has_ended.contains(&event) && HAS_QUEUED.replace(false) {
+        let worker = TO_WAKE.replace(0);
+        if event == pg_sys::XactEvent::XACT_EVENT_COMMIT && worker != 0 {
+            process::wake(worker);
+        }
+    }
+}
