@@ -1,7 +1,7 @@
 -- A trigger that queues each new order for a function. The event commits with the order, and is sent afterwards: a rollback sends nothing,
 -- and the INSERT waits for no network.
 --
--- Here the session delivers the events itself. Elsewhere let pg_cron or an application CALL aws_lambda.deliver() every few seconds.
+-- Here the session delivers the events itself. Elsewhere a background worker does: aws_lambda.start_worker() starts one.
 
 CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;
 

@@ -291,6 +291,7 @@ COMMENT ON COLUMN aws_lambda.queue.durable_execution_arn IS 'ARN of the durable 
 COMMENT ON COLUMN aws_lambda.queue.error_code IS 'error code of the last attempt';
 COMMENT ON COLUMN aws_lambda.queue.error_message IS 'error message of the last attempt';
 REVOKE ALL ON TABLE aws_lambda.queue FROM PUBLIC;
+COMMENT ON SEQUENCE aws_lambda.queue_id_seq IS 'ids of the queue';
 
 CREATE INDEX queue_due ON aws_lambda.queue (due_at, id) WHERE state = 'waiting';
 COMMENT ON INDEX aws_lambda.queue_due IS 'finds the rows that are due';

@@ -73,7 +73,7 @@ fn error_of(scan: ForeignScan, entries: List<pg_sys::RangeTblEntry>, has_invoked
         return Error::Unexpected("foreign scan has no table");
     };
     // The executor has the table locked.
-    let layout = rel::with_locked(entry.relid, |open| Layout::read(open)).or_report();
+    let layout = rel::with_locked(entry.relid, Layout::read).or_report();
     let plan = PlanData::read(scan, &layout);
     match plan.mode {
         Mode::Missing(column, in_join) => {

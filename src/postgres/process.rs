@@ -82,7 +82,10 @@ pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        // SPI wants one, where no portal has any.
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let done = work();
+        pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
         done
     }

@@ -136,7 +136,7 @@ fn name_row_identities(plan: Ref<pg_sys::CustomScan>) {
         if let Some(var) = var
             && u32::from(var.varattno.unsigned_abs()) > pg_sys::MaxHeapAttributeNumber
         {
-            var.set_column(pg_sys::OUTER_VAR as i32, entry.resno);
+            var.set_column(pg_sys::OUTER_VAR as _, entry.resno);
         }
     }
 }

@@ -201,8 +201,10 @@ fn put_above_outer<'p>(root: Root<'p>, join: Join<'p>, outer: Path<'p>, scan: Fo
         may_repeat(foreign, outer, scan).into(),
     ]);
     // All of the outer path but its kind, its parameters and the lists.
-    let mut node = pg_sys::CustomPath::default();
-    node.path = *outer;
+    let mut node = pg_sys::CustomPath {
+        path: *outer,
+        ..Default::default()
+    };
     node.path.type_ = pg_sys::NodeTag::T_CustomPath;
     node.path.pathtype = pg_sys::NodeTag::T_CustomScan;
     node.path.parallel_safe = false;
@@ -233,8 +235,10 @@ pub fn is_row_identity(column: Node) -> bool {
 /// PostgreSQL removes it later, and the join has the path's columns.
 fn by_position(path: Path) -> Path {
     // All of the other path but its kind and its part.
-    let mut append = pg_sys::AppendPath::default();
-    append.path = *path;
+    let mut append = pg_sys::AppendPath {
+        path: *path,
+        ..Default::default()
+    };
     append.path.type_ = pg_sys::NodeTag::T_AppendPath;
     append.path.pathtype = pg_sys::NodeTag::T_Append;
     append.path.pathkeys = std::ptr::null_mut();

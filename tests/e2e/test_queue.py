@@ -102,7 +102,7 @@ def test_as_many_in_flight_as_max_concurrency(queue):
 
 def test_vacuum_is_not_held_back(queue, connect):
     """While the network is waited for, the deliverer has no snapshot and no transaction id, and holds no lock that DROP needs."""
-    queue.execute("SELECT aws_lambda.enqueue('sleep-3000', '1'::json, invocation_type => 'RequestResponse')")
+    queue.execute("SELECT aws_lambda.enqueue('sleep-1500', '1'::json, invocation_type => 'RequestResponse')")
     deliverer = connect()
     with running(deliverer, 1, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
         # The first transactions may be about to end.

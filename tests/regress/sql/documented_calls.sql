@@ -3,7 +3,7 @@
 
 \a
 SELECT p.proname, pg_get_function_arguments(p.oid) AS arguments, obj_description(p.oid) AS comment
-FROM pg_proc AS p WHERE p.pronamespace = 'aws_lambda'::regnamespace
+FROM pg_proc AS p WHERE p.pronamespace = 'aws_lambda'::regnamespace AND p.proname !~ '^(enqueue|deliver|retry|start_worker)$'
 ORDER BY p.proargtypes[1]::regtype::text, p.proargtypes[0]::regtype::text, p.pronargs \gx
 SELECT p.proname, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result
 FROM pg_proc AS p WHERE p.pronamespace = 'aws_commons'::regnamespace \gx

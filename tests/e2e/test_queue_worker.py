@@ -1,0 +1,171 @@
+"""Background workers that deliver the queue: they wake, stop, start again and give way."""
+
+import contextlib
+import os
+import signal
+import time
+
+import psycopg
+import pytest
+
+import scripted
+from background import is_running
+from own_server import connect
+from scripted import counter, wait_for_invocations, wait_until
+
+PRELOADED = ["shared_preload_libraries = 'aws_lambda_fdw'", "aws_lambda.worker_databases = 'postgres, other'"]
+WORKERS = "SELECT pid, datname, state, query FROM pg_stat_activity WHERE backend_type = 'aws_lambda delivery' ORDER BY datname"
+
+
+def workers(session):
+    return session.execute(WORKERS).fetchall()
+
+
+def enqueue(session, function="echo"):
+    session.execute("SELECT aws_lambda.enqueue(%s, '1'::json)", [function])
+
+
+@pytest.fixture
+def preloaded(start, endpoint):
+    """A server whose database postgres has a worker."""
+    server = start(*PRELOADED)
+    with connect(server) as session:
+        wait_until(lambda: workers(session), seconds=20)
+    return server
+
+
+def test_a_commit_wakes_it(start, endpoint):
+    """Without the library preloaded. The worker would look after five seconds by itself."""
+    server = start()
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
+        took = []
+        for number in range(1, 6):
+            since = time.monotonic()
+            enqueue(session)
+            wait_for_invocations(number)
+            took.append(time.monotonic() - since)
+        print([f"{seconds * 1000:.0f} ms" for seconds in took])
+        # One may come while the worker starts.
+        assert sorted(took)[2] < 2
+        # In a transaction, no event is sent before the commit.
+        with session.transaction():
+            enqueue(session)
+            time.sleep(0.2)
+            assert counter("invocations") == 5
+        wait_for_invocations(6)
+        wait_until(lambda: session.execute("SELECT count(*) FROM aws_lambda.queue").fetchone() == (0,))
+
+
+def test_one_delivers(start, endpoint):
+    """A second one ends. One that is terminated stays away."""
+    server = start()
+    with connect(server) as session:
+        for _ in range(3):
+            session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: len(workers(session)) == 1)
+        ((pid, database, *_),) = workers(session)
+        assert database == "postgres"
+        assert session.execute("SELECT pid FROM aws_lambda.queue_worker").fetchone() == (pid,)
+        session.execute("SELECT pg_terminate_backend(%s)", [pid])
+        wait_until(lambda: workers(session) == [])
+
+
+def test_it_stops_with_the_server(start, endpoint):
+    server = start("aws_lambda.request_timeout_ms = '1h'")
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        enqueue(session, "hang")
+        wait_for_invocations(1)
+    since = time.monotonic()
+    server.stop()
+    assert time.monotonic() - since < 5
+
+
+def test_it_starts_again_after_a_crash(preloaded):
+    with connect(preloaded) as session:
+        ((pid, *_),) = workers(session)
+        enqueue(session)
+        wait_for_invocations(1)
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(pid))
+    with contextlib.ExitStack() as stack:
+        sessions = []
+
+        def is_up():
+            with contextlib.suppress(psycopg.OperationalError):
+                sessions.append(stack.enter_context(connect(preloaded)))
+            return sessions
+
+        wait_until(is_up, seconds=30)
+        enqueue(sessions[0])
+        wait_until(lambda: counter("invocations") == 2, seconds=30)
+
+
+def test_databases_come_and_go(preloaded):
+    """The worker of a dropped extension or database ends, and that of a new one starts. Neither stops the others."""
+    with connect(preloaded) as session:
+        # Other than the extension's, nothing holds the database.
+        session.execute("CREATE DATABASE other")
+        with other(preloaded) as there:
+            there.execute("CREATE EXTENSION aws_lambda CASCADE")
+            wait_until(lambda: len(workers(session)) == 2, seconds=20)
+            enqueue(there)
+            wait_for_invocations(1)
+            there.execute("DROP EXTENSION aws_lambda CASCADE")
+            wait_until(lambda: len(workers(session)) == 1, seconds=20)
+            there.execute("CREATE EXTENSION aws_lambda")
+            wait_until(lambda: len(workers(session)) == 2, seconds=20)
+            enqueue(there)
+            wait_for_invocations(2)
+        session.execute("DROP DATABASE other WITH (FORCE)")
+        wait_until(lambda: [row[1] for row in workers(session)] == ["postgres"])
+        enqueue(session)
+        wait_for_invocations(3)
+
+
+def other(server):
+    return psycopg.connect(host=server.socket_dir, port=5432, user="postgres", dbname="other", autocommit=True)
+
+
+def test_the_extension_is_dropped_in_delivery(start, endpoint):
+    server = start("aws_lambda.request_timeout_ms = '3s'")
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        enqueue(session, "hang")
+        wait_for_invocations(1)
+        session.execute("SET statement_timeout = '2s'")
+        session.execute("DROP EXTENSION aws_lambda CASCADE")
+        wait_until(lambda: workers(session) == [], seconds=20)
+        assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_prepared_transactions_are_found(start, endpoint):
+    """Nobody wakes the worker at COMMIT PREPARED. It looks by itself."""
+    server = start("max_prepared_transactions = 1")
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
+        session.execute("BEGIN")
+        enqueue(session)
+        session.execute("PREPARE TRANSACTION 'p'")
+        session.execute("COMMIT PREPARED 'p'")
+        wait_until(lambda: counter("invocations") == 1, seconds=20)
+
+
+def test_rows_that_become_due(start, endpoint):
+    """While the worker waits, and while another row is in flight."""
+    server = start("aws_lambda.request_timeout_ms = '1h'")
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        session.execute("SELECT aws_lambda.enqueue('echo', '1'::json, not_before => now() + interval '1.5 s')")
+        time.sleep(0.5)
+        assert counter("invocations") == 0
+        wait_until(lambda: counter("invocations") == 1, seconds=4.5)
+        enqueue(session, "hang")
+        wait_for_invocations(2)
+        session.execute("SELECT aws_lambda.enqueue('echo', '1'::json, not_before => now() + interval '0.5 s')")
+        wait_for_invocations(3)
+        enqueue(session)
+        wait_for_invocations(4)
