@@ -171,9 +171,10 @@ impl Error {
         match self {
             Error::Of(_, error) => error.may_pass(),
             Error::Api(failure) => failure.cause.may_pass(),
-            Error::Configuration(ConfigurationError::NoCredentials { .. })
-            | Error::MemoryIsShort
-            | Error::Runtime(_) => true,
+            Error::Configuration(
+                ConfigurationError::DroppedTable(_) | ConfigurationError::DroppedRole(_),
+            ) => false,
+            Error::Configuration(_) | Error::MemoryIsShort | Error::Runtime(_) => true,
             _ => false,
         }
     }

@@ -26,6 +26,8 @@ pub enum StatementError {
     },
     /// `aws_lambda.deliver` is called where it cannot commit.
     DeliversInTransaction,
+    /// An event is queued in a parallel query, where nothing can be written.
+    QueuesInParallelQuery,
     /// There can be no further background worker.
     NoWorker,
     /// A cursor that was not declared with SCROLL is rewound.
@@ -79,6 +81,12 @@ impl StatementError {
             )
             .detail("It commits what became of each invocation. No function was invoked.")
             .hint("CALL it by itself: not after BEGIN, and in no function and no block with EXCEPTION."),
+            StatementError::QueuesInParallelQuery => Row::new(
+                ERRCODE_INVALID_TRANSACTION_STATE,
+                "cannot queue an event in a parallel query",
+            )
+            .detail("Nothing was queued.")
+            .hint("SET max_parallel_workers_per_gather = 0, or use aws_lambda.enqueue, with which no query is parallel."),
             StatementError::NoWorker => Row::new(
                 ERRCODE_INSUFFICIENT_RESOURCES,
                 "could not start a background worker",

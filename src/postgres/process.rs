@@ -66,8 +66,12 @@ pub enum Activity {
     Idle,
 }
 
-/// Shows in pg_stat_activity what a background worker does.
+/// Shows in pg_stat_activity what a background worker does. Called outside of a transaction.
 pub fn report(activity: Activity, what: &CStr) {
+    if matches!(activity, Activity::Idle) {
+        // SAFETY: no transaction runs.
+        unsafe { pg_sys::pgstat_report_stat(true) };
+    }
     let state = match activity {
         Activity::Running => pg_sys::BackendState::STATE_RUNNING,
         Activity::Idle => pg_sys::BackendState::STATE_IDLE,
@@ -87,6 +91,8 @@ pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
         let done = work();
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
+        // Autovacuum hears of dead rows by this. PostgreSQL does it for sessions, and at most once a second.
+        pg_sys::pgstat_report_stat(false);
         done
     }
 }

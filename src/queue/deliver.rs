@@ -3,17 +3,18 @@
 //! Each step that reads or changes the queue is a transaction. Invocations are in flight across transactions, and the wait for the network
 //! is in none that has read or written anything. So it holds back no VACUUM.
 
+use super::outcome::{micros, pause_after, state_of, writers};
 use super::rows::{self, OUTCOME_COLUMNS, QueuedRow, State};
 use super::{Queue, locks};
+use crate::backend;
 use crate::backend::config::Config;
-use crate::columns::{Attribute, Column};
 use crate::dispatch::{self, Dispatch, InvocationHandle, Outcome};
 use crate::error::{ConfigurationError, Error};
-use crate::lambda::request::InvokeRequest;
+use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::options::OnError;
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::{catalog, process, spi};
-use crate::rows::{output, writer::Writer};
+use crate::rows::output;
 use crate::settings;
 use pgrx::pg_sys;
 use std::collections::{HashMap, VecDeque};
@@ -28,27 +29,12 @@ const MOST_LOCKED: usize = 1000;
 const PART_OF_MEMORY: usize = 4;
 /// Bounds the attempts that an invocation makes by itself. The queue tries again anyway, and other rows wait meanwhile.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before a row is tried again: at first, and at most. It is doubled each time, and half of it is random.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 /// How often a worker looks for rows that become due while others are in flight.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the number of delivered rows is known.
 const COUNTED: Duration = Duration::from_secs(60);
 /// How often old counts and rows are deleted.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The columns of an outcome, as the queue has them.
-const COLUMNS: [Column; OUTCOME_COLUMNS] = [
-    Column::StatusCode,
-    Column::Response,
-    Column::ExecutedVersion,
-    Column::LogResult,
-    Column::FunctionError,
-    Column::RequestId,
-    Column::DurableExecutionArn,
-    Column::ErrorCode,
-    Column::ErrorMessage,
-];
 
 /// Runs work as transactions.
 pub trait Transactions {
@@ -270,7 +256,7 @@ impl Delivery {
                 blocked.push_back(row);
                 continue;
             }
-            let request = InvokeRequest::new(crate::lambda::request::Inputs {
+            let request = InvokeRequest::new(Inputs {
                 max_payload: dispatch.config.fixed.max_payload,
                 ..row.inputs.clone()
             });
@@ -283,7 +269,7 @@ impl Delivery {
             }
         }
         self.locked = blocked;
-        crate::backend::flush()
+        backend::flush()
     }
 
     /// Takes the outcomes that have come.
@@ -353,55 +339,4 @@ fn as_owner<T>(work: impl FnOnce(&Queue) -> Result<T, Error>) -> Result<T, Error
     // SAFETY: what the work has made in the context is not used afterwards. After an error it goes with the transaction.
     unsafe { context.delete() };
     done
-}
-
-/// What becomes of a row. Counts the attempt.
-fn state_of(row: &mut QueuedRow, outcome: &Outcome) -> State {
-    let counts = match &outcome.result {
-        Ok(response) if response.function_error.is_none() => return State::Delivered,
-        Ok(_) => true,
-        Err(error) => !error.may_pass(),
-    };
-    match counts {
-        true => row.attempts += 1,
-        false => row.postponements += 1,
-    }
-    let most = settings::queue_max_attempts();
-    let age = rows::now().saturating_sub(row.first_due_at);
-    let longest = Duration::from_secs(settings::queue_max_age().into());
-    match row.attempts.unsigned_abs() >= most || age > micros(longest) {
-        true => State::Failed,
-        false => State::Waiting,
-    }
-}
-
-/// The pause after so many attempts.
-fn pause_after(attempts: i32) -> Duration {
-    let [first, longest] = PAUSES;
-    let doublings = attempts.saturating_sub(1).clamp(0, 16) as u32;
-    let pause = first.saturating_mul(1 << doublings).min(longest);
-    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-/// As a difference of timestamptz.
-fn micros(duration: Duration) -> i64 {
-    duration.as_micros().min(i64::MAX as u128) as i64
-}
-
-fn writers() -> Vec<Writer> {
-    let writer = |(number, column): (i16, Column)| {
-        let type_oid = match column {
-            Column::StatusCode => pg_sys::INT4OID,
-            _ => pg_sys::TEXTOID,
-        };
-        let attribute = Attribute {
-            number,
-            column,
-            type_oid,
-            base_type: type_oid,
-            typmod: -1,
-        };
-        Writer::new(attribute, MemoryContext::current())
-    };
-    (1..).zip(COLUMNS).map(writer).collect()
 }

@@ -2,21 +2,22 @@
 //!
 //! - [`Entry`] is an invocation that is written. `call/` and `modify/` make entries of calls and of inserted rows.
 //! - [`rows`] has the statements that read and change the table, [`locks`] the locks of rows in delivery.
-//! - [`deliver`] makes the invocations, as many in flight as the configuration says.
+//! - [`deliver`] makes the invocations, as many in flight as the configuration says. [`outcome`] is what becomes of a row by that.
 //! - [`procedure`] is `aws_lambda.deliver`, and [`worker`] the background workers that deliver too.
 //!
 //! A row is written and deleted as any row is. So what a ROLLBACK takes back was never sent, and what was committed survives a crash.
 
 mod deliver;
 mod locks;
+mod outcome;
 mod procedure;
 mod rows;
 pub mod worker;
 
 use crate::backend::config::Config;
-use crate::error::{ConfigurationError, Error};
+use crate::error::{ConfigurationError, Error, StatementError};
 use crate::lambda::request::{Inputs, InvokeRequest};
-use crate::postgres::spi;
+use crate::postgres::{process, spi};
 use pgrx::pg_sys;
 
 /// The invocation type of an entry that has none.
@@ -54,6 +55,9 @@ impl Entry {
     pub fn insert(mut self) -> Result<i64, Error> {
         (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.to_owned());
         InvokeRequest::new(self.inputs.clone())?;
+        if process::is_in_parallel_mode() {
+            return Err(Error::Statement(StatementError::QueuesInParallelQuery));
+        }
         let queue = Queue::find()?;
         let _connection = spi::Connection::open()?;
         spi::as_role(queue.owner, || {

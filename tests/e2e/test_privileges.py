@@ -98,10 +98,19 @@ def test_nothing_without_grant(administrator, as_role):
         WHERE nspname LIKE 'aws%'
         """
     ).fetchall()
-    assert len(objects) == 12
+    assert len(objects) == 19
     for statement in [
         "SELECT * FROM aws_lambda.invoke('echo', '1'::json)",
         "SELECT * FROM aws_lambda.invoke('echo', '1'::jsonb)",
+        "SELECT aws_lambda.enqueue('echo', '1'::json)",
+        "SELECT aws_lambda.enqueue('echo', '1'::jsonb)",
+        "CALL aws_lambda.deliver()",
+        "SELECT aws_lambda.retry(1)",
+        "SELECT aws_lambda.start_worker()",
+        "SELECT * FROM aws_lambda.queue",
+        "SELECT * FROM aws_lambda.queue_status",
+        "SELECT * FROM aws_lambda.queue_deliveries",
+        "DELETE FROM aws_lambda.queue_worker",
         "SELECT aws_lambda.invoke_support(NULL)",
         "SELECT aws_lambda.aws_lambda_fdw_validator('{}', 0)",
         "SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'",

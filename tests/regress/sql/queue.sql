@@ -198,3 +198,17 @@ DROP VIEW waiting;
 DROP FUNCTION delivers();
 DROP OWNED BY queuing;
 DROP ROLE queuing;
+
+-- A parallel query can write nothing. enqueue keeps a query from being parallel.
+CREATE TABLE many AS SELECT i FROM generate_series(1, 3) i;
+ANALYZE many;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET aws_lambda.events = 'queue';
+SELECT (aws_lambda.invoke('echo', to_json(i), invocation_type => 'Event')).status_code FROM many;
+SELECT count(aws_lambda.enqueue('echo', to_json(i))) FROM many;
+RESET aws_lambda.events;
+CALL aws_lambda.deliver();
+SELECT endpoint.made();
+DROP TABLE many;
