@@ -55,6 +55,10 @@ END $$;
 CREATE TRIGGER announce AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION announce();
 INSERT INTO orders VALUES (1);
 
+SELECT aws_lambda.enqueue('echo', '{"queued": 1}'::jsonb);
+INSERT INTO aws_lambda.queue (state, queued_at, queued_by, foreign_table, user_mapping_of, function_name, invocation_type, first_due_at, due_at)
+    VALUES ('failed', now(), 'caller', 'described', 'caller', 'echo', 'Event', now(), now());
+
 GRANT USAGE ON SCHEMA aws_lambda TO caller;
 GRANT EXECUTE ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar) TO caller;
 GRANT SELECT ON described TO caller;
@@ -83,6 +87,8 @@ ADDED = [
         " AND ftoptions IS NOT NULL", 0),
     ("postgres", "SELECT usename, umoptions FROM pg_user_mappings WHERE srvname = 'aws_lambda'", 0),
 ]  # fmt: skip
+# Rows of the queue.
+QUEUED = ("postgres", "SELECT * FROM aws_lambda.queue ORDER BY id", 0)
 KEPT = ("postgres", "SELECT * FROM kept ORDER BY i", 0)
 NEVER_FILLED = ("postgres", "SELECT * FROM never_filled", 0)
 
@@ -122,7 +128,7 @@ def answer(server, user, question, invocations):
 @pytest.mark.parametrize("version", [15, 17])
 def test_pg_upgrade(start, version):
     old = old_server(start, version)
-    asked = [*QUESTIONS, *ADDED, KEPT, NEVER_FILLED]
+    asked = [*QUESTIONS, *ADDED, QUEUED, KEPT, NEVER_FILLED]
     before = answers(old, asked)
     assert all(rows for *_, rows in before)
     new = start(pg_config=PG_CONFIG[18])
@@ -138,6 +144,10 @@ def test_pg_upgrade(start, version):
     assert scripted.counter("invocations") == 0
     new.start()
     assert answers(new, asked) == before
+    # What is queued is delivered, and the ids go on.
+    with connect_to(new) as session:
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+        assert session.execute("SELECT aws_lambda.enqueue('echo', '1'::json)").fetchone() == (3,)
 
 
 def run(server, command):
@@ -165,6 +175,8 @@ def test_dump_and_restore(start):
     assert scripted.counter("invocations") == 3
     assert answers(new, QUESTIONS) == before
     assert [rows for *_, rows in answers(new, ADDED)] == [[], [], []]
+    # A restored copy sends no events of the original.
+    assert answer(new, *QUEUED)[2] == []
 
     run(new, "dropdb app")
     scripted.reset()
