@@ -123,3 +123,9 @@ pub fn wake(pid: i32) {
         }
     }
 }
+
+/// Ends a background worker. What Rust would drop is dropped before.
+pub fn exit(code: i32) {
+    // SAFETY: runs the functions for the end of a process, and does not return.
+    unsafe { pg_sys::proc_exit(code) };
+}

@@ -72,6 +72,13 @@ pub struct Totals {
     pub failed: u64,
 }
 
+impl Totals {
+    /// Whether there was no row.
+    pub fn is_empty(&self) -> bool {
+        self.delivered + self.postponed + self.failed == 0
+    }
+}
+
 /// A row in flight.
 struct InFlight {
     row: QueuedRow,

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// How often a worker looks at a queue that nobody has said is not empty: after COMMIT PREPARED, or on a standby that was promoted.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a worker looks at rows that another delivery has.
+const OTHERS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the server waits before it starts a worker again that has failed.
 const RESTART_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,7 @@ pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datu
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     BackgroundWorker::connect_worker_to_spi(None, None);
     let mut workers: HashMap<pg_sys::Oid, DynamicBackgroundWorker> = HashMap::new();
-    while BackgroundWorker::wait_latch(Some(LOOK_INTERVAL)) {
+    loop {
         process::reload_if_asked();
         let names = settings::worker_databases().unwrap_or_default();
         let wanted: Vec<pg_sys::Oid> =
@@ -75,7 +77,13 @@ pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datu
                 workers.insert(database, worker);
             }
         }
+        if !BackgroundWorker::wait_latch(Some(LOOK_INTERVAL)) {
+            break;
+        }
     }
+    drop(workers);
+    // The postmaster starts it again, unless the server stops.
+    process::exit(1);
 }
 
 /// The transactions of a worker.
@@ -119,14 +127,20 @@ fn work() -> Result<(), Error> {
     while is_there && !process::should_stop() {
         process::reload_if_asked();
         process::report(Activity::Running, c"delivers the queue");
-        Delivery::new(None).run(&mut transactions, Look::Always)?;
+        let totals = Delivery::new(None).run(&mut transactions, Look::Always)?;
+        // Rows that are due and not found are in delivery elsewhere.
+        let shortest = match totals.is_empty() {
+            true => OTHERS_INTERVAL,
+            false => Duration::ZERO,
+        };
         let next = transactions.run(|| match Queue::find() {
             Ok(queue) => spi::as_role(queue.owner, rows::next_due).map(Some),
             Err(_) => Ok(None),
         })?;
         is_there = next.is_some();
         let pause = next.flatten().map_or(LOOK_INTERVAL, |due_at| {
-            Duration::from_micros((due_at - rows::now()).max(0) as u64).min(LOOK_INTERVAL)
+            let pause = Duration::from_micros(due_at.saturating_sub(rows::now()).max(0) as u64);
+            pause.clamp(shortest, LOOK_INTERVAL)
         });
         process::report(Activity::Idle, c"waits for the queue");
         if is_there && !process::should_stop() {

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 import scripted
-from background import is_running
+from background import is_running, running, ticks
 from own_server import connect
 from scripted import counter, wait_for_invocations, wait_until
 
@@ -64,7 +64,8 @@ def test_one_delivers(start, endpoint):
     with connect(server) as session:
         for _ in range(3):
             session.execute("SELECT aws_lambda.start_worker()")
-        wait_until(lambda: len(workers(session)) == 1)
+        # The others have ended, and it has noted its process id.
+        wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
         ((pid, database, *_),) = workers(session)
         assert database == "postgres"
         assert session.execute("SELECT pid FROM aws_lambda.queue_worker").fetchone() == (pid,)
@@ -81,6 +82,25 @@ def test_it_stops_with_the_server(start, endpoint):
     since = time.monotonic()
     server.stop()
     assert time.monotonic() - since < 5
+
+
+def test_it_does_not_spin_while_others_deliver(start, endpoint):
+    """The rows are due, and in flight elsewhere."""
+    server = start("aws_lambda.request_timeout_ms = '1h'")
+    with connect(server) as session, connect(server) as deliverer:
+        enqueue(session, "hang")
+        with running(deliverer, 1, deliverer.execute, "CALL aws_lambda.deliver()"):
+            session.execute("SELECT aws_lambda.start_worker()")
+            wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
+            ((pid, *_),) = workers(session)
+            before = ticks(pid)
+            time.sleep(3)
+            # Of 300.
+            assert ticks(pid) - before < 30
+            # It goes on with other rows.
+            enqueue(session)
+            wait_for_invocations(2)
+            deliverer.cancel()
 
 
 def test_it_starts_again_after_a_crash(preloaded):
