@@ -35,7 +35,17 @@ def once(rows):
 
 
 def kill_backend(server, watcher, pid):
+    """Kills it, and waits until the postmaster has ended the other sessions."""
     os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: is_lost(watcher))
+
+
+def is_lost(session):
+    try:
+        session.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def is_alive(pid):

@@ -1,16 +1,15 @@
 """Background workers that deliver the queue: they wake, stop, start again and give way."""
 
 import contextlib
-import os
-import signal
 import time
 
 import psycopg
 import pytest
 
 import scripted
-from background import is_running, running, ticks
+from background import running, ticks
 from own_server import connect
+from test_queue import kill_backend
 from scripted import counter, wait_for_invocations, wait_until
 
 PRELOADED = ["shared_preload_libraries = 'aws_lambda_fdw'", "aws_lambda.worker_databases = 'postgres, other'"]
@@ -108,8 +107,7 @@ def test_it_starts_again_after_a_crash(preloaded):
         ((pid, *_),) = workers(session)
         enqueue(session)
         wait_for_invocations(1)
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_running(pid))
+        kill_backend(preloaded, session, pid)
     with contextlib.ExitStack() as stack:
         sessions = []
 
