@@ -104,3 +104,15 @@ pub fn database(name: &str) -> Option<pg_sys::Oid> {
     let database = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) };
     (database != pg_sys::InvalidOid).then_some(database)
 }
+
+/// Whether a relation in an extension's schema of the same name is the extension's.
+pub fn is_of_extension(extension: &CStr, relation: &CStr) -> bool {
+    // SAFETY: PostgreSQL only reads the names. What is not there has an invalid oid.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(extension.as_ptr(), true);
+        let table = pg_sys::get_relname_relid(relation.as_ptr(), schema);
+        let extension = pg_sys::get_extension_oid(extension.as_ptr(), true);
+        extension != pg_sys::InvalidOid
+            && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, table) == extension
+    }
+}

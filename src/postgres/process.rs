@@ -9,6 +9,8 @@ variables! {
     pub fn is_preloading() -> bool = process_shared_preload_libraries_in_progress;
     /// Whether the process starts, or works.
     pub fn mode() -> pg_sys::ProcessingMode::Type = Mode;
+    /// Whether pg_upgrade has started the server.
+    pub fn is_upgrading() -> bool = IsBinaryUpgrade;
     /// Whether a parallel worker is starting.
     pub fn is_starting_worker() -> bool = InitializingParallelWorker;
     /// The owner of the resources that are acquired now. Owners are compared by address.
@@ -86,6 +88,7 @@ pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        read_committed();
         // SPI wants one, where no portal has any.
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let done = work();
@@ -128,4 +131,10 @@ pub fn wake(pid: i32) {
 pub fn exit(code: i32) {
     // SAFETY: runs the functions for the end of a process, and does not return.
     unsafe { pg_sys::proc_exit(code) };
+}
+
+/// Has a transaction that has just begun see what others commit meanwhile, whatever the default is.
+pub fn read_committed() {
+    // SAFETY: a transaction has just begun, and has no snapshot.
+    unsafe { pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as _ };
 }

@@ -340,7 +340,7 @@ impl Delivery {
 
 /// Works with the rights of the queue's owner, in a memory context that is deleted afterwards.
 fn as_owner<T>(work: impl FnOnce(&Queue) -> Result<T, Error>) -> Result<T, Error> {
-    let queue = Queue::find()?;
+    let queue = Queue::find_of_extension()?;
     let context = MemoryContext::current().child();
     let done = context.switch_to(|| spi::as_role(queue.owner, || work(&queue)));
     // SAFETY: what the work has made in the context is not used afterwards. After an error it goes with the transaction.

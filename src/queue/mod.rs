@@ -17,8 +17,9 @@ pub mod worker;
 use crate::backend::config::Config;
 use crate::error::{ConfigurationError, Error, StatementError};
 use crate::lambda::request::{Inputs, InvokeRequest};
-use crate::postgres::{process, spi};
+use crate::postgres::{catalog, process, spi};
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
 /// The invocation type of an entry that has none.
 const DEFAULT_TYPE: &str = "Event";
@@ -73,7 +74,22 @@ struct Queue {
     owner: pg_sys::Oid,
 }
 
+/// The tables of the queue.
+const TABLES: [&CStr; 3] = [c"queue", c"queue_deliveries", c"queue_worker"];
+
 impl Queue {
+    /// Looks it up for a delivery. Tables of these names that are not the extension's are refused: a worker is a superuser's process, and
+    /// somebody else's tables may have triggers.
+    fn find_of_extension() -> Result<Queue, Error> {
+        match TABLES
+            .iter()
+            .all(|name| catalog::is_of_extension(c"aws_lambda", name))
+        {
+            true => Queue::find(),
+            false => Err(Error::Configuration(ConfigurationError::NoQueue)),
+        }
+    }
+
     /// Looks it up.
     fn find() -> Result<Queue, Error> {
         // SAFETY: catalog look-ups in a transaction. The relation is locked until the transaction ends.

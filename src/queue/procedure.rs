@@ -5,17 +5,24 @@ use super::{rows, worker};
 use crate::error::{Error, OrReport, StatementError};
 use crate::postgres::fmgr::make_row_type;
 use crate::postgres::refs::Ref;
-use crate::postgres::spi;
+use crate::postgres::{process, spi};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::OnceCell;
 
 /// The transactions of a procedure: each ends with a commit, and the next has then begun.
 struct OfProcedure(spi::Connection);
 
+impl OfProcedure {
+    fn commit(&self) {
+        self.0.commit();
+        process::read_committed();
+    }
+}
+
 impl Transactions for OfProcedure {
     fn run<T>(&mut self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         let done = work()?;
-        self.0.commit();
+        self.commit();
         Ok(done)
     }
 }
@@ -67,6 +74,8 @@ pub extern "C" fn pg_finfo_deliver() -> &'static pg_sys::Pg_finfo_record {
 
 fn run(most: Option<i64>) -> Result<Totals, Error> {
     let mut transactions = OfProcedure(spi::Connection::open_nonatomic()?);
+    // The first transaction may be of another isolation level.
+    transactions.commit();
     let most = most.map(|most| most.max(0) as u64);
     Delivery::new(most).run(&mut transactions, Look::Until(rows::now()))
 }

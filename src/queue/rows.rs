@@ -165,7 +165,7 @@ pub fn insert(entry: &Entry, queue: &Queue) -> Result<i64, Error> {
         Some(catalog::outer_role().into()),
         Some(entry.table.into()),
         Some(entry.user_mapping_of.into()),
-        Some(entry.not_before.unwrap_or(now).into()),
+        Some(entry.not_before.unwrap_or(now).max(now).into()),
         text(&inputs.function_name),
         text(&inputs.region),
         inputs.payload.as_ref().map(|payload| bytea(payload)),

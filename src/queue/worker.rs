@@ -29,7 +29,8 @@ const LIBRARY: &str = "aws_lambda_fdw";
 
 /// Registers the worker that starts the others. Called while the server starts, with the library preloaded.
 pub fn register() {
-    if settings::worker_databases().is_some() {
+    // pg_upgrade's servers must not deliver.
+    if settings::worker_databases().is_some() && !process::is_upgrading() {
         BackgroundWorkerBuilder::new("aws_lambda launcher")
             .set_library(LIBRARY)
             .set_function("aws_lambda_launcher_main")
@@ -117,7 +118,7 @@ fn work() -> Result<(), Error> {
     }
     let mut transactions = OfWorker;
     let found = transactions.run(|| {
-        let found = Queue::find();
+        let found = Queue::find_of_extension();
         if let Ok(queue) = &found {
             spi::as_role(queue.owner, || rows::register_worker(process::id()))?;
         }
@@ -133,7 +134,7 @@ fn work() -> Result<(), Error> {
             true => OTHERS_INTERVAL,
             false => Duration::ZERO,
         };
-        let next = transactions.run(|| match Queue::find() {
+        let next = transactions.run(|| match Queue::find_of_extension() {
             Ok(queue) => spi::as_role(queue.owner, rows::next_due).map(Some),
             Err(_) => Ok(None),
         })?;
@@ -144,7 +145,11 @@ fn work() -> Result<(), Error> {
         });
         process::report(Activity::Idle, c"waits for the queue");
         if is_there && !process::should_stop() {
-            BackgroundWorker::wait_latch(Some(pause.max(Duration::from_millis(1))));
+            let goes_on = BackgroundWorker::wait_latch(Some(pause.max(Duration::from_millis(1))));
+            if !goes_on && !process::should_stop() {
+                // The postmaster is gone.
+                process::exit(1);
+            }
         }
     }
     Ok(())

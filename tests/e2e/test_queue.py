@@ -103,6 +103,18 @@ def advisory_locks(session):
     return session.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0]
 
 
+def test_deliverers_with_another_isolation_level(queue, connect):
+    """A row that another delivery has just deleted is no error, and is not sent again."""
+    queue.execute(ENQUEUE, ["accept-1", 600])
+    deliverers = [connect() for _ in range(4)]
+    for deliverer in deliverers:
+        deliverer.execute("SET default_transaction_isolation = 'repeatable read'")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        rows = [pool.submit(lambda d=d: d.execute("CALL aws_lambda.deliver()").fetchone()) for d in deliverers]
+    assert sum(row.result()[0] for row in rows) == 600
+    assert sent() == once(600)
+
+
 def test_as_many_in_flight_as_max_concurrency(queue):
     queue.execute(ENQUEUE, ["accept-50", 100])
     queue.execute("SET aws_lambda.max_concurrency = 7")

@@ -9,7 +9,7 @@ import pytest
 import scripted
 from background import running, ticks
 from own_server import connect
-from test_queue import kill_backend
+from test_queue import kill_backend, kill_postmaster
 from scripted import counter, wait_for_invocations, wait_until
 
 PRELOADED = ["shared_preload_libraries = 'aws_lambda_fdw'", "aws_lambda.worker_databases = 'postgres, other'"]
@@ -100,6 +100,27 @@ def test_it_does_not_spin_while_others_deliver(start, endpoint):
             enqueue(session)
             wait_for_invocations(2)
             deliverer.cancel()
+
+
+def test_it_ends_with_the_postmaster(start, endpoint):
+    """Also while it waits. Otherwise the server could not be started again."""
+    server = start()
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
+        kill_postmaster(server, session, None)
+
+
+def test_tables_of_somebody_else(preloaded):
+    """Without the extension, tables of these names are not touched by the superuser's process."""
+    with connect(preloaded) as session:
+        session.execute("CREATE DATABASE other")
+        with other(preloaded) as there:
+            there.execute("CREATE SCHEMA aws_lambda")
+            for table in ("queue", "queue_worker", "queue_deliveries"):
+                there.execute(f"CREATE TABLE aws_lambda.{table} (pid int, started_at timestamptz)")
+            time.sleep(7)
+            assert there.execute("SELECT count(*) FROM aws_lambda.queue_worker").fetchone() == (0,)
 
 
 def test_it_starts_again_after_a_crash(preloaded):
