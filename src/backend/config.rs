@@ -37,6 +37,8 @@ pub struct Config {
     pub durable: bool,
     /// What the table's option says of events.
     pub events: Option<Events>,
+    /// The region of the setting, where no option has one.
+    pub region_of_setting: Option<String>,
     /// Why the role has no keys in the database.
     pub no_keys: Option<NoKeys>,
     client: ClientConfig,
@@ -199,6 +201,10 @@ impl Config {
         let retry_policy = retry_policy(&options);
         let max_payload = first(&options, |options| options.max_payload_bytes);
         let durable = first(&options, |options| options.durable).unwrap_or_default();
+        let region_of_setting = match first(&options, |options| options.region.clone()) {
+            Some(_) => None,
+            None => settings::region(),
+        };
         let [table_options, server_options] = options;
         Ok(Config {
             fixed: Inputs {
@@ -213,6 +219,7 @@ impl Config {
             on_error: table_options.on_error.unwrap_or_default(),
             durable,
             events: table_options.events,
+            region_of_setting,
             no_keys,
             client: client(server_options, keys, use_machine),
         })

@@ -4,7 +4,7 @@ use super::arguments::{Arguments, JSON, JSONB, Signature};
 use super::{inputs, own_table};
 use crate::backend::config::Config;
 use crate::columns::Column;
-use crate::error::{Error, OrReport};
+use crate::error::{Error, OrReport, StatementError};
 use crate::postgres::catalog;
 use crate::queue::Entry;
 use pgrx::{pg_guard, pg_sys};
@@ -41,6 +41,9 @@ functions! {
     enqueue_name_jsonb pg_finfo_enqueue_name_jsonb Name JSONB
 }
 
+/// The timestamptz that is later than any time (timestamp.h).
+const INFINITY: i64 = i64::MAX;
+
 fn enqueue(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
     let table = own_table(arguments.kind);
     let config = Config::read(table, catalog::current_role())?;
@@ -53,9 +56,12 @@ fn enqueue(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
         Column::DurableExecutionName,
         arguments.print(name, pg_sys::TEXTOID)?,
     );
-    let not_before = arguments.call.argument(not_before);
+    let not_before = (arguments.call.argument(not_before)).map(|time| time.value() as i64);
+    if not_before == Some(INFINITY) {
+        return Err(Error::Statement(StatementError::NeverDue));
+    }
     let id = Entry {
-        not_before: not_before.map(|time| time.value() as i64),
+        not_before,
         ..Entry::of_config(table, &config, inputs)
     }
     .insert()?;

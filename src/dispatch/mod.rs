@@ -144,9 +144,10 @@ impl Dispatch {
         }
     }
 
-    /// Has further invocations made with another configuration.
-    pub fn set_config(&mut self, config: Config) {
+    /// Has further invocations made with another configuration, and their responses kept or not.
+    pub fn set_config(&mut self, config: Config, keeps_payload: bool) {
         self.config = config;
+        self.keeps_payload = keeps_payload;
         self.client = None;
     }
 

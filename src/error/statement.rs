@@ -28,6 +28,8 @@ pub enum StatementError {
     DeliversInTransaction,
     /// An event is queued in a parallel query, where nothing can be written.
     QueuesInParallelQuery,
+    /// A row would be queued that never becomes due.
+    NeverDue,
     /// There can be no further background worker.
     NoWorker,
     /// A cursor that was not declared with SCROLL is rewound.
@@ -87,6 +89,12 @@ impl StatementError {
             )
             .detail("Nothing was queued.")
             .hint("SET max_parallel_workers_per_gather = 0, or use aws_lambda.enqueue, with which no query is parallel."),
+            StatementError::NeverDue => Row::new(
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "not_before must be a finite time",
+            )
+            .detail("It is infinity. Nothing was queued.")
+            .hint("Queue the invocation once it is known when it is due."),
             StatementError::NoWorker => Row::new(
                 ERRCODE_INSUFFICIENT_RESOURCES,
                 "could not start a background worker",

@@ -88,13 +88,33 @@ pub fn lock_readable_table(
     }
 }
 
-/// Locks a foreign table as long as the transaction lasts, so that it is not dropped meanwhile. False if there is none with this oid.
-pub fn lock_foreign_table(table: pg_sys::Oid) -> bool {
+/// The relation of a name in a schema; `None` if there is none.
+pub fn relation(schema: &CStr, relation: &CStr) -> Option<pg_sys::Oid> {
+    // SAFETY: PostgreSQL only reads the names. What is not there has an invalid oid.
+    let found = unsafe {
+        let schema = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        pg_sys::get_relname_relid(relation.as_ptr(), schema)
+    };
+    (found != pg_sys::InvalidOid).then_some(found)
+}
+
+/// Locks a relation as long as the transaction lasts. Waits for other transactions.
+pub fn lock(relation: pg_sys::Oid, lock: u32) {
     // SAFETY: an oid that no relation has may be locked.
-    unsafe {
-        pg_sys::LockRelationOid(table, pg_sys::AccessShareLock as _);
-        pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_FOREIGN_TABLE
-    }
+    unsafe { pg_sys::LockRelationOid(relation, lock as _) };
+}
+
+/// Locks a relation as long as the transaction lasts, so that it is not dropped meanwhile. False if another transaction has a lock that
+/// conflicts. An oid that no relation has may be locked.
+pub fn try_lock(relation: pg_sys::Oid, lock: u32) -> bool {
+    // SAFETY: takes a lock without waiting.
+    unsafe { pg_sys::ConditionalLockRelationOid(relation, lock as _) }
+}
+
+/// Whether there is a foreign table with this oid.
+pub fn is_foreign_table(table: pg_sys::Oid) -> bool {
+    // SAFETY: a look-up in a cache.
+    unsafe { pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_FOREIGN_TABLE }
 }
 
 /// The database of a name; `None` if there is none. Spaces around the name do not count.
@@ -105,14 +125,25 @@ pub fn database(name: &str) -> Option<pg_sys::Oid> {
     (database != pg_sys::InvalidOid).then_some(database)
 }
 
-/// Whether a relation in an extension's schema of the same name is the extension's.
-pub fn is_of_extension(extension: &CStr, relation: &CStr) -> bool {
-    // SAFETY: PostgreSQL only reads the names. What is not there has an invalid oid.
+/// The relation of an extension, in the schema of the same name; `None` if there is none, or one that is somebody else's.
+pub fn relation_of_extension(extension: &CStr, relation: &CStr) -> Option<pg_sys::Oid> {
+    let table = self::relation(extension, relation)?;
+    // SAFETY: PostgreSQL only reads the name. A relation that no extension has made gives an invalid oid.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(extension.as_ptr(), true);
-        let table = pg_sys::get_relname_relid(relation.as_ptr(), schema);
         let extension = pg_sys::get_extension_oid(extension.as_ptr(), true);
-        extension != pg_sys::InvalidOid
-            && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, table) == extension
+        let is_its = extension != pg_sys::InvalidOid
+            && pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, table) == extension;
+        is_its.then_some(table)
+    }
+}
+
+/// The owner of a relation, which is locked.
+pub fn owner(relation: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: the relation is locked, and so is there.
+    unsafe {
+        let open = pg_sys::relation_open(relation, pg_sys::NoLock as _);
+        let owner = (*(*open).rd_rel).relowner;
+        pg_sys::relation_close(open, pg_sys::NoLock as _);
+        owner
     }
 }

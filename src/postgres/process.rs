@@ -1,5 +1,6 @@
 //! The backend's process: its state (miscadmin.h, xact.h), what it calls at its ends (ipc.h, resowner.h), and its file descriptors (fd.h).
 
+use super::compat;
 use super::refs::{calls, variables};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int, c_void};
@@ -36,6 +37,10 @@ calls! {
     pub fn reserve_descriptor() = ReserveExternalFD();
     /// Reserves a file descriptor, if one can be spared.
     pub fn try_reserve_descriptor() -> bool = AcquireExternalFD();
+    /// Has the transaction on disk before its commit ends, even where synchronous_commit is off. So is all that was committed before.
+    pub fn force_sync_commit() = ForceSyncCommit();
+    /// Runs the triggers that are deferred to the end of the transaction.
+    pub fn fire_deferred_triggers() = AfterTriggerFireDeferred();
     /// Releases one of the reserved file descriptors.
     pub fn release_descriptor() = ReleaseExternalFD();
 }
@@ -96,6 +101,45 @@ pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
         pg_sys::CommitTransactionCommand();
         // Autovacuum hears of dead rows by this. PostgreSQL does it for sessions, and at most once a second.
         pg_sys::pgstat_report_stat(false);
+        done
+    }
+}
+
+/// Has this background worker end its wait for a lock, a standby or the network when it is told to stop, as a session does.
+pub fn note_when_terminated() {
+    compat::handle_sigterm();
+}
+
+/// Has the postmaster not start this background worker again when it was told to stop.
+pub fn stay_away_when_terminated() {
+    // SAFETY: the function can be called at any time, with any arguments.
+    unsafe { pg_sys::on_proc_exit(Some(exit_when_terminated), pg_sys::Datum::null()) };
+}
+
+/// Tells this process that it was terminated, as PostgreSQL's own handler does (postgres.c). Called by a signal handler.
+pub fn note_termination() {
+    // SAFETY: a signal handler may write the variables and set the latch.
+    unsafe {
+        (&raw mut pg_sys::ShutdownRequestPending).write_volatile(1);
+        (&raw mut pg_sys::ProcDiePending).write_volatile(1);
+        (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        pg_sys::SetLatch(pg_sys::MyLatch);
+    }
+}
+
+extern "C-unwind" fn exit_when_terminated(code: c_int, _arg: pg_sys::Datum) {
+    if code != 0 && should_stop() {
+        exit(0);
+    }
+}
+
+/// Works while cancelling and termination have to wait. Waits for locks could then last, so there must be none.
+pub fn without_interrupts<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: counts in a variable of this backend. An error sets it to 0.
+    unsafe {
+        pg_sys::InterruptHoldoffCount += 1;
+        let done = work();
+        pg_sys::InterruptHoldoffCount -= 1;
         done
     }
 }

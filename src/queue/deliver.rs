@@ -5,19 +5,18 @@
 
 use super::outcome::{micros, pause_after, state_of, writers};
 use super::rows::{self, OUTCOME_COLUMNS, QueuedRow, State};
-use super::{Queue, locks};
-use crate::backend;
+use super::{as_owner, locks};
 use crate::backend::config::Config;
+use crate::backend::{self, wait};
 use crate::dispatch::{self, Dispatch, InvocationHandle, Outcome};
 use crate::error::{ConfigurationError, Error};
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::options::OnError;
-use crate::postgres::memory_context::MemoryContext;
-use crate::postgres::{catalog, process, spi};
+use crate::postgres::{catalog, process};
 use crate::rows::output;
 use crate::settings;
 use pgrx::pg_sys;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,8 +28,10 @@ const MOST_LOCKED: usize = 1000;
 const PART_OF_MEMORY: usize = 4;
 /// Bounds the attempts that an invocation makes by itself. The queue tries again anyway, and other rows wait meanwhile.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a worker looks for rows that become due while others are in flight.
+/// How often rows are looked for that become due, or free again, while others are in flight.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon is tried again what another transaction has locked.
+const LOCKED_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the number of delivered rows is known.
 const COUNTED: Duration = Duration::from_secs(60);
 /// How often old counts and rows are deleted.
@@ -91,18 +92,34 @@ struct Ended {
     outcome: Rc<Outcome>,
 }
 
-/// A delivery that runs.
+/// What the configuration of a row allows.
+#[derive(Clone)]
+enum Readiness {
+    Ready,
+    /// It is not sent.
+    Failed(Rc<Outcome>),
+    /// Its foreign table is being altered. It is delivered later.
+    Locked,
+}
+
+/// A delivery. It can run again.
 pub struct Delivery {
     /// Rows that may still be locked.
     left: u64,
     /// Where the last rows were found: when they were due, and the last id.
     position: (i64, i64),
+    /// When rows were last looked for from the first one on, as a timestamptz.
+    restarted_at: i64,
+    /// Whether another transaction had locked the queue.
+    is_locked_out: bool,
     /// Whether no rows were left at the last look.
     is_exhausted: bool,
     /// By foreign table and role.
     dispatches: HashMap<(pg_sys::Oid, pg_sys::Oid), Dispatch>,
     locked: VecDeque<QueuedRow>,
+    /// In the order in which they were started.
     in_flight: Vec<InFlight>,
+    /// Rows that stay locked until their outcome is written.
     ended: Vec<Ended>,
     /// When old counts and rows were last deleted, as a timestamptz.
     forgotten_at: i64,
@@ -118,6 +135,8 @@ impl Delivery {
         Delivery {
             left: most.unwrap_or(u64::MAX),
             position: START,
+            restarted_at: 0,
+            is_locked_out: false,
             is_exhausted: false,
             dispatches: HashMap::new(),
             locked: VecDeque::new(),
@@ -130,37 +149,62 @@ impl Delivery {
 
     /// Delivers rows until none is due, or a background worker is told to stop.
     pub fn run(
-        mut self,
+        &mut self,
         transactions: &mut impl Transactions,
         look: Look,
     ) -> Result<Totals, Error> {
+        (self.position, self.is_exhausted) = (START, false);
         while !process::should_stop() {
-            let (until, may_find) = match look {
-                Look::Until(until) => (until, !self.is_exhausted || self.in_flight.is_empty()),
-                Look::Always => (rows::now(), true),
-            };
-            if self.locked.is_empty() && self.left > 0 && may_find {
-                transactions.run(|| as_owner(|queue| self.lock_due(queue, until)))?;
+            self.find(transactions, look)?;
+            let collected = self.start().and_then(|()| self.collect());
+            // Also before an error ends the delivery.
+            let wrote = self.settle(transactions)?;
+            collected?;
+            if wrote {
+                self.forget(transactions)?;
+                continue;
             }
-            self.start()?;
-            self.collect()?;
-            if !self.ended.is_empty() {
-                self.start()?;
-                transactions.run(|| as_owner(|_| self.write()))?;
-                self.ended
-                    .drain(..)
-                    .for_each(|ended| locks::unlock(ended.row.id));
-            } else if !self.in_flight.is_empty() {
-                dispatch::wait_for_any(&self.in_flight[0].handle, look.interval())?;
-            } else if self.locked.is_empty() {
-                break;
+            match self.in_flight.first() {
+                Some(oldest) => dispatch::wait_for_any(&oldest.handle, self.interval(look))?,
+                None if self.is_locked_out || !self.ended.is_empty() => {
+                    wait::wait(Some(LOCKED_INTERVAL))?
+                }
+                None if self.locked.is_empty() => break,
+                None => (),
             }
         }
-        Ok(self.totals)
+        self.forget(transactions)?;
+        Ok(std::mem::take(&mut self.totals))
+    }
+
+    /// How long a wait may take until there is something else to do.
+    fn interval(&self, look: Look) -> Option<Duration> {
+        match self.is_locked_out || !self.ended.is_empty() {
+            true => Some(LOCKED_INTERVAL),
+            false => look.interval(),
+        }
+    }
+
+    /// Locks rows that are due, once none is left to start.
+    fn find(&mut self, transactions: &mut impl Transactions, look: Look) -> Result<(), Error> {
+        let (until, may_find) = match look {
+            Look::Until(until) => (until, !self.is_exhausted || self.in_flight.is_empty()),
+            Look::Always => (rows::now(), true),
+        };
+        if self.locked.is_empty() && self.left > 0 && may_find {
+            let found = transactions.run(|| as_owner(|| self.lock_due(until)))?;
+            self.is_locked_out = found.is_none();
+        }
+        Ok(())
     }
 
     /// Locks rows that are due, behind those that were found before.
-    fn lock_due(&mut self, _queue: &Queue, until: i64) -> Result<(), Error> {
+    fn lock_due(&mut self, until: i64) -> Result<(), Error> {
+        let now = rows::now();
+        if now.saturating_sub(self.restarted_at) > micros(LOOK_INTERVAL) {
+            // Rows before the position may have become free or due.
+            (self.position, self.restarted_at) = (START, now);
+        }
         let ahead = (settings::max_concurrency() as usize * LOCKED_AHEAD).min(MOST_LOCKED);
         let count = ahead.min(self.left as usize);
         let most_bytes = settings::max_memory() as usize * 1024 / PART_OF_MEMORY;
@@ -183,7 +227,6 @@ impl Delivery {
                 self.take(&ids, until)?;
             }
             if self.is_exhausted {
-                // Rows before the position may have become free or due.
                 self.position = START;
             }
             if self.is_exhausted || !self.locked.is_empty() || !self.ended.is_empty() {
@@ -194,37 +237,39 @@ impl Delivery {
 
     /// Takes rows whose locks are held, and reads the configurations that they need.
     fn take(&mut self, ids: &[i64], until: i64) -> Result<(), Error> {
-        let taken = rows::lock(ids, until)?;
-        for id in ids
-            .iter()
-            .filter(|id| taken.iter().all(|row| row.id != **id))
-        {
-            locks::unlock(*id);
-        }
-        self.left = self.left.saturating_sub(taken.len() as u64);
-        let mut failures = HashMap::new();
-        for row in taken {
+        let found = rows::lock(ids, until)?;
+        let mut taken = HashSet::new();
+        let mut known = HashMap::new();
+        for row in found {
             let key = (row.table, row.user);
-            let outcome = failures.entry(key).or_insert_with(|| {
-                self.configure(key)
-                    .err()
-                    .map(|error| Rc::new(Outcome::unsent(error)))
-            });
-            match outcome {
-                Some(outcome) => self.ended.push(Ended {
+            let readiness = known
+                .entry(key)
+                .or_insert_with(|| self.configure(key).unwrap_or_else(failed));
+            match readiness {
+                Readiness::Locked => continue,
+                _ => taken.insert(row.id),
+            };
+            match readiness {
+                Readiness::Failed(outcome) => self.ended.push(Ended {
                     row,
                     outcome: outcome.clone(),
                 }),
-                None => self.locked.push_back(row),
+                _ => self.locked.push_back(row),
             }
         }
+        self.left = self.left.saturating_sub(taken.len() as u64);
+        let others = ids.iter().filter(|id| !taken.contains(id));
+        others.for_each(|id| locks::unlock(*id));
         Ok(())
     }
 
     /// Reads the configuration of a foreign table and a role, as it is now.
-    fn configure(&mut self, key: (pg_sys::Oid, pg_sys::Oid)) -> Result<(), Error> {
+    fn configure(&mut self, key: (pg_sys::Oid, pg_sys::Oid)) -> Result<Readiness, Error> {
         let (table, user) = key;
-        if !catalog::lock_foreign_table(table) {
+        if !catalog::try_lock(table, pg_sys::AccessShareLock) {
+            return Ok(Readiness::Locked);
+        }
+        if !catalog::is_foreign_table(table) {
             return Err(Error::Configuration(ConfigurationError::DroppedTable(
                 table.to_u32(),
             )));
@@ -239,15 +284,15 @@ impl Delivery {
         config.deduplicate = false;
         config.limits.max_invocations = None;
         config.retry_policy.retry_timeout = config.retry_policy.retry_timeout.min(RETRY_TIMEOUT);
+        let keeps_payload = settings::queue_keep() > 0;
         match self.dispatches.get_mut(&key) {
-            Some(dispatch) => dispatch.set_config(config),
+            Some(dispatch) => dispatch.set_config(config, keeps_payload),
             None => {
-                let keeps_payload = settings::queue_keep() > 0;
                 let dispatch = Dispatch::across_transactions(table, config, keeps_payload);
                 self.dispatches.insert(key, dispatch);
             }
         }
-        Ok(())
+        Ok(Readiness::Ready)
     }
 
     /// Starts what may be started.
@@ -279,28 +324,63 @@ impl Delivery {
         backend::flush()
     }
 
-    /// Takes the outcomes that have come.
+    /// Takes the outcomes that have come. An error is returned once all of them are taken.
     fn collect(&mut self) -> Result<(), Error> {
-        let mut index = 0;
-        while let Some(in_flight) = self.in_flight.get(index) {
-            match in_flight.handle.poll()? {
-                Some(outcome) => {
-                    let row = self.in_flight.swap_remove(index).row;
-                    self.ended.push(Ended { row, outcome });
-                }
-                None => index += 1,
+        let mut collected = Ok(());
+        for in_flight in std::mem::take(&mut self.in_flight) {
+            match in_flight.handle.poll() {
+                Ok(Some(outcome)) => self.ended.push(Ended {
+                    row: in_flight.row,
+                    outcome,
+                }),
+                Ok(None) => self.in_flight.push(in_flight),
+                Err(error) => collected = Err(error),
             }
         }
-        Ok(())
+        collected
     }
 
-    /// Writes what became of the rows that have ended.
-    fn write(&mut self) -> Result<(), Error> {
+    /// Writes what became of the rows that have ended. False if it could be written of none.
+    ///
+    /// A row that another transaction has locked stays with those that have ended, so that it is not sent again. Nothing interrupts this: it
+    /// waits for no lock, and what would not be written would be sent again.
+    fn settle(&mut self, transactions: &mut impl Transactions) -> Result<bool, Error> {
+        if self.ended.is_empty() {
+            return Ok(false);
+        }
+        self.start()?;
+        let written =
+            process::without_interrupts(|| transactions.run(|| as_owner(|| self.write())));
+        let Some(kept) = written? else {
+            return Ok(false);
+        };
+        let before = self.ended.len();
+        self.ended.retain(|ended| {
+            let is_kept = kept.contains(&ended.row.id);
+            if !is_kept {
+                locks::unlock(ended.row.id);
+            }
+            is_kept
+        });
+        Ok(self.ended.len() < before)
+    }
+
+    /// Writes what became of the rows that have ended, except those that another transaction has locked. Returns the ids of these.
+    fn write(&mut self) -> Result<HashSet<i64>, Error> {
+        let ids: Vec<i64> = self.ended.iter().map(|ended| ended.row.id).collect();
+        let free = rows::lock_ended(&ids)?;
+        let others: Vec<i64> = (ids.into_iter()).filter(|id| !free.contains(id)).collect();
+        let kept = match others.is_empty() {
+            true => HashSet::new(),
+            // Those that are not there were deleted.
+            false => rows::existing(&others)?,
+        };
         let keep = settings::queue_keep();
         let mut delivered = Vec::new();
         let mut counts: HashMap<String, i64> = HashMap::new();
         let mut writers = writers();
-        for Ended { row, outcome } in &mut self.ended {
+        let ended = self.ended.iter_mut();
+        for Ended { row, outcome } in ended.filter(|ended| !kept.contains(&ended.row.id)) {
             let state = state_of(row, outcome);
             match state {
                 State::Delivered => {
@@ -328,22 +408,23 @@ impl Delivery {
         for (name, count) in &counts {
             rows::count(name, *count)?;
         }
+        Ok(kept)
+    }
+
+    /// Deletes old counts, and delivered rows that are no longer kept.
+    fn forget(&mut self, transactions: &mut impl Transactions) -> Result<(), Error> {
         let now = rows::now();
-        if now - self.forgotten_at > micros(FORGET_INTERVAL) {
+        if now.saturating_sub(self.forgotten_at) > micros(FORGET_INTERVAL) {
             self.forgotten_at = now;
-            let kept = Duration::from_secs(keep.into());
-            rows::forget(now - micros(COUNTED), now - micros(kept))?;
+            let kept = Duration::from_secs(settings::queue_keep().into());
+            let (counts_before, delivered_before) = (now - micros(COUNTED), now - micros(kept));
+            transactions.run(|| as_owner(|| rows::forget(counts_before, delivered_before)))?;
         }
         Ok(())
     }
 }
 
-/// Works with the rights of the queue's owner, in a memory context that is deleted afterwards.
-fn as_owner<T>(work: impl FnOnce(&Queue) -> Result<T, Error>) -> Result<T, Error> {
-    let queue = Queue::find_of_extension()?;
-    let context = MemoryContext::current().child();
-    let done = context.switch_to(|| spi::as_role(queue.owner, || work(&queue)));
-    // SAFETY: what the work has made in the context is not used afterwards. After an error it goes with the transaction.
-    unsafe { context.delete() };
-    done
+/// The readiness of a row whose configuration could not be read.
+fn failed(error: Error) -> Readiness {
+    Readiness::Failed(Rc::new(Outcome::unsent(error)))
 }

@@ -17,6 +17,7 @@ pub mod worker;
 use crate::backend::config::Config;
 use crate::error::{ConfigurationError, Error, StatementError};
 use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::{catalog, process, spi};
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -32,6 +33,8 @@ pub struct Entry {
     pub user_mapping_of: pg_sys::Oid,
     /// What is sent.
     pub inputs: Inputs,
+    /// The region of this session's setting, where no option has one. The session that delivers may have another.
+    pub region_of_setting: Option<String>,
     /// Whether it gets a durable execution name if it has none.
     pub durable: bool,
     /// When it is due, as a timestamptz; `None` is at once.
@@ -45,6 +48,7 @@ impl Entry {
             table,
             user_mapping_of: config.user,
             inputs,
+            region_of_setting: config.region_of_setting.clone(),
             durable: config.durable,
             not_before: None,
         }
@@ -55,54 +59,77 @@ impl Entry {
     /// Errors if Lambda's grammar does not accept it, so that nothing is queued which can never be delivered.
     pub fn insert(mut self) -> Result<i64, Error> {
         (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.to_owned());
-        InvokeRequest::new(self.inputs.clone())?;
+        let request = InvokeRequest::new(self.inputs.clone())?;
+        if request.region.is_none() {
+            self.inputs.region = self.region_of_setting.take();
+        }
         if process::is_in_parallel_mode() {
             return Err(Error::Statement(StatementError::QueuesInParallelQuery));
         }
-        let queue = Queue::find()?;
+        let owner = owner()?;
         let _connection = spi::Connection::open()?;
-        spi::as_role(queue.owner, || {
+        spi::as_role(owner, || {
             worker::wake_at_commit()?;
-            rows::insert(&self, &queue)
+            rows::insert(&self)
         })
     }
-}
-
-/// The table of the queue.
-struct Queue {
-    table: pg_sys::Oid,
-    owner: pg_sys::Oid,
 }
 
 /// The tables of the queue.
 const TABLES: [&CStr; 3] = [c"queue", c"queue_deliveries", c"queue_worker"];
 
-impl Queue {
-    /// Looks it up for a delivery. Tables of these names that are not the extension's are refused: a worker is a superuser's process, and
-    /// somebody else's tables may have triggers.
-    fn find_of_extension() -> Result<Queue, Error> {
-        match TABLES
-            .iter()
-            .all(|name| catalog::is_of_extension(c"aws_lambda", name))
-        {
-            true => Queue::find(),
-            false => Err(Error::Configuration(ConfigurationError::NoQueue)),
-        }
-    }
+/// The queue's owner. An entry is written with its rights.
+fn owner() -> Result<pg_sys::Oid, Error> {
+    let table = catalog::relation(c"aws_lambda", c"queue")
+        .ok_or(Error::Configuration(ConfigurationError::NoQueue))?;
+    // The relation is locked until the transaction ends.
+    catalog::lock(table, pg_sys::RowExclusiveLock);
+    Ok(catalog::owner(table))
+}
 
-    /// Looks it up.
-    fn find() -> Result<Queue, Error> {
-        // SAFETY: catalog look-ups in a transaction. The relation is locked until the transaction ends.
-        unsafe {
-            let schema = pg_sys::get_namespace_oid(c"aws_lambda".as_ptr(), true);
-            let table = pg_sys::get_relname_relid(c"queue".as_ptr(), schema);
-            if table == pg_sys::InvalidOid {
-                return Err(Error::Configuration(ConfigurationError::NoQueue));
-            }
-            let open = pg_sys::table_open(table, pg_sys::AccessShareLock as _);
-            let owner = (*(*open).rd_rel).relowner;
-            pg_sys::table_close(open, pg_sys::NoLock as _);
-            Ok(Queue { table, owner })
+/// The queue's owner, for a delivery, whose rows are locked until the transaction ends; `None` where another transaction has locked a table.
+/// A delivery waits for no lock, as it has outcomes to write and rows in flight.
+///
+/// Tables of these names that are not the extension's are refused: a worker is a superuser's process, and somebody else's tables may have
+/// triggers.
+fn try_owner_of_extension() -> Result<Option<pg_sys::Oid>, Error> {
+    let tables = || {
+        let tables = TABLES.map(|name| catalog::relation_of_extension(c"aws_lambda", name));
+        match tables {
+            [Some(queue), Some(deliveries), Some(worker)] => Ok([queue, deliveries, worker]),
+            _ => Err(Error::Configuration(ConfigurationError::NoQueue)),
         }
+    };
+    let found = tables()?;
+    let can_lock = |table: pg_sys::Oid| catalog::try_lock(table, pg_sys::RowExclusiveLock);
+    if !found.into_iter().all(can_lock) {
+        return Ok(None);
     }
+    // They may have been dropped before they were locked.
+    let [queue, ..] = tables()?;
+    Ok((found[0] == queue).then(|| catalog::owner(queue)))
+}
+
+/// Works with the rights of the queue's owner, in a memory context that is deleted afterwards. `None` where another transaction has locked
+/// one of the tables.
+///
+/// What is committed by this is on disk before the commit ends, and so is what others have committed before: an event is not sent whose
+/// transaction a crash may still take back.
+fn as_owner<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<Option<T>, Error> {
+    let Some(owner) = try_owner_of_extension()? else {
+        return Ok(None);
+    };
+    process::force_sync_commit();
+    let context = MemoryContext::current().child();
+    let done = context.switch_to(|| {
+        spi::as_role(owner, || {
+            let done = work();
+            // A worker would run them as superuser when it commits.
+            process::fire_deferred_triggers();
+            done
+        })
+    });
+    // SAFETY: what the work has made in the context is not used afterwards. After an error it goes with the transaction.
+    unsafe { context.delete() };
+    done.map(Some)
 }

@@ -2,13 +2,15 @@
 //!
 //! They run as the queue's owner, in sessions whose search_path is anybody's. So every operator and function has its schema.
 
-use super::{Entry, Queue};
+use super::Entry;
 use crate::error::Error;
 use crate::lambda::request::Inputs;
-use crate::postgres::catalog;
 use crate::postgres::spi::{Row, Statement, bigints, bytea};
+use crate::postgres::{catalog, process};
 use bytes::Bytes;
 use pgrx::pg_sys::{self, Datum};
+use std::collections::HashSet;
+use std::thread::LocalKey;
 
 /// A row of the queue that is to be delivered.
 pub struct QueuedRow {
@@ -104,6 +106,14 @@ thread_local! {
         FOR UPDATE SKIP LOCKED",
         &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
     ) };
+    static LOCK_ENDED: Statement = const { Statement::new(
+        c"SELECT id FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1) FOR UPDATE SKIP LOCKED",
+        &[pg_sys::INT8ARRAYOID],
+    ) };
+    static EXISTING: Statement = const { Statement::new(
+        c"SELECT id FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1)",
+        &[pg_sys::INT8ARRAYOID],
+    ) };
     static DELETE: Statement = const { Statement::new(
         c"DELETE FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1)",
         &[pg_sys::INT8ARRAYOID],
@@ -136,11 +146,17 @@ thread_local! {
         &[],
     ) };
     static FORGET_COUNTS: Statement = const { Statement::new(
-        c"DELETE FROM aws_lambda.queue_deliveries WHERE delivered_at OPERATOR(pg_catalog.<) $1",
+        c"DELETE FROM aws_lambda.queue_deliveries WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(
+            SELECT ctid FROM aws_lambda.queue_deliveries
+            WHERE delivered_at OPERATOR(pg_catalog.<) $1
+            FOR UPDATE SKIP LOCKED))",
         &[pg_sys::TIMESTAMPTZOID],
     ) };
     static FORGET_DELIVERED: Statement = const { Statement::new(
-        c"DELETE FROM aws_lambda.queue WHERE state OPERATOR(pg_catalog.=) 'delivered' AND tried_at OPERATOR(pg_catalog.<) $1",
+        c"DELETE FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY (ARRAY(
+            SELECT id FROM aws_lambda.queue
+            WHERE state OPERATOR(pg_catalog.=) 'delivered' AND tried_at OPERATOR(pg_catalog.<) $1
+            FOR UPDATE SKIP LOCKED))",
         &[pg_sys::TIMESTAMPTZOID],
     ) };
 }
@@ -156,10 +172,10 @@ fn text(text: &Option<String>) -> Option<Datum> {
 }
 
 /// Writes an entry, and returns its id.
-pub fn insert(entry: &Entry, queue: &Queue) -> Result<i64, Error> {
+pub fn insert(entry: &Entry) -> Result<i64, Error> {
     let inputs = &entry.inputs;
     let now = now();
-    let prefix = entry.durable.then(|| name_prefix(queue));
+    let prefix = entry.durable.then(|| name_prefix(now));
     let values = [
         Some(now.into()),
         Some(catalog::outer_role().into()),
@@ -182,13 +198,14 @@ pub fn insert(entry: &Entry, queue: &Queue) -> Result<i64, Error> {
     (ids.into_iter().flatten().next()).ok_or(Error::Unexpected("queued row has no id"))
 }
 
-/// The beginning of the durable execution names of this queue. No other queue has the same in its names, and with an id in hexadecimal it is
-/// short enough for one.
-fn name_prefix(queue: &Queue) -> String {
-    // SAFETY: reads a number of the cluster, and one of this backend.
-    let (cluster, database) =
-        unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId.to_u32()) };
-    format!("queue-{cluster:x}-{database:x}-{:x}-", queue.table.to_u32())
+/// The beginning of the durable execution names of what is queued now. With an id in hexadecimal it has at most 63 characters, of 64.
+///
+/// A copy of the cluster's files has the same identifier and goes on with the same ids, but not at the same microsecond.
+fn name_prefix(now: i64) -> String {
+    // SAFETY: reads a number of the cluster.
+    let cluster = unsafe { pg_sys::GetSystemIdentifier() };
+    let database = process::database().to_u32();
+    format!("queue-{cluster:x}-{database:x}-{now:x}-")
 }
 
 /// The rows that are due at `until` and come behind `after`, a time and an id, at most `count` of them.
@@ -234,6 +251,23 @@ pub fn lock(ids: &[i64], until: i64) -> Result<Vec<QueuedRow>, Error> {
     };
     // SAFETY: the caller has opened a connection. The values are of the statement's types.
     LOCK.with(|lock| unsafe { lock.execute(&values, read) })
+}
+
+/// Locks those of the rows that are there and that no other transaction has locked, and returns their ids.
+pub fn lock_ended(ids: &[i64]) -> Result<HashSet<i64>, Error> {
+    ids_of(&LOCK_ENDED, ids)
+}
+
+/// The ids of the rows that are there.
+pub fn existing(ids: &[i64]) -> Result<HashSet<i64>, Error> {
+    ids_of(&EXISTING, ids)
+}
+
+fn ids_of(statement: &'static LocalKey<Statement>, ids: &[i64]) -> Result<HashSet<i64>, Error> {
+    let read = |row: Row| row.bigint(1).unwrap_or_default();
+    // SAFETY: the caller has opened a connection. The value is of the statement's type.
+    let found = statement.with(|found| unsafe { found.execute(&[Some(bigints(ids))], read) })?;
+    Ok(found.into_iter().collect())
 }
 
 /// Deletes rows.

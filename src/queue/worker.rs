@@ -4,8 +4,8 @@
 //! in shared memory, so a worker also runs where the library is not preloaded. A wrong process id sets a latch for nothing.
 
 use super::deliver::{Delivery, Look, Transactions};
-use super::{Queue, locks, rows};
-use crate::error::{Error, OrReport};
+use super::{as_owner, locks, rows};
+use crate::error::{ConfigurationError, Error, OrReport};
 use crate::postgres::process::{self, Activity};
 use crate::postgres::{catalog, spi};
 use crate::settings;
@@ -64,10 +64,11 @@ pub fn start() -> bool {
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    process::note_when_terminated();
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
     BackgroundWorker::connect_worker_to_spi(None, None);
     let mut workers: HashMap<pg_sys::Oid, DynamicBackgroundWorker> = HashMap::new();
-    loop {
+    while !process::should_stop() {
         process::reload_if_asked();
         let names = settings::worker_databases().unwrap_or_default();
         let wanted: Vec<pg_sys::Oid> =
@@ -78,9 +79,7 @@ pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datu
                 workers.insert(database, worker);
             }
         }
-        if !BackgroundWorker::wait_latch(Some(LOOK_INTERVAL)) {
-            break;
-        }
+        wait(LOOK_INTERVAL);
     }
     drop(workers);
     // The postmaster starts it again, unless the server stops.
@@ -106,7 +105,9 @@ impl Transactions for OfWorker {
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub unsafe extern "C-unwind" fn aws_lambda_worker_main(database: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    process::note_when_terminated();
+    process::stay_away_when_terminated();
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
     let database = pg_sys::Oid::from(database.value() as u32);
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     work().or_report();
@@ -116,43 +117,53 @@ fn work() -> Result<(), Error> {
     if !locks::try_lock_worker() {
         return Ok(());
     }
+    match deliver_until_stopped() {
+        // The database has no extension, or it was dropped.
+        Err(Error::Configuration(ConfigurationError::NoQueue)) => Ok(()),
+        done => done,
+    }
+}
+
+fn deliver_until_stopped() -> Result<(), Error> {
     let mut transactions = OfWorker;
-    let found = transactions.run(|| {
-        let found = Queue::find_of_extension();
-        if let Ok(queue) = &found {
-            spi::as_role(queue.owner, || rows::register_worker(process::id()))?;
-        }
-        Ok(found.is_ok())
-    })?;
-    let mut is_there = found;
-    while is_there && !process::should_stop() {
+    let mut delivery = Delivery::new(None);
+    let mut is_registered = false;
+    while !process::should_stop() {
         process::reload_if_asked();
         process::report(Activity::Running, c"delivers the queue");
-        let totals = Delivery::new(None).run(&mut transactions, Look::Always)?;
+        if !is_registered {
+            let register = || rows::register_worker(process::id());
+            is_registered = transactions.run(|| as_owner(register))?.is_some();
+        }
+        let totals = delivery.run(&mut transactions, Look::Always)?;
         // Rows that are due and not found are in delivery elsewhere.
         let shortest = match totals.is_empty() {
             true => OTHERS_INTERVAL,
             false => Duration::ZERO,
         };
-        let next = transactions.run(|| match Queue::find_of_extension() {
-            Ok(queue) => spi::as_role(queue.owner, rows::next_due).map(Some),
-            Err(_) => Ok(None),
-        })?;
-        is_there = next.is_some();
-        let pause = next.flatten().map_or(LOOK_INTERVAL, |due_at| {
-            let pause = Duration::from_micros(due_at.saturating_sub(rows::now()).max(0) as u64);
-            pause.clamp(shortest, LOOK_INTERVAL)
-        });
+        let pause = match transactions.run(|| as_owner(rows::next_due))? {
+            Some(next) if is_registered => next.map_or(LOOK_INTERVAL, until),
+            // The tables are locked.
+            _ => OTHERS_INTERVAL,
+        };
         process::report(Activity::Idle, c"waits for the queue");
-        if is_there && !process::should_stop() {
-            let goes_on = BackgroundWorker::wait_latch(Some(pause.max(Duration::from_millis(1))));
-            if !goes_on && !process::should_stop() {
-                // The postmaster is gone.
-                process::exit(1);
-            }
-        }
+        wait(pause.clamp(shortest, LOOK_INTERVAL));
     }
     Ok(())
+}
+
+/// How long it is until a time, a timestamptz.
+fn until(time: i64) -> Duration {
+    Duration::from_micros(time.saturating_sub(rows::now()).max(0) as u64)
+}
+
+/// Waits until this worker is woken or told to stop.
+fn wait(longest: Duration) {
+    let goes_on = BackgroundWorker::wait_latch(Some(longest.max(Duration::from_millis(1))));
+    if !goes_on {
+        // The postmaster is gone.
+        process::exit(1);
+    }
 }
 
 thread_local! {

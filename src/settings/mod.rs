@@ -44,12 +44,12 @@ const fn name_of(bytes: &'static [u8]) -> &'static CStr {
 }
 
 /// Makes a function that gives the value of each setting, and [`all`]. A row has the setting's name, its default, range and unit, or its
-/// check and who sets it, and two descriptions.
+/// check, then who sets it, and two descriptions.
 macro_rules! settings {
     (
         numbers { $(
             $(#[$number_doc:meta])*
-            $number:ident = $default:expr, $range:expr, $unit:expr, $number_short:literal, $number_long:literal;
+            $number:ident = $default:expr, $range:expr, $unit:expr, $number_context:expr, $number_short:literal, $number_long:literal;
         )* }
         texts { $(
             $(#[$text_doc:meta])*
@@ -85,7 +85,7 @@ macro_rules! settings {
                     name: name_of(concat!("aws_lambda.", stringify!($number), "\0").as_bytes()),
                     short_description: $number_short,
                     long_description: $number_long,
-                    context: GucContext::Userset,
+                    context: $number_context,
                     kind: Kind::Number { value: &values::$number, range: $range, unit: $unit },
                 },)*
                 $(Setting {
@@ -103,37 +103,37 @@ macro_rules! settings {
 settings! {
     numbers {
         /// Milliseconds.
-        connect_timeout_ms = 1000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS,
+        connect_timeout_ms = 1000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS, GucContext::Userset,
             c"Sets the longest time to wait for a connection to AWS Lambda.", c"";
         /// Milliseconds.
-        request_timeout_ms = 3000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS,
+        request_timeout_ms = 3000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS, GucContext::Userset,
             c"Sets the longest time to wait for the answer to an invocation.", c"";
         /// Attempts after the first.
-        max_retries = 10, RETRIES_RANGE, GucFlags::empty(),
+        max_retries = 10, RETRIES_RANGE, GucFlags::empty(), GucContext::Userset,
             c"Sets the most further attempts at an invocation that failed.", c"";
         /// Milliseconds.
-        retry_timeout_ms = 20_000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS,
+        retry_timeout_ms = 20_000, TIMEOUT_RANGE_MS, GucFlags::UNIT_MS, GucContext::Userset,
             c"Sets the time in attempts and pauses after which there is no further attempt.", c"";
         /// Invocations in flight.
-        max_concurrency = 64, CONCURRENCY_RANGE, GucFlags::empty(),
+        max_concurrency = 64, CONCURRENCY_RANGE, GucFlags::empty(), GucContext::Userset,
             c"Sets the most invocations that one scan keeps in flight.", c"";
         /// Invocations of a statement; 0 is no limit.
-        max_invocations = 0, INVOCATIONS_RANGE, GucFlags::empty(),
+        max_invocations = 0, INVOCATIONS_RANGE, GucFlags::empty(), GucContext::Userset,
             c"Sets the most invocations that one statement makes.", c"0 means no limit.";
         /// Kilobytes.
-        max_memory = 64 << 10, MEMORY_RANGE_KB, GucFlags::UNIT_KB,
+        max_memory = 64 << 10, MEMORY_RANGE_KB, GucFlags::UNIT_KB, GucContext::Userset,
             c"Sets the most memory for payloads, outer rows and responses of one statement.", c"What exceeds it waits.";
         /// Seconds; 0 is never.
-        progress_interval = 0, 0..=86_400, GucFlags::UNIT_S,
+        progress_interval = 0, 0..=86_400, GucFlags::UNIT_S, GucContext::Userset,
             c"Sets how often a statement tells how many invocations it has made.", c"0 means never.";
         /// Attempts of a queued invocation.
-        queue_max_attempts = 5, 1..=1000, GucFlags::empty(),
+        queue_max_attempts = 5, 1..=1000, GucFlags::empty(), GucContext::Suset,
             c"Sets the most attempts at a queued invocation.", c"Attempts that reached no function do not count.";
         /// Seconds.
-        queue_max_age = 86_400, 1..=i32::MAX, GucFlags::UNIT_S,
+        queue_max_age = 86_400, 1..=i32::MAX, GucFlags::UNIT_S, GucContext::Suset,
             c"Sets how long a queued invocation is tried again.", c"";
         /// Seconds; 0 keeps none.
-        queue_keep = 0, 0..=i32::MAX, GucFlags::UNIT_S,
+        queue_keep = 0, 0..=i32::MAX, GucFlags::UNIT_S, GucContext::Suset,
             c"Sets how long delivered rows of the queue are kept.", c"0 means that they are deleted at once.";
     }
     texts {

@@ -103,18 +103,6 @@ def advisory_locks(session):
     return session.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()[0]
 
 
-def test_deliverers_with_another_isolation_level(queue, connect):
-    """A row that another delivery has just deleted is no error, and is not sent again."""
-    queue.execute(ENQUEUE, ["accept-1", 600])
-    deliverers = [connect() for _ in range(4)]
-    for deliverer in deliverers:
-        deliverer.execute("SET default_transaction_isolation = 'repeatable read'")
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        rows = [pool.submit(lambda d=d: d.execute("CALL aws_lambda.deliver()").fetchone()) for d in deliverers]
-    assert sum(row.result()[0] for row in rows) == 600
-    assert sent() == once(600)
-
-
 def test_as_many_in_flight_as_max_concurrency(queue):
     queue.execute(ENQUEUE, ["accept-50", 100])
     queue.execute("SET aws_lambda.max_concurrency = 7")
@@ -170,6 +158,90 @@ def test_a_row_that_another_transaction_has(queue, connect):
         assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (2, 0, 0)
     assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (0, 0, 0)
     assert sent() == {1: 1, 3: 1}
+
+
+def test_a_row_in_flight_that_another_transaction_has(queue, connect):
+    """Its outcome is written once that transaction has ended. Meanwhile the outcomes of others are, and none is sent again."""
+    queue.execute(ENQUEUE, ["accept-500", 3])
+    deliverer, other = connect(), connect()
+    with running(deliverer, 3, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+        with other.transaction(force_rollback=True):
+            other.execute("DELETE FROM aws_lambda.queue WHERE payload = '2'")
+            wait_until(lambda: in_queue(queue) == 1)
+            assert not delivery.done()
+            # Others go on with new rows, and skip that one.
+            queue.execute("SELECT aws_lambda.enqueue('echo', '4'::json)")
+            assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+        assert delivery.result(timeout=10).fetchone() == (3, 0, 0)
+    assert in_queue(queue) == 0
+    assert sent() == once(4)
+    assert advisory_locks(queue) == 0
+
+
+def test_a_row_in_flight_that_is_deleted(queue, connect):
+    """Its delivery is counted, and its outcome is nowhere."""
+    queue.execute(ENQUEUE, ["accept-500", 3])
+    deliverer, other = connect(), connect()
+    with running(deliverer, 3, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+        with other.transaction():
+            other.execute("DELETE FROM aws_lambda.queue WHERE payload = '2'")
+            wait_until(lambda: in_queue(queue) == 1)
+        assert delivery.result(timeout=10).fetchone() == (3, 0, 0)
+    assert in_queue(queue) == 0
+
+
+@pytest.mark.parametrize("table", ["queue", "queue_deliveries"])
+def test_a_table_that_another_transaction_has_locked(queue, connect, table):
+    """Outcomes are written once it is free again, and nothing is sent twice. A cancel ends the wait."""
+    queue.execute(ENQUEUE, ["accept-300", 3])
+    deliverer, other = connect(), connect()
+    with running(deliverer, 3, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+        with other.transaction():
+            other.execute(f"LOCK TABLE aws_lambda.{table}")
+            time.sleep(1)
+            assert not delivery.done()
+        assert delivery.result(timeout=10).fetchone() == (3, 0, 0)
+    assert sent() == once(3)
+    with other.transaction(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other.execute(f"LOCK TABLE aws_lambda.{table}")
+        delivery = pool.submit(deliverer.execute, "CALL aws_lambda.deliver()")
+        time.sleep(0.3)
+        deliverer.cancel()
+        assert isinstance(error_within_2_s(delivery, since=time.monotonic()), psycopg.errors.QueryCanceled)
+
+
+def test_a_foreign_table_that_is_being_altered(queue, connect):
+    """Its rows are left for later. Those of others are delivered, and nobody waits."""
+    queue.execute("CREATE FOREIGN TABLE altered (payload text) SERVER aws_lambda OPTIONS (function_name 'echo', events 'queue')")
+    queue.execute("INSERT INTO altered VALUES ('1')")
+    queue.execute("SELECT aws_lambda.enqueue('echo', '2'::json)")
+    other = connect()
+    queue.execute("SET statement_timeout = '5s'")
+    with other.transaction():
+        other.execute("ALTER FOREIGN TABLE altered OPTIONS (ADD max_concurrency '1')")
+        assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+        assert sent() == {2: 1}
+    assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+    queue.execute("DROP FOREIGN TABLE altered")
+    assert sent() == once(2)
+
+
+def test_rows_before_others_are_not_left_behind(queue, connect):
+    """A row that was locked when the delivery began is delivered soon after it is free, though hundreds of others are due."""
+    queue.execute("SET aws_lambda.max_concurrency = 1")
+    queue.execute("SELECT aws_lambda.enqueue('echo', '1'::json)")
+    queue.execute("SELECT count(aws_lambda.enqueue('accept-20', to_json(i))) FROM generate_series(2, 400) i")
+    other, watcher = connect(), connect()
+    with other.transaction(force_rollback=True), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other.execute("DELETE FROM aws_lambda.queue WHERE payload = '1'")
+        delivery = pool.submit(queue.execute, "CALL aws_lambda.deliver()")
+        wait_for_invocations(5)
+        other.execute("ROLLBACK")
+        wait_until(lambda: 1 in sent())
+        assert counter("invocations") < 390
+        assert in_queue(watcher) > 5
+        assert delivery.result(timeout=60).fetchone() == (400, 0, 0)
+    assert sent() == once(400)
 
 
 def test_rows_in_delivery_are_not_delivered_elsewhere(queue, connect):
@@ -233,6 +305,23 @@ def test_a_crash_in_delivery(start, endpoint, kill):
         assert session.execute("CALL aws_lambda.deliver()").fetchone() == (in_flight, 0, 0)
         assert in_queue(session) == 0
     assert sent() == once(answered) | {answered + row: 2 for row in range(1, in_flight + 1)}
+
+
+def test_commits_that_are_not_on_disk(start, endpoint):
+    """With synchronous_commit off, a crash takes back neither an outcome nor a transaction whose event was sent."""
+    server = start("synchronous_commit = off", "wal_writer_delay = '10s'")
+    with connect(server) as session, connect(server) as watcher:
+        session.execute("CREATE TABLE orders (id int)")
+        session.execute("CHECKPOINT")
+        with session.transaction():
+            session.execute("INSERT INTO orders VALUES (1)")
+            session.execute(ENQUEUE, ["echo", 1])
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+        kill_postmaster(server, watcher, None)
+    with connect_once_ready(server) as session:
+        assert session.execute("SELECT id FROM orders").fetchall() == [(1,)]
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (0, 0, 0)
+    assert sent() == once(1)
 
 
 def test_inserts_and_copies_are_queued(queue):

@@ -83,6 +83,72 @@ def test_it_stops_with_the_server(start, endpoint):
     assert time.monotonic() - since < 5
 
 
+@pytest.mark.parametrize("stop", ["server", "worker"])
+def test_it_stops_while_no_standby_answers(start, endpoint, stop):
+    """What it commits waits for a standby that is not there."""
+    server = start()
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
+        session.execute("SET synchronous_commit = local")
+        session.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        session.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: session.execute("SHOW synchronous_standby_names").fetchone() == ("nobody",))
+        enqueue(session)
+        wait_until(lambda: waits_for(session) == "SyncRep")
+        since = time.monotonic()
+        if stop == "worker":
+            session.execute("SELECT pg_terminate_backend(pid) FROM aws_lambda.queue_worker")
+            wait_until(lambda: workers(session) == [])
+            # It stays away. It would be started again after five seconds.
+            time.sleep(7)
+            assert workers(session) == []
+        else:
+            server.stop()
+            assert time.monotonic() - since < 5
+
+
+def waits_for(session):
+    return session.execute("SELECT max(wait_event) FROM pg_stat_activity WHERE backend_type = 'aws_lambda delivery'").fetchone()[0]
+
+
+def test_it_stops_while_it_waits_for_a_lock(start, endpoint):
+    server = start()
+    with connect(server) as session, connect(server) as other:
+        other.execute("BEGIN")
+        other.execute("INSERT INTO aws_lambda.queue_worker VALUES (0, now())")
+        other.execute("COMMIT")
+        other.execute("BEGIN")
+        other.execute("SELECT FROM aws_lambda.queue_worker FOR UPDATE")
+        session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: waits_for(session) == "transactionid")
+        session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'aws_lambda delivery'")
+        wait_until(lambda: workers(session) == [])
+
+
+def test_deferred_triggers_have_the_rights_of_the_owner(start, endpoint):
+    """Not those of the worker, which is a superuser's process."""
+    server = start()
+    with connect(server) as session:
+        session.execute("CREATE ROLE owner")
+        session.execute("GRANT USAGE, CREATE ON SCHEMA aws_lambda TO owner")
+        for table in ("queue", "queue_deliveries", "queue_worker"):
+            session.execute(f"ALTER TABLE aws_lambda.{table} OWNER TO owner")
+        session.execute("CREATE TABLE log (who text)")
+        session.execute("GRANT INSERT ON log TO owner")
+        session.execute(
+            "CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES (current_user); RETURN NULL; END $$"
+        )
+        session.execute(
+            "CREATE CONSTRAINT TRIGGER t AFTER DELETE ON aws_lambda.queue DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION log()"
+        )
+        session.execute("SELECT aws_lambda.start_worker()")
+        enqueue(session)
+        wait_until(lambda: session.execute("SELECT count(*) FROM log").fetchone() == (1,))
+        assert session.execute("SELECT who FROM log").fetchall() == [("owner",)]
+
+
 def test_it_does_not_spin_while_others_deliver(start, endpoint):
     """The rows are due, and in flight elsewhere."""
     server = start("aws_lambda.request_timeout_ms = '1h'")

@@ -2,7 +2,9 @@
 
 mod executor;
 mod planner;
+mod signals;
 
 pub use executor::*;
 pub(crate) use executor_run_hook;
 pub use planner::*;
+pub use signals::*;

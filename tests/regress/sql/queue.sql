@@ -37,6 +37,19 @@ COMMIT;
 CALL aws_lambda.deliver();
 SELECT * FROM endpoint.arrived();
 
+-- The region of the session that queues counts, unless the name or an option has one.
+SET aws_lambda.region = 'eu-west-1';
+SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('echo', '2'::json, region => 'us-east-2') IS NOT NULL AS queued;
+SELECT aws_lambda.enqueue('arn:aws:lambda:us-east-1:123456789012:function:echo', '3'::json) IS NOT NULL AS queued;
+ALTER SERVER aws_lambda OPTIONS (ADD region 'eu-west-2');
+SELECT aws_lambda.enqueue('echo', '4'::json) IS NOT NULL AS queued;
+ALTER SERVER aws_lambda OPTIONS (DROP region);
+RESET aws_lambda.region;
+SELECT payload, region FROM waiting;
+CALL aws_lambda.deliver();
+SELECT * FROM endpoint.arrived();
+
 -- What invoke refuses is not queued.
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('no name', '1'::json)$$);
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue(NULL::text, '1'::json)$$);
@@ -44,6 +57,7 @@ SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, i
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', to_json(repeat('x', 1100000)))$$);
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, durable_execution_name => 'not allowed')$$);
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('arn:aws:lambda:us-east-1:123456789012:function:echo', '1'::json, 'us-east-2')$$);
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, not_before => 'infinity')$$);
 SELECT count(*) FROM aws_lambda.queue;
 
 -- invoke queues its events where the setting says so, with the result of one that is sent.
@@ -123,10 +137,24 @@ SELECT aws_lambda.enqueue('echo', '1'::json, qualifier => 'v1', durable_executio
 SELECT aws_lambda.enqueue('echo', '1'::jsonb, qualifier => 'v1') IS NOT NULL AS queued;
 SELECT payload, durable_execution_name = 'queue-' || to_hex((SELECT system_identifier FROM pg_control_system())) || '-'
     || to_hex((SELECT oid::bigint FROM pg_database WHERE datname = current_database())) || '-'
-    || to_hex('aws_lambda.queue'::regclass::oid::bigint) || '-' || to_hex(id) AS by_default, nullif(left(durable_execution_name, 5), 'queue') AS name
+    || to_hex((extract(epoch FROM queued_at - '2000-01-01 00:00+00') * 1000000)::bigint) || '-' || to_hex(id) AS by_default, nullif(left(durable_execution_name, 5), 'queue') AS name
 FROM aws_lambda.queue ORDER BY id;
 ALTER FOREIGN TABLE aws_lambda.lambda_invocations_json OPTIONS (DROP durable);
 DELETE FROM aws_lambda.queue;
+
+-- Each transaction of a delivery sees what others have committed, whatever the session's isolation level is.
+CREATE FUNCTION isolation() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE NOTICE 'isolation level: %', current_setting('transaction_isolation');
+    RETURN OLD;
+END $$;
+CREATE TRIGGER isolation BEFORE DELETE ON aws_lambda.queue FOR EACH ROW EXECUTE FUNCTION isolation();
+SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
+SET default_transaction_isolation = 'serializable';
+CALL aws_lambda.deliver();
+RESET default_transaction_isolation;
+DROP TRIGGER isolation ON aws_lambda.queue;
+SELECT endpoint.reset();
 
 -- deliver commits, so it has to be called by itself.
 BEGIN;
