@@ -117,12 +117,45 @@ pub fn is_foreign_table(table: pg_sys::Oid) -> bool {
     unsafe { pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_FOREIGN_TABLE }
 }
 
-/// The database of a name; `None` if there is none. Spaces around the name do not count.
-pub fn database(name: &str) -> Option<pg_sys::Oid> {
-    let name = text::for_server(name.trim());
-    // SAFETY: PostgreSQL only reads the name.
-    let database = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) };
-    (database != pg_sys::InvalidOid).then_some(database)
+/// Reads a catalog in its own order, with no index. Calls `row` with each tuple, which lives for the call, and with their descriptor.
+pub(super) fn scan(
+    catalog: pg_sys::Oid,
+    mut row: impl FnMut(pg_sys::HeapTuple, pg_sys::TupleDesc),
+) {
+    let lock = pg_sys::AccessShareLock as i32;
+    let none = pg_sys::InvalidOid;
+    // SAFETY: a scan without keys. PostgreSQL's transaction ends it after an error.
+    unsafe {
+        let relation = pg_sys::table_open(catalog, lock);
+        let (snapshot, keys) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let scan = pg_sys::systable_beginscan(relation, none, false, snapshot, 0, keys);
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            row(tuple, (*relation).rd_att);
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(relation, lock);
+    }
+}
+
+/// Name and oid of each database that accepts connections. A process that is connected to no database can call this: it has no other
+/// catalog's description, and so no index, unless another process has left one on disk.
+pub fn databases() -> Vec<(Vec<u8>, pg_sys::Oid)> {
+    let mut found = Vec::new();
+    scan(pg_sys::DatabaseRelationId, |tuple, _| {
+        // SAFETY: the columns of the structure come first in each of the catalog's tuples, and are never null.
+        let database =
+            unsafe { &*pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple) };
+        // An interrupted DROP DATABASE leaves -2 (pg_database.h).
+        if database.datallowconn && database.datconnlimit != -2 {
+            let name = text::name(&database.datname).to_bytes().to_vec();
+            found.push((name, database.oid));
+        }
+    });
+    found
 }
 
 /// The relation of an extension, in the schema of the same name; `None` if there is none, or one that is somebody else's.

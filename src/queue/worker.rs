@@ -71,9 +71,11 @@ pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datu
     while !process::should_stop() {
         process::reload_if_asked();
         let names = settings::worker_databases().unwrap_or_default();
-        let wanted: Vec<pg_sys::Oid> =
-            process::in_transaction(|| names.split(',').filter_map(catalog::database).collect());
-        for database in wanted {
+        let names: Vec<&str> = names.split(',').map(str::trim).collect();
+        for (name, database) in process::in_transaction(catalog::databases) {
+            if !names.iter().any(|wanted| wanted.as_bytes() == name) {
+                continue;
+            }
             let runs = (workers.get(&database)).is_some_and(|worker| worker.pid().is_ok());
             if !runs && let Ok(worker) = builder(database, false).load_dynamic() {
                 workers.insert(database, worker);

@@ -189,6 +189,12 @@ def test_tables_of_somebody_else(preloaded):
             assert there.execute("SELECT count(*) FROM aws_lambda.queue_worker").fetchone() == (0,)
 
 
+def test_the_launcher_starts_with_the_server(preloaded):
+    """It is connected to no database, and starts before any process has left descriptions of catalogs on disk."""
+    with open(preloaded.log) as log:
+        assert "FATAL" not in log.read()
+
+
 def test_it_starts_again_after_a_crash(preloaded):
     with connect(preloaded) as session:
         ((pid, *_),) = workers(session)
