@@ -170,6 +170,15 @@ pub fn relation_of_extension(extension: &CStr, relation: &CStr) -> Option<pg_sys
     }
 }
 
+/// The next value of a sequence. It is an error if the current role may not use it.
+pub fn next_value(sequence: pg_sys::Oid) -> i64 {
+    let next = pg_sys::Oid::from(pg_sys::F_NEXTVAL);
+    // SAFETY: the function takes the oid of a sequence. PostgreSQL raises an error of its own if there is none with the oid.
+    unsafe {
+        pg_sys::OidFunctionCall1Coll(next, pg_sys::InvalidOid, sequence.into()).value() as i64
+    }
+}
+
 /// The owner of a relation, which is locked.
 pub fn owner(relation: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: the relation is locked, and so is there.

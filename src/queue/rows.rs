@@ -3,9 +3,11 @@
 //! They run as the queue's owner, in sessions whose search_path is anybody's. So every operator and function has its schema.
 
 use super::Entry;
-use crate::error::Error;
+use crate::error::{ConfigurationError, Error};
 use crate::lambda::request::Inputs;
+use crate::postgres::input::server_bytes;
 use crate::postgres::spi::{Row, Statement, bigints, bytea};
+use crate::postgres::varlena::Varlena;
 use crate::postgres::{catalog, process};
 use bytes::Bytes;
 use pgrx::pg_sys::{self, Datum};
@@ -67,22 +69,15 @@ pub const OUTCOME_COLUMNS: usize = 9;
 
 thread_local! {
     static INSERT: Statement = const { Statement::new(
-        c"WITH n AS (SELECT pg_catalog.nextval('aws_lambda.queue_id_seq'::pg_catalog.regclass) AS id)
-        INSERT INTO aws_lambda.queue (id, queued_at, queued_by, foreign_table, user_mapping_of, first_due_at, due_at,
+        c"INSERT INTO aws_lambda.queue (id, queued_at, queued_by, foreign_table, user_mapping_of, first_due_at, due_at,
             function_name, region, payload, invocation_type, log_type, context, qualifier, tenant_id, durable_execution_name)
         OVERRIDING SYSTEM VALUE
-        SELECT n.id, $1, $2, $3, $4, $5, $5,
-            pg_catalog.convert_from($6, 'UTF8'), pg_catalog.convert_from($7, 'UTF8'), pg_catalog.convert_from($8, 'UTF8'),
-            pg_catalog.convert_from($9, 'UTF8'), pg_catalog.convert_from($10, 'UTF8'), pg_catalog.convert_from($11, 'UTF8'),
-            pg_catalog.convert_from($12, 'UTF8'), pg_catalog.convert_from($13, 'UTF8'),
-            COALESCE(pg_catalog.convert_from($14, 'UTF8'),
-                pg_catalog.textcat(pg_catalog.convert_from($15, 'UTF8'), pg_catalog.to_hex(n.id)))
-        FROM n
+        VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         RETURNING id",
         &[
-            pg_sys::TIMESTAMPTZOID, pg_sys::REGROLEOID, pg_sys::REGCLASSOID, pg_sys::REGROLEOID, pg_sys::TIMESTAMPTZOID,
-            pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID,
-            pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID, pg_sys::BYTEAOID,
+            pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::REGROLEOID, pg_sys::REGCLASSOID, pg_sys::REGROLEOID,
+            pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID,
+            pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID,
         ],
     ) };
     static DUE: Statement = const { Statement::new(
@@ -167,45 +162,57 @@ pub fn now() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-fn text(text: &Option<String>) -> Option<Datum> {
-    text.as_ref().map(|text| bytea(text.as_bytes()))
+/// A text of UTF-8, in the current memory context.
+fn text(utf8: &[u8]) -> Datum {
+    Varlena::of_server(server_bytes(utf8)).datum()
 }
 
 /// Writes an entry, and returns its id.
 pub fn insert(entry: &Entry) -> Result<i64, Error> {
     let inputs = &entry.inputs;
     let now = now();
-    let prefix = entry.durable.then(|| name_prefix(now));
+    let word = |word: &Option<String>| word.as_ref().map(|word| text(word.as_bytes()));
+    // The durable execution name has the id too. A statement that takes the id itself needs a subquery for that, which costs more than a call.
+    process::prevent_if_read_only(c"INSERT");
+    let id = catalog::next_value(sequence()?);
+    let name = (inputs.durable_execution_name.clone())
+        .or_else(|| entry.durable.then(|| durable_execution_name(now, id)));
     let values = [
+        Some(id.into()),
         Some(now.into()),
         Some(catalog::outer_role().into()),
         Some(entry.table.into()),
         Some(entry.user_mapping_of.into()),
         Some(entry.not_before.unwrap_or(now).max(now).into()),
-        text(&inputs.function_name),
-        text(&inputs.region),
-        inputs.payload.as_ref().map(|payload| bytea(payload)),
-        text(&inputs.invocation_type),
-        text(&inputs.log_type),
-        text(&inputs.context),
-        text(&inputs.qualifier),
-        text(&inputs.tenant_id),
-        text(&inputs.durable_execution_name),
-        prefix.map(|prefix| bytea(prefix.as_bytes())),
+        word(&inputs.function_name),
+        word(&inputs.region),
+        inputs.payload.as_ref().map(|payload| text(payload)),
+        word(&inputs.invocation_type),
+        word(&inputs.log_type),
+        word(&inputs.context),
+        word(&inputs.qualifier),
+        word(&inputs.tenant_id),
+        word(&name),
     ];
     // SAFETY: the caller has opened a connection. The values are of the statement's types.
     let ids = INSERT.with(|insert| unsafe { insert.execute(&values, |row| row.bigint(1)) })?;
     (ids.into_iter().flatten().next()).ok_or(Error::Unexpected("queued row has no id"))
 }
 
-/// The beginning of the durable execution names of what is queued now. With an id in hexadecimal it has at most 63 characters, of 64.
+/// The sequence of the ids.
+fn sequence() -> Result<pg_sys::Oid, Error> {
+    catalog::relation(c"aws_lambda", c"queue_id_seq")
+        .ok_or(Error::Configuration(ConfigurationError::NoQueue))
+}
+
+/// The durable execution name of what is queued now. It has at most 63 characters, of 64.
 ///
 /// A copy of the cluster's files has the same identifier and goes on with the same ids, but not at the same microsecond.
-fn name_prefix(now: i64) -> String {
+fn durable_execution_name(now: i64, id: i64) -> String {
     // SAFETY: reads a number of the cluster.
     let cluster = unsafe { pg_sys::GetSystemIdentifier() };
     let database = process::database().to_u32();
-    format!("queue-{cluster:x}-{database:x}-{now:x}-")
+    format!("queue-{cluster:x}-{database:x}-{now:x}-{id:x}")
 }
 
 /// The rows that are due at `until` and come behind `after`, a time and an id, at most `count` of them.

@@ -113,6 +113,14 @@ ALTER FOREIGN TABLE t OPTIONS (ADD on_error 'return');
 SELECT error_message = printed() AS says_it FROM t WHERE function_name = 'verbatim'
     AND payload = '"HTTP/1.1 200 OK\r\nX-Amz-Function-Error: Unhandled\r\nContent-Length: 28\r\n\r\n{\"errorMessage\":\"\u00e2\u0082\u00ac\u00c3\u00a9\u00f0\u009f\u0098\u0080\"}"';
 
+-- What is queued is text in the database's encoding, is delivered in UTF-8, and so is the response
+
+SET aws_lambda.queue_keep = '1h';
+SELECT aws_lambda.enqueue('echo', '{"é":  "ß"}'::json, invocation_type => 'RequestResponse') IS NOT NULL AS queued;
+CALL aws_lambda.deliver();
+SELECT state, payload, response FROM aws_lambda.queue;
+DELETE FROM aws_lambda.queue;
+
 SET client_min_messages = warning;
 DROP SCHEMA encodings CASCADE;
 DROP SERVER "sérver" CASCADE;

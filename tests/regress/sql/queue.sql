@@ -59,6 +59,10 @@ SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, d
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('arn:aws:lambda:us-east-1:123456789012:function:echo', '1'::json, 'us-east-2')$$);
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json, not_before => 'infinity')$$);
 SELECT count(*) FROM aws_lambda.queue;
+-- Nor is anything in a transaction that writes nothing.
+BEGIN READ ONLY;
+SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('echo', '1'::json)$$);
+ROLLBACK;
 
 -- invoke queues its events where the setting says so, with the result of one that is sent.
 SET aws_lambda.events = 'queue';
