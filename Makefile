@@ -16,7 +16,7 @@
 #   make package-test    in a bare Debian 12 and 13: install a package, invoke a function, remove the package
 #   make upgrades        pg_upgrade, dump and restore between several versions
 #   make soak            the long forms of tests, fuzzing among them; about forty minutes
-#   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; three minutes once built
+#   make bench           compares with the bare SDK and with boto3, and writes benches/results.md; four minutes once built
 #   make clean
 
 PG_CONFIG ?= pg_config
@@ -183,7 +183,7 @@ test: venv installed
 # The profile of packages. The server's Python finds boto3 by PYTHONPATH.
 bench: PROFILE = packaged
 bench: venv installed
-	@echo "==> benchmarks: about three minutes once all is compiled"
+	@echo "==> benchmarks: about four minutes once all is compiled"
 	@tests/harness/deps benches
 	@tests/harness/venv benches
 	cargo build --target-dir target --profile $(PROFILE) --package benches

@@ -98,6 +98,20 @@ def text(results, numbers, targets):
                 for row in results["joins"]
             ],
         ),
+        "## A trigger for each row\n",
+        "An INSERT of 10,000 rows, or of 100 where each row waits for its invocation, which takes 10 ms.\n",
+        table(
+            ["The trigger", "time a row"],
+            [[row["way"], time_of(row["seconds"])] for row in results["triggers"]],
+        ),
+        "## The queue\n",
+        "20,000 events of 10 ms, 64 in flight.\n",
+        table(
+            ["Way", "events a second", "share"],
+            [[row["way"], f"{row['rate']:,.0f}", f"{row['share']:.2f}"] for row in results["delivery"]],
+        ),
+        f"A worker has an event at the endpoint {numbers['COMMIT to arrival']:.1f} ms after the start of its COMMIT: the median of 50. "
+        f"One of ten takes {results['arrival']['late'] * 1e3:.1f} ms or longer.\n",
         "## 50 backends\n",
         table(["Way", "calls a second"], [[WAYS.get(row["way"], row["way"]), f"{row['rate']:,.0f}"] for row in results["backends"]]),
         "## The first call\n",

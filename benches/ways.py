@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+import urllib.request
 
 import boto3
 import botocore.config
@@ -68,6 +69,11 @@ class Endpoint:
 
     def cpu(self):
         return cpu_of(self.process.pid)
+
+    def last(self):
+        """When the last invocation arrived, as `time.monotonic_ns` has it."""
+        with urllib.request.urlopen(f"{self.url}/last") as response:
+            return int(response.read())
 
     def stop(self):
         self.process.stdin.close()

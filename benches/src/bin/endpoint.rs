@@ -4,8 +4,9 @@
 //!
 //! Prints its port and that where it speaks TLS, and ends when its standard input does. Functions are known by their names: `echo`
 //! sends the payload back, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `late` is `echo`, a second
-//! later for a payload that begins with `"late`. `GET /count` returns the number of invocations. Nothing is checked, not even
-//! signatures. tests/endpoint is the endpoint for tests.
+//! later for a payload that begins with `"late`. `GET /count` returns the number of invocations, and `GET /last` when the last of
+//! them arrived, in nanoseconds of the system's monotonic clock. Nothing is checked, not even signatures. tests/endpoint is the
+//! endpoint for tests.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Collected, Either, Full};
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 static INVOKED: AtomicU64 = AtomicU64::new(0);
+static LAST: AtomicU64 = AtomicU64::new(0);
 
 const HEADERS: [(&str, &str); 3] = [
     ("content-type", "application/json"),
@@ -36,32 +38,48 @@ const HEADERS: [(&str, &str); 3] = [
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Body = Either<Full<Bytes>, Collected<Bytes>>;
 
-fn is_late_payload(payload: &Collected<Bytes>) -> bool {
-    payload.clone().to_bytes().starts_with(b"\"late")
+/// The time of the clock that Python's `time.monotonic_ns` has. Rust's own type for it has no number.
+fn monotonic_nanoseconds() -> u64 {
+    // SAFETY: the call fills the structure, of which all bits may be zero.
+    let time = unsafe {
+        let mut time = std::mem::zeroed::<libc::timespec>();
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time);
+        time
+    };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     if request.method() == Method::GET {
-        let count = INVOKED.load(Relaxed).to_string();
-        return Ok(Response::new(Either::Left(Full::from(count))));
+        let asked = match request.uri().path() {
+            "/last" => &LAST,
+            _ => &INVOKED,
+        };
+        let number = asked.load(Relaxed).to_string();
+        return Ok(Response::new(Either::Left(Full::from(number))));
     }
+    LAST.store(monotonic_nanoseconds(), Relaxed);
     INVOKED.fetch_add(1, Relaxed);
     // /2015-03-31/functions/NAME/invocations
     let name = request.uri().path().split('/').nth(3).map(str::to_owned);
     let payload = request.into_body().collect().await?;
     let name = name.unwrap_or_default();
-    let is_late = name == "late";
-    if is_late && is_late_payload(&payload) {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    let body = if name == "echo" || is_late {
+    let body = match name.as_str() {
         // In the pieces that were received, without a copy.
-        Either::Right(payload)
-    } else {
-        if let Some(ms) = name.strip_prefix("wait-").and_then(|ms| ms.parse().ok()) {
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+        "echo" => Either::Right(payload),
+        "late" => {
+            let payload = payload.to_bytes();
+            if payload.starts_with(b"\"late") {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Either::Left(Full::from(payload))
         }
-        Either::Left(Full::from("{}"))
+        _ => {
+            if let Some(ms) = name.strip_prefix("wait-").and_then(|ms| ms.parse().ok()) {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
+            Either::Left(Full::from("{}"))
+        }
     };
     let mut response = Response::new(body);
     for (name, value) in HEADERS {
