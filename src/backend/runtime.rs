@@ -73,8 +73,10 @@ impl Runtime {
         };
         memory::set_wakeup_socket(wakeup.descriptor());
         let tokio = Arc::new(tokio);
+        let driver = Arc::new(Driver::new(&tokio, wakeup.clone()));
+        tokio.spawn(driver.clone().notify_of_ends());
         Ok(Runtime {
-            driver: Arc::new(Driver::new(&tokio, wakeup.clone())),
+            driver,
             tokio: Some(tokio),
             wakeup,
             wakeup_socket,
@@ -95,14 +97,14 @@ impl Runtime {
         self.driver.unfinished()
     }
 
-    /// Counts connections, or more: each is a task of Tokio's, as the started tasks are.
+    /// Counts connections, or more: each is a task of Tokio's, as are the started tasks and the one that notifies.
     pub fn connections(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let tokio = (self.tokio.as_ref()).map(|tokio| tokio.handle().metrics());
         let driver = Arc::downgrade(&self.driver);
         move || {
             let tasks = tokio.as_ref().map_or(0, |tokio| tokio.num_alive_tasks());
             let running = driver.upgrade().map_or(0, |driver| driver.running());
-            tasks.saturating_sub(running)
+            tasks.saturating_sub(running + 1)
         }
     }
 
