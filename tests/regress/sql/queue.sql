@@ -117,6 +117,8 @@ SELECT function_name, state, attempts, postponements FROM aws_lambda.queue ORDER
 SELECT aws_lambda.retry(id) FROM aws_lambda.queue WHERE function_name = 'missing';
 SELECT aws_lambda.retry(0);
 SELECT function_name, state, attempts, postponements, due_at <= clock_timestamp() AS due FROM aws_lambda.queue ORDER BY id;
+-- There are three states.
+SELECT * FROM endpoint.error_of($$UPDATE aws_lambda.queue SET state = 'sent'$$);
 DELETE FROM aws_lambda.queue;
 SELECT endpoint.reset();
 
