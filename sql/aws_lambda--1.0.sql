@@ -303,6 +303,17 @@ COMMENT ON INDEX aws_lambda.queue_due IS 'finds the rows that are due';
 CREATE INDEX queue_delivered ON aws_lambda.queue (tried_at) WHERE state = 'delivered';
 COMMENT ON INDEX aws_lambda.queue_delivered IS 'finds the rows that are no longer kept';
 
+-- A publication FOR ALL TABLES has the queue. Its rows are delivered where they were queued, and not by a subscriber as well.
+CREATE FUNCTION aws_lambda.ignore_replicated() RETURNS trigger
+LANGUAGE c AS '$libdir/aws_lambda_fdw', 'ignore_replicated';
+COMMENT ON FUNCTION aws_lambda.ignore_replicated() IS 'has a subscription leave a table as it is';
+REVOKE ALL ON FUNCTION aws_lambda.ignore_replicated() FROM PUBLIC;
+
+CREATE TRIGGER ignore_replicated BEFORE INSERT OR UPDATE OR DELETE ON aws_lambda.queue
+    FOR EACH ROW EXECUTE FUNCTION aws_lambda.ignore_replicated();
+ALTER TABLE aws_lambda.queue ENABLE REPLICA TRIGGER ignore_replicated;
+COMMENT ON TRIGGER ignore_replicated ON aws_lambda.queue IS 'has a subscriber not deliver what its publisher delivers';
+
 -- Delivered rows are deleted, so their number is kept here for a minute.
 CREATE TABLE aws_lambda.queue_deliveries (
     function_name text NOT NULL,
@@ -314,8 +325,16 @@ COMMENT ON COLUMN aws_lambda.queue_deliveries.function_name IS 'the function, as
 COMMENT ON COLUMN aws_lambda.queue_deliveries.delivered_at IS 'when they were delivered';
 COMMENT ON COLUMN aws_lambda.queue_deliveries.delivered IS 'how many rows were delivered together';
 REVOKE ALL ON TABLE aws_lambda.queue_deliveries FROM PUBLIC;
+-- Without, PostgreSQL refuses to delete a row that is published.
+ALTER TABLE aws_lambda.queue_deliveries REPLICA IDENTITY FULL;
 
-CREATE TABLE aws_lambda.queue_worker (
+CREATE TRIGGER ignore_replicated BEFORE INSERT OR UPDATE OR DELETE ON aws_lambda.queue_deliveries
+    FOR EACH ROW EXECUTE FUNCTION aws_lambda.ignore_replicated();
+ALTER TABLE aws_lambda.queue_deliveries ENABLE REPLICA TRIGGER ignore_replicated;
+COMMENT ON TRIGGER ignore_replicated ON aws_lambda.queue_deliveries IS 'has a subscriber not count what its publisher delivers';
+
+-- Unlogged, so that it is not replicated: it says something about this server.
+CREATE UNLOGGED TABLE aws_lambda.queue_worker (
     pid integer NOT NULL,
     started_at timestamptz NOT NULL
 );

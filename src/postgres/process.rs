@@ -33,6 +33,8 @@ calls! {
     pub fn is_in_parallel_mode() -> bool = IsInParallelMode();
     /// Raises an error where the transaction is read-only.
     pub fn prevent_if_read_only(command: &CStr) = PreventCommandIfReadOnly(command);
+    /// Whether the process applies the changes of a publisher.
+    pub fn is_subscriber() -> bool = IsLogicalWorker();
     /// Whether the current role is a superuser.
     pub fn is_superuser() -> bool = superuser();
     /// Reserves a file descriptor, even if none can be spared.

@@ -4,6 +4,7 @@
 //! - [`rows`] has the statements that read and change the table, [`locks`] the locks of rows in delivery.
 //! - [`deliver`] makes the invocations, as many in flight as the configuration says. [`outcome`] is what becomes of a row by that.
 //! - [`procedure`] is `aws_lambda.deliver`, and [`worker`] the background workers that deliver too.
+//! - [`replicated`] has a subscriber ignore the rows of its publisher.
 //!
 //! A row is written and deleted as any row is. So what a ROLLBACK takes back was never sent, and what was committed survives a crash.
 
@@ -11,6 +12,7 @@ mod deliver;
 mod locks;
 mod outcome;
 mod procedure;
+mod replicated;
 mod rows;
 pub mod worker;
 

@@ -98,7 +98,7 @@ def test_nothing_without_grant(administrator, as_role):
         WHERE nspname LIKE 'aws%'
         """
     ).fetchall()
-    assert len(objects) == 19
+    assert len(objects) == 20
     for statement in [
         "SELECT * FROM aws_lambda.invoke('echo', '1'::json)",
         "SELECT * FROM aws_lambda.invoke('echo', '1'::jsonb)",
@@ -111,6 +111,7 @@ def test_nothing_without_grant(administrator, as_role):
         "SELECT * FROM aws_lambda.queue_status",
         "SELECT * FROM aws_lambda.queue_deliveries",
         "DELETE FROM aws_lambda.queue_worker",
+        "SELECT aws_lambda.ignore_replicated()",
         "SELECT aws_lambda.invoke_support(NULL)",
         "SELECT aws_lambda.aws_lambda_fdw_validator('{}', 0)",
         "SELECT * FROM aws_lambda.lambda_invocations WHERE function_name = 'echo' AND payload = '1'",
