@@ -32,12 +32,12 @@ MACHINE = pathlib.Path(__file__).with_name("machine.c")
 
 @contextlib.contextmanager
 def own_server(
-    *settings, keys=KEYS, where=WHERE, resolver=False, home=None, clock=0, pg_config=None, limits=(), **environment
+    *settings, keys=KEYS, where=WHERE, resolver=False, home=None, clock=0, pg_config=None, limits=(), primary=None, **environment
 ):
     """Starts a server with `settings` in postgresql.conf and `environment` added to its environment, and stops it afterwards.
 
     `keys` are added to the environment too, and the settings `where` point it to the scripted endpoint. `pg_config` is the
-    path of its PostgreSQL's, and `limits` are pairs for `setrlimit`.
+    path of its PostgreSQL's, and `limits` are pairs for `setrlimit`. The server is a standby of `primary`, if that is given.
     """
     # In /tmp, for the same reasons as in tests/harness/run.
     directory = tempfile.mkdtemp(prefix="aws_lambda_fdw.", dir="/tmp")
@@ -49,7 +49,7 @@ def own_server(
         if home or clock:
             machine = {"MACHINE_HOME": str(home or ""), "MACHINE_CLOCK": str(clock)}
             environment = {**environment, "LD_PRELOAD": build(MACHINE, directory), **machine}
-        server = Cluster(directory, [*where, *settings], {**keys, **environment}, pg_config, limits)
+        server = Cluster(directory, [*where, *settings], {**keys, **environment}, pg_config, limits, primary)
         yield server
     finally:
         if server and server.server.poll() is None:

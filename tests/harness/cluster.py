@@ -31,10 +31,11 @@ TEMPLATES = {}
 
 
 class Cluster:
-    def __init__(self, directory, settings, aws_environment, program=None, limits=()):
+    def __init__(self, directory, settings, aws_environment, program=None, limits=(), primary=None):
         """Creates and starts a cluster in `directory/pg`, with lines of postgresql.conf and AWS_* variables.
 
         `program` is its pg_config, by default PG_CONFIG. `limits` are pairs for `resource.setrlimit`: a resource, and its limit.
+        It is a standby of `primary`, if that is given.
         """
         self.socket_dir = os.path.join(directory, "pg")
         self.data = os.path.join(self.socket_dir, "data")
@@ -49,7 +50,10 @@ class Cluster:
         self.options = {"cwd": self.socket_dir, "env": self.environment(aws_environment), **run_as(self.user)}
 
         self.limits = limits
-        self.initdb()
+        if primary:
+            self.back_up(primary)
+        else:
+            self.initdb()
         with open(os.path.join(self.data, "postgresql.conf"), "a") as conf:
             conf.write(SETTINGS.format(socket_dir=self.socket_dir) + "\n".join(settings) + "\n")
         self.start()
@@ -82,6 +86,13 @@ class Cluster:
             )  # fmt: skip
         self.execute("cp", "-a", f"{copy}/data", self.data)
 
+    def back_up(self, primary):
+        """Makes the data directory of a standby."""
+        self.execute(
+            f"{self.bindir}/pg_basebackup", "-D", self.data, "-h", primary.socket_dir, "-p", "5432", "-U", "postgres",
+            "--checkpoint=fast", "--write-recovery-conf", "--no-sync",
+        )  # fmt: skip
+
     def execute(self, *command):
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **self.options
@@ -109,10 +120,10 @@ class Cluster:
         return {name: value for name, value in environment.items() if value is not None}
 
     def is_ready(self):
-        """Whether the last line of postmaster.pid is the server's state "ready", for which pg_ctl waits too."""
+        """Whether the last line of postmaster.pid is the server's state "ready" or "standby", for which pg_ctl waits too."""
         try:
             with open(os.path.join(self.data, "postmaster.pid")) as f:
-                return f.read().rstrip().endswith("ready")
+                return f.read().rstrip().endswith(("ready", "standby"))
         except FileNotFoundError:
             return False
 
