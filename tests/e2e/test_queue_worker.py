@@ -1,6 +1,7 @@
 """Background workers that deliver the queue: they wake, stop, start again and give way."""
 
 import contextlib
+import re
 import time
 
 import psycopg
@@ -59,17 +60,24 @@ def test_a_commit_wakes_it(start, endpoint):
 
 def test_one_delivers(start, endpoint):
     """A second one ends. One that is terminated stays away."""
-    server = start()
+    server = start("log_min_messages = debug1")
     with connect(server) as session:
         for _ in range(3):
             session.execute("SELECT aws_lambda.start_worker()")
-        # The others have ended, and it has noted its process id.
+        # The others have ended, and it has noted its process id. One that starts later would take its place.
+        wait_until(lambda: ended_workers(server) == 2)
         wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
         ((pid, database, *_),) = workers(session)
         assert database == "postgres"
         assert session.execute("SELECT pid FROM aws_lambda.queue_worker").fetchone() == (pid,)
         session.execute("SELECT pg_terminate_backend(%s)", [pid])
         wait_until(lambda: workers(session) == [])
+
+
+def ended_workers(server):
+    """How many have ended by themselves."""
+    with open(server.log) as log:
+        return len(re.findall(r'background worker "aws_lambda delivery" \(PID \d+\) exited with exit code 0', log.read()))
 
 
 def test_it_stops_with_the_server(start, endpoint):
@@ -200,6 +208,8 @@ def test_it_starts_again_after_a_crash(preloaded):
         ((pid, *_),) = workers(session)
         enqueue(session)
         wait_for_invocations(1)
+        # What is in flight is sent again.
+        wait_until(lambda: session.execute("SELECT count(*) FROM aws_lambda.queue").fetchone() == (0,))
         kill_backend(preloaded, session, pid)
     with contextlib.ExitStack() as stack:
         sessions = []
