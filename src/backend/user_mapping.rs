@@ -55,7 +55,7 @@ pub fn no_keys(
     };
     if caller != user {
         why.push_str(&format!(
-            " It owns the function or view that invokes, so its user mapping counts, and not that of \"{}\".",
+            " It owns the function or view that invokes, or has queued the invocation, so its user mapping counts, and not that of \"{}\".",
             shown(caller, catalog::role_name(caller))
         ));
     }
