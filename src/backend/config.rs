@@ -225,6 +225,13 @@ impl Config {
         })
     }
 
+    /// Leaves out the region of this session's setting.
+    pub fn ignore_region_setting(&mut self) {
+        if self.region_of_setting.take().is_some() {
+            self.client.region = None;
+        }
+    }
+
     /// The configuration of the client for an invocation in a region; `None` leaves the region to options,
     /// settings and machine.
     pub fn client(&self, region: Option<&str>) -> ClientConfig {

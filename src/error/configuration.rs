@@ -38,6 +38,8 @@ pub enum ConfigurationError {
     NoQueue,
     /// The foreign table of a queued row was dropped. With its oid.
     DroppedTable(u32),
+    /// The owner of the queue is no superuser.
+    QueueOfNoSuperuser,
     /// The role of a queued row was dropped. With its oid.
     DroppedRole(u32),
 }
@@ -63,6 +65,12 @@ impl ConfigurationError {
                 "there is no table aws_lambda.queue",
             )
             .hint("CREATE EXTENSION aws_lambda, or update it."),
+            ConfigurationError::QueueOfNoSuperuser => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "owner of the table aws_lambda.queue is not a superuser",
+            )
+            .detail("Its triggers would run with the rights of those who queue and deliver. Nothing was queued or delivered.")
+            .hint("ALTER TABLE aws_lambda.queue OWNER TO a superuser."),
             ConfigurationError::DroppedTable(table) => Row::new(
                 ERRCODE_UNDEFINED_TABLE,
                 "foreign table of a queued invocation does not exist",

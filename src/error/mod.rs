@@ -27,7 +27,7 @@ pub use option::OptionError;
 pub use printable::is_visible;
 use printable::printable;
 pub use printable::{quotable, shortened};
-pub use report::OrReport;
+pub use report::{OrReport, warn};
 pub use request::RequestError;
 pub use response::ResponseProblem;
 pub use statement::StatementError;
@@ -38,6 +38,13 @@ use pgrx::PgSqlErrorCode;
 /// An error of this extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
+    /// The outcome of a queued invocation cannot be written.
+    Unwritten {
+        /// The row's id.
+        id: i64,
+        /// Why.
+        problem: String,
+    },
     /// The options of an object.
     Option(OptionError),
     /// The definition of a foreign table.
@@ -158,6 +165,12 @@ impl Error {
                 "could not start the AWS Lambda client",
             )
             .detail(problem),
+            Error::Unwritten { id, problem } => Row::new(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "could not write the outcome of a queued invocation",
+            )
+            .detail(format!("Row {id} of aws_lambda.queue: {problem}"))
+            .hint("It is tried again for as long as this delivery runs. The invocation is not sent again meanwhile."),
             Error::Panicked => Row::new(ERRCODE_INTERNAL_ERROR, "the AWS Lambda client failed")
                 .detail("The function may have run. It was not invoked again.")
                 .hint("The server's log has the reason. Please report it."),

@@ -16,15 +16,27 @@ impl<T> OrReport<T> for Result<T, Error> {
     }
 }
 
-/// pgrx's errors are not used: their messages are Rust strings, and PostgreSQL's are in the database's encoding.
+/// Reports an error as a warning.
+pub fn warn(error: &Error) {
+    report(error, PgLogLevel::WARNING);
+}
+
 fn raise(error: &Error) -> ! {
+    loop {
+        // An error does not return.
+        report(error, PgLogLevel::ERROR);
+    }
+}
+
+/// pgrx's errors are not used: their messages are Rust strings, and PostgreSQL's are in the database's encoding.
+fn report(error: &Error, level: PgLogLevel) {
     let row = error.row();
     let message = for_server(&row.message);
     let detail = row.detail.as_deref().map(for_server);
     let hint = row.hint.as_deref().map(for_server);
     let null = std::ptr::null_mut();
     let mut report = pg_sys::ErrorData {
-        elevel: PgLogLevel::ERROR as _,
+        elevel: level as _,
         sqlerrcode: row.sqlstate as _,
         message: message.as_ptr().cast_mut(),
         detail: detail
@@ -36,8 +48,6 @@ fn raise(error: &Error) -> ! {
         funcname: c"aws_lambda_fdw".as_ptr(),
         ..Default::default()
     };
-    loop {
-        // SAFETY: PostgreSQL copies the texts, and the names are static. An error does not return.
-        unsafe { pg_sys::ThrowErrorData(&mut report) };
-    }
+    // SAFETY: PostgreSQL copies the texts, and the names are static.
+    unsafe { pg_sys::ThrowErrorData(&mut report) };
 }

@@ -2,8 +2,14 @@
 
 use super::compat;
 use super::refs::{calls, variables};
-use pgrx::pg_sys;
+use crate::error::{Error, OrReport};
+use nix::errno::Errno;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgTryBuilder, pg_sys};
 use std::ffi::{CStr, c_int, c_void};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 variables! {
     /// Whether the postmaster loads libraries for all backends.
@@ -43,8 +49,6 @@ calls! {
     pub fn try_reserve_descriptor() -> bool = AcquireExternalFD();
     /// Has the transaction on disk before its commit ends, even where synchronous_commit is off. So is all that was committed before.
     pub fn force_sync_commit() = ForceSyncCommit();
-    /// Runs the triggers that are deferred to the end of the transaction.
-    pub fn fire_deferred_triggers() = AfterTriggerFireDeferred();
     /// Releases one of the reserved file descriptors.
     pub fn release_descriptor() = ReleaseExternalFD();
 }
@@ -91,8 +95,8 @@ pub fn report(activity: Activity, what: &CStr) {
     unsafe { pg_sys::pgstat_report_activity(state, what.as_ptr()) };
 }
 
-/// Works in a transaction of a background worker, and commits it.
-pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
+/// Works in a transaction of a background worker, and commits it unless the work fails.
+pub fn in_transaction<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     // SAFETY: no transaction runs.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -101,6 +105,10 @@ pub fn in_transaction<T>(work: impl FnOnce() -> T) -> T {
         // SPI wants one, where no portal has any.
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let done = work();
+        if done.is_err() {
+            pg_sys::AbortCurrentTransaction();
+            return done;
+        }
         pg_sys::PopActiveSnapshot();
         pg_sys::CommitTransactionCommand();
         // Autovacuum hears of dead rows by this. PostgreSQL does it for sessions, and at most once a second.
@@ -120,15 +128,27 @@ pub fn stay_away_when_terminated() {
     unsafe { pg_sys::on_proc_exit(Some(exit_when_terminated), pg_sys::Datum::null()) };
 }
 
+/// Whether termination ends a wait for a standby alone, and not the work.
+static DEFERS_TERMINATION: AtomicBool = AtomicBool::new(false);
+
+/// Has a background worker go on with its work when it is told to stop, or not. It has to look at [`should_stop`] then.
+pub fn defer_termination(defers: bool) {
+    DEFERS_TERMINATION.store(defers, Relaxed);
+}
+
 /// Tells this process that it was terminated, as PostgreSQL's own handler does (postgres.c). Called by a signal handler.
 pub fn note_termination() {
+    let errno = Errno::last_raw();
     // SAFETY: a signal handler may write the variables and set the latch.
     unsafe {
         (&raw mut pg_sys::ShutdownRequestPending).write_volatile(1);
         (&raw mut pg_sys::ProcDiePending).write_volatile(1);
-        (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        if !DEFERS_TERMINATION.load(Relaxed) {
+            (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        }
         pg_sys::SetLatch(pg_sys::MyLatch);
     }
+    Errno::set_raw(errno);
 }
 
 extern "C-unwind" fn exit_when_terminated(code: c_int, _arg: pg_sys::Datum) {
@@ -137,15 +157,45 @@ extern "C-unwind" fn exit_when_terminated(code: c_int, _arg: pg_sys::Datum) {
     }
 }
 
-/// Works while cancelling and termination have to wait. Waits for locks could then last, so there must be none.
-pub fn without_interrupts<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: counts in a variable of this backend. An error sets it to 0.
+/// Works in a subtransaction. An error, also one of PostgreSQL's, takes back what was done in it and is returned.
+pub fn in_subtransaction<T>(
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Box<CaughtError>> {
+    // SAFETY: a transaction runs. Memory context and resource owner are those from before at the end, as PL/pgSQL has it.
     unsafe {
-        pg_sys::InterruptHoldoffCount += 1;
-        let done = work();
-        pg_sys::InterruptHoldoffCount -= 1;
+        let (context, owner) = (pg_sys::CurrentMemoryContext, resource_owner());
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let done = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work().or_report())))
+            .catch_others(|caught| Err(Box::new(caught)))
+            .execute();
+        match &done {
+            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
         done
     }
+}
+
+/// Works with a bound for each wait for a lock, beside that of lock_timeout.
+pub fn with_lock_timeout<T>(most: Duration, work: impl FnOnce() -> T) -> T {
+    struct Before(c_int);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            // SAFETY: the variable of a setting, which nothing but its waits for locks reads.
+            unsafe { pg_sys::LockTimeout = self.0 };
+        }
+    }
+    // SAFETY: as above.
+    let before = unsafe { Before(pg_sys::LockTimeout) };
+    let most = most.as_millis() as c_int;
+    if before.0 == 0 || before.0 > most {
+        // SAFETY: as above.
+        unsafe { pg_sys::LockTimeout = most };
+    }
+    work()
 }
 
 /// Whether a background worker was told to stop.

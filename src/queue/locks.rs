@@ -4,7 +4,7 @@
 //! An advisory lock of the session needs none. It goes with the session, so that a crash leaves no row in delivery. SQL's functions for
 //! advisory locks use 1 and 2 in the tag's fourth field (lockfuncs.c), so these locks are not theirs.
 
-use crate::postgres::process;
+use crate::postgres::{compat, process};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ thread_local! {
 const OF_ROW: u16 = 3;
 const OF_WORKER: u16 = 4;
 
-/// Locks a row. False if it is in delivery, here or elsewhere.
+/// Locks a row. False if it is in delivery, here or elsewhere, or if there is no room for a lock.
 pub fn try_lock(id: i64) -> bool {
     if !IS_REGISTERED.replace(true) {
         process::at_end_of_transactions(unlock_after_error);
@@ -27,7 +27,7 @@ pub fn try_lock(id: i64) -> bool {
     if HELD.with_borrow(|held| held.contains(&id)) {
         return false;
     }
-    if !try_acquire(&tag(id, OF_ROW)) {
+    if !compat::try_lock_session(&tag(id, OF_ROW)) {
         return false;
     }
     HELD.with_borrow_mut(|held| held.insert(id));
@@ -44,13 +44,7 @@ pub fn unlock(id: i64) {
 
 /// Locks the delivery by a worker, until the process exits. False if another worker of the database delivers.
 pub fn try_lock_worker() -> bool {
-    try_acquire(&tag(0, OF_WORKER))
-}
-
-fn try_acquire(tag: &pg_sys::LOCKTAG) -> bool {
-    // SAFETY: takes a lock of the session, without waiting.
-    let acquired = unsafe { pg_sys::LockAcquire(tag, pg_sys::ExclusiveLock as _, true, true) };
-    acquired != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    compat::try_lock_session(&tag(0, OF_WORKER))
 }
 
 fn tag(id: i64, fourth_field: u16) -> pg_sys::LOCKTAG {

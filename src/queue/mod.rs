@@ -22,6 +22,7 @@ use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::{catalog, process, spi};
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ffi::CStr;
 
 /// The invocation type of an entry that has none.
@@ -80,28 +81,49 @@ impl Entry {
 /// The tables of the queue.
 const TABLES: [&CStr; 3] = [c"queue", c"queue_deliveries", c"queue_worker"];
 
-/// The queue's owner. An entry is written with its rights.
-fn owner() -> Result<pg_sys::Oid, Error> {
-    let table = catalog::relation(c"aws_lambda", c"queue")
-        .ok_or(Error::Configuration(ConfigurationError::NoQueue))?;
-    // The relation is locked until the transaction ends.
-    catalog::lock(table, pg_sys::RowExclusiveLock);
-    Ok(catalog::owner(table))
+/// The queue's tables. Tables of these names that are not the extension's are refused: a role that may create schemas could have made them, with
+/// triggers that run where somebody queues or delivers.
+fn tables() -> Result<[pg_sys::Oid; 3], Error> {
+    let found = TABLES.map(|name| catalog::relation_of_extension(c"aws_lambda", name));
+    match found {
+        [Some(queue), Some(deliveries), Some(worker)] => Ok([queue, deliveries, worker]),
+        _ => Err(Error::Configuration(ConfigurationError::NoQueue)),
+    }
 }
 
-/// The queue's owner, for a delivery, whose rows are locked until the transaction ends; `None` where another transaction has locked a table.
-/// A delivery waits for no lock, as it has outcomes to write and rows in flight.
-///
-/// Tables of these names that are not the extension's are refused: a worker is a superuser's process, and somebody else's tables may have
-/// triggers.
-fn try_owner_of_extension() -> Result<Option<pg_sys::Oid>, Error> {
-    let tables = || {
-        let tables = TABLES.map(|name| catalog::relation_of_extension(c"aws_lambda", name));
-        match tables {
-            [Some(queue), Some(deliveries), Some(worker)] => Ok([queue, deliveries, worker]),
-            _ => Err(Error::Configuration(ConfigurationError::NoQueue)),
+/// The owner of the queue, with whose rights its rows are written. The owner's triggers can leave things that run when the transaction commits,
+/// with the rights of who commits. So the owner has to be a superuser, as the extension's is.
+fn trusted_owner(queue: pg_sys::Oid) -> Result<pg_sys::Oid, Error> {
+    let owner = catalog::owner(queue);
+    match catalog::is_superuser(owner) {
+        true => Ok(owner),
+        false => Err(Error::Configuration(ConfigurationError::QueueOfNoSuperuser)),
+    }
+}
+
+/// The queue's owner, for an entry.
+fn owner() -> Result<pg_sys::Oid, Error> {
+    thread_local! {
+        /// The queue that was last found to be the extension's.
+        static KNOWN: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::Oid::INVALID) };
+    }
+    let found = catalog::relation(c"aws_lambda", c"queue");
+    let queue = match found.filter(|queue| *queue == KNOWN.get()) {
+        Some(queue) => queue,
+        None => {
+            let [queue, ..] = tables()?;
+            KNOWN.set(queue);
+            queue
         }
     };
+    // The relation is locked until the transaction ends.
+    catalog::lock(queue, pg_sys::RowExclusiveLock);
+    trusted_owner(queue)
+}
+
+/// The queue's owner, for a delivery, whose tables are locked until the transaction ends; `None` where another transaction has locked one. A
+/// delivery waits for no table, as it has outcomes to write and rows in flight.
+fn try_owner() -> Result<Option<pg_sys::Oid>, Error> {
     let found = tables()?;
     let can_lock = |table: pg_sys::Oid| catalog::try_lock(table, pg_sys::RowExclusiveLock);
     if !found.into_iter().all(can_lock) {
@@ -109,7 +131,10 @@ fn try_owner_of_extension() -> Result<Option<pg_sys::Oid>, Error> {
     }
     // They may have been dropped before they were locked.
     let [queue, ..] = tables()?;
-    Ok((found[0] == queue).then(|| catalog::owner(queue)))
+    match found[0] == queue {
+        true => trusted_owner(queue).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Works with the rights of the queue's owner, in a memory context that is deleted afterwards. `None` where another transaction has locked
@@ -118,19 +143,12 @@ fn try_owner_of_extension() -> Result<Option<pg_sys::Oid>, Error> {
 /// What is committed by this is on disk before the commit ends, and so is what others have committed before: an event is not sent whose
 /// transaction a crash may still take back.
 fn as_owner<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<Option<T>, Error> {
-    let Some(owner) = try_owner_of_extension()? else {
+    let Some(owner) = try_owner()? else {
         return Ok(None);
     };
     process::force_sync_commit();
     let context = MemoryContext::current().child();
-    let done = context.switch_to(|| {
-        spi::as_role(owner, || {
-            let done = work();
-            // A worker would run them as superuser when it commits.
-            process::fire_deferred_triggers();
-            done
-        })
-    });
+    let done = context.switch_to(|| spi::as_role(owner, work));
     // SAFETY: what the work has made in the context is not used afterwards. After an error it goes with the transaction.
     unsafe { context.delete() };
     done.map(Some)

@@ -18,6 +18,8 @@ use std::thread::LocalKey;
 pub struct QueuedRow {
     /// Its id.
     pub id: i64,
+    /// When it was queued, as a timestamptz. After TRUNCATE ... RESTART IDENTITY another row may have the id.
+    pub queued_at: i64,
     /// Attempts that count.
     pub attempts: i32,
     /// Attempts that do not count.
@@ -30,6 +32,13 @@ pub struct QueuedRow {
     pub user: pg_sys::Oid,
     /// What is sent.
     pub inputs: Inputs,
+}
+
+impl QueuedRow {
+    /// The foreign table and the role whose configuration it needs.
+    pub fn key(&self) -> (pg_sys::Oid, pg_sys::Oid) {
+        (self.table, self.user)
+    }
 }
 
 /// What is known of a row before it is locked.
@@ -94,7 +103,7 @@ thread_local! {
             pg_catalog.convert_to(function_name, 'UTF8'), pg_catalog.convert_to(region, 'UTF8'), pg_catalog.convert_to(payload, 'UTF8'),
             pg_catalog.convert_to(invocation_type, 'UTF8'), pg_catalog.convert_to(log_type, 'UTF8'),
             pg_catalog.convert_to(context, 'UTF8'), pg_catalog.convert_to(qualifier, 'UTF8'),
-            pg_catalog.convert_to(tenant_id, 'UTF8'), pg_catalog.convert_to(durable_execution_name, 'UTF8')
+            pg_catalog.convert_to(tenant_id, 'UTF8'), pg_catalog.convert_to(durable_execution_name, 'UTF8'), queued_at
         FROM aws_lambda.queue
         WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting' AND due_at OPERATOR(pg_catalog.<=) $2
         ORDER BY due_at USING OPERATOR(pg_catalog.<), id USING OPERATOR(pg_catalog.<)
@@ -102,15 +111,17 @@ thread_local! {
         &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
     ) };
     static LOCK_ENDED: Statement = const { Statement::new(
-        c"SELECT id FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1) FOR UPDATE SKIP LOCKED",
+        c"SELECT id, queued_at FROM aws_lambda.queue
+        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting' FOR UPDATE SKIP LOCKED",
         &[pg_sys::INT8ARRAYOID],
     ) };
     static EXISTING: Statement = const { Statement::new(
-        c"SELECT id FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1)",
+        c"SELECT id, queued_at FROM aws_lambda.queue
+        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting'",
         &[pg_sys::INT8ARRAYOID],
     ) };
     static DELETE: Statement = const { Statement::new(
-        c"DELETE FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1)",
+        c"DELETE FROM aws_lambda.queue WHERE id OPERATOR(pg_catalog.=) ANY ($1) RETURNING id",
         &[pg_sys::INT8ARRAYOID],
     ) };
     static UPDATE: Statement = const { Statement::new(
@@ -118,7 +129,8 @@ thread_local! {
         SET state = $2, due_at = $3, attempts = $4, postponements = $5, tried_at = $6,
             status_code = $7, response = $8, executed_version = $9, log_result = $10, function_error = $11, request_id = $12,
             durable_execution_arn = $13, error_code = $14, error_message = $15
-        WHERE id OPERATOR(pg_catalog.=) $1",
+        WHERE id OPERATOR(pg_catalog.=) $1
+        RETURNING id",
         &[
             pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::TIMESTAMPTZOID,
             pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::TEXTOID,
@@ -238,6 +250,7 @@ pub fn lock(ids: &[i64], until: i64) -> Result<Vec<QueuedRow>, Error> {
     let word = |row: Row, number| row.bytes(number).map(Inputs::word);
     let read = |row: Row| QueuedRow {
         id: row.bigint(1).unwrap_or_default(),
+        queued_at: row.bigint(16).unwrap_or_default(),
         attempts: row.integer(2).unwrap_or_default(),
         postponements: row.integer(3).unwrap_or_default(),
         first_due_at: row.bigint(4).unwrap_or_default(),
@@ -260,31 +273,38 @@ pub fn lock(ids: &[i64], until: i64) -> Result<Vec<QueuedRow>, Error> {
     LOCK.with(|lock| unsafe { lock.execute(&values, read) })
 }
 
-/// Locks those of the rows that are there and that no other transaction has locked, and returns their ids.
-pub fn lock_ended(ids: &[i64]) -> Result<HashSet<i64>, Error> {
-    ids_of(&LOCK_ENDED, ids)
+/// Locks those of the rows that still wait and that no other transaction has locked. Returns their ids, and when they were queued.
+pub fn lock_ended(ids: &[i64]) -> Result<HashSet<(i64, i64)>, Error> {
+    identities(&LOCK_ENDED, ids)
 }
 
-/// The ids of the rows that are there.
-pub fn existing(ids: &[i64]) -> Result<HashSet<i64>, Error> {
-    ids_of(&EXISTING, ids)
+/// The ids of the rows that still wait, and when they were queued.
+pub fn existing(ids: &[i64]) -> Result<HashSet<(i64, i64)>, Error> {
+    identities(&EXISTING, ids)
 }
 
-fn ids_of(statement: &'static LocalKey<Statement>, ids: &[i64]) -> Result<HashSet<i64>, Error> {
-    let read = |row: Row| row.bigint(1).unwrap_or_default();
+fn identities(
+    statement: &'static LocalKey<Statement>,
+    ids: &[i64],
+) -> Result<HashSet<(i64, i64)>, Error> {
+    let column = |row: Row, number| row.bigint(number).unwrap_or_default();
+    let read = |row: Row| (column(row, 1), column(row, 2));
     // SAFETY: the caller has opened a connection. The value is of the statement's type.
     let found = statement.with(|found| unsafe { found.execute(&[Some(bigints(ids))], read) })?;
     Ok(found.into_iter().collect())
 }
 
-/// Deletes rows.
+/// Deletes rows. Errors if one is still there, as where a trigger keeps it.
 pub fn delete(ids: &[i64]) -> Result<(), Error> {
     // SAFETY: the caller has opened a connection. The value is of the statement's type.
-    DELETE.with(|delete| unsafe { delete.execute(&[Some(bigints(ids))], |_| ()) })?;
-    Ok(())
+    let deleted = DELETE.with(|delete| unsafe { delete.execute(&[Some(bigints(ids))], |_| ()) })?;
+    match deleted.len() == ids.len() {
+        true => Ok(()),
+        false => Err(Error::Unexpected("row of the queue was not deleted")),
+    }
 }
 
-/// Writes what became of a row. `due_at` is when it is tried again, and `outcome` what the last attempt gave, in text and one integer.
+/// Writes what became of a row. Errors if it was not written, as where a trigger skips it. `due_at` is when it is tried again, and `outcome` what the last attempt gave, in text and one integer.
 pub fn update(
     row: &QueuedRow,
     state: State,
@@ -301,8 +321,11 @@ pub fn update(
     ];
     let values: Vec<Option<Datum>> = head.into_iter().chain(*outcome).collect();
     // SAFETY: the caller has opened a connection. The values are of the statement's types; a text is made as a bytea is.
-    UPDATE.with(|update| unsafe { update.execute(&values, |_| ()) })?;
-    Ok(())
+    let updated = UPDATE.with(|update| unsafe { update.execute(&values, |_| ()) })?;
+    match updated.is_empty() {
+        true => Err(Error::Unexpected("row of the queue was not updated")),
+        false => Ok(()),
+    }
 }
 
 /// Counts delivered rows of a function.

@@ -10,8 +10,8 @@ use crate::postgres::process::{self, Activity};
 use crate::postgres::{catalog, spi};
 use crate::settings;
 use pgrx::bgworkers::{
-    BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, DynamicBackgroundWorker,
-    SignalWakeFlags,
+    BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime,
+    DynamicBackgroundWorker, SignalWakeFlags,
 };
 use pgrx::{pg_guard, pg_sys};
 use std::cell::Cell;
@@ -72,11 +72,15 @@ pub unsafe extern "C-unwind" fn aws_lambda_launcher_main(_argument: pg_sys::Datu
         process::reload_if_asked();
         let names = settings::worker_databases().unwrap_or_default();
         let names: Vec<&str> = names.split(',').map(str::trim).collect();
-        for (name, database) in process::in_transaction(catalog::databases) {
+        let databases = process::in_transaction(|| Ok::<_, Error>(catalog::databases()));
+        for (name, database) in databases.or_report() {
             if !names.iter().any(|wanted| wanted.as_bytes() == name) {
                 continue;
             }
-            let runs = (workers.get(&database)).is_some_and(|worker| worker.pid().is_ok());
+            let runs = (workers.get(&database)).is_some_and(|worker| {
+                let pid = worker.pid();
+                pid.is_ok() || matches!(pid, Err(BackgroundWorkerStatus::NotYetStarted))
+            });
             if !runs && let Ok(worker) = builder(database, false).load_dynamic() {
                 workers.insert(database, worker);
             }
@@ -137,7 +141,10 @@ fn deliver_until_stopped() -> Result<(), Error> {
             let register = || rows::register_worker(process::id());
             is_registered = transactions.run(|| as_owner(register))?.is_some();
         }
+        process::defer_termination(true);
         let totals = delivery.run(&mut transactions, Look::Always)?;
+        delivery.drain(&mut transactions)?;
+        process::defer_termination(false);
         // Rows that are due and not found are in delivery elsewhere.
         let shortest = match totals.is_empty() {
             true => OTHERS_INTERVAL,

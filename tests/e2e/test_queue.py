@@ -190,6 +190,136 @@ def test_a_row_in_flight_that_is_deleted(queue, connect):
     assert in_queue(queue) == 0
 
 
+REFUSALS = {
+    "foreign key": (
+        "CREATE TABLE refuses (id bigint REFERENCES aws_lambda.queue)",
+        "INSERT INTO refuses SELECT id FROM aws_lambda.queue WHERE payload = '2'",
+    ),
+    "error": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF OLD.payload = '2' THEN RAISE 'no'; END IF; RETURN OLD; END $$",
+        "CREATE TRIGGER refuse BEFORE DELETE ON aws_lambda.queue FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+    "skipped": (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF OLD.payload = '2' THEN RETURN NULL; END IF; RETURN OLD; END $$",
+        "CREATE TRIGGER refuse BEFORE DELETE ON aws_lambda.queue FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ),
+}
+
+
+@pytest.mark.parametrize("statements", REFUSALS.values(), ids=REFUSALS)
+def test_a_row_that_cannot_be_written(start, endpoint, statements):
+    """The others are. That row stays in delivery, with a warning, and nothing is sent again."""
+    server = start()
+    with connect(server) as session, connect(server) as deliverer:
+        session.execute(ENQUEUE, ["echo", 5])
+        for statement in statements:
+            session.execute(statement)
+        warnings = []
+        deliverer.add_notice_handler(lambda notice: warnings.append((notice.severity, notice.message_detail)))
+        with running(deliverer, 5, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+            wait_until(lambda: in_queue(session) == 1)
+            time.sleep(3)
+            assert not delivery.done()
+            assert counter("invocations") == 5
+            session.execute("DROP TABLE IF EXISTS refuses")
+            session.execute("DROP FUNCTION IF EXISTS refuse() CASCADE")
+            assert delivery.result(timeout=20).fetchone() == (5, 0, 0)
+        assert in_queue(session) == 0
+        assert 1 <= len(warnings) < 10
+        assert all(severity == "WARNING" and detail.startswith("Row 2 of") for severity, detail in warnings)
+    assert sent() == once(5)
+
+
+def test_a_trigger_that_waits_for_a_lock(start, endpoint):
+    """Others are written, and a cancel ends the wait."""
+    server = start()
+    with connect(server) as session, connect(server) as deliverer, connect(server) as other:
+        session.execute(ENQUEUE, ["echo", 5])
+        session.execute("CREATE TABLE child (id bigint REFERENCES aws_lambda.queue ON DELETE CASCADE)")
+        session.execute("INSERT INTO child SELECT id FROM aws_lambda.queue WHERE payload = '2'")
+        other.execute("BEGIN")
+        other.execute("SELECT FROM child FOR UPDATE")
+        with running(deliverer, 5, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+            wait_until(lambda: in_queue(session) == 1)
+            deliverer.cancel()
+            assert isinstance(error_within_2_s(delivery, since=time.monotonic()), psycopg.errors.QueryCanceled)
+        other.execute("ROLLBACK")
+    assert sent() == once(5)
+
+
+def test_a_backend_can_be_cancelled_after_errors_that_were_caught(start, endpoint):
+    """A trigger catches an error while an outcome is written."""
+    server = start()
+    with connect(server) as session:
+        session.execute(
+            "CREATE FUNCTION catches() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM 1 / 0; RETURN OLD; EXCEPTION WHEN OTHERS THEN RETURN OLD; END $$"
+        )
+        session.execute("CREATE TRIGGER catches BEFORE DELETE ON aws_lambda.queue FOR EACH ROW EXECUTE FUNCTION catches()")
+        session.execute(ENQUEUE, ["echo", 5])
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (5, 0, 0)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            sleep = pool.submit(session.execute, "SELECT pg_sleep(60)")
+            time.sleep(0.3)
+            session.cancel()
+            assert isinstance(error_within_2_s(sleep, since=time.monotonic()), psycopg.errors.QueryCanceled)
+
+
+def test_a_row_with_the_id_of_one_in_flight(start, endpoint):
+    """It is another row, and is sent."""
+    server = start()
+    with connect(server) as session, connect(server) as deliverer:
+        session.execute("SELECT aws_lambda.enqueue('accept-700', '1'::json)")
+        with running(deliverer, 1, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+            session.execute("TRUNCATE aws_lambda.queue RESTART IDENTITY")
+            assert session.execute("SELECT aws_lambda.enqueue('echo', '2'::json)").fetchone() == (1,)
+            assert delivery.result(timeout=10).fetchone()[0] >= 1
+        session.execute("CALL aws_lambda.deliver()")
+        assert in_queue(session) == 0
+    assert sent() == once(2)
+
+
+def test_a_row_in_flight_that_was_given_up(queue, connect):
+    """An operator has decided about it meanwhile."""
+    payload = '{"ms": 500, "as": "unhandled"}'
+    queue.execute("SELECT aws_lambda.enqueue('mock', %s::json, invocation_type => 'RequestResponse')", [payload])
+    deliverer = connect()
+    with running(deliverer, 1, deliverer.execute, "CALL aws_lambda.deliver()") as delivery:
+        queue.execute("UPDATE aws_lambda.queue SET state = 'failed', error_message = 'given up'")
+        delivery.result(timeout=10)
+    assert queue.execute("SELECT state, error_message, attempts FROM aws_lambda.queue").fetchall() == [("failed", "given up", 0)]
+
+
+def test_many_rows_that_another_transaction_has(queue, connect):
+    """The free one behind them is found, and its outcome does not wait for the rest of the search."""
+    queue.execute(ENQUEUE, ["hang", 10_000])
+    other = connect()
+    with other.transaction(force_rollback=True):
+        other.execute("UPDATE aws_lambda.queue SET due_at = due_at")
+        queue.execute("SELECT aws_lambda.enqueue('echo', '0'::json)")
+        assert queue.execute("CALL aws_lambda.deliver()").fetchone() == (1, 0, 0)
+    assert sent() == {0: 1}
+
+
+def test_tables_of_somebody_else_in_the_extensions_schema(start, endpoint):
+    """Nothing is written to them: their owner's triggers would run with the rights of who queues."""
+    server = start()
+    with connect(server) as session:
+        session.execute("DROP EXTENSION aws_lambda CASCADE")
+        session.execute("CREATE EXTENSION IF NOT EXISTS aws_lambda_fdw")
+        session.execute("CREATE SCHEMA IF NOT EXISTS aws_lambda")
+        session.execute("CREATE TABLE aws_lambda.queue (id bigint)")
+        session.execute("CREATE TABLE aws_lambda.queue_worker (pid int)")
+        session.execute("CREATE TABLE aws_lambda.queue_deliveries (pid int)")
+        session.execute("CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw")
+        session.execute("CREATE FOREIGN TABLE f (payload text) SERVER s OPTIONS (function_name 'echo', events 'queue')")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            session.execute("INSERT INTO f VALUES ('1')")
+        assert in_queue(session) == 0
+
+
 @pytest.mark.parametrize("table", ["queue", "queue_deliveries"])
 def test_a_table_that_another_transaction_has_locked(queue, connect, table):
     """Outcomes are written once it is free again, and nothing is sent twice. A cancel ends the wait."""

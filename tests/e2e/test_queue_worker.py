@@ -134,27 +134,54 @@ def test_it_stops_while_it_waits_for_a_lock(start, endpoint):
         wait_until(lambda: workers(session) == [])
 
 
-def test_deferred_triggers_have_the_rights_of_the_owner(start, endpoint):
-    """Not those of the worker, which is a superuser's process."""
+def test_the_owner_is_a_superuser(start, endpoint):
+    """Triggers of another owner could leave what runs at the commit, with the rights of who commits."""
     server = start()
     with connect(server) as session:
         session.execute("CREATE ROLE owner")
-        session.execute("GRANT USAGE, CREATE ON SCHEMA aws_lambda TO owner")
-        for table in ("queue", "queue_deliveries", "queue_worker"):
-            session.execute(f"ALTER TABLE aws_lambda.{table} OWNER TO owner")
-        session.execute("CREATE TABLE log (who text)")
-        session.execute("GRANT INSERT ON log TO owner")
-        session.execute(
-            "CREATE FUNCTION log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO log VALUES (current_user); RETURN NULL; END $$"
-        )
-        session.execute(
-            "CREATE CONSTRAINT TRIGGER t AFTER DELETE ON aws_lambda.queue DEFERRABLE INITIALLY DEFERRED"
-            " FOR EACH ROW EXECUTE FUNCTION log()"
-        )
-        session.execute("SELECT aws_lambda.start_worker()")
         enqueue(session)
-        wait_until(lambda: session.execute("SELECT count(*) FROM log").fetchone() == (1,))
-        assert session.execute("SELECT who FROM log").fetchall() == [("owner",)]
+        session.execute("ALTER TABLE aws_lambda.queue OWNER TO owner")
+        for statement in ("SELECT aws_lambda.enqueue('echo', '1'::json)", "CALL aws_lambda.deliver()"):
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="is not a superuser"):
+                session.execute(statement)
+        session.execute("SELECT aws_lambda.start_worker()")
+        time.sleep(1)
+        assert workers(session) == []
+        assert counter("invocations") == 0
+        session.execute("ALTER TABLE aws_lambda.queue OWNER TO postgres")
+        # It is started again.
+        wait_until(lambda: counter("invocations") == 1, seconds=20)
+
+
+def test_what_is_in_flight_is_written_before_it_stops(start, endpoint):
+    server = start()
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        wait_until(lambda: [row[2] for row in workers(session)] == ["idle"])
+        session.execute("SELECT count(aws_lambda.enqueue('accept-500', to_json(i))) FROM generate_series(1, 100) i")
+        wait_for_invocations(64)
+        session.execute("SELECT pg_terminate_backend(pid) FROM aws_lambda.queue_worker")
+        wait_until(lambda: workers(session) == [])
+        left = 100 - counter("invocations")
+        assert session.execute("SELECT count(*) FROM aws_lambda.queue").fetchone() == (left,)
+        assert session.execute("CALL aws_lambda.deliver()").fetchone() == (left, 0, 0)
+        assert counter("invocations") == 100
+
+
+def test_it_reads_its_configuration_while_it_delivers(start, endpoint):
+    server = start()
+    with connect(server) as session:
+        session.execute("SELECT aws_lambda.start_worker()")
+        session.execute("SELECT count(aws_lambda.enqueue('accept-200', to_json(i))) FROM generate_series(1, 2000) i")
+        wait_for_invocations(100)
+        session.execute("ALTER SYSTEM SET aws_lambda.max_concurrency = 1")
+        session.execute("SELECT pg_reload_conf()")
+        # What was locked before goes on as it was.
+        time.sleep(4)
+        scripted.reset()
+        time.sleep(2)
+        # Of 600 with 64 in flight.
+        assert 1 <= counter("invocations") < 100
 
 
 def test_it_does_not_spin_while_others_deliver(start, endpoint):

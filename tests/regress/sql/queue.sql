@@ -44,11 +44,21 @@ SELECT aws_lambda.enqueue('echo', '2'::json, region => 'us-east-2') IS NOT NULL 
 SELECT aws_lambda.enqueue('arn:aws:lambda:us-east-1:123456789012:function:echo', '3'::json) IS NOT NULL AS queued;
 ALTER SERVER aws_lambda OPTIONS (ADD region 'eu-west-2');
 SELECT aws_lambda.enqueue('echo', '4'::json) IS NOT NULL AS queued;
-ALTER SERVER aws_lambda OPTIONS (DROP region);
 RESET aws_lambda.region;
 SELECT payload, region FROM waiting;
 CALL aws_lambda.deliver();
+ALTER SERVER aws_lambda OPTIONS (DROP region);
 SELECT * FROM endpoint.arrived();
+
+-- The setting of who delivers does not.
+SET aws_lambda.region = '';
+SELECT aws_lambda.enqueue('echo', '1'::json) IS NOT NULL AS queued;
+SET aws_lambda.region = 'eu-west-3';
+CALL aws_lambda.deliver();
+SELECT payload, state, region, left(error_message, 10) AS error FROM aws_lambda.queue ORDER BY id;
+DELETE FROM aws_lambda.queue;
+RESET aws_lambda.region;
+SELECT endpoint.reset();
 
 -- What invoke refuses is not queued.
 SELECT * FROM endpoint.error_of($$SELECT aws_lambda.enqueue('no name', '1'::json)$$);
