@@ -16,7 +16,7 @@ def test_invocations_are_waited_for_in_one_loop():
     assert files_with(r"\bdispatch\.wait\(") == ["dispatch/window.rs"]
     # Deliveries of the queue take outcomes in any order. The last waits for the end of what was given up.
     # A delivery also waits for rows that other transactions have locked, with nothing in flight.
-    assert files_with(r"\bwait::wait\(") == [*3 * ["dispatch/mod.rs"], "queue/deliver.rs"]
+    assert files_with(r"\bwait::wait\(") == [*3 * ["dispatch/mod.rs"], "queue/deliver/mod.rs"]
 
 
 def test_the_node_that_prefetches_knows_no_scan():
