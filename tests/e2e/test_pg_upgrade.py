@@ -79,6 +79,7 @@ QUESTIONS = [
     ("postgres", "SELECT * FROM joined ORDER BY i", 4),
     ("postgres", "INSERT INTO orders VALUES (2) RETURNING id", 1),
     ("postgres", "SELECT extname, extversion FROM pg_extension ORDER BY 1", 0),
+    ("postgres", "SELECT tgrelid::regclass::text, tgenabled FROM pg_trigger WHERE tgname = 'ignore_replicated' ORDER BY 1", 0),
 ]
 # Additions to the extension's server and tables.
 ADDED = [

@@ -105,20 +105,22 @@ def test_a_worker(server, events):
         print(f"{time.monotonic() - since:.1f} s", [f"{size / MB:.1f} MB" for size in sizes], [f"{mb:.1f} MB" for mb in memory])
         assert events[1].value == ROUNDS * ROWS
         assert max(sizes) < 2 * sizes[0]
-        assert memory[-1] - memory[0] < MOST_GROWTH
+        # The first rounds fill what the allocators keep.
+        assert memory[-1] - max(memory[:3]) < MOST_GROWTH
 
 
 def test_a_procedure(server, events):
     """One call with many rows."""
     rows = ROUNDS * ROWS
     with connect(server) as session, connect(server) as deliverer:
-        session.execute(FILL, [ROWS])
-        assert deliverer.execute("CALL aws_lambda.deliver()").fetchone() == (ROWS, 0, 0)
+        for _ in range(2):
+            session.execute(FILL, [ROWS])
+            assert deliverer.execute("CALL aws_lambda.deliver()").fetchone() == (ROWS, 0, 0)
         before = anonymous_memory(pid_of(deliverer))
         session.execute(FILL, [rows])
         since = time.monotonic()
         assert deliverer.execute("CALL aws_lambda.deliver()").fetchone() == (rows, 0, 0)
         after = anonymous_memory(pid_of(deliverer))
         print(f"{time.monotonic() - since:.1f} s, {before:.1f} MB and then {after:.1f} MB")
-        assert events[1].value == ROWS + rows
+        assert events[1].value == 2 * ROWS + rows
         assert after - before < MOST_GROWTH
