@@ -38,7 +38,10 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     explain_plan(explain, &printer, &data, &fixed);
     let several = estimate::known_values(&data.bindings) != Some(1);
     if several && data.mode == Mode::Plain {
-        let limits = Limits::read(table.rd_id);
+        let mut limits = Limits::read(table.rd_id);
+        if data.call.is_some() {
+            limits.limit_calls();
+        }
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
     }
     if explain.analyze

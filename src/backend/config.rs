@@ -80,6 +80,15 @@ impl Limits {
         Limits::of(&options, table.relid, server.serverid)
     }
 
+    /// Limits calls of `aws_lambda.invoke`.
+    pub fn limit_calls(&mut self) {
+        let most = settings::invoke_concurrency() as usize;
+        match self.concurrency_of {
+            Some(_) => self.max_concurrency = self.max_concurrency.min(most),
+            None => self.max_concurrency = most,
+        }
+    }
+
     fn of(options: &[Options; 2], table: pg_sys::Oid, server: pg_sys::Oid) -> Limits {
         let owners = [Owner::Table(table), Owner::Server(server)];
         let owner_of = |is_set: fn(&Options) -> bool| {

@@ -14,6 +14,7 @@ use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::options::{Events, OnError};
+use crate::plan::calls;
 use crate::plan::estimate::INVOCATION_COST;
 use crate::postgres::fmgr::make_row_type;
 use crate::postgres::memory_context::MemoryContext;
@@ -94,12 +95,15 @@ pub unsafe extern "C-unwind" fn invoke_support(call: pg_sys::FunctionCallInfo) -
     };
     if let Some(request) = request.cast::<pg_sys::SupportRequestSimplify>() {
         compat::group_after_joins(request.root());
+        if let Some(instead) = calls::simplify(request.root(), request.function_call()) {
+            return pg_sys::Datum::from(instead.as_ptr());
+        }
     } else if let Some(request) = request.cast::<pg_sys::SupportRequestCost>() {
         request.set_startup(0.0);
         request.set_per_tuple(INVOCATION_COST);
         return pg_sys::Datum::from(request.as_ptr());
     }
-    // A call is not simplified.
+    // The call stays as it is.
     pg_sys::Datum::null()
 }
 

@@ -112,8 +112,14 @@ impl Dispatch {
         layout: &Layout,
         node: PlanState<'static>,
         reads_response: bool,
+        is_call: bool,
     ) -> Result<Dispatch, Error> {
-        let config = Config::read(table, user)?;
+        let mut config = Config::read(table, user)?;
+        if is_call {
+            // None of a function's columns would show a failure.
+            config.on_error = OnError::Raise;
+            config.limits.limit_calls();
+        }
         layout.check_failure_columns(config.on_error)?;
         let keeps_payload = reads_response || config.on_error == OnError::Return;
         let estate = node.estate();

@@ -3,6 +3,7 @@
 //! - [`clause`] recognises the clauses that give input columns their values, [`scan_clauses`] classifies all clauses of a scan, and [`relation`] keeps them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins.
 //! - [`plan_data`] has the lists that a path carries to a plan, and a plan to the executor.
+//! - [`calls`] has calls of `aws_lambda.invoke` in FROM planned as scans.
 //! - [`estimate`] tells how many invocations and rows there will be.
 //! - [`scan_order`] orders the scans of a query, where either of two could give the other values.
 //! - [`join_order`] has other relations read before a scan.
@@ -14,6 +15,7 @@
 //! - [`pathlist_hook`] changes the paths of relations that have scans as parts.
 //! - [`not_bound`] finds scans of a finished plan that can't run.
 
+pub mod calls;
 pub mod clause;
 pub mod estimate;
 pub mod join_order;
@@ -42,7 +44,9 @@ use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::rel;
 use estimate::{count_a_row_for_each_value, estimate};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
-pub use plan_data::{Mode, PlanData, decode, encode, mode_of, of_path, path_private};
+pub use plan_data::{
+    Mode, PlanData, called_function, decode, encode, mode_of, of_path, path_private,
+};
 pub use relation::{ForeignRel, Relation, is_our_routine};
 use scan_clauses::ScanClauses;
 use sources::Source;
@@ -60,7 +64,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
     // SAFETY: the planner passes its structures, which live until planning ends. So does the current memory context, which drops the
     // relation also after an error.
     let (root, rel): (Root, Rel) = unsafe {
-        let relation = read_relation(table, (*baserel).relid as i32);
+        let relation = read_relation(Ref::new(root), table, (*baserel).relid as i32);
         (*baserel).fdw_private = PgMemoryContexts::CurrentMemoryContext
             .leak_and_drop_on_delete(relation)
             .cast();
@@ -79,7 +83,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
 }
 
 /// Reads the table that a relation stands for, which the planner has locked.
-fn read_relation<'p>(table: pg_sys::Oid, relid: i32) -> Relation<'p> {
+fn read_relation<'p>(root: Root<'p>, table: pg_sys::Oid, relid: i32) -> Relation<'p> {
     let (layout, partition) = rel::with_locked(table, |open| {
         let partition = compat::partition_qual(open);
         // The bounds are those of a query's first table.
@@ -87,7 +91,9 @@ fn read_relation<'p>(table: pg_sys::Oid, relid: i32) -> Relation<'p> {
         (Layout::read(open), partition)
     });
     let fixed = config::fixed_inputs(table);
-    Relation::new(table, layout.or_report(), partition.iter().collect(), fixed)
+    let layout = layout.or_report();
+    let call = (root.entry(relid)).and_then(|entry| calls::Call::of(entry, &layout));
+    Relation::new(table, layout, partition.iter().collect(), fixed, call)
 }
 
 /// Callback: turns the chosen path into a plan.
@@ -163,10 +169,18 @@ fn plan_parts<'a, 'p: 'a>(
     let own = in_order(&clauses.conditions);
     let conditions = conditions(scan, path.parameters(), joined, clauses, own);
     let used = used_columns(scan.rel, filters);
+    let call = (scan.relation.call.iter()).map(|call| call.function.to_u32() as i32);
+    let call = IntList::of(call);
     PlanParts {
         filters,
         expressions: List::of((expressions.iter()).chain(ids).chain(conditions)),
-        private: List::of_optional([bindings.as_node(), used.as_node(), mode.as_node(), source]),
+        private: List::of_optional([
+            bindings.as_node(),
+            used.as_node(),
+            mode.as_node(),
+            source,
+            call.as_node(),
+        ]),
         recheck: in_order(&clauses.bound).concat(in_order(&clauses.conditions)),
     }
 }

@@ -21,6 +21,8 @@ pub struct PlanData<'p> {
     pub used: Option<Vec<i16>>,
     /// How the scan is run.
     pub mode: Mode,
+    /// The function whose call the scan stands for.
+    pub call: Option<pg_sys::Oid>,
 }
 
 /// How a scan is run.
@@ -114,6 +116,13 @@ pub fn decode<'p>(
         .collect()
 }
 
+/// The function whose call a scan stands for.
+pub fn called_function(plan: Ref<pg_sys::ForeignScan>) -> Option<pg_sys::Oid> {
+    let numbers = plan.private().get(4).map(Node::as_integers)?;
+    let function = numbers.iter().next()?;
+    Some(pg_sys::Oid::from(function as u32))
+}
+
 impl<'p> PlanData<'p> {
     /// Whether the query reads a column.
     pub fn reads(&self, number: i16) -> bool {
@@ -174,6 +183,7 @@ impl<'p> PlanData<'p> {
             conditions: expressions.collect(),
             used: (!used.contains(&0)).then_some(used),
             mode: Mode::from_numbers(&numbers(2)),
+            call: called_function(plan),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A foreign table while a query is planned. Its clauses are classified once for each set of them, and kept.
 
+use super::calls::Call;
 use super::clause::{self, Binding};
 use super::paths::OuterRequirement;
 use super::paths::{get_foreign_paths, outer_requirements};
@@ -23,6 +24,8 @@ pub struct Relation<'p> {
     pub partition: Vec<Node<'p>>,
     /// The values that its options fix. A change of options makes PostgreSQL plan again.
     pub fixed: Inputs,
+    /// The call of `aws_lambda.invoke` that the scan stands for.
+    pub call: Option<Call<'p>>,
     /// The order of the query's scans, kept with the first of them.
     pub scan_order: OnceCell<ScanOrder>,
     scan_clauses: RefCell<Vec<Rc<ScanClauses<'p>>>>,
@@ -65,12 +68,14 @@ impl<'p> Relation<'p> {
         layout: Layout,
         partition: Vec<Node<'p>>,
         fixed: Inputs,
+        call: Option<Call<'p>>,
     ) -> Relation<'p> {
         Relation {
             table,
             layout,
             partition,
             fixed,
+            call,
             scan_order: OnceCell::new(),
             scan_clauses: RefCell::default(),
             join_clauses: OnceCell::new(),

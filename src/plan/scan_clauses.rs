@@ -40,6 +40,12 @@ impl<'p> ScanClauses<'p> {
             filters: Vec::new(),
             all,
         };
+        if let Some(call) = &scan.relation.call {
+            clauses.bindings = call.bindings.clone();
+            let filters = clauses.all.iter().filter(|clause| !clause.pseudoconstant);
+            clauses.filters = filters.copied().collect();
+            return clauses;
+        }
         let mut equal_inputs = Vec::new();
         let mut equal_outputs = Vec::new();
         for clause in &clauses.all {

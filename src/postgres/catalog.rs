@@ -2,7 +2,9 @@
 //!
 //! They are made in a transaction. What they find is a copy in the current memory context.
 
+use super::compat;
 use super::list::List;
+use super::planner::Root;
 use super::refs::{Ref, calls, fields};
 use super::text;
 use pgrx::pg_sys;
@@ -176,6 +178,40 @@ pub fn next_value(sequence: pg_sys::Oid) -> i64 {
     // SAFETY: the function takes the oid of a sequence. PostgreSQL raises an error of its own if there is none with the oid.
     unsafe {
         pg_sys::OidFunctionCall1Coll(next, pg_sys::InvalidOid, sequence.into()).value() as i64
+    }
+}
+
+/// The owner of a function that runs with its owner's rights, else no role.
+pub fn definer(function: pg_sys::Oid) -> pg_sys::Oid {
+    let cache = pg_sys::SysCacheIdentifier::PROCOID;
+    // SAFETY: a look-up by the cache's key. The tuple is released once it is read.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache as _, function.into());
+        if tuple.is_null() {
+            return pg_sys::InvalidOid;
+        }
+        let row = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_proc>(tuple);
+        let definer = (*row).prosecdef.then_some((*row).proowner);
+        pg_sys::ReleaseSysCache(tuple);
+        definer.unwrap_or(pg_sys::InvalidOid)
+    }
+}
+
+/// Has a plan made again when a function changes.
+pub fn depend_on_function(root: Root, function: pg_sys::Oid) {
+    // SAFETY: notes the function in the plan.
+    unsafe { pg_sys::record_plan_function_dependency(root.as_ptr(), function) };
+}
+
+/// Raises an error if the current role may not execute a function.
+pub fn check_execute(function: pg_sys::Oid) {
+    // SAFETY: look-ups in caches.
+    unsafe {
+        let allowed = compat::may_execute(function, pg_sys::GetUserId());
+        if allowed != pg_sys::AclResult::ACLCHECK_OK {
+            let kind = pg_sys::ObjectType::OBJECT_FUNCTION;
+            pg_sys::aclcheck_error(allowed, kind, pg_sys::get_func_name(function));
+        }
     }
 }
 

@@ -47,6 +47,10 @@ fields! {
     JoinExpr.larg as left: Option<Node<'p>>;
     /// The right side.
     JoinExpr.rarg as right: Option<Node<'p>>;
+    /// The expression of a function in FROM.
+    RangeTblFunction.funcexpr as call: Option<Node<'p>>;
+    /// The arguments.
+    TableSampleClause.args as arguments: List<'p, pg_sys::Node>;
     /// The members of FROM.
     FromExpr.fromlist as members: List<'p, pg_sys::Node>;
 }
@@ -149,6 +153,19 @@ impl<'p> Node<'p> {
         pub fn relids_in_plan(self) -> Relids<'p> = pull_varnos(None, self);
     }
 
+    /// Whether the expression has a subquery, planned or not.
+    pub fn has_subqueries(self) -> bool {
+        let is_subquery = |node: Node| {
+            node.cast::<pg_sys::SubLink>().is_some()
+                || node.cast::<pg_sys::SubPlan>().is_some()
+                || node.cast::<pg_sys::AlternativeSubPlan>().is_some()
+        };
+        walk(Some(self), &mut |node| match is_subquery(node) {
+            true => Walk::Stop,
+            false => Walk::Into,
+        })
+    }
+
     /// The expression in another type, or `None` where there is no implicit cast.
     pub fn coerce(self, target: pg_sys::Oid) -> Option<Node<'p>> {
         let found = self.type_oid();
@@ -199,6 +216,30 @@ pub fn is_equality(operator: pg_sys::Oid) -> bool {
 /// A column of a relation, without a type modifier or collation.
 pub fn make_var<'p>(relation: i32, column: i16, type_oid: pg_sys::Oid) -> Node<'p> {
     var(relation as _, column, type_oid).as_node()
+}
+
+/// A field of a composite value.
+pub fn make_field<'p>(composite: Node<'p>, number: i16, type_oid: pg_sys::Oid) -> Node<'p> {
+    let mut field = pg_sys::FieldSelect::default();
+    field.xpr.type_ = pg_sys::NodeTag::T_FieldSelect;
+    field.arg = composite.as_ptr().cast();
+    field.fieldnum = number;
+    field.resulttype = type_oid;
+    field.resulttypmod = -1;
+    field.resultcollid = collation_of_type(type_oid);
+    Ref::allocate(field).as_node()
+}
+
+/// A value as text that is read as a value of another type.
+pub fn make_conversion<'p>(value: Node<'p>, type_oid: pg_sys::Oid) -> Node<'p> {
+    let mut conversion = pg_sys::CoerceViaIO::default();
+    conversion.xpr.type_ = pg_sys::NodeTag::T_CoerceViaIO;
+    conversion.arg = value.as_ptr().cast();
+    conversion.resulttype = type_oid;
+    conversion.resultcollid = collation_of_type(type_oid);
+    conversion.coerceformat = pg_sys::CoercionForm::COERCE_EXPLICIT_CAST;
+    conversion.location = -1;
+    Ref::allocate(conversion).as_node()
 }
 
 /// A null.

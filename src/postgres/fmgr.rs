@@ -11,6 +11,8 @@ pub type Call<'p> = Ref<'p, pg_sys::FunctionCallInfoBaseData>;
 fields! {
     /// The query that has the call.
     SupportRequestSimplify.root as root: Option<Root<'p>>;
+    /// The call.
+    SupportRequestSimplify.fcall as function_call: Ref<'p, pg_sys::FuncExpr>;
 }
 
 setters! {

@@ -22,6 +22,7 @@ pub mod planner;
 pub mod plans;
 pub mod process;
 pub mod properties;
+pub mod range_table;
 pub mod refs;
 pub mod rel;
 pub mod relids;

@@ -30,6 +30,8 @@ fields! {
     PlannerInfo.join_info_list as special_joins: List<'p, pg_sys::SpecialJoinInfo>;
     /// The equivalence classes.
     PlannerInfo.eq_classes as equivalence_classes: List<'p, pg_sys::EquivalenceClass>;
+    /// How parts of partitioned tables and UNION ALLs come from these.
+    PlannerInfo.append_rel_list as append_relations: List<'p, pg_sys::AppendRelInfo>;
     /// The subplans that run for their parameters.
     PlannerInfo.init_plans as init_plans: List<'p, pg_sys::SubPlan>;
     /// All relations of the range table.

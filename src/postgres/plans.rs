@@ -3,7 +3,7 @@
 use super::compat;
 use super::expressions::{Walk, walk};
 use super::list::List;
-use super::refs::{Node, Ref, arrays, fields, parts};
+use super::refs::{Node, Ref, arrays, calls, fields, parts};
 use super::relids::Relids;
 use pgrx::pg_sys;
 use pgrx::pg_sys::PgNode;
@@ -12,6 +12,11 @@ use pgrx::pg_sys::PgNode;
 pub type Plan<'p> = Ref<'p, pg_sys::Plan>;
 /// The state of a plan that is run.
 pub type PlanState<'p> = Ref<'p, pg_sys::PlanState>;
+
+calls! {
+    /// Has cached plans made again before they run.
+    pub fn forget_plans() = ResetPlanCache();
+}
 
 fields! {
     /// The plan at the top.

@@ -33,6 +33,8 @@ pub struct ScanConsumer {
     pub shows_payload: bool,
     /// Whether rows show the response.
     pub reads_response: bool,
+    /// Whether it stands for calls of `aws_lambda.invoke`.
+    pub is_call: bool,
 }
 
 impl Consumer {
@@ -45,6 +47,7 @@ impl Consumer {
                 &scan.layout,
                 node,
                 scan.reads_response,
+                scan.is_call,
             ),
             Consumer::Insert(rows) => rows.dispatch(Some(node)),
         }

@@ -233,7 +233,10 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
     // SAFETY: EXPLAIN passes its state, and a node with a plan that was made by this module.
     let (explain, node) = unsafe { (Explain::new(es), CustomScanState::new(node)) };
     let plan = node.plan();
-    let limits = Limits::read(table(plan));
+    let mut limits = Limits::read(table(plan));
+    if !numbers(plan, 3).is_empty() {
+        limits.limit_calls();
+    }
     explain.number(c"Max Concurrency", limits.max_concurrency as u64);
     let source = Source::decode(&numbers(plan, 2));
     if source.repeats {

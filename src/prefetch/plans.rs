@@ -124,7 +124,14 @@ fn plan_node<'p>(
         .map(|expression| root.for_partitions(expression.copy(), path.relids()));
     plan.set_expressions(List::of(expressions));
     compat::take_marks(plan.expressions(), plan.scan_columns());
-    let private = [numbers.as_node(), lists.bindings.as_node(), lists.source];
+    let call = foreign.relation.call.as_ref().map(|call| call.function);
+    let call = IntList::of(call.map(|function| function.to_u32() as i32));
+    let private = [
+        numbers.as_node(),
+        lists.bindings.as_node(),
+        lists.source,
+        call.as_node(),
+    ];
     plan.set_private(List::of_optional(private));
     Some(plan.as_plan())
 }

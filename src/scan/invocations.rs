@@ -115,6 +115,7 @@ impl Invocations {
             range_table_index: self.node.plan().scan.scanrelid,
             shows_payload: self.reads(Column::Payload),
             reads_response: self.reads(Column::Response),
+            is_call: self.plan.call.is_some(),
         }
     }
 
@@ -193,8 +194,15 @@ impl Invocations {
             Some(dispatch) => Ok(dispatch),
             none => {
                 let node = self.node.as_plan_state();
-                let dispatch =
-                    Dispatch::of_scan(self.table, self.user, &self.layout, node, reads_response)?;
+                let is_call = self.plan.call.is_some();
+                let dispatch = Dispatch::of_scan(
+                    self.table,
+                    self.user,
+                    &self.layout,
+                    node,
+                    reads_response,
+                    is_call,
+                )?;
                 Ok(none.insert(dispatch))
             }
         }

@@ -11,7 +11,8 @@ use crate::columns::Layout;
 use crate::dispatch::{Dispatch, executor_hooks};
 use crate::error::{Error, OrReport};
 use crate::options::OnError;
-use crate::plan::{Mode, is_our_routine};
+use crate::plan::{Mode, called_function, is_our_routine};
+use crate::postgres::catalog;
 use crate::postgres::executor::ForeignScanState;
 use crate::postgres::refs::{Ref, as_ptr};
 use crate::postgres::slots::Slot;
@@ -43,11 +44,14 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
     eflags: std::ffi::c_int,
 ) {
-    if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
-        return;
-    }
     // SAFETY: the executor passes a node that is being initialised. What is made here is dropped with the query that the node is of.
-    begin(unsafe { Ref::new(node) }).or_report();
+    let node: ForeignScanState<'static> = unsafe { Ref::new(node) };
+    if let Some(function) = called_function(node.plan()) {
+        catalog::check_execute(function);
+    }
+    if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY == 0 {
+        begin(node).or_report();
+    }
 }
 
 fn begin(node: ForeignScanState<'static>) -> Result<(), Error> {

@@ -7,11 +7,11 @@ mod check;
 use crate::options::{
     CONCURRENCY_RANGE, INVOCATIONS_RANGE, MEMORY_RANGE_KB, RETRIES_RANGE, TIMEOUT_RANGE_MS,
 };
-use crate::postgres::compat;
+use crate::postgres::{compat, plans};
 pub use check::check_can_be_defined;
 use check::{TextCheck, any_text_check, events_check, region_check, url_check};
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
-use std::ffi::{CStr, CString};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_guard};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ops::RangeInclusive;
 
 /// Definition of one setting.
@@ -117,6 +117,9 @@ settings! {
         /// Invocations in flight.
         max_concurrency = 64, CONCURRENCY_RANGE, GucFlags::empty(), GucContext::Userset,
             c"Sets the most invocations that one scan keeps in flight.", c"";
+        /// Invocations in flight.
+        invoke_concurrency = 1, CONCURRENCY_RANGE, GucFlags::empty(), GucContext::Userset,
+            c"Sets the most invocations that the calls of aws_lambda.invoke in one place of a query keep in flight.", c"";
         /// Invocations of a statement; 0 is no limit.
         max_invocations = 0, INVOCATIONS_RANGE, GucFlags::empty(), GucContext::Userset,
             c"Sets the most invocations that one statement makes.", c"0 means no limit.";
@@ -154,6 +157,19 @@ settings! {
     }
 }
 
+/// The settings by which calls are planned in another way.
+const CHANGE_PLANS: [&CStr; 2] = [c"aws_lambda.invoke_concurrency", c"aws_lambda.events"];
+
+#[pg_guard]
+unsafe extern "C-unwind" fn number_was_set(_value: i32, _extra: *mut c_void) {
+    plans::forget_plans();
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn text_was_set(_value: *const c_char, _extra: *mut c_void) {
+    plans::forget_plans();
+}
+
 impl Setting {
     fn define(self) {
         let Setting {
@@ -163,18 +179,25 @@ impl Setting {
             context,
             kind,
         } = self;
+        let changes_plans = CHANGE_PLANS.contains(&name);
         match kind {
-            Kind::Number { value, range, unit } => GucRegistry::define_int_guc(
-                name,
-                short_description,
-                long_description,
-                value,
-                *range.start(),
-                *range.end(),
-                context,
-                unit,
-            ),
-            // SAFETY: the hook is a check hook for strings.
+            // SAFETY: the hook is an assign hook for integers.
+            Kind::Number { value, range, unit } => unsafe {
+                GucRegistry::define_int_guc_with_hooks(
+                    name,
+                    short_description,
+                    long_description,
+                    value,
+                    *range.start(),
+                    *range.end(),
+                    context,
+                    unit,
+                    None,
+                    changes_plans.then_some(number_was_set as _),
+                    None,
+                )
+            },
+            // SAFETY: the hooks are a check hook and an assign hook for strings.
             Kind::Text { value, check } => unsafe {
                 GucRegistry::define_string_guc_with_hooks(
                     name,
@@ -184,7 +207,7 @@ impl Setting {
                     context,
                     GucFlags::empty(),
                     check.hook,
-                    None,
+                    changes_plans.then_some(text_was_set as _),
                     None,
                 )
             },

@@ -215,3 +215,16 @@ pub fn prunes_at_run_time(plan: Plan) -> bool {
     );
     plan.cast().is_some_and(append) || plan.cast().is_some_and(merge)
 }
+
+/// Whether a role may execute a function.
+pub fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> pg_sys::AclResult::Type {
+    let execute = pg_sys::ACL_EXECUTE as pg_sys::AclMode;
+    // SAFETY: look-ups in caches.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        let result = pg_sys::pg_proc_aclcheck(function, role, execute);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        let result = pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, role, execute);
+        result
+    }
+}

@@ -333,3 +333,65 @@ pub fn partition_qual<'p>(relation: OpenRelation) -> List<'p, pg_sys::Node> {
     // SAFETY: the relation is open, and the list a copy in the current memory context.
     unsafe { FromRaw::from_raw(pg_guard_ffi_boundary(|| RelationGetPartitionQual(relation))) }
 }
+
+/// Has the rights of a role on a new member of the range table checked when the query runs. Since 16 they are in a list of their own.
+///
+/// # Safety
+/// The member was made with the parse state alone.
+pub unsafe fn check_rights_of(
+    root: Root,
+    entry: *mut pg_sys::RangeTblEntry,
+    state: *mut pg_sys::ParseState,
+    role: pg_sys::Oid,
+) {
+    // SAFETY: the member is valid, and the parse state has its rights.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        {
+            let _ = (root, state);
+            (*entry).requiredPerms = pg_sys::ACL_SELECT as _;
+            (*entry).checkAsUser = role;
+        }
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        {
+            let _ = state;
+            let query = (*root.as_ptr()).parse;
+            (*entry).perminfoindex = 0;
+            let rights = pg_sys::addRTEPermissionInfo(&mut (*query).rteperminfos, entry);
+            (*rights).requiredPerms = pg_sys::ACL_SELECT as _;
+            (*rights).checkAsUser = role;
+        }
+    }
+}
+
+mod left_out {
+    use pgrx::pg_sys::{Node, PlannerInfo};
+
+    unsafe extern "C-unwind" {
+        pub fn SS_process_sublinks(
+            root: *mut PlannerInfo,
+            node: *mut Node,
+            is_qual: bool,
+        ) -> *mut Node;
+        pub fn SS_replace_correlation_vars(root: *mut PlannerInfo, node: *mut Node) -> *mut Node;
+    }
+}
+
+/// Does with an expression of a query what the planner does after it has simplified one (subselect.h): subqueries become subplans, and columns of
+/// queries around this one become parameters.
+pub fn finish_expression<'p>(root: Root<'p>, expression: Node<'p>) -> Node<'p> {
+    let mut node = expression.as_ptr();
+    // SAFETY: the functions take any expression of the query.
+    unsafe {
+        if root.query().is_some_and(|query| query.hasSubLinks) {
+            node =
+                pg_guard_ffi_boundary(|| left_out::SS_process_sublinks(root.as_ptr(), node, false));
+        }
+        if root.query_level > 1 {
+            node = pg_guard_ffi_boundary(|| {
+                left_out::SS_replace_correlation_vars(root.as_ptr(), node)
+            });
+        }
+        Ref::new(node)
+    }
+}

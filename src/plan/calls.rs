@@ -1,0 +1,261 @@
+//! Calls of `aws_lambda.invoke` in FROM that depend on other rows become scans of the extension's own tables, so that many are in flight.
+//!
+//! PostgreSQL simplifies the functions in FROM twice: all of them before it flattens subqueries, and those with LATERAL once more when the
+//! query is flat. Each time it asks the planner support function. The first time marks a call. The second time turns the call's member of the
+//! range table into one of the table, with the call as an argument of TABLESAMPLE. Foreign tables have no TABLESAMPLE otherwise, and the planner
+//! treats its arguments as those of a function.
+//!
+//! What the scan invokes is decided here. Everything else is that of any scan.
+
+use super::clause::{Binding, Kind};
+use crate::backend::config;
+use crate::columns::{Column, Layout};
+use crate::lambda::request::InvocationType;
+use crate::options::Events;
+use crate::postgres::expressions::{Walk, make_conversion, make_field, walk};
+use crate::postgres::planner::Root;
+use crate::postgres::range_table::{self, Entry, Replacement};
+use crate::postgres::refs::{Node, Ref};
+use crate::postgres::{catalog, compat, rel};
+use crate::settings;
+use pgrx::{FromDatum, pg_sys};
+use std::cell::Cell;
+use std::ffi::CStr;
+
+type FunctionCall<'p> = Ref<'p, pg_sys::FuncExpr>;
+
+/// The input columns of the arguments behind the payload, where the first argument is a name.
+const BEHIND_NAME: [Column; 5] = [
+    Column::Region,
+    Column::InvocationType,
+    Column::LogType,
+    Column::Context,
+    Column::Qualifier,
+];
+/// Those behind the payload where the first argument is a structure of name and region.
+const BEHIND_STRUCTURE: [Column; 4] = [
+    Column::InvocationType,
+    Column::LogType,
+    Column::Context,
+    Column::Qualifier,
+];
+/// The columns of a call's result, in order.
+const RESULT: [Column; 4] = [
+    Column::StatusCode,
+    Column::Response,
+    Column::ExecutedVersion,
+    Column::LogResult,
+];
+
+/// The first of the numbers that mark calls. They are in the place of the collation, which the function ignores.
+const FIRST_MARK: u32 = 0xf000_0000;
+
+/// What takes the place of a call that is being simplified; `None` leaves it as it is.
+pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<Node<'p>> {
+    let root = root.filter(|_| settings::invoke_concurrency() > 1)?;
+    let members = root.query()?.range_table();
+    // The planner learns of LATERAL after it has simplified the functions in FROM for the first time.
+    if !root.hasLateralRTEs {
+        let may_be_dependent = members.iter().any(|entry| is_dependent(&entry));
+        return may_be_dependent
+            .then(|| with_collation(call, pg_sys::Oid::from(next_mark())).as_node());
+    }
+    if !is_marked(call) {
+        return None;
+    }
+    let unmarked = with_collation(call, pg_sys::DEFAULT_COLLATION_OID);
+    let is_this = |(_, entry): &(i32, Entry)| {
+        is_dependent(entry) && call_of(*entry).is_some_and(|of| of.inputcollid == call.inputcollid)
+    };
+    let found = (1..).zip(members.iter()).find(is_this);
+    if let Some((index, entry)) = found
+        && can_become_scan(entry)
+    {
+        become_scan(root, index, unmarked);
+    }
+    Some(unmarked.as_node())
+}
+
+/// Whether a member of the range table is a function that may depend on others.
+fn is_dependent(entry: &Entry) -> bool {
+    entry.rtekind == pg_sys::RTEKind::RTE_FUNCTION && entry.lateral
+}
+
+/// A number that no other call has while a query is planned.
+fn next_mark() -> u32 {
+    thread_local! {
+        static NEXT: Cell<u32> = const { Cell::new(FIRST_MARK) };
+    }
+    NEXT.replace(NEXT.get().checked_add(1).unwrap_or(FIRST_MARK))
+}
+
+fn is_marked(call: FunctionCall) -> bool {
+    call.inputcollid.to_u32() >= FIRST_MARK
+}
+
+fn with_collation(call: FunctionCall<'_>, collation: pg_sys::Oid) -> FunctionCall<'_> {
+    let copy = call.duplicate();
+    copy.set_input_collation(collation);
+    copy
+}
+
+/// The call that a function in FROM is.
+fn call_of<'p>(entry: Entry<'p>) -> Option<FunctionCall<'p>> {
+    let function = entry
+        .functions()
+        .get(0)?
+        .cast::<pg_sys::RangeTblFunction>()?;
+    function.call()?.cast()
+}
+
+/// Whether a function in FROM is a call alone and without ORDINALITY, and no argument has another call. Nobody would tell how far ahead that is.
+fn can_become_scan(entry: Entry) -> bool {
+    entry.functions().len() == 1
+        && !entry.funcordinality
+        && call_of(entry).is_some_and(|call| !call.arguments().iter().any(has_call))
+}
+
+fn has_call(node: Node) -> bool {
+    walk(
+        Some(node),
+        &mut |node| match node.cast::<pg_sys::FuncExpr>().is_some_and(is_marked) {
+            true => Walk::Stop,
+            false => Walk::Into,
+        },
+    )
+}
+
+/// Has the query scan the table that a call is like. Nothing changes where a scan would not do the same as the call.
+fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>) -> Option<()> {
+    let table = catalog::relation(c"aws_lambda", table_of(call)?)?;
+    catalog::lock(table, pg_sys::AccessShareLock);
+    let layout = rel::with_locked(table, Layout::read).ok()?;
+    let fixed = config::fixed_inputs(table);
+    let given = inputs(call)?;
+    // A call whose arguments contradict an option gives a null row, which a scan does not.
+    let is_fixed = |(column, _): &(Column, Node)| fixed.get(*column).is_some();
+    if given.iter().any(is_fixed) || (queues_events(table) && may_be_event(&given)) {
+        return None;
+    }
+    let number = |column: &Column| layout.find(*column).map(|found| found.number);
+    let columns: Vec<i16> = RESULT.iter().map(number).collect::<Option<_>>()?;
+    let finished = compat::finish_expression(root, call.as_node());
+    let with = Replacement {
+        table,
+        columns: &columns,
+        role: catalog::definer(call.funcid),
+    };
+    range_table::replace(root, index, &with, finished.cast()?)
+        .then(|| catalog::depend_on_function(root, call.funcid))
+}
+
+/// The extension's table that a call is like, by the type of the payload.
+fn table_of(call: FunctionCall) -> Option<&'static CStr> {
+    match call.arguments().get(1)?.type_oid() {
+        pg_sys::JSONOID => Some(c"lambda_invocations_json"),
+        pg_sys::JSONBOID => Some(c"lambda_invocations"),
+        _ => None,
+    }
+}
+
+fn queues_events(table: pg_sys::Oid) -> bool {
+    config::queues_events(table) || Events::of_setting(settings::events()) == Events::Queue
+}
+
+/// Whether an invocation may be an event: unless its type is another constant.
+fn may_be_event(given: &[(Column, Node)]) -> bool {
+    (given.iter())
+        .filter(|(column, _)| *column == Column::InvocationType)
+        .any(|(_, node)| {
+            let text = constant_text(*node);
+            text.and_then(|text| InvocationType::parse(&text).ok())
+                .is_none_or(|parsed| parsed == InvocationType::Event)
+        })
+}
+
+/// A text that is a constant.
+fn constant_text(node: Node) -> Option<String> {
+    let constant = node.without_relabelling().cast::<pg_sys::Const>()?;
+    // SAFETY: a constant of this type that is not null is a text.
+    (constant.consttype == pg_sys::TEXTOID && !constant.constisnull)
+        .then(|| unsafe { String::from_datum(constant.constvalue, false) })?
+}
+
+fn is_null(node: Node) -> bool {
+    (node.without_relabelling().cast::<pg_sys::Const>()).is_some_and(|found| found.constisnull)
+}
+
+/// The input columns that a call gives values, with the expressions. `None` where the call's own values decide which ones.
+fn inputs<'p>(call: FunctionCall<'p>) -> Option<Vec<(Column, Node<'p>)>> {
+    let arguments: Vec<Node> = call.arguments().iter().collect();
+    let (first, payload, behind) = match &arguments[..] {
+        [first, payload, behind @ ..] => (*first, *payload, behind),
+        _ => return None,
+    };
+    let is_name = first.type_oid() == pg_sys::TEXTOID;
+    let (named, columns): (Vec<_>, &[Column]) = match (is_name, behind.len()) {
+        (true, 5) => (vec![(Column::FunctionName, first)], &BEHIND_NAME),
+        (true, 4) => {
+            // Of arguments without types the name decides which ones they are.
+            let columns: &[Column] = match constant_text(first)?.starts_with('(') {
+                true => &BEHIND_STRUCTURE,
+                false => &BEHIND_NAME,
+            };
+            (vec![(Column::FunctionName, first)], columns)
+        }
+        (false, 4) => {
+            // The structure is evaluated for each of its fields.
+            if first.is_volatile() || first.has_subqueries() {
+                return None;
+            }
+            let field = |number| make_field(first, number, pg_sys::TEXTOID);
+            let named = vec![(Column::FunctionName, field(1)), (Column::Region, field(2))];
+            (named, &BEHIND_STRUCTURE)
+        }
+        _ => return None,
+    };
+    let payload_type = payload.type_oid();
+    let others = columns.iter().zip(behind).map(|(column, argument)| {
+        let is_text = *column == Column::Context && argument.type_oid() != payload_type;
+        let value = match is_text {
+            true => make_conversion(*argument, payload_type),
+            false => *argument,
+        };
+        (*column, value)
+    });
+    let all = (named.into_iter())
+        .chain(others)
+        .chain([(Column::Payload, payload)]);
+    Some(all.collect())
+}
+
+/// The call that a member of the range table stands for, and what it gives the table's input columns.
+pub struct Call<'p> {
+    /// The function.
+    pub function: pg_sys::Oid,
+    /// Input columns and their expressions.
+    pub bindings: Vec<Binding<'p>>,
+}
+
+impl<'p> Call<'p> {
+    /// Reads the call of a member of the range table; `None` where it is a table that the query names.
+    pub fn of(entry: Entry<'p>, layout: &Layout) -> Option<Call<'p>> {
+        let sample = entry.table_sample()?.cast::<pg_sys::TableSampleClause>()?;
+        let call = sample.arguments().get(0)?.cast::<pg_sys::FuncExpr>()?;
+        let binding = |(column, expression): (Column, Node<'p>)| {
+            // A null is no value, except that these two have to have one.
+            let is_needed = matches!(column, Column::FunctionName | Column::Payload);
+            (is_needed || !is_null(expression)).then_some(())?;
+            Some(Binding {
+                attribute: *layout.find(column)?,
+                kind: Kind::NotDistinct,
+                collation: pg_sys::DEFAULT_COLLATION_OID,
+                expression: Some(expression),
+            })
+        };
+        Some(Call {
+            function: call.funcid,
+            bindings: inputs(call)?.into_iter().filter_map(binding).collect(),
+        })
+    }
+}

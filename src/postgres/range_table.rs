@@ -1,0 +1,123 @@
+//! A function in FROM that becomes a table while its query is planned (parsenodes.h).
+
+use super::compat;
+use super::planner::Root;
+use super::refs::{Node, Ref, setters};
+use pgrx::pg_sys;
+use std::ffi::c_int;
+
+/// A member of the range table.
+pub type Entry<'p> = Ref<'p, pg_sys::RangeTblEntry>;
+
+setters! {
+    /// Sets the collation that the function is told.
+    FuncExpr.inputcollid as set_input_collation: pg_sys::Oid;
+}
+
+/// A table that takes the place of a function.
+pub struct Replacement<'a> {
+    /// The table, which is locked.
+    pub table: pg_sys::Oid,
+    /// The table's column for each of the function's.
+    pub columns: &'a [i16],
+    /// The role whose rights on the table are checked.
+    pub role: pg_sys::Oid,
+}
+
+/// Has a query read a table instead of the function at an index of the range table, from 1. The table's member has the call as an argument of
+/// TABLESAMPLE, which the planner lets refer to other relations. False where the query reads the function's row as a whole, and nothing is changed.
+pub fn replace<'p>(
+    root: Root<'p>,
+    index: i32,
+    with: &Replacement,
+    call: Ref<'p, pg_sys::FuncExpr>,
+) -> bool {
+    let Some(query) = root.query() else {
+        return false;
+    };
+    let Some(entry) = query.range_table().get(index as usize - 1) else {
+        return false;
+    };
+    let Some(mapped) = map_columns(query.as_node(), index, with.columns) else {
+        return false;
+    };
+    let Some(mapped) = mapped.cast::<pg_sys::Query>() else {
+        return false;
+    };
+    if let Some(parts) = root.append_relations().as_node() {
+        let Some(parts) = map_columns(parts, index, with.columns) else {
+            return false;
+        };
+        // SAFETY: a list gives a list.
+        unsafe { (*root.as_ptr()).append_rel_list = parts.as_ptr().cast() };
+    }
+    // SAFETY: the planner goes on with the query and with the members that it has. So these structures get the contents of the new ones.
+    unsafe {
+        for (old, new) in (query.range_table().iter()).zip(mapped.range_table().iter()) {
+            *old.as_ptr() = *new.as_ptr();
+        }
+        let members = (*query.as_ptr()).rtable;
+        *query.as_ptr() = *mapped.as_ptr();
+        (*query.as_ptr()).rtable = members;
+    }
+    become_table(root, entry, with, call);
+    true
+}
+
+/// An AttrMap (attmap.h), which pgrx does not have for each version.
+#[repr(C)]
+struct ColumnMap {
+    attnums: *mut pg_sys::AttrNumber,
+    maplen: c_int,
+}
+
+/// The node with other numbers for the columns of a relation; `None` where it reads the row as a whole.
+fn map_columns<'p>(node: Node<'p>, index: i32, columns: &[i16]) -> Option<Node<'p>> {
+    let mut columns = columns.to_vec();
+    let map = ColumnMap {
+        attnums: columns.as_mut_ptr(),
+        maplen: columns.len() as _,
+    };
+    let mut is_whole = false;
+    // SAFETY: the map has so many numbers. The result is a new node.
+    let mapped = unsafe {
+        Ref::new(pg_sys::map_variable_attnos(
+            node.as_ptr(),
+            index,
+            0,
+            (&raw const map).cast(),
+            pg_sys::InvalidOid,
+            &mut is_whole,
+        ))
+    };
+    (!is_whole).then_some(mapped)
+}
+
+/// Makes a function's member of the range table that of a table.
+fn become_table<'p>(
+    root: Root<'p>,
+    entry: Entry<'p>,
+    with: &Replacement,
+    call: Ref<'p, pg_sys::FuncExpr>,
+) {
+    let sample = Ref::allocate(pg_sys::TableSampleClause {
+        type_: pg_sys::NodeTag::T_TableSampleClause,
+        tsmhandler: pg_sys::Oid::from(pg_sys::F_BERNOULLI),
+        args: super::list::List::of([call.as_node()]).as_ptr(),
+        repeatable: std::ptr::null_mut(),
+    });
+    // SAFETY: the table is locked. PostgreSQL makes a member of it, whose contents the function's gets.
+    unsafe {
+        let state = pg_sys::make_parsestate(std::ptr::null_mut());
+        let open = pg_sys::table_open(with.table, pg_sys::NoLock as _);
+        let alias = pg_sys::makeAlias((*(*entry.as_ptr()).eref).aliasname, std::ptr::null_mut());
+        let lock = pg_sys::AccessShareLock as i32;
+        let made = pg_sys::addRangeTableEntryForRelation(state, open, lock, alias, false, true);
+        pg_sys::table_close(open, pg_sys::NoLock as _);
+        let made = (*made).p_rte;
+        compat::check_rights_of(root, made, state, with.role);
+        (*made).lateral = true;
+        (*made).tablesample = sample.as_ptr();
+        *entry.as_ptr() = *made;
+    }
+}

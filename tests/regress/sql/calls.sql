@@ -1,0 +1,203 @@
+-- Calls of aws_lambda.invoke in FROM, with one and with many in flight: the same rows in the same order, and the same invocations.
+\set VERBOSITY default
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE SCHEMA calls;
+SET search_path = calls, public;
+CREATE TABLE t AS SELECT i AS id, 'v' || i AS s, i % 3 AS g FROM generate_series(1, 20) i;
+ANALYZE t;
+CREATE TABLE u AS SELECT i AS id, i % 4 AS g FROM generate_series(1, 6) i;
+ANALYZE u;
+RESET client_min_messages;
+SELECT endpoint.reset();
+
+-- Runs a query with one and with 64 in flight. Tells how many rows and invocations there were, and what was not the same.
+CREATE FUNCTION compare(statement text, OUT row_count int, OUT invocations int, OUT same_rows bool, OUT same_payloads bool, OUT at_once text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    got text[];
+    sent text[];
+    before text[];
+    sent_before text[];
+    counted record;
+BEGIN
+    FOR most IN 1..2 LOOP
+        PERFORM set_config('aws_lambda.invoke_concurrency', CASE most WHEN 1 THEN '1' ELSE '64' END, true);
+        EXECUTE format('SELECT COALESCE(array_agg(x::text), ''{}'') FROM (%s) x', statement) INTO got;
+        counted := endpoint.counted_and_kept();
+        SELECT array_agg(function || payload ORDER BY function, payload COLLATE "C") INTO sent FROM endpoint.arrived();
+        IF most = 1 THEN
+            before := got;
+            sent_before := sent;
+            at_once := counted.most;
+        ELSE
+            row_count := cardinality(got);
+            invocations := cardinality(sent);
+            same_rows := got IS NOT DISTINCT FROM before;
+            same_payloads := sent IS NOT DISTINCT FROM sent_before;
+            at_once := at_once || CASE WHEN counted.most > 1 THEN ', many' ELSE ', one' END;
+        END IF;
+    END LOOP;
+    PERFORM set_config('aws_lambda.invoke_concurrency', '1', true);
+END $$;
+CREATE FUNCTION endpoint.counted_and_kept(OUT invocations int, OUT most int)
+LANGUAGE sql AS $$ SELECT endpoint.counter('invocations'), endpoint.counter('most_in_flight') $$;
+
+-- Joins with LATERAL
+SELECT * FROM compare($$SELECT * FROM t, LATERAL aws_lambda.invoke('accept-10', to_jsonb(t)) i$$);
+SELECT * FROM compare($$SELECT t.id, i.payload FROM t CROSS JOIN aws_lambda.invoke('accept-10', to_jsonb(t.g)) i$$);
+SELECT * FROM compare($$SELECT t.id, i.* FROM t LEFT JOIN LATERAL aws_lambda.invoke('accept-10', to_json(t)) AS i(a, b, c, d) ON a = 200$$);
+SELECT * FROM compare($$SELECT t.id, i.* FROM t LEFT JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(t.id)) i ON (i.payload)::int % 2 = 0$$);
+SELECT * FROM compare($$SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) WHERE id > 5 AND payload::int < 15$$);
+-- One after the other, and beside each other
+SELECT * FROM compare($$SELECT t.id, a.payload, b.payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.s)) a,
+    aws_lambda.invoke('accept-10', jsonb_build_array(a.payload)) b$$);
+SELECT * FROM compare($$SELECT t.id, a.payload, b.payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.s)) a,
+    aws_lambda.invoke('accept-10', to_jsonb(t.id)) b$$);
+-- Under outer joins, whose columns may be null
+SELECT * FROM compare($$SELECT t.id, u.id, i.payload FROM t LEFT JOIN u ON u.id = t.id, LATERAL aws_lambda.invoke('accept-10', to_jsonb(u.id)) i$$);
+SELECT * FROM compare($$SELECT t.id, u.id, i.payload FROM t LEFT JOIN u ON u.id = t.id, LATERAL aws_lambda.invoke('accept-10', to_jsonb(u.id)) i
+    WHERE u.g > 0$$);
+SELECT * FROM compare($$SELECT u.id, x.* FROM u LEFT JOIN (SELECT t.g, i.payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) i) x ON x.g = u.g
+    ORDER BY u.id, payload$$);
+-- With subqueries, aggregates, sets, CTEs, and subqueries as arguments
+SELECT * FROM compare($$SELECT g, count(*), sum(payload::int) FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) GROUP BY g ORDER BY g$$);
+SELECT * FROM compare($$WITH x AS MATERIALIZED (SELECT t.id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id))) SELECT * FROM x a JOIN x b USING (id)$$);
+SELECT * FROM compare($$SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) UNION ALL
+    SELECT id, payload FROM u, aws_lambda.invoke('accept-10', to_jsonb(id))$$);
+SELECT * FROM compare($$SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb((SELECT max(g) FROM u WHERE u.id <= t.id)))$$);
+SELECT * FROM compare($$SELECT id, (SELECT sum(payload::int) FROM u, aws_lambda.invoke('accept-10', to_jsonb(u.id + t.id)) i) FROM t WHERE id < 4$$);
+-- Volatile arguments are evaluated once for each row, also where the row comes again.
+CREATE SEQUENCE s;
+SET aws_lambda.invoke_concurrency = 64;
+SELECT count(DISTINCT payload) FROM t, u, aws_lambda.invoke('accept-10', to_jsonb(nextval('s') + t.id * 0)) WHERE u.g = t.g;
+SELECT last_value <= 20 AS once FROM s;
+RESET aws_lambda.invoke_concurrency;
+SELECT endpoint.made() <= 20 AS once;
+-- Views
+CREATE VIEW v AS SELECT t.id, t.g, i.payload, i.status_code FROM t CROSS JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(t.id)) i;
+SELECT * FROM compare($$SELECT * FROM v WHERE g = 1$$);
+SELECT * FROM compare($$SELECT u.id, v.payload FROM u JOIN v ON v.id = u.id$$);
+-- The row as a whole, ORDINALITY, and a call in a call or in another function: one after the other
+SELECT * FROM compare($$SELECT t.id, i FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) i$$);
+SELECT * FROM compare($$SELECT t.id, i.* FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) WITH ORDINALITY i$$);
+SELECT * FROM compare($$SELECT t.id, i.payload FROM t, aws_lambda.invoke('accept-10', (aws_lambda.invoke('accept-10', to_jsonb(t.id))).payload) i$$);
+
+SELECT * FROM compare($$SELECT t.id, i.payload FROM t, jsonb_array_elements((aws_lambda.invoke('accept-10', jsonb_build_array(t.id, t.g))).payload) e,
+    aws_lambda.invoke('accept-10', e.value) i$$);
+SELECT * FROM compare($$SELECT t.id, (aws_lambda.invoke('accept-10', i.payload)).payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) i$$);
+-- A function in SQL that PostgreSQL inlines
+CREATE FUNCTION position(key anyelement, OUT status_code int, OUT payload jsonb, OUT executed_version text, OUT log_result text) LANGUAGE sql
+AS $f$ SELECT aws_lambda.invoke('accept-10', to_jsonb(key)) $f$;
+SELECT * FROM compare($$SELECT t.id, p.payload FROM t, position(t.id) p$$);
+
+-- Every signature, named arguments and defaults, and NULL
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('accept-10', to_jsonb(id), 'us-east-1', 'RequestResponse', 'Tail', '{"custom": {}}'::jsonb, 'v1') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('accept-10', to_json(id), NULL, 'RequestResponse', 'None', '{"custom": {}}'::json, 'v1') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke(aws_commons.create_lambda_function_arn('accept-10', 'us-east-1'), to_jsonb(id)) i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke(aws_commons.create_lambda_function_arn('accept-' || 10 + g), to_json(id), log_type => 'Tail') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('accept-10', to_jsonb(id), 'us-east-1', 'RequestResponse', 'Tail', '{"custom": {}}') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('(accept-10,us-east-1)', to_json(id), 'RequestResponse', 'Tail', '{"custom": {}}', 'v1') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('(accept-10,us-east-1)', to_jsonb(id), invocation_type => 'RequestResponse') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke(payload => to_jsonb(id), function_name => 'accept-' || 10 + g, context => NULL) i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('accept-10', CASE WHEN g > 0 THEN to_jsonb(id) END) i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('accept-10', to_jsonb(id), invocation_type => 'Event') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM t, aws_lambda.invoke('accept-10', to_jsonb(id), invocation_type => CASE g WHEN 1 THEN 'Event' ELSE 'DryRun' END) i$$);
+
+SET aws_lambda.invoke_concurrency = 64;
+-- What is planned shows the call's values, and counts.
+SELECT * FROM endpoint.explain($$SELECT id, i.payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i$$, 'VERBOSE');
+SELECT * FROM endpoint.explain($$SELECT count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i$$, 'ANALYZE') WHERE "QUERY PLAN" !~ 'Bytes|Memory|Wait';
+SELECT endpoint.reset();
+
+-- No further ahead than rows are wanted
+SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i LIMIT 3;
+SELECT endpoint.made() < 10 AS few;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i;
+FETCH 2 FROM c;
+SELECT endpoint.made() < 10 AS few;
+FETCH ALL FROM c;
+COMMIT;
+SELECT endpoint.made() > 10 AS the_others;
+
+-- Statements that write
+CREATE TABLE w (id int, r jsonb);
+INSERT INTO w SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id));
+SELECT invocations, most > 1 AS many FROM endpoint.counted();
+UPDATE w SET r = i.payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id + 100)) i WHERE t.id = w.id;
+SELECT invocations, most > 1 AS many FROM endpoint.counted();
+SELECT count(*) FROM w WHERE r::int = id + 100;
+DELETE FROM w USING t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) i WHERE t.id = w.id AND i.payload::int > 10;
+SELECT count(*), endpoint.made() FROM w;
+CREATE TABLE w2 AS SELECT id, payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id));
+SELECT invocations, most > 1 AS many FROM endpoint.counted();
+
+-- Rights: EXECUTE of who runs the statement, and the credentials of the extension's owner. Nothing else is needed.
+SET client_min_messages = warning;
+CREATE ROLE calls_user;
+RESET client_min_messages;
+GRANT USAGE ON SCHEMA calls, aws_lambda TO calls_user;
+GRANT SELECT ON t, v TO calls_user;
+PREPARE p AS SELECT count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i;
+SET ROLE calls_user;
+SELECT count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i;
+EXECUTE p;
+SELECT count(*) FROM v;
+RESET ROLE;
+SELECT endpoint.made();
+GRANT EXECUTE ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128)) TO calls_user;
+SET ROLE calls_user;
+SELECT count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i;
+EXECUTE p;
+SELECT count(*) FROM v;
+-- The table is not the role's.
+SELECT count(*) FROM aws_lambda.lambda_invocations WHERE function_name = 'accept-10' AND payload = '1';
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION aws_lambda.invoke(text, jsonb, text, text, text, jsonb, varchar(128)) FROM calls_user;
+SET ROLE calls_user;
+EXECUTE p;
+RESET ROLE;
+DROP OWNED BY calls_user;
+DROP ROLE calls_user;
+SELECT endpoint.made();
+
+-- Events are written to the queue where the setting says so, also by a plan that was made before.
+PREPARE e AS SELECT count(i) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id), invocation_type => 'Event') i;
+EXECUTE e;
+PREPARE e2 AS SELECT count(status_code) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id), invocation_type => 'Event');
+EXECUTE e2;
+SELECT endpoint.made(), count(*) FROM aws_lambda.queue;
+SET aws_lambda.events = 'queue';
+EXECUTE e2;
+SELECT endpoint.made(), count(*) FROM aws_lambda.queue;
+RESET aws_lambda.events;
+DELETE FROM aws_lambda.queue;
+-- A prepared statement follows the setting.
+SET aws_lambda.invoke_concurrency = 1;
+EXECUTE p;
+SELECT * FROM endpoint.counted();
+SET aws_lambda.invoke_concurrency = 64;
+EXECUTE p;
+SELECT invocations, most > 1 AS many FROM endpoint.counted();
+
+-- Errors come in the order of rows, and whatever the table's option says.
+SELECT * FROM endpoint.error_of($$SELECT count(payload) FROM t, aws_lambda.invoke(CASE id WHEN 7 THEN 'handled' ELSE 'accept-10' END, to_jsonb(id))$$);
+ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD on_error 'return');
+SELECT * FROM endpoint.error_of($$SELECT count(payload) FROM t, aws_lambda.invoke(CASE id WHEN 7 THEN 'handled' ELSE 'accept-10' END, to_jsonb(id))$$);
+ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (DROP on_error);
+SELECT endpoint.reset();
+SET aws_lambda.max_invocations = 5;
+SELECT * FROM endpoint.error_of($$SELECT count(payload) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id))$$);
+SELECT endpoint.made();
+RESET aws_lambda.max_invocations;
+-- An argument that contradicts an option of the table gives a null row, as with one in flight.
+ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD region 'us-east-1');
+SELECT * FROM compare($$SELECT id, i.* FROM u, aws_lambda.invoke('accept-10', to_jsonb(id), 'us-east-2') i$$);
+SELECT * FROM compare($$SELECT id, i.* FROM u, aws_lambda.invoke('accept-10', to_jsonb(id), 'us-east-1') i$$);
+ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (DROP region);
+RESET aws_lambda.invoke_concurrency;
+SET client_min_messages = warning;
+DROP SCHEMA calls CASCADE;
+DROP FUNCTION endpoint.counted_and_kept();
