@@ -32,6 +32,7 @@ TARGETS = [
     ("First call of a new backend, CPU of https over that of http, in ms", "CPU of TLS in a first call", 10, "most"),
     ("Threads of a backend that never calls", "threads without a call", 1, "most"),
     ("Join of 10,000 rows of 50 ms, to the ideal", "join, 50 ms", 1.1, "most"),
+    ("1,000 calls of 50 ms in FROM, 64 in flight, to the ideal", "calls, 50 ms", 1.15, "most"),
     ("Trigger that queues, beyond one that writes to a table, in µs a row", "queued, beyond a table", 40, "most"),
     ("Delivery of 20,000 queued events of 10 ms, share of an INSERT's rate", "delivery", 0.8, "least"),
     ("From COMMIT to arrival with a worker, median, in ms", "COMMIT to arrival", 20, "most"),
@@ -61,6 +62,7 @@ def main():
     measure("first", workloads.first, endpoint, rounds)
     measure("sets", workloads.sets, endpoint, bare, max(rounds // 3, 1))
     measure("joins", workloads.joins, max(rounds // 5, 1))
+    measure("calls", workloads.calls, max(rounds // 3, 1))
     measure("memory", workloads.memory)
     measure("triggers", queue.triggers, endpoint, rounds)
     measure("delivery", queue.delivery, max(rounds // 5, 1))

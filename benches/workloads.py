@@ -241,6 +241,20 @@ def joins(rounds):
     return rows, numbers
 
 
+def calls(rounds):
+    """1,000 calls of 50 ms in FROM, with 64 in flight, compared with the ideal."""
+    session = Session()
+    session.execute("SET aws_lambda.invoke_concurrency = 64")
+    count, in_flight, milliseconds = 1000, 64, 50
+    statement = (
+        "SELECT count(i.payload) FROM (SELECT payload FROM orders LIMIT {}) o,"
+        " LATERAL aws_lambda.invoke('wait-{}', o.payload::jsonb) i"
+    ).format(count, milliseconds)
+    seconds = median(timed(lambda: session.execute(statement)) for _ in range(rounds))
+    session.close()
+    return [], {"calls, 50 ms": seconds / (math.ceil(count / in_flight) * milliseconds / 1000)}
+
+
 def enrichment():
     """1,000 rows of 50 ms as one join, and with a call for each row."""
     session = Session()

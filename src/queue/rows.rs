@@ -304,7 +304,9 @@ pub fn delete(ids: &[i64]) -> Result<(), Error> {
     }
 }
 
-/// Writes what became of a row. Errors if it was not written, as where a trigger skips it. `due_at` is when it is tried again, and `outcome` what the last attempt gave, in text and one integer.
+/// Writes what became of a row. Errors if it was not written, as where a trigger skips it.
+///
+/// `due_at` is when it is tried again, and `outcome` what the last attempt gave, in text and one integer.
 pub fn update(
     row: &QueuedRow,
     state: State,
