@@ -116,8 +116,9 @@ impl Dispatch {
     ) -> Result<Dispatch, Error> {
         let mut config = Config::read(table, user)?;
         if is_call {
-            // None of a function's columns would show a failure.
+            // None of a function's columns would show a failure, and each call is one.
             config.on_error = OnError::Raise;
+            config.deduplicate = false;
             config.limits.limit_calls();
         }
         layout.check_failure_columns(config.on_error)?;

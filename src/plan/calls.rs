@@ -12,7 +12,7 @@ use crate::backend::config;
 use crate::columns::{Column, Layout};
 use crate::lambda::request::InvocationType;
 use crate::options::Events;
-use crate::postgres::expressions::{Walk, make_conversion, make_field, walk};
+use crate::postgres::expressions::{Walk, make_conversion, make_field, make_null, walk};
 use crate::postgres::planner::Root;
 use crate::postgres::range_table::{self, Entry, Replacement};
 use crate::postgres::refs::{Node, Ref};
@@ -70,8 +70,10 @@ pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<No
     let found = (1..).zip(members.iter()).find(is_this);
     if let Some((index, entry)) = found
         && can_become_scan(entry)
+        && become_scan(root, index, unmarked).is_some()
     {
-        become_scan(root, index, unmarked);
+        // Nobody reads it. Of the call itself the planner would plan the subqueries once more.
+        return Some(make_null(unmarked.funcresulttype));
     }
     Some(unmarked.as_node())
 }
@@ -127,8 +129,14 @@ fn has_call(node: Node) -> bool {
 
 /// Has the query scan the table that a call is like. Nothing changes where a scan would not do the same as the call.
 fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>) -> Option<()> {
-    let table = catalog::relation(c"aws_lambda", table_of(call)?)?;
+    if !catalog::is_plain_function(call.funcid) {
+        return None;
+    }
+    let table = catalog::relation_of_extension(c"aws_lambda", table_of(call)?)?;
     catalog::lock(table, pg_sys::AccessShareLock);
+    if !catalog::is_foreign_table(table) {
+        return None;
+    }
     let layout = rel::with_locked(table, Layout::read).ok()?;
     let fixed = config::fixed_inputs(table);
     let given = inputs(call)?;

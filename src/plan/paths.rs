@@ -68,7 +68,9 @@ fn offer_paths(scan: ForeignRel) {
         choices.push(lateral);
     }
     let others = OtherRelations::of(scan, order);
-    let all_come_before = requirements.is_empty() || join_order::is_behind_barrier(scan.root);
+    // A call comes where PostgreSQL has it come.
+    let all_come_before = scan.relation.call.is_none()
+        && (requirements.is_empty() || join_order::is_behind_barrier(scan.root));
     for giving in choices {
         let mut rank = Rank::Any;
         let before = others.before(giving).union(giving);
@@ -168,6 +170,10 @@ fn has_join_clause(scan: ForeignRel, column: Column) -> bool {
 /// The conditions in the ON of an outer join, with the scan on its nullable side, that are about the relations of
 /// `outer` alone. Some of these may be on the nullable side too. Where a condition is not true, the join takes no row of the scan, so the scan need not invoke.
 pub fn conditions<'p>(scan: ForeignRel<'p>, outer: Relids<'p>) -> Vec<Node<'p>> {
+    // PostgreSQL calls a function before it checks them.
+    if scan.relation.call.is_some() {
+        return Vec::new();
+    }
     let is_part = scan.rel.reloptkind == pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL;
     outer_conditions(scan.rel)
         .filter_map(|clause| clause.expression())

@@ -96,16 +96,10 @@ impl<'p> Relation<'p> {
 impl<'p> ForeignRel<'p> {
     /// The foreign table of a relation, if it is one of this wrapper's and its size is estimated.
     pub fn of(root: Root<'p>, rel: Rel<'p>) -> Option<ForeignRel<'p>> {
-        if !is_ours(rel) {
-            return None;
-        }
-        // SAFETY: a relation with this wrapper's callbacks points to nothing, or to what the estimate of its size left there. That
-        // lives as long as the planner's memory context.
-        let relation = unsafe { rel.fdw_private.cast::<Relation<'p>>().as_ref() }?;
         Some(ForeignRel {
             root,
             rel,
-            relation,
+            relation: relation_of(rel)?,
         })
     }
 
@@ -180,6 +174,21 @@ impl<'p> ForeignRel<'p> {
     pub fn has_own(self, column: Column) -> bool {
         !(self.relation).needs(column, &self.own_clauses().bindings)
     }
+}
+
+/// What a relation of this wrapper points to, once its size is estimated.
+fn relation_of<'p>(rel: Rel<'p>) -> Option<&'p Relation<'p>> {
+    if !is_ours(rel) {
+        return None;
+    }
+    // SAFETY: a relation with this wrapper's callbacks points to nothing, or to what the estimate of its size left there. That
+    // lives as long as the planner's memory context.
+    unsafe { rel.fdw_private.cast::<Relation<'p>>().as_ref() }
+}
+
+/// Whether a relation stands for a call of `aws_lambda.invoke`.
+pub fn is_call(rel: Rel) -> bool {
+    relation_of(rel).is_some_and(|relation| relation.call.is_some())
 }
 
 /// Whether a relation is a foreign table of this wrapper.

@@ -24,12 +24,13 @@ const WIDTH: i32 = 10;
 pub fn request(scan: ForeignRel) {
     let root = scan.root;
     let index = scan.rel.top_index();
-    let bindings: Vec<_> = match &scan.relation.call {
-        Some(call) => call.bindings.clone(),
-        None => (scan.join_clauses().iter())
-            .filter_map(|joined| joined.binding)
-            .collect(),
-    };
+    // A call is made as often as the row comes, as a function is.
+    if scan.relation.call.is_some() {
+        return;
+    }
+    let bindings: Vec<_> = (scan.join_clauses().iter())
+        .filter_map(|joined| joined.binding)
+        .collect();
     let giving = giving(scan, &bindings);
     let all = root.without_outer_joins(root.base_relids());
     let others = all.difference(giving).without(index);

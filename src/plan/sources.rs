@@ -41,7 +41,7 @@ pub struct Decoded {
     pub outside: Vec<i32>,
     /// Whether the same row may come again without a rescan.
     pub repeats: bool,
-    /// Whether evaluating the values may invoke, or give others.
+    /// Whether evaluating the values may invoke.
     pub keeps_values: bool,
 }
 
@@ -116,7 +116,7 @@ impl<'p> Source<'p> {
         }
         let outside = outside(bindings);
         let mut nodes = bindings.iter().filter_map(|binding| binding.expression);
-        let keeps_values = nodes.any(|node| node.has_subplans() || node.is_volatile());
+        let keeps_values = nodes.any(Node::has_subplans);
         let mut numbers = vec![repeats.into(), keeps_values.into(), outside.len() as i32];
         numbers.extend(outside);
         numbers.push(all.len() as i32);

@@ -197,6 +197,25 @@ pub fn definer(function: pg_sys::Oid) -> pg_sys::Oid {
     }
 }
 
+/// Whether a function is called as it is: it has no settings of its own, and is also called with nulls.
+pub fn is_plain_function(function: pg_sys::Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::PROCOID;
+    // SAFETY: a look-up by the cache's key. The tuple is released once it is read.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache as _, function.into());
+        if tuple.is_null() {
+            return false;
+        }
+        let row = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_proc>(tuple);
+        let no_descriptor = std::ptr::null_mut();
+        let settings = pg_sys::Anum_pg_proc_proconfig as i32;
+        let is_plain =
+            !(*row).proisstrict && pg_sys::heap_attisnull(tuple, settings, no_descriptor);
+        pg_sys::ReleaseSysCache(tuple);
+        is_plain
+    }
+}
+
 /// Has a plan made again when a function changes.
 pub fn depend_on_function(root: Root, function: pg_sys::Oid) {
     // SAFETY: notes the function in the plan.

@@ -4,7 +4,7 @@
 
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
-use crate::plan::relation::is_ours;
+use crate::plan::relation::{is_call, is_ours};
 use crate::plan::{
     self, ForeignRel, Mode, join_order, materialize, memoize, semijoins, sort_outer, sources,
 };
@@ -167,6 +167,10 @@ fn checked_by<'p>(
     outer: Path<'p>,
     clauses: &[Clause<'p>],
 ) -> List<'p, pg_sys::Node> {
+    // PostgreSQL calls a function before it checks a join's clauses.
+    if scan.as_path().relation().is_some_and(is_call) {
+        return List::EMPTY;
+    }
     let known = outer.relids().union(scan.as_path().required_outer());
     let checked = (clauses.iter())
         .filter(|clause| clause.relids().is_subset(known))

@@ -161,13 +161,20 @@ settings! {
 const CHANGE_PLANS: [&CStr; 2] = [c"aws_lambda.invoke_concurrency", c"aws_lambda.events"];
 
 #[pg_guard]
-unsafe extern "C-unwind" fn number_was_set(_value: i32, _extra: *mut c_void) {
-    plans::forget_plans();
+unsafe extern "C-unwind" fn number_was_set(value: i32, _extra: *mut c_void) {
+    if (value > 1) != (invoke_concurrency() > 1) {
+        plans::forget_plans();
+    }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn text_was_set(_value: *const c_char, _extra: *mut c_void) {
-    plans::forget_plans();
+unsafe extern "C-unwind" fn text_was_set(value: *const c_char, _extra: *mut c_void) {
+    // SAFETY: PostgreSQL passes null or a text.
+    let value = (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) });
+    let queues = |text: Option<&str>| text == Some("queue");
+    if queues(value.and_then(|value| value.to_str().ok())) != queues(events().as_deref()) {
+        plans::forget_plans();
+    }
 }
 
 impl Setting {
