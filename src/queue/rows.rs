@@ -98,6 +98,7 @@ thread_local! {
         LIMIT $4",
         &[pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
     ) };
+    // Not by the index of rows that wait, all of which it would read: PostgreSQL does not know how many there are.
     static LOCK: Statement = const { Statement::new(
         c"SELECT id, attempts, postponements, first_due_at, foreign_table, user_mapping_of,
             pg_catalog.convert_to(function_name, 'UTF8'), pg_catalog.convert_to(region, 'UTF8'), pg_catalog.convert_to(payload, 'UTF8'),
@@ -105,19 +106,20 @@ thread_local! {
             pg_catalog.convert_to(context, 'UTF8'), pg_catalog.convert_to(qualifier, 'UTF8'),
             pg_catalog.convert_to(tenant_id, 'UTF8'), pg_catalog.convert_to(durable_execution_name, 'UTF8'), queued_at
         FROM aws_lambda.queue
-        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting' AND due_at OPERATOR(pg_catalog.<=) $2
+        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND pg_catalog.textcat(state, '') OPERATOR(pg_catalog.=) 'waiting'
+            AND due_at OPERATOR(pg_catalog.<=) $2
         ORDER BY due_at USING OPERATOR(pg_catalog.<), id USING OPERATOR(pg_catalog.<)
         FOR UPDATE SKIP LOCKED",
         &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZOID],
     ) };
     static LOCK_ENDED: Statement = const { Statement::new(
         c"SELECT id, queued_at FROM aws_lambda.queue
-        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting' FOR UPDATE SKIP LOCKED",
+        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND pg_catalog.textcat(state, '') OPERATOR(pg_catalog.=) 'waiting' FOR UPDATE SKIP LOCKED",
         &[pg_sys::INT8ARRAYOID],
     ) };
     static EXISTING: Statement = const { Statement::new(
         c"SELECT id, queued_at FROM aws_lambda.queue
-        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND state OPERATOR(pg_catalog.=) 'waiting'",
+        WHERE id OPERATOR(pg_catalog.=) ANY ($1) AND pg_catalog.textcat(state, '') OPERATOR(pg_catalog.=) 'waiting'",
         &[pg_sys::INT8ARRAYOID],
     ) };
     static DELETE: Statement = const { Statement::new(
