@@ -31,10 +31,10 @@ use std::ffi::CStr;
 
 /// The columns of a result: what they mean, and their names where those are others.
 const RESULT: [(Column, &CStr); 4] = [
-    (Column::StatusCode, c"status_code"),
-    (Column::Response, c"payload"),
-    (Column::ExecutedVersion, c"executed_version"),
-    (Column::LogResult, c"log_result"),
+    (calls::RESULT[0], c"status_code"),
+    (calls::RESULT[1], c"payload"),
+    (calls::RESULT[2], c"executed_version"),
+    (calls::RESULT[3], c"log_result"),
 ];
 
 /// Defines functions for PostgreSQL, each with the record of its calling convention (fmgr.h).
@@ -95,7 +95,12 @@ pub unsafe extern "C-unwind" fn invoke_support(call: pg_sys::FunctionCallInfo) -
     };
     if let Some(request) = request.cast::<pg_sys::SupportRequestSimplify>() {
         compat::group_after_joins(request.root());
-        if let Some(instead) = calls::simplify(request.root(), request.function_call()) {
+        let call = request.function_call();
+        let payload = call.arguments().get(1).map(Node::type_oid);
+        let mut kinds = [&JSON, &JSONB].into_iter();
+        let kind = kinds.find(|kind| Some(kind.type_oid) == payload);
+        let instead = kind.and_then(|kind| calls::simplify(request.root(), call, kind.table));
+        if let Some(instead) = instead {
             return pg_sys::Datum::from(instead.as_ptr());
         }
     } else if let Some(request) = request.cast::<pg_sys::SupportRequestCost>() {

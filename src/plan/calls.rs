@@ -16,9 +16,10 @@ use crate::postgres::expressions::{Walk, make_conversion, make_field, make_null,
 use crate::postgres::planner::Root;
 use crate::postgres::range_table::{self, Entry, Replacement};
 use crate::postgres::refs::{Node, Ref};
+use crate::postgres::varlena::Toasted;
 use crate::postgres::{catalog, compat, rel};
 use crate::settings;
-use pgrx::{FromDatum, pg_sys};
+use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CStr;
 
@@ -40,7 +41,7 @@ const BEHIND_STRUCTURE: [Column; 4] = [
     Column::Qualifier,
 ];
 /// The columns of a call's result, in order.
-const RESULT: [Column; 4] = [
+pub const RESULT: [Column; 4] = [
     Column::StatusCode,
     Column::Response,
     Column::ExecutedVersion,
@@ -50,8 +51,13 @@ const RESULT: [Column; 4] = [
 /// The first of the numbers that mark calls. They are in the place of the collation, which the function ignores.
 const FIRST_MARK: u32 = 0xf000_0000;
 
-/// What takes the place of a call that is being simplified; `None` leaves it as it is.
-pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<Node<'p>> {
+/// What takes the place of a call that is being simplified; `None` leaves it as it is. `table` is the name of the extension's table that the call is
+/// like.
+pub fn simplify<'p>(
+    root: Option<Root<'p>>,
+    call: FunctionCall<'p>,
+    table: &CStr,
+) -> Option<Node<'p>> {
     let root = root.filter(|_| settings::invoke_concurrency() > 1)?;
     let members = root.query()?.range_table();
     // The planner learns of LATERAL after it has simplified the functions in FROM for the first time.
@@ -70,7 +76,7 @@ pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<No
     let found = (1..).zip(members.iter()).find(is_this);
     if let Some((index, entry)) = found
         && can_become_scan(entry)
-        && become_scan(root, index, unmarked).is_some()
+        && become_scan(root, index, unmarked, table).is_some()
     {
         // Nobody reads it. Of the call itself the planner would plan the subqueries once more.
         return Some(make_null(unmarked.funcresulttype));
@@ -128,11 +134,9 @@ fn has_call(node: Node) -> bool {
 }
 
 /// Has the query scan the table that a call is like. Nothing changes where a scan would not do the same as the call.
-fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>) -> Option<()> {
-    if !catalog::is_plain_function(call.funcid) {
-        return None;
-    }
-    let table = catalog::relation_of_extension(c"aws_lambda", table_of(call)?)?;
+fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>, table: &CStr) -> Option<()> {
+    let role = catalog::role_of_plain_function(call.funcid)?;
+    let table = catalog::relation_of_extension(c"aws_lambda", table)?;
     catalog::lock(table, pg_sys::AccessShareLock);
     if !catalog::is_foreign_table(table) {
         return None;
@@ -147,23 +151,15 @@ fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>) -> Option
     }
     let number = |column: &Column| layout.find(*column).map(|found| found.number);
     let columns: Vec<i16> = RESULT.iter().map(number).collect::<Option<_>>()?;
-    let finished = compat::finish_expression(root, call.as_node());
     let with = Replacement {
         table,
         columns: &columns,
-        role: catalog::definer(call.funcid),
+        role,
     };
-    range_table::replace(root, index, &with, finished.cast()?)
+    // Once and no more: each time the planner would plan the subqueries and evaluate the aggregates of queries around this one.
+    let finish = || compat::finish_expression(root, call.as_node());
+    range_table::replace(root, index, &with, finish)
         .then(|| catalog::depend_on_function(root, call.funcid))
-}
-
-/// The extension's table that a call is like, by the type of the payload.
-fn table_of(call: FunctionCall) -> Option<&'static CStr> {
-    match call.arguments().get(1)?.type_oid() {
-        pg_sys::JSONOID => Some(c"lambda_invocations_json"),
-        pg_sys::JSONBOID => Some(c"lambda_invocations"),
-        _ => None,
-    }
 }
 
 fn queues_events(table: pg_sys::Oid) -> bool {
@@ -175,18 +171,21 @@ fn may_be_event(given: &[(Column, Node)]) -> bool {
     (given.iter())
         .filter(|(column, _)| *column == Column::InvocationType)
         .any(|(_, node)| {
-            let text = constant_text(*node);
+            let text = constant_text(*node).and_then(|text| String::from_utf8(text).ok());
             text.and_then(|text| InvocationType::parse(&text).ok())
                 .is_none_or(|parsed| parsed == InvocationType::Event)
         })
 }
 
-/// A text that is a constant.
-fn constant_text(node: Node) -> Option<String> {
+/// A text that is a constant, in UTF-8.
+fn constant_text(node: Node) -> Option<Vec<u8>> {
     let constant = node.without_relabelling().cast::<pg_sys::Const>()?;
-    // SAFETY: a constant of this type that is not null is a text.
-    (constant.consttype == pg_sys::TEXTOID && !constant.constisnull)
-        .then(|| unsafe { String::from_datum(constant.constvalue, false) })?
+    if constant.consttype != pg_sys::TEXTOID || constant.constisnull {
+        return None;
+    }
+    // SAFETY: the constant is not null, and of this type.
+    let text = unsafe { Toasted::new(constant.constvalue, pg_sys::TEXTOID) };
+    text.detoast().print().ok()
 }
 
 fn is_null(node: Node) -> bool {
@@ -205,7 +204,7 @@ fn inputs<'p>(call: FunctionCall<'p>) -> Option<Vec<(Column, Node<'p>)>> {
         (true, 5) => (vec![(Column::FunctionName, first)], &BEHIND_NAME),
         (true, 4) => {
             // Of arguments without types the name decides which ones they are.
-            let columns: &[Column] = match constant_text(first)?.starts_with('(') {
+            let columns: &[Column] = match constant_text(first)?.starts_with(b"(") {
                 true => &BEHIND_STRUCTURE,
                 false => &BEHIND_NAME,
             };

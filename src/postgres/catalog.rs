@@ -181,38 +181,24 @@ pub fn next_value(sequence: pg_sys::Oid) -> i64 {
     }
 }
 
-/// The owner of a function that runs with its owner's rights, else no role.
-pub fn definer(function: pg_sys::Oid) -> pg_sys::Oid {
+/// The role as which a function runs, the invalid one for the caller. `None` where it is not called as it is: with settings of its own, or not
+/// with nulls.
+pub fn role_of_plain_function(function: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let cache = pg_sys::SysCacheIdentifier::PROCOID;
     // SAFETY: a look-up by the cache's key. The tuple is released once it is read.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(cache as _, function.into());
         if tuple.is_null() {
-            return pg_sys::InvalidOid;
-        }
-        let row = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_proc>(tuple);
-        let definer = (*row).prosecdef.then_some((*row).proowner);
-        pg_sys::ReleaseSysCache(tuple);
-        definer.unwrap_or(pg_sys::InvalidOid)
-    }
-}
-
-/// Whether a function is called as it is: it has no settings of its own, and is also called with nulls.
-pub fn is_plain_function(function: pg_sys::Oid) -> bool {
-    let cache = pg_sys::SysCacheIdentifier::PROCOID;
-    // SAFETY: a look-up by the cache's key. The tuple is released once it is read.
-    unsafe {
-        let tuple = pg_sys::SearchSysCache1(cache as _, function.into());
-        if tuple.is_null() {
-            return false;
+            return None;
         }
         let row = pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_proc>(tuple);
         let no_descriptor = std::ptr::null_mut();
         let settings = pg_sys::Anum_pg_proc_proconfig as i32;
         let is_plain =
             !(*row).proisstrict && pg_sys::heap_attisnull(tuple, settings, no_descriptor);
+        let owner = (*row).prosecdef.then_some((*row).proowner);
         pg_sys::ReleaseSysCache(tuple);
-        is_plain
+        is_plain.then_some(owner.unwrap_or(pg_sys::InvalidOid))
     }
 }
 

@@ -188,11 +188,11 @@ pub fn with_lock_timeout<T>(most: Duration, work: impl FnOnce() -> T) -> T {
             unsafe { pg_sys::LockTimeout = self.0 };
         }
     }
-    // SAFETY: as above.
+    // SAFETY: reads the variable of a setting.
     let before = unsafe { Before(pg_sys::LockTimeout) };
     let most = most.as_millis() as c_int;
     if before.0 == 0 || before.0 > most {
-        // SAFETY: as above.
+        // SAFETY: the setting takes any number of milliseconds from 0 on.
         unsafe { pg_sys::LockTimeout = most };
     }
     work()

@@ -1,8 +1,9 @@
 //! A function in FROM that becomes a table while its query is planned (parsenodes.h).
 
 use super::compat;
+use super::list::List;
 use super::planner::Root;
-use super::refs::{Node, Ref, setters};
+use super::refs::{Node, Ref, as_ptr, setters};
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
@@ -25,43 +26,43 @@ pub struct Replacement<'a> {
 }
 
 /// Has a query read a table instead of the function at an index of the range table, from 1. The table's member has the call as an argument of
-/// TABLESAMPLE, which the planner lets refer to other relations. False where the query reads the function's row as a whole, and nothing is changed.
+/// TABLESAMPLE, which the planner lets refer to other relations. `call` gives it once nothing stands against this. False where the query reads the
+/// function's row as a whole, and nothing is changed.
 pub fn replace<'p>(
     root: Root<'p>,
     index: i32,
     with: &Replacement,
-    call: Ref<'p, pg_sys::FuncExpr>,
+    call: impl FnOnce() -> Node<'p>,
 ) -> bool {
-    let Some(query) = root.query() else {
-        return false;
-    };
-    let Some(entry) = query.range_table().get(index as usize - 1) else {
-        return false;
-    };
-    let Some(mapped) = map_columns(query.as_node(), index, with.columns) else {
-        return false;
-    };
-    let Some(mapped) = mapped.cast::<pg_sys::Query>() else {
-        return false;
-    };
-    if let Some(parts) = root.append_relations().as_node() {
-        let Some(parts) = map_columns(parts, index, with.columns) else {
-            return false;
+    let replaced = || {
+        let query = root.query()?;
+        let entry = query.range_table().get(index as usize - 1)?;
+        let mapped = map_columns(query.as_node(), index, with.columns)?;
+        let parts = match root.append_relations().as_node() {
+            Some(parts) => Some(map_columns(parts, index, with.columns)?),
+            None => None,
         };
+        let call = call();
+        become_query(query, mapped.cast()?);
         // SAFETY: a list gives a list.
-        unsafe { (*root.as_ptr()).append_rel_list = parts.as_ptr().cast() };
-    }
-    // SAFETY: the planner goes on with the query and with the members that it has. So these structures get the contents of the new ones.
+        unsafe { (*root.as_ptr()).append_rel_list = as_ptr(parts).cast() };
+        become_table(root, entry, with, call);
+        Some(())
+    };
+    replaced().is_some()
+}
+
+/// Gives a query and its members the contents of others. The planner goes on with the structures that it has.
+fn become_query(query: Ref<pg_sys::Query>, other: Ref<pg_sys::Query>) {
+    // SAFETY: both are valid, and have as many members.
     unsafe {
-        for (old, new) in (query.range_table().iter()).zip(mapped.range_table().iter()) {
+        for (old, new) in (query.range_table().iter()).zip(other.range_table().iter()) {
             *old.as_ptr() = *new.as_ptr();
         }
-        let members = (*query.as_ptr()).rtable;
-        *query.as_ptr() = *mapped.as_ptr();
+        let members = query.range_table().as_ptr();
+        *query.as_ptr() = *other.as_ptr();
         (*query.as_ptr()).rtable = members;
     }
-    become_table(root, entry, with, call);
-    true
 }
 
 /// An AttrMap (attmap.h), which pgrx does not have for each version.
@@ -94,16 +95,11 @@ fn map_columns<'p>(node: Node<'p>, index: i32, columns: &[i16]) -> Option<Node<'
 }
 
 /// Makes a function's member of the range table that of a table.
-fn become_table<'p>(
-    root: Root<'p>,
-    entry: Entry<'p>,
-    with: &Replacement,
-    call: Ref<'p, pg_sys::FuncExpr>,
-) {
+fn become_table<'p>(root: Root<'p>, entry: Entry<'p>, with: &Replacement, call: Node<'p>) {
     let sample = Ref::allocate(pg_sys::TableSampleClause {
         type_: pg_sys::NodeTag::T_TableSampleClause,
         tsmhandler: pg_sys::Oid::from(pg_sys::F_BERNOULLI),
-        args: super::list::List::of([call.as_node()]).as_ptr(),
+        args: List::of([call]).as_ptr(),
         repeatable: std::ptr::null_mut(),
     });
     // SAFETY: the table is locked. PostgreSQL makes a member of it, whose contents the function's gets.

@@ -2,9 +2,9 @@
 
 mod executor;
 mod planner;
-mod signals;
+mod process;
 
 pub use executor::*;
 pub(crate) use executor_run_hook;
 pub use planner::*;
-pub use signals::*;
+pub use process::*;

@@ -80,9 +80,12 @@ SET join_collapse_limit = 1;
 SELECT * FROM compare($$SELECT t.id, u.id, i.payload FROM (t JOIN u USING (g)) CROSS JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(u.id)) i ORDER BY 1, 2$$);
 RESET join_collapse_limit;
 SELECT * FROM compare($$SELECT t.id, i.payload FROM t LEFT JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(t.id)) i ON t.g = 1$$);
--- An argument's subquery is planned once, and an aggregate of the query around it is evaluated once.
+-- An aggregate of the query around it is evaluated once, where the call is planned as a scan and where its row is read as a whole.
+CREATE FUNCTION inv(id int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT status_code FROM aws_lambda.invoke('accept-10', to_jsonb(id))); END $$;
 SELECT * FROM compare($$SELECT t.g, (SELECT string_agg(i.payload::text, ',') FROM u,
-    LATERAL aws_lambda.invoke('accept-10', to_jsonb(max((aws_lambda.invoke('accept-10', to_jsonb(t.id))).status_code) + u.id)) i WHERE u.id = 1) FROM t GROUP BY t.g ORDER BY g$$);
+    LATERAL aws_lambda.invoke('accept-10', to_jsonb(max(inv(t.id)) + u.id)) i WHERE u.id = 1) FROM t GROUP BY t.g ORDER BY g$$);
+SELECT * FROM compare($$SELECT t.g, (SELECT string_agg(i::text, ',') FROM u,
+    LATERAL aws_lambda.invoke('accept-10', to_jsonb(max(inv(t.id)) + u.id)) i WHERE u.id = 1) FROM t GROUP BY t.g ORDER BY g$$);
 -- Views
 CREATE VIEW v AS SELECT t.id, t.g, i.payload, i.status_code FROM t CROSS JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(t.id)) i;
 SELECT * FROM compare($$SELECT * FROM v WHERE g = 1$$);
