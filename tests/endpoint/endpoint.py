@@ -1,16 +1,19 @@
 """A scripted AWS Lambda endpoint for tests: python3 endpoint.py --port-file FILE
 
-Serves the Invoke API, AssumeRole and its own unsigned /_control on one port of
-127.0.0.1, and counts requests, because most tests ask how often a function
-ran. scripts.py has the answers of the functions. Leaves out every other call of
-the API, and running any code.
+Serves Invoke, ListFunctions, GetFunctionConfiguration, AssumeRole and its own
+unsigned /_control on one port of 127.0.0.1, and counts requests, because most
+tests ask how often a function ran. scripts.py has the answers of the functions,
+and functions.py which functions there are. Leaves out every other call of the
+API, and running any code.
 
 /_control/reset                         POST, clears the log, the counters and the ordinals
 /_control/counters                      GET, name and value
 /_control/invocations                   GET, the log in COPY's text format
+/_control/questions                     GET, likewise: operation, function, qualifier, marker, region and key of the other two requests
 /_control/executions                    GET, likewise: name, tenant and payload of invocations with a durable execution name
 /_control/assume-roles                  GET, likewise: role ARN, session name, external ID
-                                        each of the four with ?reset=1 resets afterwards
+                                        each of the five with ?reset=1 resets afterwards
+/_control/functions?are=NAME            POST, resets, and says which functions there are until the next reset, see functions.py
 /_control/refuse-connections?on=1|0     POST, resets every request that is not control
 /_control/revoke?key=KEY&code=CODE      POST, refuses a key with that error until the next reset
 """
@@ -27,12 +30,14 @@ import signal
 import uuid
 from urllib.parse import parse_qs, unquote
 
+import functions
 import scripts
 import sigv4
 import sts
 from wire import Answer, Connection, Disconnected
 
 INVOKE_PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+QUESTION_PATH = re.compile(r"/2015-03-31/functions/?(?:([^/]+)/configuration)?")
 
 
 class Record:
@@ -44,6 +49,8 @@ class Record:
 
     def __init__(self):
         self.invocations = []
+        self.questions = []
+        self.functions = functions.USUAL
         self.assume_roles = []
         self.ordinals = collections.Counter()
         # The payload of each durable execution, by name.
@@ -62,6 +69,8 @@ class Record:
     def counters(self):
         return {
             "invocations": len(self.invocations),
+            "lists": sum(one.function is None for one in self.questions),
+            "configurations": sum(one.function is not None for one in self.questions),
             "refused": self.refused,
             "throttled": self.throttled,
             "aborted": self.aborted,
@@ -123,7 +132,10 @@ class Endpoint:
             raise
         if invoke and request.method == "POST":
             return await self.invoke(function, request, body, connection)
-        if request.path == "/" and request.method == "POST":
+        question = QUESTION_PATH.fullmatch(request.path)
+        if question and request.method == "GET":
+            answer = await self.question(question[1], request, connection)
+        elif request.path == "/" and request.method == "POST":
             answer = await self.assume_role(request, body, connection)
         else:
             answer = scripts.error(404, "UnknownOperationException", {})
@@ -178,6 +190,32 @@ class Endpoint:
         finally:
             record.in_flight -= 1
 
+    async def question(self, function, request, connection):
+        try:
+            caller = self.verify(request, b"", "lambda")
+        except sigv4.Refused as reason:
+            self.record.refused += 1
+            return scripts.error(403, reason.code, {"message": reason.message})
+        record, query = self.record, parse_qs(request.query)
+        question = functions.Question(
+            operation="GetFunctionConfiguration" if function else "ListFunctions",
+            function=unquote(function) if function else None,
+            qualifier=query.get("Qualifier", [None])[0],
+            marker=query.get("Marker", [None])[0],
+            region=caller.region,
+            access_key=caller.access_key,
+            ordinal=len(record.questions) + 1,
+        )
+        record.questions.append(question)
+        record.in_flight += 1
+        record.most_in_flight = max(record.most_in_flight, record.in_flight)
+        try:
+            answer = await functions.answer(record.functions, question, connection)
+        finally:
+            record.in_flight -= 1
+        request_id = ("x-amzn-RequestId", request_id_of(function or ""))
+        return answer and with_headers(answer, request_id)
+
     def verify(self, request, body, service):
         caller = sigv4.verify(request, body, service)
         if caller.access_key in self.record.revoked:
@@ -211,6 +249,11 @@ class Endpoint:
         if operation == ("POST", "refuse-connections"):
             self.refuse_connections = query.get("on") == ["1"]
             return Answer(204)
+        if operation == ("POST", "functions"):
+            functions.find(query["are"][0])
+            self.record = Record()
+            self.record.functions = query["are"][0]
+            return Answer(204)
         if operation == ("POST", "revoke"):
             self.record.revoked[query["key"][0]] = query["code"][0]
             return Answer(204)
@@ -227,6 +270,11 @@ class Endpoint:
                     scripts.payload_text(call.payload),
                 ]
                 for call in self.record.invocations
+            )
+        if operation == ("GET", "questions"):
+            return copy_rows(
+                [one.operation, one.function, one.qualifier, one.marker, one.region, one.access_key]
+                for one in self.record.questions
             )
         if operation == ("GET", "executions"):
             return copy_rows(

@@ -716,6 +716,8 @@ def test_most_in_flight(port):
         client.socket.close()
     assert counters(port) == {
         "invocations": 64,
+        "lists": 0,
+        "configurations": 0,
         "refused": 0,
         "throttled": 0,
         "aborted": 0,
@@ -979,3 +981,32 @@ def test_botocore_assumes_role(port, botocore_client):
         client.assume_role(RoleArn=f"{ROLE}denied", RoleSessionName="session")
     assert raised.value.response["Error"]["Code"] == "AccessDenied"
     assert counters(port)["assume_role"] == 2
+
+
+def test_lists(port, botocore_client):
+    """A page of 50, and what comes after it. They are no invocations."""
+    client = botocore_client("lambda")
+    control(port, "functions-many-60")
+    page = client.list_functions()
+    assert (len(page["Functions"]), page["NextMarker"]) == (50, "50")
+    page = client.list_functions(Marker=page["NextMarker"])
+    assert (len(page["Functions"]), "NextMarker" in page) == (10, False)
+    control(port, "reset")
+    assert [one["FunctionName"] for one in client.list_functions()["Functions"]] == ["alpha", "beta", "Gamma-1_x"]
+    assert (counters(port)["lists"], counters(port)["invocations"]) == (1, 0)
+
+
+def test_configurations(port, botocore_client):
+    client = botocore_client("lambda")
+    assert client.get_function_configuration(FunctionName="alpha")["Version"] == "$LATEST"
+    assert client.get_function_configuration(FunctionName="alpha", Qualifier="prod")["Version"] == "3"
+    for function, qualifier in (("omega", "prod"), ("alpha", "other")):
+        with pytest.raises(botocore.exceptions.ClientError) as refused:
+            client.get_function_configuration(FunctionName=function, Qualifier=qualifier)
+        assert refused.value.response["Error"]["Code"] == "ResourceNotFoundException"
+    assert [line[:3] for line in logged(port, "questions")] == [
+        ["GetFunctionConfiguration", "alpha", r"\N"],
+        ["GetFunctionConfiguration", "alpha", "prod"],
+        ["GetFunctionConfiguration", "omega", "prod"],
+        ["GetFunctionConfiguration", "alpha", "other"],
+    ]

@@ -41,7 +41,7 @@ class Emulator:
             config=Config(retries={"total_max_attempts": 1}, read_timeout=120, proxies={}),
         )
 
-    def create_function(self, name, source, timeout=30, environment=None, wait=True):
+    def create_function(self, name, source, timeout=30, environment=None, wait=True, description=""):
         """Creates a Python function from the text of its module, which has `def handler(event, context)`.
 
         Returns the function's ARN, normally once the function is Active and can be called.
@@ -56,6 +56,7 @@ class Emulator:
             Handler="app.handler",
             Role=f"arn:aws:iam::{ACCOUNT}:role/{EXECUTION_ROLE}",
             Timeout=timeout,
+            Description=description,
             Environment={"Variables": environment or {}},
             Code={"ZipFile": archive.getvalue()},
         )

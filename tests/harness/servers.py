@@ -3,6 +3,7 @@
 Both listen on free ports of 127.0.0.1, and write into the run's directory. The emulator is a package of target/venv.
 """
 
+import ast
 import concurrent.futures
 import os
 import pathlib
@@ -97,7 +98,9 @@ class EmulatorServer:
         if not sources:
             raise StartError(f"no NAME.py in {directory}")
         for source in sources:
-            self.client.create_function(source.stem, source.read_text(), wait=False)
+            text = source.read_text()
+            description = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+            self.client.create_function(source.stem, text, wait=False, description=description)
         for source in sources:
             self.client.wait_active(source.stem)
         with concurrent.futures.ThreadPoolExecutor(len(sources)) as threads:

@@ -46,7 +46,28 @@ BEGIN
         SELECT function, qualifier, invocation_type, log_type, client_context, payload FROM answer ORDER BY place;
 END $$;
 
--- One counter since the last reset: invocations, refused, throttled, aborted, assume_role, connections, most_in_flight.
+-- Sets all counters to zero, and says which functions the endpoint tells of until the next reset, see tests/endpoint/functions.py.
+CREATE FUNCTION endpoint.functions_are(name text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT endpoint.control('functions-' || name, 'counters (name)')
+$$;
+
+-- The requests about functions since the last reset, in their order of arrival.
+CREATE UNLOGGED TABLE endpoint.question (
+    place int GENERATED ALWAYS AS IDENTITY,
+    operation text, function text, qualifier text, marker text, region text, access_key text
+);
+CREATE FUNCTION endpoint.questions() RETURNS TABLE (operation text, function text, qualifier text, marker text, region text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM endpoint.control('questions', 'question (operation, function, qualifier, marker, region, access_key)');
+    RETURN QUERY
+        WITH answer AS (DELETE FROM endpoint.question RETURNING *)
+        SELECT operation, function, qualifier, marker, region FROM answer ORDER BY place;
+END $$;
+
+-- One counter since the last reset: invocations, lists, configurations, refused, throttled, aborted, assume_role, connections, most_in_flight.
 CREATE FUNCTION endpoint.counter(name text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
