@@ -3,13 +3,12 @@
 //! The scan of supabase-wrappers calls the wrapper before parameters have values, and keeps rows for a scan's whole life. That would cost
 //! invocations; see DESIGN.md.
 
-use crate::error::{self, Error, OptionError, OrReport};
+use crate::error::{Error, OrReport};
 use crate::explain;
+use crate::functions::import;
 use crate::options::{self, Object};
 use crate::postgres::list::List;
-use crate::postgres::process;
 use crate::postgres::refs::{FromRaw, Ref};
-use crate::postgres::text::{self, Text};
 use crate::scan::append;
 use crate::{modify, plan, scan};
 use pgrx::{pg_guard, pg_sys};
@@ -147,7 +146,7 @@ fn set_callbacks(routine: &mut pg_sys::FdwRoutine) {
     routine.ExecForeignDelete = Some(modify::refused::exec_foreign_change);
     // Without these PostgreSQL itself refuses the statement and says so.
     routine.AddForeignUpdateTargets = None;
-    routine.ImportForeignSchema = None;
+    routine.ImportForeignSchema = Some(import::import_foreign_schema);
 }
 
 /// Checks the options of an object of a catalog.
@@ -161,22 +160,7 @@ fn check_options(options: List<pg_sys::DefElem>, catalog: pg_sys::Oid) -> Result
     };
     let mut names = Vec::new();
     for option in options.iter() {
-        let (name, value) = (option.name(), option.value());
-        if value.len() > text::LONGEST {
-            return Err(Error::Option(OptionError::TooLong {
-                what: format!("option \"{}\"", error::quotable(&name)),
-                bytes: value.len(),
-                most: text::LONGEST,
-            }));
-        }
-        let value = Text::of_server(value).checked();
-        let definition = options::check(object, &name, value.as_deref())?;
-        if definition.is_for_superusers && !process::is_superuser() {
-            return Err(Error::Option(OptionError::OptionNeedsSuperuser {
-                name: definition.name,
-            }));
-        }
-        names.push(definition.name);
+        names.push(options::check_given(object, option)?.name);
     }
     options::check_together(&names)
 }

@@ -11,6 +11,7 @@
 //! - [`prefetch`]: the outer rows of a join, read ahead so that many of their invocations are in flight.
 //! - [`modify`]: INSERT and COPY.
 //! - [`call`]: `aws_lambda.invoke`, which needs no plan.
+//! - [`functions`]: the functions of an account, and the import of tables for them.
 //! - [`queue`]: invocations that are written to a table and made after the transaction has committed.
 //! - [`dispatch`]: how many invocations are on their way, and the waiting for them.
 //! - [`backend`]: what a backend has: configuration, clients, the network thread, the waiting.
@@ -29,6 +30,7 @@ mod dispatch;
 mod error;
 mod explain;
 mod fdw;
+mod functions;
 mod lambda;
 mod memory;
 mod modify;

@@ -189,10 +189,24 @@ impl Config {
         catalog::accept_invalidation_messages();
         release::check()?;
         let (table, server) = table_and_server(table);
-        let options = [
-            read_options(table.options()),
-            read_options(server.options()),
-        ];
+        Config::of(table.relid, read_options(table.options()), server, user)
+    }
+
+    /// Reads options and settings for a server as a role sees them. The same errors.
+    pub fn of_server(server: pg_sys::Oid, user: pg_sys::Oid) -> Result<Config, Error> {
+        catalog::accept_invalidation_messages();
+        release::check()?;
+        let server = catalog::foreign_server(server);
+        Config::of(pg_sys::InvalidOid, Options::default(), server, user)
+    }
+
+    fn of(
+        table: pg_sys::Oid,
+        table_options: Options,
+        server: Ref<pg_sys::ForeignServer>,
+        user: pg_sys::Oid,
+    ) -> Result<Config, Error> {
+        let options = [table_options, read_options(server.options())];
         let mapping = Mapping::read(user, server.serverid);
         let is_publics = mapping.as_ref().map(|mapping| mapping.is_publics);
         let keys = mapping.and_then(|mapping| keys(mapping.options));
@@ -206,7 +220,7 @@ impl Config {
                 no_keys: no_keys.clone(),
             }));
         }
-        let limits = Limits::of(&options, table.relid, server.serverid);
+        let limits = Limits::of(&options, table, server.serverid);
         let retry_policy = retry_policy(&options);
         let max_payload = first(&options, |options| options.max_payload_bytes);
         let durable = first(&options, |options| options.durable).unwrap_or_default();

@@ -22,10 +22,10 @@ pub mod wait;
 mod wakeup;
 
 use crate::error::Error;
+use crate::lambda::api_request::ApiRequest;
 use crate::lambda::budget::Share;
 use crate::lambda::descriptor_limiter::DescriptorLimiter;
 use crate::lambda::limiter::Limiter;
-use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::{self, RetryPolicy};
 use crate::postgres::process;
@@ -62,15 +62,15 @@ pub struct SharedClient {
 }
 
 impl SharedClient {
-    /// Invokes. Runs inside a task.
-    pub async fn invoke(
+    /// Makes a request. Runs inside a task.
+    pub async fn send(
         &self,
-        request: &InvokeRequest,
+        request: &ApiRequest,
         retry_policy: RetryPolicy,
         limiter: &Arc<Limiter>,
         share: &Arc<Share>,
     ) -> Result<InvokeResponse, Error> {
-        lambda::invoke(
+        lambda::send(
             &*self.kept,
             request,
             retry_policy,

@@ -1,6 +1,6 @@
 //! One invocation: in flight, or ended with an outcome.
 
-use super::statement::{Statement, Totals};
+use super::statement::Totals;
 use crate::backend;
 use crate::backend::task::Task;
 use crate::error::Error;
@@ -120,16 +120,7 @@ impl Outcome {
 
     /// The outcome of an event that was queued: that of one that Lambda has accepted.
     pub fn accepted() -> Outcome {
-        let response = InvokeResponse {
-            status_code: 202,
-            function_error: None,
-            payload: None,
-            executed_version: None,
-            log_result: None,
-            request_id: None,
-            durable_execution_arn: None,
-        };
-        Outcome::new(Ok(response), None, None)
+        Outcome::new(Ok(InvokeResponse::empty(202, None)), None, None)
     }
 
     /// The outcome of an invocation that could not be started.
@@ -153,8 +144,7 @@ pub(super) struct InFlightGuard {
 
 impl InFlightGuard {
     /// Counts one more.
-    pub fn new(limiter: Arc<Limiter>, statement: &Statement) -> InFlightGuard {
-        let totals = statement.totals.clone();
+    pub fn new(limiter: Arc<Limiter>, totals: Arc<Totals>) -> InFlightGuard {
         limiter.counters.unfinished.fetch_add(1, Relaxed);
         totals.unfinished.fetch_add(1, Relaxed);
         InFlightGuard { limiter, totals }

@@ -20,15 +20,14 @@ use crate::backend::config::Config;
 use crate::backend::{self, Lifetime, SharedClient, wait};
 use crate::columns::Layout;
 use crate::error::{Error, StatementError};
+use crate::lambda::api_request::ApiRequest;
 use crate::lambda::budget::Budget;
 use crate::lambda::limiter::Limiter;
-use crate::lambda::request::InvokeRequest;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use crate::options::OnError;
 use crate::postgres::executor::EState;
 use crate::postgres::plans::PlanState;
-use bytes::Bytes;
 use handle::InFlightGuard;
 use pgrx::pg_sys;
 use prefetch_limit::PrefetchLimit;
@@ -242,11 +241,12 @@ impl Dispatch {
     /// Starts an invocation, or finds the equal one that this statement has started before.
     ///
     /// Errors if the statement has made all invocations that it may make.
-    pub fn start(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
+    pub fn start(&mut self, request: impl Into<ApiRequest>) -> Result<Rc<InvocationHandle>, Error> {
+        let request = request.into();
         let Some(equal) = self.equal.clone() else {
             return self.start_new(request);
         };
-        let client = self.config.client(request.region.as_deref());
+        let client = self.config.client(request.region());
         let key = (self.table, self.config.user, client, request);
         if let Some(handle) = equal.find(&key) {
             return Ok(handle);
@@ -256,24 +256,32 @@ impl Dispatch {
         Ok(handle)
     }
 
-    fn start_new(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
+    fn start_new(&mut self, request: ApiRequest) -> Result<Rc<InvocationHandle>, Error> {
         executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
-        self.check_limits()?;
+        let is_question = request.question().is_some();
+        self.check_limits(is_question)?;
         let name: Arc<str> = request.full_name().into();
-        let unsent = |error: Error| error.of_unsent(&name);
-        let client = (self.client(request.region.as_deref())).map_err(unsent)?;
-        let unfinished = InFlightGuard::new(self.limiter.clone(), &self.statement);
+        let client = match self.client(request.region()) {
+            Ok(client) => client,
+            Err(error) => return Err(request.unsent(error)),
+        };
+        // Progress is that of invocations.
+        let totals = match is_question {
+            true => Arc::default(),
+            false => self.statement.totals.clone(),
+        };
+        let unfinished = InFlightGuard::new(self.limiter.clone(), totals);
+        let unsent = request.question();
         let (retry_policy, keeps_payload) = (self.config.retry_policy, self.keeps_payload);
         let function_name = name.clone();
         let is_shared = self.config.deduplicate;
-        let payload = request.payload.as_ref().map_or(0, Bytes::len);
-        let payload_share = self.budget.payload(payload);
+        let payload_share = self.budget.payload(request.payload_bytes());
         let share = self.budget.response();
         let response_share = share.clone();
         let task = backend::spawn(self.lifetime, async move {
             let limiter = unfinished.limiter();
-            let invoked = client.invoke(&request, retry_policy, limiter, &response_share);
-            let result = invoked.await;
+            let sent = client.send(&request, retry_policy, limiter, &response_share);
+            let result = request.settle(sent.await);
             drop((request, payload_share));
             let outcome = unfinished.ended(function_name, result, keeps_payload, response_share);
             if is_shared {
@@ -281,8 +289,13 @@ impl Dispatch {
             }
             outcome
         })
-        .map_err(unsent)?;
-        self.statement.count();
+        .map_err(|error| match unsent {
+            Some(question) => error.of_question(question),
+            None => error.of_unsent(&name),
+        })?;
+        if !is_question {
+            self.statement.count();
+        }
         let handle = InvocationHandle::in_flight(task, name, share);
         if let Some(counted) = &mut self.counted {
             if counted.len() == counted.capacity() {
@@ -294,10 +307,10 @@ impl Dispatch {
     }
 
     /// Errors if the statement may make no more invocations, or if memory is short.
-    fn check_limits(&self) -> Result<(), Error> {
+    fn check_limits(&self, is_question: bool) -> Result<(), Error> {
         let made = self.statement.started();
         match self.config.limits.max_invocations {
-            Some(most) if made >= most => {
+            Some(most) if made >= most && !is_question => {
                 Err(Error::Statement(StatementError::TooManyInvocations {
                     most,
                     made,
@@ -338,7 +351,7 @@ impl Dispatch {
 
     /// A completed invocation of a request that can't be made. It fails with the error.
     pub fn refuse(&self, error: Error) -> Rc<InvocationHandle> {
-        let unfinished = InFlightGuard::new(self.limiter.clone(), &self.statement);
+        let unfinished = InFlightGuard::new(self.limiter.clone(), self.statement.totals.clone());
         let outcome = unfinished.failure(None, Err(error), None);
         InvocationHandle::completed(Rc::new(outcome))
     }

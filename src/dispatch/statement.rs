@@ -6,9 +6,9 @@
 use super::{InvocationHandle, executor_hooks};
 use crate::backend::config::{Limits, Owner};
 use crate::lambda::ClientConfig;
+use crate::lambda::api_request::ApiRequest;
 use crate::lambda::budget::Budget;
 use crate::lambda::limiter::ConcurrencyLimit;
-use crate::lambda::request::InvokeRequest;
 use crate::postgres::executor::EState;
 use crate::settings;
 use pgrx::{PgMemoryContexts, pg_sys};
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Invocations with the same key are equal: foreign table, role, configuration of the client, and request.
-pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig, InvokeRequest);
+pub type Key = (pg_sys::Oid, pg_sys::Oid, ClientConfig, ApiRequest);
 
 type Budgets = HashMap<(Option<Owner>, usize), Arc<Budget>>;
 

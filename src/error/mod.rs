@@ -6,10 +6,12 @@
 mod api;
 mod cause;
 mod configuration;
+mod import;
 mod invocation;
 mod no_value;
 mod option;
 mod printable;
+mod question;
 mod report;
 mod request;
 mod response;
@@ -20,6 +22,7 @@ mod wrong_argument;
 pub use api::{Answer, ApiFailure};
 pub use cause::Cause;
 pub use configuration::ConfigurationError;
+pub use import::ImportError;
 pub use invocation::{Invocation, InvokedBy};
 pub use no_value::NoValueReason;
 pub use option::OptionError;
@@ -27,6 +30,7 @@ pub use option::OptionError;
 pub use printable::is_visible;
 use printable::printable;
 pub use printable::{quotable, shortened};
+pub use question::Question;
 pub use report::{OrReport, warn};
 pub use request::RequestError;
 pub use response::ResponseProblem;
@@ -77,6 +81,10 @@ pub enum Error {
     },
     /// Another error, and the invocation that failed with it.
     Of(Box<Invocation>, Box<Error>),
+    /// Another error, and the question about functions that got no answer because of it.
+    Asked(Box<Question>, Box<Error>),
+    /// IMPORT FOREIGN SCHEMA.
+    Import(ImportError),
     /// There is no memory for a value.
     OutOfMemory {
         /// Name of the value.
@@ -154,6 +162,8 @@ impl Error {
             Error::Api(failure) => failure.row(),
             Error::Response { column, problem, beginning } => problem.row(column, beginning),
             Error::Of(invocation, error) => invocation.row(error),
+            Error::Asked(question, error) => question.row(error),
+            Error::Import(error) => error.row(),
             Error::OutOfMemory { what, bytes } => Row::new(ERRCODE_OUT_OF_MEMORY, "out of memory")
                 .detail(format!("There are no {bytes} bytes for a {what}."))
                 .hint(MORE_MEMORY),
@@ -182,7 +192,7 @@ impl Error {
     /// Whether no function ran for a reason that lies in no single invocation, and that may pass.
     pub fn may_pass(&self) -> bool {
         match self {
-            Error::Of(_, error) => error.may_pass(),
+            Error::Of(_, error) | Error::Asked(_, error) => error.may_pass(),
             Error::Api(failure) => failure.cause.may_pass(),
             Error::Configuration(
                 ConfigurationError::DroppedTable(_) | ConfigurationError::DroppedRole(_),
@@ -202,7 +212,7 @@ impl Error {
     /// The values of `error_code` and `error_message` in a row of a foreign table.
     pub fn as_columns(&self) -> (&str, String) {
         let code = match self {
-            Error::Of(_, error) => return error.as_columns(),
+            Error::Of(_, error) | Error::Asked(_, error) => return error.as_columns(),
             Error::Api(failure) => return (failure.code(), failure.column_message()),
             Error::Response { .. } => "InvalidResponse",
             Error::Request(RequestError::PayloadTooLarge { .. }) => "RequestTooLargeException",

@@ -3,8 +3,8 @@
 //! AWS names its errors. The SDK reads nothing of a response without such a name, which a gateway, a proxy or an emulator sends.
 
 use crate::error::quotable;
+use aws_sdk_lambda::error::ErrorMetadata;
 use aws_sdk_lambda::operation::RequestId;
-use aws_sdk_lambda::operation::invoke::InvokeError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -56,9 +56,8 @@ pub struct ErrorResponse {
 
 impl ErrorResponse {
     /// Reads a response of which the SDK has made an error.
-    pub fn new(answer: &HttpResponse, error: &InvokeError) -> ErrorResponse {
+    pub fn new(answer: &HttpResponse, meta: &ErrorMetadata) -> ErrorResponse {
         let header = |name| answer.headers().get(name).map(str::to_owned);
-        let meta = error.meta();
         let body = || body_text(answer.body().bytes().unwrap_or_default());
         // The SDK ignores the header if the body is not JSON.
         let code = || {
@@ -198,7 +197,7 @@ mod tests {
         let detail = |date: &'static str| {
             let mut answer = HttpResponse::new(403.try_into().unwrap(), SdkBody::empty());
             answer.headers_mut().insert("date", date);
-            ErrorResponse::new(&answer, &InvokeError::unhandled("refused")).clock_detail(None)
+            ErrorResponse::new(&answer, &ErrorMetadata::builder().build()).clock_detail(None)
         };
         assert_eq!(detail("a secret"), " The endpoint does not tell its time.");
         let date = "Sun, 29 Nov 2026 12:00:00 GMT";

@@ -11,24 +11,29 @@ use super::route::Route;
 use super::secrets::Secrets;
 use crate::error::{Answer, ApiFailure, Cause, quotable, shortened};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_lambda::error::SdkError;
-use aws_sdk_lambda::operation::invoke::InvokeError;
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use std::error::Error as StdError;
 use std::time::Duration;
 
-type Error = SdkError<InvokeError, HttpResponse>;
+type Error<E> = SdkError<E, HttpResponse>;
+
+/// The SDK's error of an operation.
+pub trait OperationError: StdError + ProvideErrorMetadata + 'static {}
+
+impl<E: StdError + ProvideErrorMetadata + 'static> OperationError for E {}
 
 /// The failure that the SDK reports. `reached` tells how far the request got, `route` where it went, and `signed_at` the time of its
 /// signature. Texts from outside may have the `secrets` in them.
-pub fn from_sdk(
-    error: &Error,
+pub fn from_sdk<E: OperationError>(
+    error: &Error<E>,
     reached: Reached,
     route: Option<&Route>,
     signed_at: Option<&str>,
     secrets: &Secrets,
 ) -> ApiFailure {
     if let SdkError::ServiceError(service) = error {
-        let response = ErrorResponse::new(service.raw(), service.err());
+        let response = ErrorResponse::new(service.raw(), service.err().meta());
         return answered(&response, signed_at, route, secrets);
     }
     if reached != Reached::Connection
@@ -82,7 +87,11 @@ pub fn from_sdk(
 }
 
 /// The failure of a request that was sent, and got no response or an unreadable one.
-fn no_response(error: &Error, route: Option<&Route>, detail: String) -> ApiFailure {
+fn no_response<E: OperationError>(
+    error: &Error<E>,
+    route: Option<&Route>,
+    detail: String,
+) -> ApiFailure {
     if let Some(Refused::NoMemory(_)) = find::<Refused>(error) {
         return ApiFailure::new(Cause::OutOfMemory, "Out of memory", detail);
     }
@@ -104,7 +113,11 @@ fn no_response(error: &Error, route: Option<&Route>, detail: String) -> ApiFailu
 }
 
 /// DETAIL of a connection that was not made.
-fn connecting(error: &Error, route: Option<&Route>, secrets: &Secrets) -> String {
+fn connecting(
+    error: &(dyn StdError + 'static),
+    route: Option<&Route>,
+    secrets: &Secrets,
+) -> String {
     let reason = root_sentence(error, secrets);
     match route {
         Some(route) => format!("Connecting to {}: {reason}", route.endpoint()),

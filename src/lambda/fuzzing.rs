@@ -9,7 +9,7 @@ use super::limiter::{ConcurrencyLimit, Limiter};
 use super::name::{self, FunctionName};
 use super::request::{Inputs, InvokeRequest};
 use super::response::InvokeResponse;
-use super::{Client, RetryPolicy, Source, invoke};
+use super::{Client, RetryPolicy, Source, send};
 use crate::error::{Cause, Error};
 use crate::options::{self, Object};
 use crate::postgres::text::Text;
@@ -137,9 +137,9 @@ pub fn answer(data: &[u8]) {
     let limiter = Limiter::new(ConcurrencyLimit::new(1));
     let descriptors = Arc::new(DescriptorLimiter::new(|| 0));
     let share = Budget::new(usize::MAX).share();
-    let result = runtime.block_on(invoke(
+    let result = runtime.block_on(send(
         &source,
-        &request,
+        &request.into(),
         retry_policy,
         &limiter,
         &descriptors,

@@ -1,6 +1,7 @@
-//! A client of Lambda for a configuration, and invocations through it.
+//! A client of Lambda for a configuration, and requests through it.
 //!
 //! - Values: [`request`] is a checked invocation, with names by the grammars of [`name`] and [`region`]; [`response`] is its result.
+//!   [`api_request`] is an invocation or a question about functions, and [`configuration`] reads the answer to a question.
 //! - Credentials: [`credentials`] has the provider of a client, over [`sdk_config`]. [`shared_config`] reads the files of AWS, by [`files`], and [`profiles`]
 //!   follows profiles, one of which may run a [`process`]. [`provider_chain`] and [`providers`] tell why there are no credentials.
 //! - Network: [`connections`] is the HTTP client, with a [`pool`] of connections. [`happy_eyeballs`] connects to addresses of [`dns`], through a
@@ -12,9 +13,11 @@
 //!
 //! Nothing in this folder knows PostgreSQL, and nothing outside it knows the SDK.
 
+pub mod api_request;
 mod attempt_probe;
 mod body;
 pub mod budget;
+pub mod configuration;
 mod connections;
 pub mod credentials;
 pub mod descriptor_limiter;
@@ -52,18 +55,22 @@ mod test_runtime;
 mod tunnel;
 
 use crate::error::{ApiFailure, Cause, Error};
+use crate::lambda::api_request::ApiRequest;
 use crate::lambda::request::{InvocationType, InvokeRequest, LogType};
 use crate::lambda::response::InvokeResponse;
 use crate::lambda::secrets::Secrets;
 use attempt_probe::{AttemptInterceptor, AttemptProbe, Reached};
 use aws_sdk_lambda::config::{AppName, StalledStreamProtectionConfig};
 use aws_sdk_lambda::error::SdkError;
+use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::{Blob, retry::RetryConfig, timeout::TimeoutConfig};
 use credentials::{Identity, NoKeys};
+use failure::OperationError;
 pub use pool::{next_sweep, sweep};
-pub use retry::invoke;
+pub use retry::send;
 pub use root_certificates::preload as preload_root_certificates;
 use route::Route;
 use std::pin::pin;
@@ -209,12 +216,38 @@ impl Client {
 
     async fn attempt(
         &self,
-        request: &InvokeRequest,
+        request: &ApiRequest,
         request_timeout: Duration,
         probe: AttemptProbe,
     ) -> Result<InvokeResponse, Error> {
-        let sending = self
-            .sdk
+        // The SDK's futures have kilobytes, which would be moved with each future around them.
+        match request {
+            ApiRequest::Invoke(request) => {
+                let sending = Box::pin(self.invoke(request));
+                let output = self.observe(sending, request_timeout, &probe).await?;
+                Ok(self.response(output, &probe))
+            }
+            ApiRequest::ListFunctions(request) => {
+                let list = self.sdk.list_functions();
+                let sending = Box::pin(list.set_marker(request.marker.clone()).send());
+                let output = self.observe(sending, request_timeout, &probe).await?;
+                Ok(InvokeResponse::of_question(output.request_id(), &probe))
+            }
+            ApiRequest::GetFunctionConfiguration(request) => {
+                let get = self.sdk.get_function_configuration();
+                let get = get.function_name(&request.function_name);
+                let sending = Box::pin(get.set_qualifier(request.qualifier.clone()).send());
+                let output = self.observe(sending, request_timeout, &probe).await?;
+                Ok(InvokeResponse::of_question(output.request_id(), &probe))
+            }
+        }
+    }
+
+    async fn invoke(
+        &self,
+        request: &InvokeRequest,
+    ) -> Result<InvokeOutput, SdkError<InvokeError, HttpResponse>> {
+        self.sdk
             .invoke()
             .function_name(&request.function_name)
             .set_qualifier(request.qualifier.clone())
@@ -224,9 +257,18 @@ impl Client {
             .set_tenant_id(request.tenant_id.clone())
             .set_durable_execution_name(request.durable_execution_name.clone())
             .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
-            .send();
-        // The SDK's future has kilobytes, which would be moved with each future around it.
-        let sending = probe.over(Box::pin(sending));
+            .send()
+            .await
+    }
+
+    /// Sends a request under a probe and a time-out.
+    async fn observe<T, E: OperationError>(
+        &self,
+        sending: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        request_timeout: Duration,
+        probe: &AttemptProbe,
+    ) -> Result<T, Error> {
+        let sending = probe.over(sending);
         let sending = async {
             tokio::select! {
                 biased;
@@ -234,20 +276,20 @@ impl Client {
                 result = sending => Some(result),
             }
         };
-        let result = match within(request_timeout, &probe, sending).await {
+        let result = match within(request_timeout, probe, sending).await {
             Ok(Some(result)) => Ok(result),
             Ok(None) => {
                 return Err(Error::Api(failure::too_many_interim_responses(
                     attempt_probe::MOST_HEADS,
-                    self.route(&probe).as_ref(),
+                    self.route(probe).as_ref(),
                 )));
             }
             Err(late) => Err(late),
         };
         match result {
-            Ok(Ok(output)) => Ok(self.response(output, &probe)),
-            Ok(Err(error)) => Err(Error::Api(self.failure(&error, &probe))),
-            Err(_) => Err(Error::Api(self.timed_out(request_timeout, &probe))),
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) => Err(Error::Api(self.failure(&error, probe))),
+            Err(_) => Err(Error::Api(self.timed_out(request_timeout, probe))),
         }
     }
 
@@ -261,7 +303,11 @@ impl Client {
         response
     }
 
-    fn failure(&self, error: &SdkError<InvokeError>, probe: &AttemptProbe) -> ApiFailure {
+    fn failure<E: OperationError>(
+        &self,
+        error: &SdkError<E, HttpResponse>,
+        probe: &AttemptProbe,
+    ) -> ApiFailure {
         let failure = failure::from_sdk(
             error,
             probe.reached(),

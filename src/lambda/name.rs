@@ -141,7 +141,7 @@ pub fn is_version(given: &str) -> bool {
         || (!given.is_empty() && given.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn is_name_byte(byte: u8) -> bool {
+pub(super) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-')
 }
 

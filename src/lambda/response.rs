@@ -2,6 +2,7 @@
 //!
 //! The endpoint and the function are not trusted to keep to any format. Whether the payload fits its column is checked elsewhere.
 
+use super::attempt_probe::AttemptProbe;
 use crate::memory;
 use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
@@ -93,6 +94,27 @@ impl InvokeResponse {
 }
 
 impl InvokeResponse {
+    /// The answer to a question, whose body was kept apart from the SDK's output.
+    pub(super) fn of_question(request_id: Option<&str>, probe: &AttemptProbe) -> InvokeResponse {
+        InvokeResponse {
+            request_id: request_id.map(str::to_owned),
+            ..InvokeResponse::empty(200, Some(probe.payload()))
+        }
+    }
+
+    /// A response that has a status, perhaps a payload, and nothing else.
+    pub fn empty(status_code: i32, payload: Option<Vec<u8>>) -> InvokeResponse {
+        InvokeResponse {
+            status_code,
+            function_error: None,
+            payload,
+            executed_version: None,
+            log_result: None,
+            request_id: None,
+            durable_execution_arn: None,
+        }
+    }
+
     /// The SDK's output, with the payload that was kept apart from it.
     pub fn new(output: InvokeOutput, payload: Vec<u8>) -> InvokeResponse {
         InvokeResponse {

@@ -1,26 +1,25 @@
-//! Whether and when a failed invocation is tried again. All rules are in this file.
+//! Whether and when a failed request is tried again. All rules are in this file.
 //!
 //! The function | Tried again | Pause before it
 //! --- | --- | ---
 //! was not sent, as process or machine lacks a resource for the connection | once another attempt has ended, not counted by the bounds | short
 //! did not run: throttled, or never connected | yes | a random part of 0.1 s, of twice as much each time, of 2 s at most
 //! did not run, as Lambda is still preparing it | yes | half of 1 s and a random part of the other half, twice as much each time, 10 s at most
-//! may have run: no answer in time, no complete answer, or 5xx | with a durable execution name, by which Lambda runs equal requests once | as for throttling
+//! may have run: no answer in time, no complete answer, or 5xx | with a durable execution name, by which Lambda runs equal requests once; and where the request asks about functions, and runs none | as for throttling
 //! did not run, refused for the time in its signature | once, not counted by the bounds | none: it is signed with the endpoint's time
 //! any other failure | no |
 //!
 //! `max_retries` bounds the attempts after the first, and `retry_timeout_ms` the time of attempts and pauses before a further attempt.
 
+use super::api_request::ApiRequest;
 use super::attempt_probe::{AttemptProbe, Reached};
 use super::budget::{Room, Share};
 use super::descriptor_limiter::DescriptorLimiter;
 use super::limiter::{Attempt, Counters, Limiter};
-use super::request::InvokeRequest;
 use super::response::InvokeResponse;
 use super::{RetryPolicy, Source};
 use crate::error::{ApiFailure, Cause, Error};
 use crate::memory;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -35,16 +34,19 @@ const USUAL_RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause after an attempt for which process or machine had no file descriptor.
 const SHORTAGE: Duration = Duration::from_millis(10);
 
-/// Invokes, with further attempts as the rules allow.
-pub async fn invoke(
+/// Makes a request, with further attempts as the rules allow.
+pub async fn send(
     source: &impl Source,
-    request: &InvokeRequest,
+    request: &ApiRequest,
     retry_policy: RetryPolicy,
     limiter: &Arc<Limiter>,
     descriptors: &Arc<DescriptorLimiter>,
     share: &Arc<Share>,
 ) -> Result<InvokeResponse, Error> {
-    let mut retries = Retries::new(retry_policy, request.durable_execution_name.as_deref());
+    let mut retries = Retries {
+        is_question: request.question().is_some(),
+        ..Retries::new(retry_policy, request.durable_execution_name())
+    };
     let mut corrected = false;
     let is_sent = AtomicBool::new(false);
     let mut has_dropped_others = false;
@@ -108,7 +110,7 @@ async fn wait_for_descriptor(source: &impl Source, share: &Share, has_others: bo
 /// its permit to another invocation.
 async fn attempt_once(
     source: &impl Source,
-    request: &InvokeRequest,
+    request: &ApiRequest,
     retry_policy: RetryPolicy,
     attempt: &mut Attempt,
     descriptors: &Arc<DescriptorLimiter>,
@@ -116,7 +118,7 @@ async fn attempt_once(
     is_sent: &AtomicBool,
 ) -> Option<(Result<InvokeResponse, Error>, Duration, bool)> {
     let (share, limit) = (room.share.clone(), room.limit);
-    let probe = AttemptProbe::new(request.max_response, room);
+    let probe = AttemptProbe::new(request.max_response(), room);
     let bypass = share.until_it_blocks(None);
     let permit = tokio::select! {
         biased;
@@ -137,7 +139,7 @@ async fn attempt_once(
     let start = Instant::now();
     let sending = Sending {
         probe: probe.clone(),
-        bytes: request.payload.as_ref().map_or(0, Bytes::len),
+        bytes: request.payload_bytes(),
         counters: attempt.counters(),
         is_sent,
     };
@@ -215,6 +217,8 @@ struct Retries<'a> {
     retry_policy: RetryPolicy,
     /// The durable execution name.
     name: Option<&'a str>,
+    /// Whether the request is a question, which has no effect.
+    is_question: bool,
     /// Attempts after the first.
     made: u32,
     /// Time of attempts and pauses.
@@ -228,6 +232,7 @@ impl<'a> Retries<'a> {
         Retries {
             retry_policy,
             name,
+            is_question: false,
             made: 0,
             spent: Duration::ZERO,
             unknown: None,
@@ -239,7 +244,7 @@ impl<'a> Retries<'a> {
         let kind = Kind::of(&failure);
         let may_repeat = match kind {
             Kind::Refused | Kind::NotReady => true,
-            Kind::Unknown => self.name.is_some(),
+            Kind::Unknown => self.is_question || self.name.is_some(),
             Kind::Final => false,
         };
         let pause = self.pause(kind);

@@ -5,6 +5,10 @@
 mod values;
 
 use crate::error::{Error, OptionError, quotable};
+use crate::postgres::process;
+use crate::postgres::refs::Ref;
+use crate::postgres::text::{self, Text};
+use pgrx::pg_sys;
 use std::time::Duration;
 use values::Value;
 pub use values::{
@@ -25,6 +29,8 @@ pub enum Object {
     Table,
     /// A column of a foreign table, which takes none.
     Column,
+    /// `IMPORT FOREIGN SCHEMA`, whose options become those of the foreign tables.
+    Import,
 }
 
 impl Object {
@@ -35,6 +41,7 @@ impl Object {
             Object::UserMapping => "user mapping",
             Object::Table => "foreign table",
             Object::Column => "column",
+            Object::Import => "statement IMPORT FOREIGN SCHEMA",
         }
     }
 }
@@ -120,6 +127,8 @@ macro_rules! options {
 
 const SERVER: &[Object] = &[Object::Server];
 const TABLE: &[Object] = &[Object::Table];
+/// Of all tables that are imported, or of one.
+const TABLE_AND_IMPORT: &[Object] = &[Object::Table, Object::Import];
 const USER_MAPPING: &[Object] = &[Object::UserMapping];
 /// The table's own value precedes the server's.
 const SERVER_AND_TABLE: &[Object] = &[Object::Server, Object::Table];
@@ -139,7 +148,7 @@ options! {
     secret_access_key: String, values::header_value, USER_MAPPING, secret(), needs("access_key_id");
     session_token: String, values::header_value, USER_MAPPING, secret(), needs("access_key_id");
     function_name: String, values::function_name, TABLE;
-    qualifier: String, values::qualifier, TABLE;
+    qualifier: String, values::qualifier, TABLE_AND_IMPORT;
     tenant_id: String, values::tenant_id, TABLE;
     invocation_type: String, values::invocation_type, TABLE;
     log_type: String, values::log_type, TABLE;
@@ -151,7 +160,7 @@ options! {
     retry_timeout_ms: Duration, values::timeout_ms, SERVER_AND_TABLE;
     async_capable: bool, values::boolean, SERVER_AND_TABLE;
     deduplicate: bool, values::boolean, TABLE;
-    on_error: OnError, values::on_error, TABLE;
+    on_error: OnError, values::on_error, TABLE_AND_IMPORT;
     events: Events, values::events, TABLE;
     durable: bool, values::boolean, SERVER_AND_TABLE;
 }
@@ -193,6 +202,31 @@ pub fn check(
             allowed,
         })
     })?;
+    Ok(definition)
+}
+
+/// Checks one option of one object as a statement has it.
+///
+/// Errors as [`check`] does, with [`OptionError::TooLong`], and where only a superuser sets the option.
+pub fn check_given(
+    object: Object,
+    option: Ref<pg_sys::DefElem>,
+) -> Result<&'static Definition, Error> {
+    let (name, value) = (option.name(), option.value());
+    if value.len() > text::LONGEST {
+        return Err(Error::Option(OptionError::TooLong {
+            what: format!("option \"{}\"", quotable(&name)),
+            bytes: value.len(),
+            most: text::LONGEST,
+        }));
+    }
+    let value = Text::of_server(value).checked();
+    let definition = check(object, &name, value.as_deref())?;
+    if definition.is_for_superusers && !process::is_superuser() {
+        return Err(Error::Option(OptionError::OptionNeedsSuperuser {
+            name: definition.name,
+        }));
+    }
     Ok(definition)
 }
 

@@ -31,5 +31,6 @@ pub mod slots;
 pub mod spi;
 pub mod temporary;
 pub mod text;
+pub mod utility;
 pub mod varlena;
 pub mod waiting;
