@@ -1,4 +1,4 @@
-//! EXPLAIN of a scan and of an INSERT: bindings, the number of values, and counts of invocations.
+//! EXPLAIN of a scan and of an INSERT: bindings, the number of values, and counts of invocations and rows.
 
 use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
@@ -43,12 +43,21 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             limits.limit_calls();
         }
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+        batching(explain, table.rd_id);
     }
     if explain.analyze
         && let Ok(Some(mut scan)) = Scan::of(node)
     {
         scan.with_dispatch(|dispatch| counters(explain, dispatch))
             .or_report();
+    }
+}
+
+/// Adds how many rows share an invocation, where they do.
+pub fn batching(explain: Explain, table: pg_sys::Oid) {
+    if let Some(batching) = config::batching(table) {
+        explain.number(c"Batch Rows", batching.rows as u64);
+        explain.text(c"Batch Format", batching.format.name().as_bytes());
     }
 }
 
@@ -133,6 +142,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
     if private.is_null() {
         let limits = Limits::read(relation.table().rd_id);
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+        batching(explain, relation.table().rd_id);
     }
     if let Some(insert) = insert
         && explain.analyze
@@ -151,9 +161,13 @@ fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
     };
     dispatch.give_up().or_report();
     let counters = &dispatch.limiter.counters;
+    let rows = counters.rows.load(Relaxed);
+    let sent = counters.sent.load(Relaxed);
+    let rows_of_each = rows as f64 / sent.max(1) as f64;
+    let is_batched = dispatch.config.batching.is_some();
     let waited = dispatch.waited.as_secs_f64() * 1000.0;
     let counts = [
-        (c"Invocations", counters.sent.load(Relaxed)),
+        (c"Invocations", sent),
         (c"Retries", counters.retries.load(Relaxed)),
         (c"Throttles", counters.throttles.load(Relaxed)),
         (c"Errors", counters.failed.load(Relaxed)),
@@ -167,6 +181,10 @@ fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
     if !explain.is_text() {
         for (label, count) in counts {
             explain.number(label, count);
+        }
+        if is_batched {
+            explain.number(c"Rows Sent", rows);
+            explain.decimal(c"Rows per Invocation", rows_of_each);
         }
         if explain.timing {
             explain.milliseconds(c"Time Waited", waited);
@@ -184,6 +202,10 @@ fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
         first,
         format!("{count}  {}", line(&counts[1..5])).as_bytes(),
     );
+    if is_batched {
+        let line = format!("{rows}  Rows per Invocation: {rows_of_each:.1}");
+        explain.text(c"Rows Sent", line.as_bytes());
+    }
     let (first, count) = counts[5];
     let mut second = format!("{count}  {}", line(&counts[6..]));
     if explain.timing {

@@ -5,17 +5,22 @@
 use super::release;
 use super::user_mapping::{Mapping, no_keys};
 use crate::error::{ConfigurationError, Error};
+use crate::lambda::batch::{Batching, Caller};
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
-use crate::options::{Events, Kilobytes, OnError, Options};
-use crate::postgres::catalog;
+use crate::options::{BatchFormat, Events, Kilobytes, OnError, Options};
 use crate::postgres::list::List;
 use crate::postgres::refs::Ref;
 use crate::postgres::text::{self, Text};
+use crate::postgres::{catalog, process};
 use crate::settings;
 use pgrx::pg_sys;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Most bytes of an invocation of several rows, where no option says.
+const BATCH_BYTES: usize = 5 << 20;
 
 /// Configuration of all invocations of one scan.
 pub struct Config {
@@ -27,6 +32,8 @@ pub struct Config {
     pub user: pg_sys::Oid,
     /// Limits of one statement.
     pub limits: Limits,
+    /// How rows share invocations; `None` where each has its own.
+    pub batching: Option<Batching>,
     /// Timeout of an attempt, and limits of retries.
     pub retry_policy: RetryPolicy,
     /// Whether a statement makes equal invocations once.
@@ -222,6 +229,13 @@ impl Config {
         }
         let limits = Limits::of(&options, table, server.serverid);
         let retry_policy = retry_policy(&options);
+        let mut batching = batching_of(&options);
+        if let Some(batching) = batching
+            .as_mut()
+            .filter(|batching| batching.format == BatchFormat::Redshift)
+        {
+            batching.caller = Arc::new(caller(table, user));
+        }
         let max_payload = first(&options, |options| options.max_payload_bytes);
         let durable = first(&options, |options| options.durable).unwrap_or_default();
         let region_of_setting = match first(&options, |options| options.region.clone()) {
@@ -237,6 +251,7 @@ impl Config {
             server: server.serverid,
             user,
             limits,
+            batching,
             retry_policy,
             deduplicate: table_options.deduplicate.unwrap_or_default(),
             on_error: table_options.on_error.unwrap_or_default(),
@@ -263,6 +278,43 @@ impl Config {
             client.region = Some(region.to_owned());
         }
         client
+    }
+}
+
+/// How rows of a foreign table share invocations; `None` where each has its own.
+pub fn batching(table: pg_sys::Oid) -> Option<Batching> {
+    let (table, server) = table_and_server(table);
+    batching_of(&[
+        read_options(table.options()),
+        read_options(server.options()),
+    ])
+}
+
+/// A function that is given a format is sent it with a single row too.
+fn batching_of(options: &[Options; 2]) -> Option<Batching> {
+    let rows = first(options, |options| options.batch_rows).unwrap_or(1);
+    let format = first(options, |options| options.batch_format);
+    (rows > 1 || format.is_some()).then(|| Batching {
+        rows,
+        bytes: first(options, |options| options.batch_bytes).unwrap_or(BATCH_BYTES),
+        format: format.unwrap_or_default(),
+        caller: Arc::default(),
+    })
+}
+
+/// Who invokes, by the names of the database.
+fn caller(table: pg_sys::Oid, user: pg_sys::Oid) -> Caller {
+    let cluster = text::shown(process::cluster_name());
+    let (schema, name) = catalog::schema_and_name(table);
+    Caller {
+        cluster: if cluster.is_empty() {
+            "postgresql".to_owned()
+        } else {
+            cluster
+        },
+        user: text::shown(catalog::role_name(user)),
+        database: text::shown(catalog::database_name(process::database())),
+        external_function: format!("{}.{}", text::shown(schema), text::shown(name)),
     }
 }
 

@@ -1,13 +1,17 @@
 //! One invocation: in flight, or ended with an outcome.
 
+use super::batch::{Answered, Batch, Ended};
 use super::statement::Totals;
 use crate::backend;
 use crate::backend::task::Task;
-use crate::error::Error;
+use crate::error::{BatchFailure, Error};
+use crate::lambda::batch::answers;
 use crate::lambda::budget::Share;
 use crate::lambda::limiter::Limiter;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
+use crate::options::BatchFormat;
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +27,8 @@ pub struct InvocationHandle {
 enum State {
     /// With the function's name, for an error without an outcome.
     InFlight(Task<Outcome>, Arc<str>),
+    /// A row of several.
+    Batched(Rc<Batch>, usize),
     Completed(Rc<Outcome>),
     GivenUp,
 }
@@ -40,6 +46,31 @@ impl InvocationHandle {
         })
     }
 
+    /// A row of an invocation of several.
+    pub(super) fn batched(batch: Rc<Batch>, row: usize) -> Rc<InvocationHandle> {
+        Rc::new(InvocationHandle {
+            state: RefCell::new(State::Batched(batch, row)),
+            share: None,
+        })
+    }
+
+    /// Sends the invocation, if it takes further rows.
+    pub fn send(&self) -> Result<(), Error> {
+        match &*self.state.borrow() {
+            State::Batched(batch, _) => batch.send(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does something with the response's part of the budget.
+    fn with_share(&self, work: impl FnOnce(&Share)) {
+        match (&self.share, &*self.state.borrow()) {
+            (Some(share), _) => work(share),
+            (None, State::Batched(batch, _)) => work(batch.share()),
+            _ => (),
+        }
+    }
+
     /// One that has ended.
     pub fn completed(outcome: Rc<Outcome>) -> Rc<InvocationHandle> {
         Rc::new(InvocationHandle {
@@ -50,16 +81,12 @@ impl InvocationHandle {
 
     /// Tells the network thread that the executor waits for this invocation, and for no other.
     pub(super) fn note_awaited(&self) {
-        if let Some(share) = &self.share {
-            share.set_awaited();
-        }
+        self.with_share(Share::set_awaited);
     }
 
     /// Tells the network thread that an Append waits for this invocation among others.
     pub fn note_awaited_too(&self) {
-        if let Some(share) = &self.share {
-            share.set_awaited_if_none();
-        }
+        self.with_share(Share::set_awaited_if_none);
     }
 
     /// The outcome; `None` while the invocation is in flight.
@@ -68,6 +95,13 @@ impl InvocationHandle {
         let (task, name) = match &mut *state {
             State::Completed(outcome) => return Ok(Some(outcome.clone())),
             State::InFlight(task, name) => (task, name),
+            State::Batched(batch, row) => {
+                let outcome = batch.poll(*row)?;
+                if let Some(outcome) = &outcome {
+                    *state = State::Completed(outcome.clone());
+                }
+                return Ok(outcome);
+            }
             State::GivenUp => return Err(Error::Unexpected("row was asked for after the end")),
         };
         match task.poll() {
@@ -91,6 +125,14 @@ impl InvocationHandle {
             State::Completed(outcome) => State::Completed(outcome.clone()),
             _ => State::GivenUp,
         });
+    }
+}
+
+impl Drop for InvocationHandle {
+    fn drop(&mut self) {
+        if let State::Batched(batch, row) = self.state.get_mut() {
+            batch.note_dropped(*row);
+        }
     }
 }
 
@@ -126,6 +168,15 @@ impl Outcome {
     /// The outcome of an invocation that could not be started.
     pub fn unsent(error: Error) -> Outcome {
         Outcome::new(Err(error), None, None)
+    }
+
+    /// The response, if there is one: also that of an invocation of several rows that has no answers to them.
+    pub fn response(&self) -> Option<&InvokeResponse> {
+        match &self.result {
+            Ok(response) => Some(response),
+            Err(Error::Batch(failure)) => Some(&failure.response),
+            Err(_) => None,
+        }
     }
 
     /// Gives its part of the budget back. An outcome that is kept for later would never free that part.
@@ -166,10 +217,7 @@ impl InFlightGuard {
         let Ok(response) = &mut result else {
             return self.failure(Some(name), result, Some(share));
         };
-        let payload = response.payload.as_ref();
-        let bytes = payload.map_or(0, Vec::len) as u64;
-        self.limiter.counters.bytes_in.fetch_add(bytes, Relaxed);
-        share.note_response(bytes as usize);
+        self.note_response(response, &share, 1);
         if response.function_error.is_some() {
             return self.failure(Some(name), result, Some(share));
         }
@@ -177,6 +225,54 @@ impl InFlightGuard {
             response.payload = None;
         }
         self.outcome(Some(name), result, Some(share))
+    }
+
+    fn note_response(&self, response: &InvokeResponse, share: &Share, rows: usize) {
+        let bytes = response.payload.as_ref().map_or(0, Bytes::len);
+        (self.limiter.counters.bytes_in).fetch_add(bytes as u64, Relaxed);
+        share.note_response(bytes / rows.max(1));
+    }
+
+    /// What became of an invocation of so many rows. Without a format there are no answers to expect.
+    pub fn batch_ended(
+        self,
+        name: Arc<str>,
+        result: Result<InvokeResponse, Error>,
+        (rows, format): (usize, Option<BatchFormat>),
+        keeps_payload: bool,
+        share: Arc<Share>,
+    ) -> Ended {
+        let mut response = match result {
+            Ok(response) if response.function_error.is_none() => response,
+            failed => {
+                if let Ok(response) = &failed {
+                    self.note_response(response, &share, rows);
+                }
+                return Ended::Same(self.failure(Some(name), failed, Some(share)));
+            }
+        };
+        self.note_response(&response, &share, rows);
+        let body = response.payload.take().unwrap_or_default();
+        let answers = match format {
+            Some(format) => answers::split(&body, rows, format),
+            None => return Ended::Same(self.outcome(Some(name), Ok(response), Some(share))),
+        };
+        match answers {
+            Ok(answers) if keeps_payload => {
+                self.note_end(&share, answers.bytes());
+                Ended::Answered(Answered {
+                    response,
+                    answers,
+                    name,
+                    share,
+                })
+            }
+            Ok(_) => Ended::Same(self.outcome(Some(name), Ok(response), Some(share))),
+            Err(problem) => {
+                let failure = Error::Batch(Box::new(BatchFailure { problem, response }));
+                Ended::Same(self.failure(Some(name), Err(failure), Some(share)))
+            }
+        }
     }
 
     /// The outcome of an invocation that has failed.
@@ -199,12 +295,24 @@ impl InFlightGuard {
     ) -> Outcome {
         let response = result.as_ref().ok();
         let payload = response.and_then(|response| response.payload.as_ref());
-        if let Some(share) = &share {
-            share.set(payload.map_or(0, Vec::len));
-            share.set_finished();
+        match &share {
+            Some(share) => self.note_end(share, payload.map_or(0, Bytes::len)),
+            None => self.count_end(),
         }
-        self.totals.done.fetch_add(1, Relaxed);
         Outcome::new(result, function_name, share)
+    }
+}
+
+impl InFlightGuard {
+    /// Notes the end of an invocation whose response has so many bytes.
+    fn note_end(&self, share: &Share, bytes: usize) {
+        share.set(bytes);
+        share.set_finished();
+        self.count_end();
+    }
+
+    fn count_end(&self) {
+        self.totals.done.fetch_add(1, Relaxed);
     }
 }
 

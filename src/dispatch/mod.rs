@@ -2,15 +2,19 @@
 //!
 //! - [`executor_hooks`] knows which query runs. [`rows_wanted`] finds out how many rows that query wants of a scan.
 //!   [`prefetch_limit`] makes of it how many invocations the scan may start.
-//! - [`handle`] is one invocation. [`window`] is the invocations that were started and not yet taken, in order.
-//! - [`statement`] is what all scans of a statement share.
+//! - [`handle`] is one invocation, or a row of a [`batch`], which rows share. [`start_in_batch`] puts rows into batches.
+//! - [`window`] is the invocations that were started and not yet taken, in order.
+//! - [`counted`] is the invocations that EXPLAIN counts. [`statement`] is what all scans of a statement share.
 //!
 //! This module decides when a request is sent. It does not decide what is sent.
 
+mod batch;
+mod counted;
 pub mod executor_hooks;
 mod handle;
 pub mod prefetch_limit;
 pub mod rows_wanted;
+mod start_in_batch;
 pub mod statement;
 pub mod window;
 
@@ -28,6 +32,9 @@ use crate::memory;
 use crate::options::OnError;
 use crate::postgres::executor::EState;
 use crate::postgres::plans::PlanState;
+use batch::Batch;
+use bytes::Bytes;
+use counted::Counted;
 use handle::InFlightGuard;
 use pgrx::pg_sys;
 use prefetch_limit::PrefetchLimit;
@@ -45,9 +52,6 @@ pub fn has_invoked() -> bool {
 /// How many times `max_concurrency` invocations may be started and not yet taken, while they fit into `max_memory`. One that is late
 /// holds up the outcomes behind it.
 const MOST_UNTAKEN: usize = 4;
-
-/// How long to wait between two looks at what was given up.
-const GIVE_UP_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Waits until any invocation has ended, or for `longest`. `oldest` is read over the budget, so that those that wait for its memory go on.
 pub fn wait_for_any(oldest: &InvocationHandle, longest: Option<Duration>) -> Result<(), Error> {
@@ -79,7 +83,9 @@ pub struct Dispatch {
     /// The client used last, and its region.
     client: Option<(Option<String>, SharedClient)>,
     /// The invocations that EXPLAIN will count.
-    counted: Option<Vec<Weak<InvocationHandle>>>,
+    counted: Option<Vec<Counted>>,
+    /// The batch that takes further rows, which its rows hold.
+    open: Weak<Batch>,
 }
 
 impl Dispatch {
@@ -163,10 +169,12 @@ impl Dispatch {
         statement: Rc<Statement>,
         node: Option<PlanState<'static>>,
     ) -> Dispatch {
+        let rows = config.batching.as_ref().map_or(1, |batching| batching.rows);
+        let most = config.limits.max_concurrency.saturating_mul(rows);
         Dispatch {
             limiter: Limiter::new(statement.limit(&config.limits)),
             budget: statement.budget(&config.limits),
-            prefetch_limit: PrefetchLimit::new(node, config.limits.max_concurrency),
+            prefetch_limit: PrefetchLimit::new(node, most),
             waited: Duration::ZERO,
             table,
             config,
@@ -177,17 +185,22 @@ impl Dispatch {
             equal: None,
             client: None,
             counted: None,
+            open: Weak::new(),
         }
     }
 
-    /// Adds to the number of invocations that the statement is expected to make; `None` if that is not known.
+    /// Adds to the number of invocations that the statement is expected to make; `None` if that is not known. Of `rows` that share
+    /// invocations it is the least.
     ///
     /// Errors if all of them will be asked for, and are more than the statement may make.
-    pub fn note_expected(&self, count: Option<u64>) -> Result<(), Error> {
+    pub fn note_expected(&self, rows: Option<u64>) -> Result<(), Error> {
+        let share = self.rows_of_invocation() as u64;
+        let count = rows.map(|rows| rows.div_ceil(share));
         let known = count.filter(|count| {
             !self.config.deduplicate && (*count <= 1 || !self.prefetch_limit.may_end_early())
         });
-        let wanted = known.map(|count| count.min(self.prefetch_limit.wanted()));
+        let most = self.prefetch_limit.wanted().div_ceil(share);
+        let wanted = known.map(|count| count.min(most));
         (self.statement).add_expected(wanted.filter(|_| executor_hooks::is_outermost()));
         match (self.config.limits.max_invocations, count) {
             (Some(most), Some(count))
@@ -210,14 +223,14 @@ impl Dispatch {
         if untaken == 0 {
             return true;
         }
-        let counters = &self.limiter.counters;
         let limits = &self.config.limits;
-        let will_raise = self.config.on_error == OnError::Raise
-            && counters.failed.load(Relaxed) > self.failed_before;
-        let is_spent =
-            (limits.max_invocations).is_some_and(|most| self.statement.started() >= most);
-        let allowed = self.prefetch_limit.allowed();
-        if will_raise || is_spent || counters.unfinished.load(Relaxed) >= allowed {
+        let is_spent = (limits.max_invocations).is_some_and(|most| self.statement.begun() >= most);
+        let allowed = self
+            .prefetch_limit
+            .wanted()
+            .min(limits.max_concurrency as u64) as usize;
+        let is_full = is_spent || self.limiter.counters.unfinished.load(Relaxed) >= allowed;
+        if self.will_raise() || is_full && self.open_batch().is_none() {
             return false;
         }
         untaken < self.most_untaken() && self.budget.has_room()
@@ -232,10 +245,13 @@ impl Dispatch {
                 && self.budget.has_room_for_row()
     }
 
-    /// Most invocations that are started and not yet taken.
+    /// Most rows that are started and not yet taken.
     fn most_untaken(&self) -> usize {
-        let most = self.config.limits.max_concurrency * MOST_UNTAKEN;
-        self.prefetch_limit.wanted().min(most as u64) as usize
+        let most = self
+            .prefetch_limit
+            .most()
+            .saturating_mul(MOST_UNTAKEN as u64);
+        self.prefetch_limit.wanted().min(most) as usize
     }
 
     /// Starts an invocation, or finds the equal one that this statement has started before.
@@ -257,6 +273,12 @@ impl Dispatch {
     }
 
     fn start_new(&mut self, request: ApiRequest) -> Result<Rc<InvocationHandle>, Error> {
+        let request = match (request, self.config.batching.clone()) {
+            (ApiRequest::Invoke(request), Some(batching)) => {
+                return self.start_in_batch(request, &batching);
+            }
+            (request, _) => request,
+        };
         executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
         let is_question = request.question().is_some();
         self.check_limits(is_question)?;
@@ -297,18 +319,13 @@ impl Dispatch {
             self.statement.count();
         }
         let handle = InvocationHandle::in_flight(task, name, share);
-        if let Some(counted) = &mut self.counted {
-            if counted.len() == counted.capacity() {
-                counted.retain(|handle| handle.strong_count() > 0);
-            }
-            counted.push(Rc::downgrade(&handle));
-        }
+        self.count(Counted::Invocation(Rc::downgrade(&handle)));
         Ok(handle)
     }
 
     /// Errors if the statement may make no more invocations, or if memory is short.
     fn check_limits(&self, is_question: bool) -> Result<(), Error> {
-        let made = self.statement.started();
+        let made = self.statement.begun();
         match self.config.limits.max_invocations {
             Some(most) if made >= most && !is_question => {
                 Err(Error::Statement(StatementError::TooManyInvocations {
@@ -324,27 +341,14 @@ impl Dispatch {
         }
     }
 
-    /// Aborts all invocations in flight, and waits for their end. EXPLAIN counts what was sent, and nobody will ask for their outcomes.
-    pub fn give_up(&mut self) -> Result<(), Error> {
-        let counted = self.counted.take().unwrap_or_default();
-        for handle in counted.into_iter().filter_map(|handle| handle.upgrade()) {
-            handle.give_up();
-        }
-        while self.limiter.counters.unfinished.load(Relaxed) > 0 {
-            wait::wait(Some(GIVE_UP_INTERVAL))?;
-        }
-        Ok(())
-    }
-
     /// A completed invocation, made of a response that was in a temporary file.
     pub fn completed(
         &self,
         response: InvokeResponse,
-        function_name: Option<String>,
+        function_name: Option<Arc<str>>,
     ) -> Rc<InvocationHandle> {
         let share = self.budget.share();
-        share.set(response.payload.as_ref().map_or(0, Vec::len));
-        let function_name = function_name.map(Arc::from);
+        share.set(response.payload.as_ref().map_or(0, Bytes::len));
         let outcome = Outcome::new(Ok(response), function_name, Some(share));
         InvocationHandle::completed(Rc::new(outcome))
     }
@@ -383,6 +387,7 @@ impl Dispatch {
     /// handle first; [`window::Window::wait_until`] is the loop.
     fn wait(&mut self, handle: Option<&InvocationHandle>) -> Result<(), Error> {
         if let Some(handle) = handle {
+            handle.send()?;
             handle.note_awaited();
         }
         let start = Instant::now();

@@ -1,6 +1,6 @@
-//! How many invocations a scan may start ahead of the rows that it was asked for.
+//! How many rows a scan may start invocations for, ahead of those that it was asked for.
 //!
-//! If the query wants all rows, `max_concurrency` of them at once. If it wants a number of rows, that number. Otherwise 1, 2, 4, …,
+//! If the query wants all rows, `max_concurrency` invocations at once. If it wants a number of rows, that number. Otherwise 1, 2, 4, …,
 //! twice as many with each row.
 
 use super::executor_hooks;
@@ -86,9 +86,9 @@ impl PrefetchLimit {
         self.rows_wanted.is_all()
     }
 
-    /// Most invocations that may be in flight.
-    pub fn allowed(&self) -> usize {
-        self.wanted().min(self.most as u64) as usize
+    /// The number that the window of a query that wants all rows has.
+    pub fn most(&self) -> u64 {
+        self.most as u64
     }
 
     /// How many rows are wanted, the one being asked for included.
@@ -141,7 +141,7 @@ mod tests {
             .map(|_| {
                 prefetch_limit.asked += 1;
                 prefetch_limit.asked_in_run += 1;
-                prefetch_limit.allowed()
+                prefetch_limit.wanted().min(prefetch_limit.most()) as usize
             })
             .collect()
     }

@@ -10,6 +10,7 @@ use crate::lambda::api_request::ApiRequest;
 use crate::lambda::budget::Budget;
 use crate::lambda::limiter::ConcurrencyLimit;
 use crate::postgres::executor::EState;
+use crate::postgres::process;
 use crate::settings;
 use pgrx::{PgMemoryContexts, pg_sys};
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,9 @@ pub struct Statement {
     /// Counted by the network thread.
     pub totals: Arc<Totals>,
     started: Cell<u64>,
+    /// Invocations that still take rows.
+    open: Cell<u64>,
+    number: u64,
     expected: Cell<Expected>,
     handles: RefCell<HashMap<Key, Rc<InvocationHandle>>>,
     /// By the owner of the option `max_concurrency`, and its value.
@@ -117,6 +121,8 @@ impl Statement {
         Statement {
             totals: Arc::default(),
             started: Cell::new(0),
+            open: Cell::new(0),
+            number: next_number(),
             expected: Cell::new(Expected::Known(0)),
             handles: RefCell::default(),
             limits: RefCell::default(),
@@ -125,9 +131,24 @@ impl Statement {
         }
     }
 
+    /// A number that no other statement of the server has while this backend runs.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Invocations started so far.
     pub fn started(&self) -> u64 {
         self.started.get()
+    }
+
+    /// Invocations started so far, and those that still take rows.
+    pub fn begun(&self) -> u64 {
+        self.started.get() + self.open.get()
+    }
+
+    /// Adds to the number of those that still take rows.
+    pub fn count_open(&self, more: i64) {
+        self.open.set(self.open.get().saturating_add_signed(more));
     }
 
     /// Counts one that is started.
@@ -204,4 +225,14 @@ impl Statement {
             self.totals.unfinished.load(Relaxed),
         );
     }
+}
+
+/// A number of the process, and one of the statement. Together they have fewer bits than a number of JavaScript.
+fn next_number() -> u64 {
+    const STATEMENTS: u64 = 1 << 28;
+    thread_local! {
+        static LAST: Cell<u64> = const { Cell::new(0) };
+    }
+    LAST.set((LAST.get() + 1) % STATEMENTS);
+    process::id().unsigned_abs() as u64 * STATEMENTS + LAST.get()
 }

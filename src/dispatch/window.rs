@@ -16,6 +16,9 @@ pub trait Requests {
     /// The outcome that is to be taken next; `None` as long as it is not known.
     fn poll(&self, window: &Window) -> Result<Option<Rc<Outcome>>, Error>;
 
+    /// Whether there is nothing left to start.
+    fn has_ended(&self) -> bool;
+
     /// Whether there is no outcome left to take.
     fn is_over(&self, window: &Window) -> bool;
 }
@@ -32,6 +35,11 @@ impl Requests for () {
 
     fn poll(&self, window: &Window) -> Result<Option<Rc<Outcome>>, Error> {
         window.poll()
+    }
+
+    /// More may be pushed.
+    fn has_ended(&self) -> bool {
+        false
     }
 
     fn is_over(&self, window: &Window) -> bool {
@@ -97,10 +105,10 @@ impl Window {
     ) -> Result<(), Error> {
         while requests.start_next(self, dispatch)? {
             if requests.poll(self)?.is_some() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        dispatch.send_if_last(self.len(), requests.has_ended())
     }
 
     /// Waits until the next outcome is there, and gives it; `None` after the last.

@@ -1,6 +1,6 @@
 //! The invocation that failed with an error: function and request id in the messages of all errors.
 
-use super::{Error, RequestError, Row, quotable};
+use super::{BatchProblem, Error, RequestError, Row, quotable};
 
 /// The invocation of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,12 @@ impl Invocation {
             (_, None) => Some(format!("Function \"{name}\".")),
         };
         let mut detail: Vec<String> = row.detail.take().into_iter().chain(sentence).collect();
-        if let Error::Response { .. } = error {
+        let quotes_response = match error {
+            Error::Response { .. } => true,
+            Error::Batch(failure) => matches!(failure.problem, BatchProblem::Shape { .. }),
+            _ => false,
+        };
+        if quotes_response {
             // The quoted response comes last, as it has no end mark.
             detail.reverse();
         }

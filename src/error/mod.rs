@@ -4,6 +4,7 @@
 //! PostgreSQL's own errors are not wrapped here.
 
 mod api;
+mod batch;
 mod cause;
 mod configuration;
 mod import;
@@ -20,6 +21,7 @@ mod table;
 mod wrong_argument;
 
 pub use api::{Answer, ApiFailure};
+pub use batch::{BatchFailure, BatchProblem};
 pub use cause::Cause;
 pub use configuration::ConfigurationError;
 pub use import::ImportError;
@@ -70,6 +72,8 @@ pub enum Error {
     },
     /// The Invoke API did not give a result.
     Api(ApiFailure),
+    /// An invocation of several rows did not answer each.
+    Batch(Box<BatchFailure>),
     /// A response that its column cannot hold.
     Response {
         /// The column's name.
@@ -160,6 +164,7 @@ impl Error {
                 format!("\"{function_name}\" returned error \"{function_error}\", details: \"{payload}\"."),
             ),
             Error::Api(failure) => failure.row(),
+            Error::Batch(failure) => failure.problem.row(),
             Error::Response { column, problem, beginning } => problem.row(column, beginning),
             Error::Of(invocation, error) => invocation.row(error),
             Error::Asked(question, error) => question.row(error),
@@ -214,12 +219,20 @@ impl Error {
         let code = match self {
             Error::Of(_, error) | Error::Asked(_, error) => return error.as_columns(),
             Error::Api(failure) => return (failure.code(), failure.column_message()),
+            Error::Batch(failure) => failure.problem.code(),
             Error::Response { .. } => "InvalidResponse",
             Error::Request(RequestError::PayloadTooLarge { .. }) => "RequestTooLargeException",
             Error::OutOfMemory { .. } | Error::MemoryIsShort => "OutOfMemory",
             Error::Runtime(_) | Error::Panicked => "ClientFailure",
             _ => "InvalidParameterValue",
         };
+        if let Error::Batch(failure) = self
+            && let BatchProblem::Unsuccessful {
+                message: Some(message),
+            } = &failure.problem
+        {
+            return (code, message.clone());
+        }
         let row = self.row();
         let message = match self {
             Error::Response {

@@ -33,6 +33,8 @@ pub enum RequestError {
         /// Most bytes of base64.
         limit: usize,
     },
+    /// A payload that is not JSON, of a row that shares an invocation.
+    PayloadNotJson,
     /// A payload that exceeds the limit of its invocation type.
     PayloadTooLarge {
         /// Whether the invocation type is Event.
@@ -77,6 +79,11 @@ impl RequestError {
                 "It has {length} bytes in base64; Lambda takes at most {limit}."
             ))
             .hint("Put the data into the payload."),
+            RequestError::PayloadNotJson => Row::new(
+                ERRCODE_INVALID_TEXT_REPRESENTATION,
+                "payload is not valid JSON",
+            )
+            .hint("Rows can share an invocation if each payload is JSON. Otherwise leave out the options batch_rows and batch_format."),
             RequestError::PayloadTooLarge {
                 is_event,
                 bytes,

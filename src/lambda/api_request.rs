@@ -106,6 +106,14 @@ impl ApiRequest {
         }
     }
 
+    /// How many rows share it.
+    pub fn rows(&self) -> usize {
+        match self {
+            ApiRequest::Invoke(request) => request.rows,
+            _ => 1,
+        }
+    }
+
     /// Most bytes of a response that are expected.
     pub fn max_response(&self) -> usize {
         match self {

@@ -110,6 +110,11 @@ impl Budget {
         })
     }
 
+    /// Notes the size of a payload that shares an invocation.
+    pub fn note_payload(&self, bytes: usize) {
+        self.payload.store(bytes, Relaxed);
+    }
+
     /// A share of a payload that is about to be sent.
     pub fn payload(self: &Arc<Budget>, bytes: usize) -> Arc<Share> {
         self.payload.store(bytes, Relaxed);
@@ -180,6 +185,12 @@ impl Share {
             self.budget.used.fetch_sub(before - bytes, Relaxed);
             waiters().wake_first(&*self.budget);
         }
+    }
+
+    /// Adds a further response of the expected size.
+    pub fn expect_response(&self) {
+        let expected = self.budget.response.load(Relaxed);
+        self.set(self.bytes.load(Relaxed) + expected);
     }
 
     /// Changes the size of the share once it fits. `limit` is the concurrency limit that the invocation has a permit of.

@@ -28,6 +28,8 @@ pub struct Counters {
     pub unfinished: AtomicUsize,
     /// Invocations that were sent: an attempt had a connection.
     pub sent: AtomicU64,
+    /// Rows of invocations that were sent.
+    pub rows: AtomicU64,
     /// Invocations that ended without a result, or with an error of the function.
     pub failed: AtomicU64,
     /// Attempts after the first ones.

@@ -15,6 +15,7 @@
 
 pub mod api_request;
 mod attempt_probe;
+pub mod batch;
 mod body;
 pub mod budget;
 pub mod configuration;
@@ -298,7 +299,7 @@ impl Client {
         // Messages show these headers.
         let shown = [&mut response.function_error, &mut response.request_id];
         for text in shown.into_iter().flatten().filter(|text| !is_id(text)) {
-            *text = self.secrets.with(probe.token()).redact(text);
+            *text = self.secrets.with(probe.token()).redact(text).into();
         }
         response
     }

@@ -141,8 +141,12 @@ pub struct InvokeRequest {
     pub client_context: Option<String>,
     /// The bytes to send, which are not copied for another attempt; `None` sends no payload.
     pub payload: Option<Bytes>,
+    /// Most bytes of a payload.
+    pub most_payload: usize,
     /// Most bytes of a response that are expected.
     pub max_response: usize,
+    /// How many rows share it.
+    pub rows: usize,
 }
 
 impl Inputs {
@@ -263,7 +267,9 @@ impl InvokeRequest {
             }));
         }
         Ok(InvokeRequest {
+            most_payload: limit,
             max_response: inputs.max_payload.unwrap_or_default().max(MAX_PAYLOAD),
+            rows: 1,
             function_name: name.name,
             region,
             qualifier,
@@ -278,6 +284,36 @@ impl InvokeRequest {
 }
 
 impl InvokeRequest {
+    /// Whether it differs from another one in nothing but the payload and the number of rows. With a durable execution name it is an execution of
+    /// its own.
+    pub fn may_share(&self, other: &InvokeRequest) -> bool {
+        let InvokeRequest {
+            function_name,
+            region,
+            qualifier,
+            tenant_id,
+            durable_execution_name,
+            invocation_type,
+            log_type,
+            client_context,
+            payload: _,
+            most_payload,
+            max_response,
+            rows: _,
+        } = self;
+        durable_execution_name.is_none()
+            && other.durable_execution_name.is_none()
+            && *function_name == other.function_name
+            && *region == other.region
+            && *qualifier == other.qualifier
+            && *tenant_id == other.tenant_id
+            && *invocation_type == other.invocation_type
+            && *log_type == other.log_type
+            && *client_context == other.client_context
+            && *most_payload == other.most_payload
+            && *max_response == other.max_response
+    }
+
     /// Name or ARN, with the qualifier.
     pub fn full_name(&self) -> String {
         match &self.qualifier {

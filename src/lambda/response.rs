@@ -7,26 +7,28 @@ use crate::memory;
 use aws_sdk_lambda::operation::RequestId;
 use aws_sdk_lambda::operation::invoke::InvokeOutput;
 use base64::Engine;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+use std::sync::Arc;
 
-/// The response of an invocation.
+/// The response of an invocation, or a row's part of it. Rows of one invocation share its texts and the bytes of its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvokeResponse {
     /// HTTP status: 200, 202 or 204.
     pub status_code: i32,
     /// `Handled` or `Unhandled` if the function failed; the payload has the error then.
-    pub function_error: Option<String>,
+    pub function_error: Option<Arc<str>>,
     /// `None` if it is empty.
-    pub payload: Option<Vec<u8>>,
+    pub payload: Option<Bytes>,
     /// The version that ran.
-    pub executed_version: Option<String>,
+    pub executed_version: Option<Arc<str>>,
     /// Base64 of the log's tail.
-    pub log_result: Option<String>,
+    pub log_result: Option<Arc<str>>,
     /// The request id.
-    pub request_id: Option<String>,
+    pub request_id: Option<Arc<str>>,
     /// The durable execution that was started, or that had the name already.
-    pub durable_execution_arn: Option<String>,
+    pub durable_execution_arn: Option<Arc<str>>,
 }
 
 /// The error of a function that failed.
@@ -76,7 +78,7 @@ impl InvokeResponse {
         let message = text(&thrown.error_message).or_else(|| (!payload.is_empty()).then(beginning));
         Some(Thrown {
             code: text(&thrown.error_type)
-                .unwrap_or(function_error)
+                .unwrap_or_else(|| function_error.to_string())
                 .replace('\0', "?"),
             message: message.map(|message| message.replace('\0', "?")),
         })
@@ -87,7 +89,7 @@ impl InvokeResponse {
     pub fn log(&self) -> Option<String> {
         let encoded = self.log_result.as_ref()?;
         let bytes = base64::engine::general_purpose::STANDARD
-            .decode(encoded)
+            .decode(encoded.as_bytes())
             .ok()?;
         Some(String::from_utf8_lossy(&bytes).replace(['\0', '\u{fffd}'], "?"))
     }
@@ -97,7 +99,7 @@ impl InvokeResponse {
     /// The answer to a question, whose body was kept apart from the SDK's output.
     pub(super) fn of_question(request_id: Option<&str>, probe: &AttemptProbe) -> InvokeResponse {
         InvokeResponse {
-            request_id: request_id.map(str::to_owned),
+            request_id: request_id.map(Arc::from),
             ..InvokeResponse::empty(200, Some(probe.payload()))
         }
     }
@@ -107,7 +109,7 @@ impl InvokeResponse {
         InvokeResponse {
             status_code,
             function_error: None,
-            payload,
+            payload: payload.map(Bytes::from),
             executed_version: None,
             log_result: None,
             request_id: None,
@@ -118,13 +120,13 @@ impl InvokeResponse {
     /// The SDK's output, with the payload that was kept apart from it.
     pub fn new(output: InvokeOutput, payload: Vec<u8>) -> InvokeResponse {
         InvokeResponse {
-            request_id: output.request_id().map(str::to_owned),
+            request_id: output.request_id().map(Arc::from),
             status_code: output.status_code,
-            function_error: output.function_error,
-            payload: (!payload.is_empty()).then_some(payload),
-            executed_version: output.executed_version,
-            log_result: output.log_result,
-            durable_execution_arn: output.durable_execution_arn,
+            function_error: output.function_error.map(Arc::from),
+            payload: (!payload.is_empty()).then(|| Bytes::from(payload)),
+            executed_version: output.executed_version.map(Arc::from),
+            log_result: output.log_result.map(Arc::from),
+            durable_execution_arn: output.durable_execution_arn.map(Arc::from),
         }
     }
 }

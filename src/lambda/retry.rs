@@ -140,6 +140,7 @@ async fn attempt_once(
     let sending = Sending {
         probe: probe.clone(),
         bytes: request.payload_bytes(),
+        rows: request.rows(),
         counters: attempt.counters(),
         is_sent,
     };
@@ -168,6 +169,7 @@ fn is_shortage(error: &Error) -> bool {
 struct Sending<'a> {
     probe: AttemptProbe,
     bytes: usize,
+    rows: usize,
     counters: &'a Counters,
     /// Whether the invocation is counted as sent.
     is_sent: &'a AtomicBool,
@@ -181,6 +183,7 @@ impl Drop for Sending<'_> {
         (self.counters.bytes_out).fetch_add(self.bytes as u64, Relaxed);
         if !self.is_sent.swap(true, Relaxed) {
             self.counters.sent.fetch_add(1, Relaxed);
+            (self.counters.rows).fetch_add(self.rows as u64, Relaxed);
         }
     }
 }

@@ -274,6 +274,8 @@ impl OwnInvocations {
         let Some(dispatch) = &mut self.dispatch else {
             return Ok(());
         };
+        take_completed(&mut self.window)?;
+        dispatch.send()?;
         (self.window).wait_until(&mut (), dispatch, |window, (), _| {
             take_completed(window)?;
             Ok(window.is_empty().then_some(()))

@@ -12,8 +12,8 @@ use pgrx::pg_sys;
 use std::time::Duration;
 use values::Value;
 pub use values::{
-    CONCURRENCY_RANGE, EVENTS, Events, INVOCATIONS_RANGE, Kilobytes, MEMORY_RANGE_KB, OnError,
-    RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
+    BatchFormat, CONCURRENCY_RANGE, EVENTS, Events, INVOCATIONS_RANGE, Kilobytes, MEMORY_RANGE_KB,
+    OnError, RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
 };
 
 /// A kind of catalog object that carries options.
@@ -158,6 +158,9 @@ options! {
     max_memory: Kilobytes, values::max_memory, SERVER_AND_TABLE;
     max_retries: u32, values::max_retries, SERVER_AND_TABLE;
     retry_timeout_ms: Duration, values::timeout_ms, SERVER_AND_TABLE;
+    batch_rows: usize, values::batch_rows, SERVER_AND_TABLE;
+    batch_bytes: usize, values::batch_bytes, SERVER_AND_TABLE;
+    batch_format: BatchFormat, values::batch_format, SERVER_AND_TABLE;
     async_capable: bool, values::boolean, SERVER_AND_TABLE;
     deduplicate: bool, values::boolean, TABLE;
     on_error: OnError, values::on_error, TABLE_AND_IMPORT;

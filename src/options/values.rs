@@ -15,6 +15,8 @@ pub const CONCURRENCY_RANGE: RangeInclusive<i32> = 1..=1000;
 pub const INVOCATIONS_RANGE: RangeInclusive<i32> = 0..=i32::MAX;
 /// Range of `max_payload_bytes`. PostgreSQL has no larger value.
 const PAYLOAD_RANGE: RangeInclusive<i32> = 1..=1 << 30;
+/// Range of `batch_bytes`. PostgreSQL has no larger value.
+const BATCH_BYTES_RANGE: RangeInclusive<i32> = 1024..=1 << 30;
 /// Range of `max_memory` in kilobytes, as an option or a setting.
 pub const MEMORY_RANGE_KB: RangeInclusive<i32> = 64..=i32::MAX;
 /// Range of `max_retries`, as an option or a setting.
@@ -209,6 +211,48 @@ pub(super) fn events(value: &str) -> Result<(), String> {
     Events::read(value)
         .map(|_| ())
         .ok_or_else(|| "It is send or queue.".to_owned())
+}
+
+/// What the payload and the response of several rows look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BatchFormat {
+    /// A JSON array of the payloads, and one of the answers.
+    #[default]
+    Array,
+    /// Those of Redshift's Lambda UDFs.
+    Redshift,
+}
+
+impl BatchFormat {
+    const ALL: [BatchFormat; 2] = [BatchFormat::Array, BatchFormat::Redshift];
+
+    /// The value of the option.
+    pub fn name(self) -> &'static str {
+        match self {
+            BatchFormat::Array => "array",
+            BatchFormat::Redshift => "redshift",
+        }
+    }
+}
+
+impl Value for BatchFormat {
+    fn read(text: &str) -> Option<BatchFormat> {
+        (BatchFormat::ALL.into_iter()).find(|format| format.name() == text)
+    }
+}
+
+pub(super) fn batch_format(value: &str) -> Result<(), String> {
+    BatchFormat::read(value)
+        .map(|_| ())
+        .ok_or_else(|| "It is array or redshift.".to_owned())
+}
+
+pub(super) fn batch_rows(value: &str) -> Result<(), String> {
+    number_in(value, 1..=i32::MAX, "number of rows")
+}
+
+pub(super) fn batch_bytes(value: &str) -> Result<(), String> {
+    number_in(value, BATCH_BYTES_RANGE, "number of bytes")
 }
 
 /// Checks the URL of an endpoint. It has a scheme and a host, perhaps a port and a path, and nothing that could hide a secret or another

@@ -38,6 +38,11 @@ calls! {
     pub fn is_superuser(role: pg_sys::Oid) -> bool = superuser_arg(role);
     /// A role's name; `None` where the role is gone.
     pub fn role_name<'p>(role: pg_sys::Oid) -> Option<&'p CStr> = GetUserNameFromId(role, true);
+    /// A database's name; `None` where there is no such database.
+    pub fn database_name<'p>(database: pg_sys::Oid) -> Option<&'p CStr> = get_database_name(database);
+    fn relation_name<'p>(relation: pg_sys::Oid) -> Option<&'p CStr> = get_rel_name(relation);
+    fn schema_of(relation: pg_sys::Oid) -> pg_sys::Oid = get_rel_namespace(relation);
+    fn schema_name<'p>(schema: pg_sys::Oid) -> Option<&'p CStr> = get_namespace_name(schema);
     /// A type, or the base type of a domain.
     pub fn base_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = getBaseType(type_oid);
     /// A type's name, which is a placeholder where there is no such type.
@@ -49,6 +54,11 @@ calls! {
     /// The callbacks of a server's wrapper.
     pub fn wrapper_routine<'p>(server: pg_sys::Oid) -> Option<Ref<'p, pg_sys::FdwRoutine>> = GetFdwRoutineByServerId(server);
     fn quoted(name: &CStr) -> Option<&CStr> = quote_identifier(name).cast_mut();
+}
+
+/// The names of a relation's schema and of the relation.
+pub fn schema_and_name<'p>(relation: pg_sys::Oid) -> (Option<&'p CStr>, Option<&'p CStr>) {
+    (schema_name(schema_of(relation)), relation_name(relation))
 }
 
 /// A name as SQL has it, for a message.

@@ -24,6 +24,8 @@ variables! {
     pub fn resource_owner() -> pg_sys::ResourceOwner = CurrentResourceOwner;
     /// The database of the process.
     pub fn database() -> pg_sys::Oid = MyDatabaseId;
+    /// The setting `cluster_name`.
+    pub fn cluster_name<'p>() -> Option<&'p CStr> = cluster_name;
     /// The process id.
     pub fn id() -> c_int = MyProcPid;
     /// How many files PostgreSQL may have open.
@@ -51,6 +53,31 @@ calls! {
     pub fn force_sync_commit() = ForceSyncCommit();
     /// Releases one of the reserved file descriptors.
     pub fn release_descriptor() = ReleaseExternalFD();
+}
+
+/// A random UUID (version 4).
+pub fn random_uuid() -> String {
+    let mut bytes = [0; 16];
+    // SAFETY: fills the bytes, and takes no reference of them.
+    let is_random = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
+    let number = match is_random {
+        true => u128::from_ne_bytes(bytes),
+        false => fastrand::u128(..),
+    };
+    // Version and variant have bits of their own (RFC 9562).
+    let number = number & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let field = |shift: u32, digits: usize| {
+        let mask = (1u128 << (4 * digits)) - 1;
+        format!("{:0digits$x}", number >> shift & mask)
+    };
+    [
+        field(96, 8),
+        field(80, 4),
+        field(64, 4),
+        field(48, 4),
+        field(0, 12),
+    ]
+    .join("-")
 }
 
 /// Registers functions of this library, which is never unloaded: one for the exit of the process, and one for the end of a resource owner.

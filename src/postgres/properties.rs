@@ -36,6 +36,8 @@ impl<'p> Explain<'p> {
         fn string(self, label: &CStr, value: &CStr) = ExplainPropertyText(label, value, self);
         /// Adds a number.
         pub fn number(self, label: &CStr, value: u64) = ExplainPropertyUInteger(label, None::<&CStr>, value, self);
+        /// Adds a number with a decimal.
+        pub fn decimal(self, label: &CStr, value: f64) = ExplainPropertyFloat(label, None::<&CStr>, value, 1, self);
         /// Adds a number of milliseconds.
         pub fn milliseconds(self, label: &CStr, value: f64) = ExplainPropertyFloat(label, Some(c"ms"), value, 3, self);
     }

@@ -238,6 +238,7 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
         limits.limit_calls();
     }
     explain.number(c"Max Concurrency", limits.max_concurrency as u64);
+    explain::batching(explain, table(plan));
     let source = Source::decode(&numbers(plan, 2));
     if source.repeats {
         let first = explain::expressions_of(&numbers(plan, 1));

@@ -253,6 +253,11 @@ impl Requests for Rows {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        let last = self.queue.back().or(self.current.as_ref());
+        self.reader.has_ended() && last.is_none_or(|row| self.first_only || !row.set.can_start())
+    }
+
     fn is_over(&self, _window: &Window) -> bool {
         self.asked().is_none_or(|row| row.set.is_over())
     }

@@ -300,6 +300,10 @@ impl Requests for InvocationSet {
         }
     }
 
+    fn has_ended(&self) -> bool {
+        !self.can_start()
+    }
+
     fn is_over(&self, _window: &Window) -> bool {
         self.is_over()
     }

@@ -77,12 +77,17 @@ fn write_columns(
     {
         return Err(error);
     }
-    // A mistake of the statement, and not a failure of one row.
-    if let Err(error @ Error::Statement(StatementError::OutputColumn { .. })) = &outcome.result {
+    // The statement is wrong, and not one of its rows.
+    if let Err(
+        error @ Error::Statement(
+            StatementError::OutputColumn { .. } | StatementError::TooManyInvocations { .. },
+        ),
+    ) = &outcome.result
+    {
         return Err(error.clone());
     }
     let mut failure = failure(outcome);
-    let response = outcome.result.as_ref().ok();
+    let response = outcome.response();
     // The response comes first: if it does not fit into its column, the columns of the failure say so.
     let (first, others): (Vec<&mut Writer>, Vec<&mut Writer>) =
         (writers.iter_mut()).partition(|writer| writer.attribute.column == Column::Response);
@@ -121,7 +126,7 @@ fn text<'a>(
     outcome: &'a Outcome,
     failure: Option<&'a Thrown>,
 ) -> Option<Cow<'a, str>> {
-    let response = outcome.result.as_ref().ok();
+    let response = outcome.response();
     let text = match (column, response) {
         (Column::RequestId, _) => request_id(outcome),
         (Column::ErrorCode, _) => failure.map(|failure| failure.code.as_str()),
@@ -138,17 +143,15 @@ fn text<'a>(
 
 fn status_code(outcome: &Outcome) -> Option<i32> {
     match &outcome.result {
-        Ok(response) => Some(response.status_code),
         Err(Error::Api(failure)) => Some(failure.answer.as_ref()?.status.into()),
-        Err(_) => None,
+        _ => Some(outcome.response()?.status_code),
     }
 }
 
 fn request_id(outcome: &Outcome) -> Option<&str> {
     match &outcome.result {
-        Ok(response) => response.request_id.as_deref(),
         Err(Error::Api(failure)) => failure.answer.as_ref()?.request_id.as_deref(),
-        Err(_) => None,
+        _ => outcome.response()?.request_id.as_deref(),
     }
 }
 

@@ -17,9 +17,11 @@ use crate::postgres::plans::PlanState;
 use crate::postgres::refs::Node;
 use crate::postgres::relids::Relids;
 use crate::postgres::temporary::{File, Place};
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Bytes of an outcome beside its payload.
 const PER_OUTCOME: usize = 512;
@@ -220,7 +222,7 @@ impl Source {
         let most = work_mem() / 2;
         let response = outcome.result.as_ref().ok();
         let payload = response.and_then(|response| response.payload.as_ref());
-        let bytes = payload.map_or(0, Vec::len) + PER_OUTCOME;
+        let bytes = payload.map_or(0, Bytes::len) + PER_OUTCOME;
         *kept = match response.filter(|_| *held + bytes > most) {
             Some(response) => {
                 let encoded = encode(response, outcome.function_name.as_deref())?;
@@ -289,7 +291,7 @@ fn encode(response: &InvokeResponse, name: Option<&str>) -> Result<Vec<u8>, Erro
 }
 
 /// Reads an outcome back.
-fn decode(bytes: &[u8]) -> Result<(InvokeResponse, Option<String>), Error> {
+fn decode(bytes: &[u8]) -> Result<(InvokeResponse, Option<Arc<str>>), Error> {
     const BROKEN: Error = Error::Unexpected("what was kept of an invocation can't be read");
     let (status, mut rest) = bytes.split_first_chunk::<4>().ok_or(BROKEN)?;
     let mut next = || -> Result<Option<Vec<u8>>, Error> {
@@ -302,9 +304,10 @@ fn decode(bytes: &[u8]) -> Result<(InvokeResponse, Option<String>), Error> {
         rest = behind;
         Ok(Some(text.to_vec()))
     };
-    let payload = next()?;
-    let mut text = || -> Result<Option<String>, Error> {
-        (next()?.map(String::from_utf8).transpose()).map_err(|_| BROKEN)
+    let payload = next()?.map(Bytes::from);
+    let mut text = || -> Result<Option<Arc<str>>, Error> {
+        let text = next()?.map(String::from_utf8).transpose();
+        Ok(text.map_err(|_| BROKEN)?.map(Arc::from))
     };
     let response = InvokeResponse {
         status_code: i32::from_ne_bytes(*status),
@@ -327,15 +330,15 @@ mod tests {
         let response = InvokeResponse {
             status_code: 200,
             function_error: None,
-            payload: Some(vec![0, 255]),
-            executed_version: Some("$LATEST".to_owned()),
-            log_result: Some(String::new()),
+            payload: Some(Bytes::from_static(&[0, 255])),
+            executed_version: Some("$LATEST".into()),
+            log_result: Some("".into()),
             request_id: None,
             durable_execution_arn: None,
         };
         let bytes = encode(&response, Some("f")).unwrap();
         let read = decode(&bytes).unwrap();
-        assert_eq!(read, (response, Some("f".to_owned())));
+        assert_eq!(read, (response, Some("f".into())));
         assert!(decode(&bytes[..bytes.len() - 1]).is_err());
         assert!(decode(&[]).is_err());
     }

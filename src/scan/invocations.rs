@@ -184,8 +184,13 @@ impl Invocations {
             dispatch.report_progress();
             self.window.fill(set, dispatch)?;
         }
+        let is_ready = set.is_over() || set.poll(&self.window)?.is_some();
+        if let Some(first) = self.window.first().filter(|_| !is_ready) {
+            // The Append is about to wait for it.
+            first.send()?;
+        }
         backend::flush()?;
-        Ok(set.is_over() || set.poll(&self.window)?.is_some())
+        Ok(is_ready)
     }
 
     fn begun_dispatch(&mut self) -> Result<&mut Dispatch, Error> {

@@ -355,6 +355,54 @@ async def reset_then(call, connection, name):
     return await function(call, connection, *arguments)
 
 
+# Several rows in one invocation
+
+
+@script("unless-bad")
+async def unless_bad(call, connection):
+    if b"bad" in call.payload:
+        return await function_error(call, connection, "unhandled")
+    return await echo(call, connection)
+
+
+@script("batch-(short|long|text|object)")
+async def batch(call, connection, kind):
+    """Answers the elements of the payload, but one too few or too many, or in another shape."""
+    rows = json.loads(call.payload)
+    answers = {
+        "short": lambda: rows[:-1],
+        "long": lambda: [*rows, None],
+        "text": lambda: json.dumps(rows),
+        "object": lambda: {"rows": rows},
+    }
+    return Answer(200, json.dumps(answers[kind]()).encode())
+
+
+@script("redshift(-(bare|text|quoted|nested|failed|silent|short|miscounted|missing))?")
+async def redshift(call, connection, _, kind):
+    """Answers the first argument of each row, as Lambda UDFs of Redshift do."""
+    rows = [row[0] for row in json.loads(call.payload)["arguments"]]
+    whole = {"success": True, "num_records": len(rows), "results": rows}
+    answers = {
+        None: lambda: whole,
+        "bare": lambda: {"results": rows},
+        "text": lambda: json.dumps(whole),
+        "quoted": lambda: {**whole, "success": "true", "num_records": str(len(rows))},
+        "nested": lambda: {"results": json.dumps(rows)},
+        "failed": lambda: {"success": False, "error_msg": "no such city", "results": rows},
+        "silent": lambda: {"success": "false"},
+        "short": lambda: {"results": rows[1:]},
+        "miscounted": lambda: {**whole, "num_records": len(rows) + 1},
+        "missing": lambda: {"success": True, "num_records": len(rows)},
+    }
+    return Answer(200, json.dumps(answers[kind]()).encode())
+
+
+@script(r"deep-(\d+)")
+async def deep(call, connection, levels):
+    return Answer(200, b"[" * int(levels) + b"]" * int(levels))
+
+
 # Scripts that the payload names
 
 

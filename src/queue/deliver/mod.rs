@@ -231,6 +231,9 @@ impl Delivery {
             }
         }
         self.locked = blocked;
+        for dispatch in self.dispatches.values_mut() {
+            dispatch.send()?;
+        }
         backend::flush()
     }
 }

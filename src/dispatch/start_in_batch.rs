@@ -1,0 +1,134 @@
+//! Starts rows that share invocations: each in the open batch, or in a new one if it does not fit.
+
+use super::batch::{Batch, Sender};
+use super::counted::Counted;
+use super::{Dispatch, InvocationHandle, executor_hooks};
+use crate::error::Error;
+use crate::lambda::batch::{BatchPayload, Batching, Ids};
+use crate::lambda::request::InvokeRequest;
+use crate::options::OnError;
+use crate::postgres::process;
+use bytes::Bytes;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Dispatch {
+    /// Starts a row. A row that cannot be sent keeps its position as a failure.
+    pub(super) fn start_in_batch(
+        &mut self,
+        request: InvokeRequest,
+        batching: &Batching,
+    ) -> Result<Rc<InvocationHandle>, Error> {
+        self.budget
+            .note_payload(request.payload.as_ref().map_or(0, Bytes::len));
+        if let Some(open) = self.open_batch() {
+            if open.takes(&request) {
+                return match open.add(request.payload.as_ref()) {
+                    Ok(row) => self.started(&open, row),
+                    Err(error) => Ok(self.refuse(error.of_unsent(&request.full_name()))),
+                };
+            }
+            open.send()?;
+        }
+        self.open = Default::default();
+        executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
+        let refused = match self.check_limits(false) {
+            Ok(()) => None,
+            // Rows before it have their outcomes first.
+            Err(error @ Error::Statement(_)) => Some(error),
+            Err(error) => return Err(error),
+        };
+        let ids = Ids {
+            request_id: process::random_uuid(),
+            query_id: self.statement.number(),
+        };
+        let mut payload = BatchPayload::new(batching, &request, &ids);
+        let added = match refused {
+            Some(error) => Err(error),
+            None => (payload.add(request.payload.as_ref()))
+                .map_err(|error| error.of_unsent(&request.full_name())),
+        };
+        if let Err(error) = added {
+            return Ok(self.refuse(error));
+        }
+        let batch = self.open(request, payload, batching)?;
+        self.started(&batch, 0)
+    }
+
+    fn open(
+        &mut self,
+        request: InvokeRequest,
+        payload: BatchPayload,
+        batching: &Batching,
+    ) -> Result<Rc<Batch>, Error> {
+        let client = (self.client(request.region.as_deref()))
+            .map_err(|error| error.of_unsent(&request.full_name()))?;
+        let is_alone = request.durable_execution_name.is_some();
+        let sender = Sender {
+            batching: Batching {
+                rows: if is_alone { 1 } else { batching.rows },
+                ..batching.clone()
+            },
+            client,
+            retry_policy: self.config.retry_policy,
+            limiter: self.limiter.clone(),
+            lifetime: self.lifetime,
+            keeps_payload: self.keeps_payload,
+            is_shared: self.config.deduplicate,
+            statement: self.statement.clone(),
+        };
+        let payload_share = self.budget.share();
+        payload_share.set(payload.bytes());
+        let shares = [payload_share, self.budget.response()];
+        let batch = Batch::open(request, payload, shares, sender);
+        self.open = Rc::downgrade(&batch);
+        self.count(Counted::Batch(Rc::downgrade(&batch)));
+        Ok(batch)
+    }
+
+    /// The handle of a row that was just added. A batch that is full is sent.
+    fn started(&mut self, batch: &Rc<Batch>, row: usize) -> Result<Rc<InvocationHandle>, Error> {
+        let handle = batch.handle(row);
+        if !batch.is_open() {
+            batch.send()?;
+        }
+        Ok(handle)
+    }
+
+    /// The batch that takes further rows.
+    pub(super) fn open_batch(&self) -> Option<Rc<Batch>> {
+        self.open.upgrade().filter(|batch| batch.is_open())
+    }
+
+    /// Sends the rows that wait for others, where no others come: none are left, or as many as are wanted were started.
+    pub fn send_if_last(&mut self, untaken: usize, has_ended: bool) -> Result<(), Error> {
+        let Some(open) = self.open_batch() else {
+            return Ok(());
+        };
+        let wanted = self.prefetch_limit.wanted();
+        let is_satisfied = untaken as u64 >= wanted && wanted < self.prefetch_limit.most();
+        match (has_ended || is_satisfied) && !self.will_raise() {
+            true => open.send(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends the rows that wait for others.
+    pub fn send(&mut self) -> Result<(), Error> {
+        match self.open_batch() {
+            Some(open) if !self.will_raise() => open.send(),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many rows an invocation has at most.
+    pub(super) fn rows_of_invocation(&self) -> usize {
+        (self.config.batching.as_ref()).map_or(1, |batching| batching.rows)
+    }
+
+    /// Whether an invocation is known to have failed, and will end the statement.
+    pub(super) fn will_raise(&self) -> bool {
+        self.config.on_error == OnError::Raise
+            && self.limiter.counters.failed.load(Relaxed) > self.failed_before
+    }
+}

@@ -1,0 +1,224 @@
+//! Rows that share an invocation: one payload made of theirs, and each row's part of the response.
+//!
+//! This file makes the payload, and [`answers`] splits the response. Which rows share an invocation is dispatch/'s to decide.
+//!
+//! Payloads and answers are copied as they are. Numbers, escapes, the order of keys and keys that come twice stay what they were.
+
+pub mod answers;
+
+use crate::error::{Error, RequestError};
+use crate::lambda::request::{InvocationType, InvokeRequest};
+use crate::memory;
+use crate::options::BatchFormat;
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use std::sync::Arc;
+
+/// How rows share invocations, as options say.
+#[derive(Debug, Clone)]
+pub struct Batching {
+    /// Most rows of an invocation.
+    pub rows: usize,
+    /// Most bytes of an invocation's payload, unless it has one row alone.
+    pub bytes: usize,
+    /// What payload and response look like.
+    pub format: BatchFormat,
+    /// Who invokes, where the format tells the function.
+    pub caller: Arc<Caller>,
+}
+
+/// What Redshift's protocol tells a function about its caller.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The name of the cluster, for the ARN.
+    pub cluster: String,
+    /// The role that invokes.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The foreign table with its schema.
+    pub external_function: String,
+}
+
+/// What Redshift's protocol has to tell invocations apart.
+#[derive(Debug, Clone, Default)]
+pub struct Ids {
+    /// A UUID that no other invocation has.
+    pub request_id: String,
+    /// A number that the invocations of one statement share.
+    pub query_id: u64,
+}
+
+/// A payload that grows by a row at a time.
+#[derive(Debug)]
+pub struct BatchPayload {
+    format: BatchFormat,
+    /// What is before and behind the rows. The number of rows comes behind the first part.
+    frame: [String; 3],
+    /// Most bytes of the payload with more than one row, and with one.
+    most: usize,
+    most_of_one: usize,
+    is_event: bool,
+    rows: Vec<u8>,
+    /// The end of each row.
+    ends: Vec<usize>,
+}
+
+/// Digits of the largest number of rows.
+const DIGITS: usize = 10;
+
+impl BatchPayload {
+    /// An empty payload of an invocation like `request`.
+    pub fn new(batching: &Batching, request: &InvokeRequest, ids: &Ids) -> BatchPayload {
+        BatchPayload {
+            format: batching.format,
+            frame: match batching.format {
+                BatchFormat::Array => [String::new(), "[".to_owned(), "]".to_owned()],
+                BatchFormat::Redshift => redshift_frame(request, &batching.caller, ids),
+            },
+            most: batching.bytes.min(request.most_payload),
+            most_of_one: request.most_payload,
+            is_event: request.invocation_type == InvocationType::Event,
+            rows: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of the payload with one more row of so many bytes.
+    fn bytes_with(&self, bytes: usize) -> usize {
+        let frame: usize = self.frame.iter().map(String::len).sum();
+        let digits = if self.frame[0].is_empty() { 0 } else { DIGITS };
+        // A comma, and the brackets of a row's arguments.
+        frame + digits + self.rows.len() + 3 + bytes
+    }
+
+    /// Whether one more row fits.
+    pub fn fits(&self, payload: Option<&Bytes>) -> bool {
+        self.bytes_with(payload.map_or(NULL.len(), Bytes::len)) <= self.most
+    }
+
+    /// Adds a row, which fits or is the first. Errors if the row alone is more than Lambda takes, if it is not JSON, or if there is no memory.
+    pub fn add(&mut self, payload: Option<&Bytes>) -> Result<(), Error> {
+        let payload = payload.map_or(NULL, |payload| &payload[..]);
+        let bytes = self.bytes_with(payload.len());
+        if bytes > self.most_of_one {
+            return Err(Error::Request(RequestError::PayloadTooLarge {
+                is_event: self.is_event,
+                bytes,
+                limit: self.most_of_one,
+            }));
+        }
+        if serde_json::from_slice::<IgnoredAny>(payload).is_err() {
+            return Err(Error::Request(RequestError::PayloadNotJson));
+        }
+        self.reserve(payload.len() + 3)?;
+        if !self.ends.is_empty() {
+            self.rows.push(b',');
+        }
+        match self.format {
+            BatchFormat::Redshift if !is_array(payload) => {
+                self.rows.push(b'[');
+                self.rows.extend_from_slice(payload);
+                self.rows.push(b']');
+            }
+            _ => self.rows.extend_from_slice(payload),
+        }
+        self.ends.push(self.rows.len());
+        Ok(())
+    }
+
+    /// Doubles the capacity where it does not suffice, if there is memory.
+    fn reserve(&mut self, more: usize) -> Result<(), Error> {
+        if self.rows.capacity() - self.rows.len() >= more {
+            return Ok(());
+        }
+        let more = more.max(self.rows.len());
+        memory::try_reserve(&mut self.rows, more).map_err(|()| no_memory(more))
+    }
+
+    /// The payload without the rows of these indexes, which ascend.
+    pub fn finish(self, without: &[usize]) -> Result<Bytes, Error> {
+        let [mut head, behind_number, tail] = self.frame;
+        if !head.is_empty() {
+            head.push_str(&(self.ends.len() - without.len()).to_string());
+        }
+        head.push_str(&behind_number);
+        let bytes = head.len() + self.rows.len() + tail.len();
+        let mut payload = Vec::new();
+        memory::try_reserve(&mut payload, bytes).map_err(|()| no_memory(bytes))?;
+        payload.extend_from_slice(head.as_bytes());
+        if without.is_empty() {
+            payload.extend_from_slice(&self.rows);
+        } else {
+            let mut start = 0;
+            let mut is_first = true;
+            for (index, end) in self.ends.iter().enumerate() {
+                if without.binary_search(&index).is_err() {
+                    if !std::mem::take(&mut is_first) {
+                        payload.push(b',');
+                    }
+                    payload.extend_from_slice(&self.rows[start..*end]);
+                }
+                start = end + 1;
+            }
+        }
+        payload.extend_from_slice(tail.as_bytes());
+        Ok(Bytes::from(payload))
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.rows.capacity()
+    }
+}
+
+/// The payload of a row that has none.
+const NULL: &[u8] = b"null";
+
+/// Whether JSON text is an array.
+fn is_array(json: &[u8]) -> bool {
+    let first = json.iter().find(|byte| !byte.is_ascii_whitespace());
+    first == Some(&b'[')
+}
+
+fn no_memory(bytes: usize) -> Error {
+    Error::OutOfMemory {
+        what: "payload",
+        bytes,
+    }
+}
+
+/// The request of Redshift's Lambda UDFs, before and behind the number of rows and the rows.
+fn redshift_frame(request: &InvokeRequest, caller: &Caller, ids: &Ids) -> [String; 3] {
+    let cluster = cluster_arn(request, &caller.cluster);
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let head = format!(
+        r#"{{"request_id":{},"cluster":{},"user":{},"database":{},"external_function":{},"query_id":{},"num_records":"#,
+        text(&ids.request_id),
+        text(&cluster),
+        text(&caller.user),
+        text(&caller.database),
+        text(&caller.external_function),
+        ids.query_id,
+    );
+    [head, r#","arguments":["#.to_owned(), "]}".to_owned()]
+}
+
+/// The ARN that the cluster would have in the region and the account of the function, as far as the request tells them.
+fn cluster_arn(request: &InvokeRequest, name: &str) -> String {
+    let parts: Vec<&str> = request.function_name.split(':').collect();
+    let (partition, account) = match parts[..] {
+        ["arn", partition, "lambda", _, account, ..] => (partition, account),
+        _ => ("aws", ""),
+    };
+    let region = request.region.as_deref().unwrap_or_default();
+    format!("arn:{partition}:redshift:{region}:{account}:cluster:{name}")
+}
+
+#[cfg(test)]
+mod tests;
