@@ -14,9 +14,9 @@ def files_with(pattern):
 
 def test_invocations_are_waited_for_in_one_loop():
     assert files_with(r"\bdispatch\.wait\(") == ["dispatch/window.rs"]
-    # Deliveries of the queue take outcomes in any order. The last waits for the end of what was given up.
+    # Deliveries of the queue take outcomes in any order. The first waits for the end of what was given up.
     # A delivery also waits for rows that other transactions have locked, with nothing in flight.
-    assert files_with(r"\bwait::wait\(") == [*3 * ["dispatch/mod.rs"], "queue/deliver/mod.rs"]
+    assert files_with(r"\bwait::wait\(") == ["dispatch/counted.rs", *2 * ["dispatch/mod.rs"], "queue/deliver/mod.rs"]
 
 
 def test_the_node_that_prefetches_knows_no_scan():
