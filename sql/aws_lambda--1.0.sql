@@ -119,6 +119,44 @@ COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_code IS 'out: error c
 COMMENT ON COLUMN aws_lambda.lambda_invocations_json.error_message IS 'out: error message, with the option on_error ''return''';
 REVOKE ALL ON TABLE aws_lambda.lambda_invocations_json FROM PUBLIC;
 
+-- The functions that there are.
+CREATE FOREIGN TABLE aws_lambda.functions (
+    function_name text,
+    region text,
+    qualifier text,
+    function_arn text,
+    description text,
+    runtime text,
+    handler text,
+    role text,
+    version text,
+    state text,
+    package_type text,
+    architecture text,
+    memory_size integer,
+    timeout integer,
+    code_size bigint,
+    last_modified timestamp with time zone
+) SERVER aws_lambda OPTIONS (object 'functions');
+COMMENT ON FOREIGN TABLE aws_lambda.functions IS 'AWS Lambda functions of the account';
+COMMENT ON COLUMN aws_lambda.functions.function_name IS 'name of the function; with a value for it, that function alone is asked for';
+COMMENT ON COLUMN aws_lambda.functions.region IS 'in: where the functions are, such as us-east-1';
+COMMENT ON COLUMN aws_lambda.functions.qualifier IS 'in: alias or version of the function that has the name';
+COMMENT ON COLUMN aws_lambda.functions.function_arn IS 'ARN';
+COMMENT ON COLUMN aws_lambda.functions.description IS 'description; null if it is empty';
+COMMENT ON COLUMN aws_lambda.functions.runtime IS 'identifier of the runtime; null of a container image';
+COMMENT ON COLUMN aws_lambda.functions.handler IS 'what the runtime calls';
+COMMENT ON COLUMN aws_lambda.functions.role IS 'ARN of the role that the function runs as';
+COMMENT ON COLUMN aws_lambda.functions.version IS 'version that the row is about';
+COMMENT ON COLUMN aws_lambda.functions.state IS 'Active, Inactive, Pending or Failed; takes a request for each function that is listed';
+COMMENT ON COLUMN aws_lambda.functions.package_type IS 'Zip or Image';
+COMMENT ON COLUMN aws_lambda.functions.architecture IS 'instruction set, such as x86_64 or arm64';
+COMMENT ON COLUMN aws_lambda.functions.memory_size IS 'memory in MB';
+COMMENT ON COLUMN aws_lambda.functions.timeout IS 'longest run in seconds';
+COMMENT ON COLUMN aws_lambda.functions.code_size IS 'size of the package in bytes';
+COMMENT ON COLUMN aws_lambda.functions.last_modified IS 'when the function was changed last';
+REVOKE ALL ON TABLE aws_lambda.functions FROM PUBLIC;
+
 -- The planner calls it for each call of invoke, for the cost. This loads the library, and with it the session's settings, before a parallel
 -- query starts: PostgreSQL does not apply them later.
 CREATE FUNCTION aws_lambda.invoke_support(internal) RETURNS internal

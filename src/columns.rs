@@ -3,11 +3,12 @@
 //! `plan/clause.rs` and `rows/values.rs` bind values to input columns, and `rows/writer.rs` makes the values of output columns.
 
 use crate::error::{Error, TableError};
-use crate::options::OnError;
+use crate::options::{OnError, Options, TableObject};
 use crate::postgres::catalog;
 use crate::postgres::rel::OpenRelation;
 use crate::postgres::text::{self, Text};
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
 /// A column that this wrapper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +52,32 @@ pub enum Column {
     ErrorCode,
     /// Output: message of the error; null unless the invocation failed.
     ErrorMessage,
+    /// Of a function: its ARN.
+    FunctionArn,
+    /// Of a function: identifier of the runtime.
+    Runtime,
+    /// Of a function: what the runtime calls.
+    Handler,
+    /// Of a function: ARN of the role that it runs as.
+    Role,
+    /// Of a function: its description.
+    Description,
+    /// Of a function: the version that the row is about.
+    Version,
+    /// Of a function: Active, Inactive, Pending or Failed.
+    State,
+    /// Of a function: Zip or Image.
+    PackageType,
+    /// Of a function: instruction set.
+    Architecture,
+    /// Of a function: memory in MB.
+    MemorySize,
+    /// Of a function: longest run in seconds.
+    Timeout,
+    /// Of a function: size of the package in bytes.
+    CodeSize,
+    /// Of a function: when it was changed last.
+    LastModified,
 }
 
 impl Column {
@@ -79,6 +106,25 @@ impl Column {
         Column::ErrorMessage,
     ];
 
+    /// The inputs of a table of functions. The name is also an output.
+    const INPUTS_OF_FUNCTIONS: [Column; 3] =
+        [Column::FunctionName, Column::Region, Column::Qualifier];
+    const OUTPUTS_OF_FUNCTIONS: [Column; 13] = [
+        Column::FunctionArn,
+        Column::Runtime,
+        Column::Handler,
+        Column::Role,
+        Column::Description,
+        Column::Version,
+        Column::State,
+        Column::PackageType,
+        Column::Architecture,
+        Column::MemorySize,
+        Column::Timeout,
+        Column::CodeSize,
+        Column::LastModified,
+    ];
+
     /// The name in SQL.
     pub fn name(self) -> &'static str {
         match self {
@@ -101,11 +147,32 @@ impl Column {
             Column::DurableExecutionArn => "durable_execution_arn",
             Column::ErrorCode => "error_code",
             Column::ErrorMessage => "error_message",
+            Column::FunctionArn => "function_arn",
+            Column::Runtime => "runtime",
+            Column::Handler => "handler",
+            Column::Role => "role",
+            Column::Description => "description",
+            Column::Version => "version",
+            Column::State => "state",
+            Column::PackageType => "package_type",
+            Column::Architecture => "architecture",
+            Column::MemorySize => "memory_size",
+            Column::Timeout => "timeout",
+            Column::CodeSize => "code_size",
+            Column::LastModified => "last_modified",
         }
     }
 
-    fn all() -> impl Iterator<Item = Column> {
-        Column::INPUTS.into_iter().chain(Column::OUTPUTS)
+    /// The columns that a table can have.
+    fn all(object: TableObject) -> impl Iterator<Item = Column> {
+        let (inputs, outputs) = match object {
+            TableObject::Invocations => (&Column::INPUTS[..], &Column::OUTPUTS[..]),
+            TableObject::Functions => (
+                &Column::INPUTS_OF_FUNCTIONS[..],
+                &Column::OUTPUTS_OF_FUNCTIONS[..],
+            ),
+        };
+        inputs.iter().chain(outputs).copied()
     }
 
     /// Whether a clause can bind the column.
@@ -120,7 +187,9 @@ impl Column {
 
     /// The column with a number, which is that of `column as i32`.
     pub fn from_number(number: i32) -> Option<Column> {
-        Column::all().find(|column| *column as i32 == number)
+        let all = Column::all(TableObject::Invocations);
+        let mut all = all.chain(Column::OUTPUTS_OF_FUNCTIONS);
+        all.find(|column| *column as i32 == number)
     }
 
     fn allowed_types(self) -> (&'static [pg_sys::Oid], &'static str) {
@@ -134,7 +203,11 @@ impl Column {
                 ],
                 "jsonb, json, text or varchar",
             ),
-            Column::StatusCode => (&[pg_sys::INT4OID], "integer"),
+            Column::StatusCode | Column::MemorySize | Column::Timeout => {
+                (&[pg_sys::INT4OID], "integer")
+            }
+            Column::CodeSize => (&[pg_sys::INT8OID], "bigint"),
+            Column::LastModified => (&[pg_sys::TIMESTAMPTZOID], "timestamp with time zone"),
             _ => (&[pg_sys::TEXTOID, pg_sys::VARCHAROID], "text or varchar"),
         }
     }
@@ -188,9 +261,10 @@ impl Attribute {
     fn read(
         attribute: &pg_sys::FormData_pg_attribute,
         table: &str,
+        object: TableObject,
     ) -> Result<Option<Attribute>, Error> {
         let name = text::name(&attribute.attname).to_bytes();
-        let known = Column::all().find(|column| column.name().as_bytes() == name);
+        let known = Column::all(object).find(|column| column.name().as_bytes() == name);
         let generated = attribute.attgenerated as u8;
         if let Some(column) = known
             && generated == if column.is_input() { VIRTUAL } else { STORED }
@@ -205,7 +279,7 @@ impl Attribute {
             return Ok(None);
         }
         let column = known.ok_or_else(|| {
-            let known: Vec<&str> = Column::all().map(Column::name).collect();
+            let known: Vec<&str> = Column::all(object).map(Column::name).collect();
             Error::Table(TableError::UnknownColumn {
                 column: Text::of_server(name).shown(),
                 table: table.to_owned(),
@@ -232,6 +306,19 @@ impl Attribute {
     }
 }
 
+/// What the rows of a foreign table are, as its option says.
+pub fn object_of(table: pg_sys::Oid) -> TableObject {
+    const OPTION: &str = "object";
+    let options = catalog::foreign_table(table).options();
+    let option = (options.iter())
+        .find(|option| option.name_in_server().map(CStr::to_bytes) == Some(OPTION.as_bytes()));
+    let mut read = Options::default();
+    if let Some(option) = option {
+        read.read(OPTION, &Text::of_server(option.value()).shown());
+    }
+    read.object.unwrap_or_default()
+}
+
 /// The columns of one foreign table.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -239,6 +326,8 @@ pub struct Layout {
     pub attributes: Vec<Attribute>,
     /// The foreign table's name.
     pub table: String,
+    /// What its rows are.
+    pub object: TableObject,
 }
 
 impl Layout {
@@ -247,11 +336,21 @@ impl Layout {
     /// Errors with [`TableError::UnknownColumn`], [`TableError::ColumnType`] or [`TableError::GeneratedColumn`].
     pub fn read(relation: OpenRelation) -> Result<Layout, Error> {
         let table = relation.name();
+        let object = object_of(relation.rd_id);
         let mut attributes = Vec::with_capacity(relation.descriptor().natts.max(0) as usize);
         for attribute in relation.columns() {
-            attributes.extend(Attribute::read(&attribute, &table)?);
+            attributes.extend(Attribute::read(&attribute, &table, object)?);
         }
-        Ok(Layout { attributes, table })
+        Ok(Layout {
+            attributes,
+            table,
+            object,
+        })
+    }
+
+    /// Whether the rows are functions.
+    pub fn is_of_functions(&self) -> bool {
+        self.object == TableObject::Functions
     }
 
     /// Errors with [`TableError::FailuresUnseen`] where failures are rows, and no column shows which rows are failures.
@@ -268,6 +367,11 @@ impl Layout {
                 table: self.table.clone(),
             })),
         }
+    }
+
+    /// Whether a column's values come from answers.
+    pub fn is_output(&self, column: Column) -> bool {
+        !column.is_input() || self.is_of_functions() && column == Column::FunctionName
     }
 
     /// The attribute with a number.

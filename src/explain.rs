@@ -35,6 +35,17 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     let fixed = |column: Column| Some(format!("{} = '{}'", column.name(), fixed.get(column)?));
     let fixed: Vec<String> = Column::INPUTS.into_iter().filter_map(fixed).collect();
     let printer = Printer::new(explain, plan.as_plan());
+    if layout.is_of_functions() {
+        let by_name =
+            (data.bindings.iter()).any(|binding| binding.attribute.column == Column::FunctionName);
+        explain.text(
+            c"Request",
+            match by_name {
+                true => b"GetFunctionConfiguration",
+                false => b"ListFunctions",
+            },
+        );
+    }
     explain_plan(explain, &printer, &data, &fixed);
     let several = estimate::known_values(&data.bindings) != Some(1);
     if several && data.mode == Mode::Plain {
@@ -48,7 +59,8 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     if explain.analyze
         && let Ok(Some(mut scan)) = Scan::of(node)
     {
-        scan.with_dispatch(|dispatch| counters(explain, dispatch))
+        let of_functions = layout.is_of_functions();
+        scan.with_dispatch(|dispatch| counters(explain, dispatch, of_functions))
             .or_report();
     }
 }
@@ -148,15 +160,19 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
         && explain.analyze
     {
         insert
-            .with_dispatch(|dispatch| counters(explain, dispatch))
+            .with_dispatch(|dispatch| counters(explain, dispatch, false))
             .or_report();
     }
 }
 
-/// Adds counts of invocations, once none is in flight any more. In text these are two lines.
-fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
+/// Adds counts of invocations, or of requests `of_functions`, once none is in flight any more. In text these are two lines.
+fn counters(explain: Explain, dispatch: Option<&mut Dispatch>, of_functions: bool) {
+    let label = match of_functions {
+        true => c"Requests",
+        false => c"Invocations",
+    };
     let Some(dispatch) = dispatch else {
-        explain.number(c"Invocations", 0);
+        explain.number(label, 0);
         return;
     };
     dispatch.give_up().or_report();
@@ -167,7 +183,7 @@ fn counters(explain: Explain, dispatch: Option<&mut Dispatch>) {
     let is_batched = dispatch.config.batching.is_some();
     let waited = dispatch.waited.as_secs_f64() * 1000.0;
     let counts = [
-        (c"Invocations", sent),
+        (label, sent),
         (c"Retries", counters.retries.load(Relaxed)),
         (c"Throttles", counters.throttles.load(Relaxed)),
         (c"Errors", counters.failed.load(Relaxed)),

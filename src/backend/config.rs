@@ -9,7 +9,7 @@ use crate::lambda::batch::{Batching, Caller};
 use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
-use crate::options::{BatchFormat, Events, Kilobytes, OnError, Options};
+use crate::options::{BatchFormat, Events, Kilobytes, OnError, Options, TableObject};
 use crate::postgres::list::List;
 use crate::postgres::refs::Ref;
 use crate::postgres::text::{self, Text};
@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 5 << 20;
 pub struct Config {
     /// Values that the table's options fix.
     pub fixed: Inputs,
+    /// What the rows of the table are.
+    pub object: TableObject,
     /// The foreign server.
     pub server: pg_sys::Oid,
     /// The role whose user mapping is used.
@@ -199,12 +201,16 @@ impl Config {
         Config::of(table.relid, read_options(table.options()), server, user)
     }
 
-    /// Reads options and settings for a server as a role sees them. The same errors.
+    /// Reads options and settings for questions about the functions of a server, as a role sees them. Errors as [`Config::read`] does.
     pub fn of_server(server: pg_sys::Oid, user: pg_sys::Oid) -> Result<Config, Error> {
         catalog::accept_invalidation_messages();
         release::check()?;
         let server = catalog::foreign_server(server);
-        Config::of(pg_sys::InvalidOid, Options::default(), server, user)
+        let options = Options {
+            object: Some(TableObject::Functions),
+            ..Options::default()
+        };
+        Config::of(pg_sys::InvalidOid, options, server, user)
     }
 
     fn of(
@@ -227,9 +233,13 @@ impl Config {
                 no_keys: no_keys.clone(),
             }));
         }
-        let limits = Limits::of(&options, table, server.serverid);
+        let object = options[0].object.unwrap_or_default();
+        let mut limits = Limits::of(&options, table, server.serverid);
+        if object == TableObject::Functions {
+            limits.max_invocations = None;
+        }
         let retry_policy = retry_policy(&options);
-        let mut batching = batching_of(&options);
+        let mut batching = batching_of(&options).filter(|_| object == TableObject::Invocations);
         if let Some(batching) = batching
             .as_mut()
             .filter(|batching| batching.format == BatchFormat::Redshift)
@@ -248,6 +258,7 @@ impl Config {
                 max_payload,
                 ..inputs(&table_options)
             },
+            object,
             server: server.serverid,
             user,
             limits,

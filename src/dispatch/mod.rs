@@ -29,7 +29,7 @@ use crate::lambda::budget::Budget;
 use crate::lambda::limiter::Limiter;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
-use crate::options::OnError;
+use crate::options::{OnError, TableObject};
 use crate::postgres::executor::EState;
 use crate::postgres::plans::PlanState;
 use batch::Batch;
@@ -127,7 +127,9 @@ impl Dispatch {
             config.limits.limit_calls();
         }
         layout.check_failure_columns(config.on_error)?;
-        let keeps_payload = reads_response || config.on_error == OnError::Return;
+        let keeps_payload = reads_response
+            || config.on_error == OnError::Return
+            || config.object == TableObject::Functions;
         let estate = node.estate();
         Ok(Dispatch::new(
             table,
@@ -194,6 +196,9 @@ impl Dispatch {
     ///
     /// Errors if all of them will be asked for, and are more than the statement may make.
     pub fn note_expected(&self, rows: Option<u64>) -> Result<(), Error> {
+        if self.config.object == TableObject::Functions {
+            return Ok(());
+        }
         let share = self.rows_of_invocation() as u64;
         let count = rows.map(|rows| rows.div_ceil(share));
         let known = count.filter(|count| {
@@ -281,7 +286,7 @@ impl Dispatch {
         };
         executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
         let is_question = request.question().is_some();
-        self.check_limits(is_question)?;
+        self.check_limits()?;
         let name: Arc<str> = request.full_name().into();
         let client = match self.client(request.region()) {
             Ok(client) => client,
@@ -324,10 +329,10 @@ impl Dispatch {
     }
 
     /// Errors if the statement may make no more invocations, or if memory is short.
-    fn check_limits(&self, is_question: bool) -> Result<(), Error> {
+    fn check_limits(&self) -> Result<(), Error> {
         let made = self.statement.begun();
         match self.config.limits.max_invocations {
-            Some(most) if made >= most && !is_question => {
+            Some(most) if made >= most => {
                 Err(Error::Statement(StatementError::TooManyInvocations {
                     most,
                     made,

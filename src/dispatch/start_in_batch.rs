@@ -32,7 +32,7 @@ impl Dispatch {
         }
         self.open = Default::default();
         executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
-        let refused = match self.check_limits(false) {
+        let refused = match self.check_limits() {
             Ok(()) => None,
             // Rows before it have their outcomes first.
             Err(error @ Error::Statement(_)) => Some(error),

@@ -45,6 +45,13 @@ pub enum OptionError {
         /// The option that needs it.
         given: &'static str,
     },
+    /// A table of functions has an option that is about invocations.
+    NotForFunctions {
+        /// The option's name.
+        name: &'static str,
+        /// The options that it may have.
+        known: String,
+    },
     /// Only a superuser may set the option, as it sends the server process somewhere.
     OptionNeedsSuperuser {
         /// The option's name.
@@ -96,6 +103,14 @@ impl OptionError {
             .hint(format!(
                 "Option \"{given}\" is of use only together with \"{missing}\"."
             )),
+            OptionError::NotForFunctions { name, known } => Row::new(
+                ERRCODE_FDW_INVALID_OPTION_NAME,
+                format!("invalid option \"{name}\" for a foreign table of functions"),
+            )
+            .detail(
+                "The table has the option object 'functions', and no row of it is an invocation.",
+            )
+            .hint(format!("Options here are {known}.")),
             OptionError::OptionNeedsSuperuser { name } => Row::new(
                 ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("only a superuser may set option \"{name}\""),

@@ -54,9 +54,12 @@ impl TableError {
                 ERRCODE_FDW_INVALID_COLUMN_NAME,
                 format!("column \"{column}\" of foreign table \"{table}\" is not known to aws_lambda_fdw"),
             )
-            .hint(format!(
-                "Known columns are {known}. Fields of the payload go into payload; take the response apart in a view."
-            )),
+            .hint(match known.contains("payload") {
+                true => format!(
+                    "Known columns are {known}. Fields of the payload go into payload; take the response apart in a view."
+                ),
+                false => format!("Known columns are {known}."),
+            }),
             TableError::ColumnType {
                 column,
                 table,

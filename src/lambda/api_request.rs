@@ -2,10 +2,12 @@
 //!
 //! A question has no effect and costs nothing. It is no invocation, and may be repeated. [`super::request`] checks invocations.
 
-use super::name::{MAX_BARE_NAME, is_name_byte};
-use super::request::{InvokeRequest, MAX_PAYLOAD};
+use super::name::{MAX_BARE_NAME, check_qualifier, is_name_byte};
+use super::region::check_region;
+use super::request::{Inputs, InvokeRequest, MAX_PAYLOAD};
 use super::response::InvokeResponse;
 use crate::error::{Cause, Error, Question};
+use crate::options::TableObject;
 use bytes::Bytes;
 
 /// Most bytes of a marker, which is part of a URL.
@@ -61,6 +63,35 @@ impl From<GetFunctionConfiguration> for ApiRequest {
 }
 
 impl ApiRequest {
+    /// The request for a table's rows: an invocation, or the question for one function or all of them. `None` where there can be no function of
+    /// the name.
+    pub fn of_inputs(object: TableObject, inputs: Inputs) -> Result<Option<ApiRequest>, Error> {
+        if object == TableObject::Invocations {
+            return InvokeRequest::new(inputs).map(|request| Some(request.into()));
+        }
+        if let Some(region) = &inputs.region {
+            check_region(region)?;
+        }
+        if let Some(qualifier) = &inputs.qualifier {
+            check_qualifier(qualifier)?;
+        }
+        let region = inputs.region;
+        Ok(match inputs.function_name {
+            None => Some(ApiRequest::ListFunctions(ListFunctions {
+                region,
+                marker: None,
+            })),
+            Some(name) if !is_bare_name(&name) => None,
+            Some(function_name) => Some(ApiRequest::GetFunctionConfiguration(
+                GetFunctionConfiguration {
+                    function_name,
+                    region,
+                    qualifier: inputs.qualifier,
+                },
+            )),
+        })
+    }
+
     /// The question, if it is one.
     pub fn question(&self) -> Option<Question> {
         match self {

@@ -35,6 +35,12 @@ struct Page {
     next_marker: Option<String>,
 }
 
+/// Reads the answer to the question for one function.
+pub fn read(body: &[u8], function_name: &str) -> Result<FunctionConfiguration, Error> {
+    let question = || Question::Function(function_name.to_owned());
+    serde_json::from_slice(body).map_err(|error| unreadable(question(), &error))
+}
+
 fn unreadable(question: Question, error: &serde_json::Error) -> Error {
     Error::bad_answer(question, format!("It is not what was asked for: {error}."))
 }
@@ -156,6 +162,7 @@ mod tests {
             &long,
         ] {
             assert!(Pages::new(None).read(body).is_err());
+            assert!(read(body, "f").is_err());
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Refuses UPDATE and DELETE. The message is ours, so PostgreSQL has to let them begin.
 
+use crate::columns::object_of;
 use crate::error::{Error, OrReport, StatementError};
+use crate::options::TableObject;
 use crate::postgres::executor::{ModifyTableState, ResultRel};
 use crate::postgres::rel::{OpenRelation, is_locked};
 use pgrx::{pg_guard, pg_sys};
@@ -17,6 +19,9 @@ use std::ffi::c_int;
 pub unsafe extern "C-unwind" fn is_foreign_rel_updatable(relation: pg_sys::Relation) -> c_int {
     // SAFETY: PostgreSQL has opened the relation.
     let relation = unsafe { OpenRelation::new(relation) };
+    if object_of(relation.rd_id) == TableObject::Functions {
+        return 0;
+    }
     let is_locked = is_locked(relation, pg_sys::RowExclusiveLock as i32, true);
     let inserts = 1 << pg_sys::CmdType::CMD_INSERT;
     match is_locked {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use values::Value;
 pub use values::{
     BatchFormat, CONCURRENCY_RANGE, EVENTS, Events, INVOCATIONS_RANGE, Kilobytes, MEMORY_RANGE_KB,
-    OnError, RETRIES_RANGE, TIMEOUT_RANGE_MS, endpoint_url,
+    OnError, RETRIES_RANGE, TIMEOUT_RANGE_MS, TableObject, endpoint_url,
 };
 
 /// A kind of catalog object that carries options.
@@ -58,6 +58,8 @@ pub struct Definition {
     pub is_for_superusers: bool,
     /// Another option of the same object, without which this one has no use.
     needs: Option<&'static str>,
+    /// Whether a table of functions may have it.
+    is_for_functions: bool,
     check: fn(&str) -> Result<(), String>,
     read: fn(&mut Options, &str),
 }
@@ -75,6 +77,7 @@ impl Definition {
             is_secret: false,
             is_for_superusers: false,
             needs: None,
+            is_for_functions: false,
             check,
             read,
         }
@@ -94,6 +97,13 @@ impl Definition {
         }
     }
 
+    const fn for_functions(self) -> Definition {
+        Definition {
+            is_for_functions: true,
+            ..self
+        }
+    }
+
     const fn needs(self, option: &'static str) -> Definition {
         Definition {
             needs: Some(option),
@@ -102,8 +112,8 @@ impl Definition {
     }
 }
 
-/// Makes [`OPTIONS`] and [`Options`] of one row for each option: `name: type, check, objects`, and perhaps `secret()`, `for_superusers()`
-/// or `needs("another option")`. The type says how the option is read ([`Value`]).
+/// Makes [`OPTIONS`] and [`Options`] of one row for each option: `name: type, check, objects`, and perhaps `secret()`, `for_superusers()`,
+/// `for_functions()` or `needs("another option")`. The type says how the option is read ([`Value`]).
 macro_rules! options {
     ($($name:ident: $type:ty, $check:expr, $objects:expr $(, $flag:ident($($argument:expr)?))*;)*) => {
         /// Every option there is.
@@ -134,7 +144,7 @@ const USER_MAPPING: &[Object] = &[Object::UserMapping];
 const SERVER_AND_TABLE: &[Object] = &[Object::Server, Object::Table];
 
 options! {
-    region: String, values::region, SERVER_AND_TABLE;
+    region: String, values::region, SERVER_AND_TABLE, for_functions();
     endpoint_url: String, values::endpoint_url, SERVER, for_superusers();
     sts_endpoint_url: String, values::endpoint_url, SERVER, for_superusers();
     connect_timeout_ms: Duration, values::timeout_ms, SERVER;
@@ -147,17 +157,18 @@ options! {
     access_key_id: String, values::header_value, USER_MAPPING, secret(), needs("secret_access_key");
     secret_access_key: String, values::header_value, USER_MAPPING, secret(), needs("access_key_id");
     session_token: String, values::header_value, USER_MAPPING, secret(), needs("access_key_id");
+    object: TableObject, values::object, TABLE, for_functions();
     function_name: String, values::function_name, TABLE;
     qualifier: String, values::qualifier, TABLE_AND_IMPORT;
     tenant_id: String, values::tenant_id, TABLE;
     invocation_type: String, values::invocation_type, TABLE;
     log_type: String, values::log_type, TABLE;
-    max_concurrency: usize, values::max_concurrency, SERVER_AND_TABLE;
+    max_concurrency: usize, values::max_concurrency, SERVER_AND_TABLE, for_functions();
     max_invocations: u64, values::max_invocations, SERVER_AND_TABLE;
     max_payload_bytes: usize, values::max_payload_bytes, SERVER_AND_TABLE;
-    max_memory: Kilobytes, values::max_memory, SERVER_AND_TABLE;
-    max_retries: u32, values::max_retries, SERVER_AND_TABLE;
-    retry_timeout_ms: Duration, values::timeout_ms, SERVER_AND_TABLE;
+    max_memory: Kilobytes, values::max_memory, SERVER_AND_TABLE, for_functions();
+    max_retries: u32, values::max_retries, SERVER_AND_TABLE, for_functions();
+    retry_timeout_ms: Duration, values::timeout_ms, SERVER_AND_TABLE, for_functions();
     batch_rows: usize, values::batch_rows, SERVER_AND_TABLE;
     batch_bytes: usize, values::batch_bytes, SERVER_AND_TABLE;
     batch_format: BatchFormat, values::batch_format, SERVER_AND_TABLE;
@@ -233,14 +244,27 @@ pub fn check_given(
     Ok(definition)
 }
 
-/// Checks that an object with an option also has the option that it needs.
+/// Checks that an object with an option also has the option that it needs, and that a table of functions has none that is about invocations.
 ///
 /// Half a key would otherwise be no key, and the credentials of the machine would be used instead.
 pub fn check_together(names: &[&str]) -> Result<(), Error> {
     let given = OPTIONS
         .iter()
         .filter(|definition| names.contains(&definition.name));
+    let are_functions = names.contains(&"object");
     for definition in given {
+        if are_functions && !definition.is_for_functions {
+            let mut known: Vec<&str> = Vec::new();
+            known.extend(
+                (OPTIONS.iter())
+                    .filter(|known| known.is_for_functions)
+                    .map(|known| known.name),
+            );
+            return Err(Error::Option(OptionError::NotForFunctions {
+                name: definition.name,
+                known: known.join(", "),
+            }));
+        }
         if let Some(missing) = definition.needs
             && !names.contains(&missing)
         {
@@ -329,6 +353,14 @@ mod tests {
         assert!(hint(Object::Table, "endpoint_url").contains("option of a server"));
         assert!(hint(Object::Column, "zzz").contains("no options"));
         assert!(hint(Object::Server, "zzzzzzzzzzzz").starts_with("Options here are region"));
+    }
+
+    #[test]
+    fn a_table_of_functions_has_no_options_of_invocations() {
+        assert!(check_together(&["object", "region", "max_retries"]).is_ok());
+        for name in ["function_name", "on_error", "max_invocations", "events"] {
+            assert!(check_together(&["object", name]).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -150,6 +150,28 @@ fn number_in(value: &str, range: RangeInclusive<i32>, what: &str) -> Result<(), 
     }
 }
 
+/// What the rows of a foreign table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TableObject {
+    /// Invocations.
+    #[default]
+    Invocations,
+    /// The functions of the account.
+    Functions,
+}
+
+impl Value for TableObject {
+    fn read(text: &str) -> Option<TableObject> {
+        (text == "functions").then_some(TableObject::Functions)
+    }
+}
+
+pub(super) fn object(value: &str) -> Result<(), String> {
+    TableObject::read(value).map(|_| ()).ok_or_else(|| {
+        "It is functions. Without the option, the rows of the table are invocations.".to_owned()
+    })
+}
+
 /// How a failed invocation is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {

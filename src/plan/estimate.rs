@@ -2,9 +2,9 @@
 
 use super::clause::{self, Binding, Kind};
 use super::relation::ForeignRel;
-use crate::columns::Column;
+use crate::columns::{Attribute, Column};
 use crate::postgres::compat;
-use crate::postgres::expressions::array_length;
+use crate::postgres::expressions::{array_length, columns};
 use crate::postgres::list::List;
 use crate::postgres::planner::Clause;
 use crate::postgres::refs::Node;
@@ -21,6 +21,10 @@ const UNKNOWN_LENGTH: f64 = 10.0;
 /// row that comes of an invocation satisfies them. By PostgreSQL's own statistics, which know nothing of a table of
 /// invocations, next to none would.
 pub fn count_a_row_for_each_value<'p>(scan: ForeignRel<'p>) {
+    // All functions are rows of the table, whatever is asked for.
+    if scan.relation.layout.is_of_functions() {
+        return;
+    }
     for joined in scan.join_clauses() {
         if joined.binding.is_some() {
             compat::always_true_in_estimates(joined.clause);
@@ -39,6 +43,52 @@ pub fn count_a_row_for_each_value<'p>(scan: ForeignRel<'p>) {
             compat::always_true_in_estimates(clause);
         }
     }
+}
+
+/// Functions taken for an account, and how many a page has.
+const LISTED: f64 = 200.0;
+const PAGE: f64 = 50.0;
+
+/// What a scan sends, and how many rows come of it before filters.
+pub struct Estimate {
+    /// Requests.
+    pub requests: f64,
+    /// Rows.
+    pub rows: f64,
+}
+
+impl Estimate {
+    /// Each invocation is one row.
+    pub fn of_invocations(count: f64) -> Estimate {
+        Estimate {
+            requests: count,
+            rows: count,
+        }
+    }
+}
+
+/// The estimate of a scan with these bindings.
+pub fn estimate_scan(scan: ForeignRel, bindings: &[Binding]) -> Estimate {
+    let each = estimate(bindings);
+    let lists = scan.relation.layout.is_of_functions()
+        && scan.relation.needs(Column::FunctionName, bindings);
+    match lists {
+        // Each state of a listed function takes a request.
+        true => Estimate {
+            requests: each * (LISTED / PAGE + if reads_state(scan) { LISTED } else { 0.0 }),
+            rows: each * LISTED,
+        },
+        false => Estimate::of_invocations(each),
+    }
+}
+
+fn reads_state(scan: ForeignRel) -> bool {
+    let state = scan.relation.layout.find(Column::State);
+    let is_read = |state: &Attribute| {
+        let read = columns(scan.rel.output().as_node(), scan.rel.relid);
+        read.contains(&state.number.into()) || read.contains(&0)
+    };
+    state.is_some_and(is_read)
 }
 
 /// The invocations that bindings make: the product of their values, each clause on a column narrowing it.

@@ -42,7 +42,7 @@ use crate::postgres::list::{IntList, List};
 use crate::postgres::planner::{Clause, Rel, Root};
 use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::rel;
-use estimate::{count_a_row_for_each_value, estimate};
+use estimate::{count_a_row_for_each_value, estimate_scan};
 use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
 pub use plan_data::{
     Mode, PlanData, called_function, decode, encode, mode_of, of_path, path_private,
@@ -77,7 +77,7 @@ pub unsafe extern "C-unwind" fn get_foreign_rel_size(
         let selectivity = root.selectivity(rel, List::of(own.all_filters()));
         count_a_row_for_each_value(scan);
         row_identity::request(scan);
-        let tuples = estimate(&own.bindings);
+        let tuples = estimate_scan(scan, &own.bindings).rows;
         rel.set_size(tuples, tuples * selectivity);
     }
 }

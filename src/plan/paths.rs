@@ -5,7 +5,7 @@
 //! relations that covers all such clauses, and a last resort that raises an error when it is run.
 
 use super::clause::Binding;
-use super::estimate::{INVOCATION_COST, estimate};
+use super::estimate::{Estimate, INVOCATION_COST, estimate_scan};
 use super::join_order::{self, OtherRelations};
 use super::relation::{ForeignRel, JoinClause};
 use super::scan_order::ScanOrder;
@@ -45,8 +45,11 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
 fn offer_paths(scan: ForeignRel) {
     let own = scan.own_clauses();
     let order = ScanOrder::of(scan.root);
+    let is_in_order = |requirement: &&OuterRequirement| {
+        order.is_none_or(|order| order.satisfies(scan, requirement))
+    };
     let requirements: Vec<&OuterRequirement> = (scan.outer_requirements().iter())
-        .filter(|requirement| order.is_none_or(|order| order.satisfies(scan, requirement)))
+        .filter(is_in_order)
         .collect();
     // The column of the last resort. There is none where no join gives values, and the scan has its own.
     let missing = (requirements
@@ -61,15 +64,23 @@ fn offer_paths(scan: ForeignRel) {
     let lateral = scan.rel.lateral_relids();
     if let Some((column, in_join)) = missing {
         let mode = Mode::Missing(column, in_join);
-        add_path(scan, lateral, scan.rel.tuples, mode, Rank::LastResort);
+        let estimated = Estimate::of_invocations(scan.rel.tuples);
+        add_path(scan, lateral, estimated, mode, Rank::LastResort);
     }
     let mut choices = choices(&requirements, lateral, scan.rel.relid as i32);
     if missing.is_none() {
         choices.push(lateral);
     }
+    // Functions can be listed, or be asked for by the names that a join gives.
+    let by_name = requirements_of_names(scan);
+    for name in by_name.iter().filter(is_in_order) {
+        let all: Vec<_> = requirements.iter().copied().chain([name]).collect();
+        choices.extend(self::choices(&all, lateral, scan.rel.relid as i32));
+    }
     let others = OtherRelations::of(scan, order);
     // A call comes where PostgreSQL has it come.
     let all_come_before = scan.relation.call.is_none()
+        && !scan.relation.layout.is_of_functions()
         && (requirements.is_empty() || join_order::is_behind_barrier(scan.root));
     for giving in choices {
         let mut rank = Rank::Any;
@@ -89,7 +100,8 @@ fn offer<'p>(scan: ForeignRel<'p>, before: Relids<'p>, rank: Rank) {
         Some(column) => (Mode::Missing(column, false), Rank::LastResort),
         None => (Mode::Plain, rank),
     };
-    add_path(scan, before, estimate(&clauses.bindings), mode, rank);
+    let requests = estimate_scan(scan, &clauses.bindings);
+    add_path(scan, before, requests, mode, rank);
 }
 
 /// The other relations that have to be on the outer side of a join with a scan, for the sake of one clause.
@@ -106,9 +118,8 @@ pub struct OuterRequirement<'p> {
 /// The requirements of the join conditions that give input columns their values. Sizes have to be estimated.
 pub fn outer_requirements(scan: ForeignRel) -> Vec<OuterRequirement> {
     let rel = scan.rel;
-    let usable: Vec<(&JoinClause, Column)> = (scan.join_clauses().iter())
-        .filter(|joined| joined.clause.is_movable_to(rel))
-        .filter_map(|joined| Some((joined, joined.column()?)))
+    let usable: Vec<(&JoinClause, Column)> = usable_clauses(scan)
+        .filter(|(_, column)| !is_optional(scan, *column))
         .collect();
     let comes_after = |joined: &JoinClause| semijoins::comes_after(scan, joined.clause);
     let mut requirements: Vec<OuterRequirement> = (usable.iter())
@@ -158,6 +169,30 @@ pub fn outer_requirements(scan: ForeignRel) -> Vec<OuterRequirement> {
         }));
     }
     requirements
+}
+
+/// The join clauses that can give input columns their values.
+fn usable_clauses<'p>(scan: ForeignRel<'p>) -> impl Iterator<Item = (&'p JoinClause<'p>, Column)> {
+    (scan.join_clauses().iter())
+        .filter(move |joined| joined.clause.is_movable_to(scan.rel))
+        .filter_map(|joined| Some((joined, joined.column()?)))
+}
+
+/// Whether a scan has the same rows also where no clause gives a column its values: all functions are listed then.
+fn is_optional(scan: ForeignRel, column: Column) -> bool {
+    scan.relation.layout.is_of_functions() && column == Column::FunctionName
+}
+
+/// The ways in which a join gives a table of functions the names of functions.
+fn requirements_of_names<'p>(scan: ForeignRel<'p>) -> Vec<OuterRequirement<'p>> {
+    usable_clauses(scan)
+        .filter(|(_, column)| is_optional(scan, *column))
+        .map(|(joined, column)| OuterRequirement {
+            column: Some(column),
+            alternatives: vec![joined.clause.relids()],
+            comes_after: false,
+        })
+        .collect()
 }
 
 /// Whether a join clause gives a column values. The scan itself can't use it, as only an outer join above the scan may check it. The message of the
@@ -240,6 +275,7 @@ fn column_of_hashed_exists(scan: ForeignRel, bindings: &[Binding]) -> Option<Col
         .find_map(|expression| {
             Column::INPUTS.into_iter().find(|column| {
                 clause::is_column(scan, expression, *column)
+                    && !is_optional(scan, *column)
                     && scan.relation.needs(*column, bindings)
             })
         })
@@ -256,9 +292,9 @@ enum Rank {
     LastResort,
 }
 
-fn add_path(scan: ForeignRel, required_outer: Relids, invocations: f64, mode: Mode, rank: Rank) {
+fn add_path(scan: ForeignRel, required_outer: Relids, estimated: Estimate, mode: Mode, rank: Rank) {
     let (total_cost, disabled_nodes) = match rank {
-        Rank::Any => (INVOCATION_COST * invocations, 0),
+        Rank::Any => (INVOCATION_COST * estimated.requests, 0),
         Rank::Avoided => (AVOIDED_COST, 100),
         Rank::LastResort => (IMPOSSIBLE_COST, 1000),
     };
@@ -267,7 +303,7 @@ fn add_path(scan: ForeignRel, required_outer: Relids, invocations: f64, mode: Mo
         scan.root,
         scan.rel,
         compat::ForeignPath {
-            rows: clamp_row_estimate(invocations * share.min(1.0)),
+            rows: clamp_row_estimate(estimated.rows * share.min(1.0)),
             total_cost,
             required_outer,
             fdw_private: path_private(mode, List::EMPTY),

@@ -143,6 +143,7 @@ impl<'p> PlanData<'p> {
         let is_missing = |wanted: &Column| {
             *wanted == column
                 || (!in_join
+                    && !layout.is_of_functions()
                     && matches!(wanted, Column::FunctionName | Column::Payload)
                     && layout.find(*wanted).is_some()
                     && fixed.get(*wanted).is_none()

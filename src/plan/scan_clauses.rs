@@ -46,6 +46,10 @@ impl<'p> ScanClauses<'p> {
             clauses.filters = filters.copied().collect();
             return clauses;
         }
+        if scan.relation.layout.is_of_functions() {
+            clauses.classify_of_functions(scan);
+            return clauses;
+        }
         let mut equal_inputs = Vec::new();
         let mut equal_outputs = Vec::new();
         for clause in &clauses.all {
@@ -79,6 +83,30 @@ impl<'p> ScanClauses<'p> {
         // Of values that are equal but not the same, the one of the stricter clause is invoked.
         (clauses.bindings).sort_by_key(|binding| is_nondeterministic(binding.collation));
         clauses
+    }
+
+    /// Classifies the clauses of a table of functions. Its rows are the same whichever of them give values, as the name is compared again with the
+    /// answer's. What is not bound filters the list.
+    fn classify_of_functions(&mut self, scan: ForeignRel<'p>) {
+        for clause in &self.all {
+            let Some(node) = clause.expression().filter(|_| !clause.pseudoconstant) else {
+                continue;
+            };
+            let binding = clause::classify(scan, node);
+            let is_of_name = (binding.as_ref())
+                .is_some_and(|binding| binding.attribute.column == Column::FunctionName);
+            match binding.filter(|binding| !is_of_name || is_exact(binding)) {
+                Some(binding) => {
+                    self.bindings.push(binding);
+                    if is_of_name {
+                        self.filters.push(*clause);
+                    } else {
+                        self.bound.push(*clause);
+                    }
+                }
+                None => self.filters.push(*clause),
+            }
+        }
     }
 
     /// Gives input columns the values of those that they equal.
@@ -165,7 +193,13 @@ impl<'p> ScanClauses<'p> {
     pub fn missing_column(&self, scan: ForeignRel) -> Option<Column> {
         let filters = self.all_filters();
         let refuse_null = |number| compat::refuse_null(&filters, scan.rel.relid, number);
+        let of_functions = scan.relation.layout.is_of_functions();
         let is_wanted = |column: Column| match column {
+            // Without a name all functions are listed, of which no qualifier says what.
+            Column::FunctionName if of_functions => {
+                !scan.relation.needs(Column::Qualifier, &self.bindings)
+                    && scan.relation.layout.find(Column::Qualifier).is_some()
+            }
             Column::Payload | Column::FunctionName => true,
             _ => (scan.relation.layout.find(column)).is_some_and(|found| refuse_null(found.number)),
         };
@@ -174,6 +208,11 @@ impl<'p> ScanClauses<'p> {
             .rev()
             .find(|column| scan.relation.needs(*column, &self.bindings) && is_wanted(*column))
     }
+}
+
+/// Whether the values of a binding are those that the clause lets pass, and none of them is null.
+fn is_exact(binding: &Binding) -> bool {
+    matches!(binding.kind, Kind::Equal | Kind::Any) && !is_nondeterministic(binding.collation)
 }
 
 fn is_nondeterministic(collation: pg_sys::Oid) -> bool {

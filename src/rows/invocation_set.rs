@@ -11,7 +11,9 @@ use crate::columns::Column;
 use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
-use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::lambda::api_request::ApiRequest;
+use crate::lambda::request::Inputs;
+use crate::lambda::response::InvokeResponse;
 use bytes::Bytes;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -95,7 +97,7 @@ impl InvocationSet {
         if let Some(storing) = storing.filter(|_| !is_stored) {
             storing.store_values(&lists);
         }
-        let rows = || new_rows(&lists);
+        let rows = || new_rows(combinations(&lists));
         let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
         let mut set = InvocationSet::of(fixed.clone(), lists, selection);
         set.may_select_again = conditions.may_change;
@@ -198,10 +200,12 @@ impl InvocationSet {
     fn start_new(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
         let request = match self.refusal.take() {
             Some(error) => Err(error),
-            None => (self.inputs(self.started)).and_then(InvokeRequest::new),
+            None => (self.inputs(self.started))
+                .and_then(|inputs| ApiRequest::of_inputs(dispatch.config.object, inputs)),
         };
         match request {
-            Ok(request) => dispatch.start(request),
+            Ok(Some(request)) => dispatch.start(request),
+            Ok(None) => Ok(dispatch.completed(InvokeResponse::empty(404, None), None)),
             Err(error) => Ok(dispatch.refuse(error)),
         }
     }
@@ -217,6 +221,16 @@ impl InvocationSet {
     /// The ctid of the row that an invocation makes, as a number. No other row has it while a statement lasts.
     pub fn row_number(&self, index: u64) -> u64 {
         self.first_row.wrapping_add(self.number(index))
+    }
+
+    /// The number that the rows of the set begin with. No other set has it.
+    pub fn first_row(&self) -> u64 {
+        self.first_row
+    }
+
+    /// The region of an invocation, if it is given one.
+    pub fn region(&self, index: u64) -> Result<Option<String>, Error> {
+        Ok(self.inputs(index)?.region)
     }
 
     /// Takes the next outcome, which is known. It is kept if a rescan may want it.
@@ -309,15 +323,19 @@ impl Requests for InvocationSet {
     }
 }
 
-/// Reserves a row number for each combination of values, and returns the first.
-fn new_rows(lists: &[List]) -> u64 {
+/// How many combinations of values there are.
+fn combinations(lists: &[List]) -> u64 {
+    (lists.iter()).fold(1, |count: u64, list| {
+        count.saturating_mul(list.values.len() as u64)
+    })
+}
+
+/// Reserves row numbers, and returns the first.
+pub fn new_rows(count: u64) -> u64 {
     thread_local! {
         static NEXT: Cell<u64> = const { Cell::new(1) };
     }
     let first = NEXT.get();
-    let count = (lists.iter()).fold(1, |count: u64, list| {
-        count.saturating_mul(list.values.len() as u64)
-    });
     NEXT.set(first.wrapping_add(count));
     first
 }

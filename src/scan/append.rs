@@ -26,7 +26,10 @@ pub unsafe extern "C-unwind" fn is_foreign_path_async_capable(
     unsafe {
         let relation = (*(*path).path.parent).fdw_private.cast::<Relation>();
         let mode = plan::mode_of(Ref::new(path));
-        mode == Mode::Plain && config::async_capable((*relation).table)
+        // A table of functions may have any number of rows for a request.
+        mode == Mode::Plain
+            && !(*relation).layout.is_of_functions()
+            && config::async_capable((*relation).table)
     }
 }
 

@@ -156,6 +156,14 @@ impl Invocations {
         Ok(Some((set, taken, dispatch.config.on_error)))
     }
 
+    /// The same, with whether outcomes are kept for a rescan.
+    pub fn next_kept(&mut self) -> Result<Option<(&InvocationSet, TakenOutcome, bool)>, Error> {
+        self.ask()?;
+        let is_once =
+            (self.dispatch.as_ref()).is_some_and(|dispatch| dispatch.prefetch_limit.is_once());
+        Ok(self.next()?.map(|(set, taken, _)| (set, taken, !is_once)))
+    }
+
     /// Notes that the next row is asked for, and has a set to find it in.
     fn ask(&mut self) -> Result<(), Error> {
         if !self.is_asked {

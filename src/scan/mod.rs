@@ -10,6 +10,7 @@ use crate::backend;
 use crate::columns::Layout;
 use crate::dispatch::{Dispatch, executor_hooks};
 use crate::error::{Error, OrReport};
+use crate::functions::rows::FunctionRows;
 use crate::options::OnError;
 use crate::plan::{Mode, called_function, is_our_routine};
 use crate::postgres::catalog;
@@ -33,6 +34,8 @@ pub struct Scan {
     /// What the node on the outer side of the scan's join makes for it, if there is one.
     prefetch: Option<SharedPrefetch>,
     writers: Vec<Writer>,
+    /// The rows, if they are functions.
+    functions: Option<FunctionRows>,
 }
 
 /// Callback: prepares a scan.
@@ -66,14 +69,17 @@ fn begin(node: ForeignScanState<'static>) -> Result<(), Error> {
         prefetch.get()?.serve(Consumer::Scan(own.consumer()));
     }
     let writers = (layout.attributes.iter())
-        .filter(|attribute| !attribute.column.is_input() && own.plan().reads(attribute.number))
+        .filter(|attribute| layout.is_output(attribute.column))
+        .filter(|attribute| own.plan().reads(attribute.number))
         .map(|attribute| Writer::new(*attribute, estate.query_context()))
         .collect();
+    let functions = layout.is_of_functions().then(FunctionRows::default);
     node.set_state(RefCell::new(Scan {
         layout,
         own,
         prefetch,
         writers,
+        functions,
     }));
     Ok(())
 }
@@ -115,6 +121,9 @@ fn rescan(node: ForeignScanState) -> Result<(), Error> {
     executor_hooks::refuse_rewind(node.estate())?;
     if let Some(mut scan) = Scan::of(node)? {
         scan.own.start_over(node.as_plan_state().changed());
+        if let Some(rows) = &mut scan.functions {
+            rows.start_over();
+        }
     }
     Ok(())
 }
@@ -166,7 +175,11 @@ impl Scan {
             own,
             prefetch,
             writers,
+            functions,
         } = self;
+        if let Some(rows) = functions {
+            return next_function(rows, layout, own, prefetch.as_ref(), writers, slot);
+        }
         if let Some(prefetch) = prefetch {
             let mut prefetch = prefetch.get()?;
             // Where the node was not asked for a row, the scan is on its own.
@@ -183,6 +196,41 @@ impl Scan {
         };
         write(layout, writers, slot, set, &taken, on_error)?;
         Ok(true)
+    }
+}
+
+/// Puts the next function into a slot; false when there is none.
+fn next_function(
+    rows: &mut FunctionRows,
+    layout: &Layout,
+    own: &mut Invocations,
+    prefetch: Option<&SharedPrefetch>,
+    writers: &mut [Writer],
+    slot: Slot,
+) -> Result<bool, Error> {
+    if let Some(prefetch) = prefetch {
+        let mut prefetch = prefetch.get()?;
+        while let Some(dispatch) = prefetch.dispatch() {
+            if rows.next(dispatch, writers, slot)? {
+                return Ok(true);
+            }
+            let Some((set, taken, _)) = prefetch.next_outcome()? else {
+                return Ok(false);
+            };
+            // The same row of the outer side may come again.
+            rows.begin(layout, set, &taken, true)?;
+        }
+    }
+    loop {
+        if let Some(dispatch) = own.dispatch()
+            && rows.next(dispatch, writers, slot)?
+        {
+            return Ok(true);
+        }
+        let Some((set, taken, is_kept)) = own.next_kept()? else {
+            return Ok(false);
+        };
+        rows.begin(layout, set, &taken, is_kept)?;
     }
 }
 

@@ -125,7 +125,9 @@ def test_nothing_without_grant(administrator, as_role):
         "CREATE FOREIGN DATA WRAPPER mine HANDLER aws_lambda.aws_lambda_fdw_handler",
         "ALTER SERVER aws_lambda OWNER TO eve",
         "ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD function_name 'f')",
-        "IMPORT FOREIGN SCHEMA x FROM SERVER aws_lambda INTO public",
+        "SELECT * FROM aws_lambda.functions",
+        "SELECT * FROM aws_lambda.functions WHERE function_name = 'alpha'",
+        "IMPORT FOREIGN SCHEMA lambda FROM SERVER aws_lambda INTO public",
     ]:
         assert sqlstate(eve, statement) in (DENIED, "42704"), statement
     assert counter("connections") == 0
@@ -149,6 +151,8 @@ DOES = {
     "alter the table": "ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD function_name 'f')",
     "alter the function": "ALTER FUNCTION aws_lambda.invoke(text, json, text, text, text, json, varchar)"
     " SECURITY INVOKER",
+    "list functions": "SELECT count(*) FROM aws_lambda.functions",
+    "import": "IMPORT FOREIGN SCHEMA lambda LIMIT TO (alpha) FROM SERVER aws_lambda INTO public; DROP FOREIGN TABLE public.alpha",
     "drop the table": "DROP FOREIGN TABLE aws_lambda.lambda_invocations",
 }  # fmt: skip
 INVOKES = {"invoke", "invoke by ARN", "select", "insert", "insert and see", "make a table"}
@@ -166,7 +170,8 @@ BOTH = "ON aws_lambda.lambda_invocations, aws_lambda.lambda_invocations_json"
     ([SCHEMAS, f"INSERT {BOTH}"], {"insert"}),
     ([SCHEMAS, f"SELECT, INSERT {BOTH}"], {"select", "insert", "insert and see"}),
     ([SCHEMAS, "SELECT (response) ON aws_lambda.lambda_invocations"], set()),
-    (["USAGE ON FOREIGN SERVER aws_lambda", "CREATE ON SCHEMA public"], {"make a table", "map oneself"}),
+    (["USAGE ON FOREIGN SERVER aws_lambda", "CREATE ON SCHEMA public"], {"make a table", "import", "map oneself"}),
+    ([SCHEMAS, "SELECT ON aws_lambda.functions"], {"list functions"}),
     (["USAGE ON FOREIGN DATA WRAPPER aws_lambda_fdw", "CREATE ON SCHEMA public"], {"make a server"}),
 ], ids=lambda value: " + ".join(value) if isinstance(value, list) else "")  # fmt: skip
 def test_each_grant_gives_what_it_says_and_no_more(administrator, as_role, grants, allowed):

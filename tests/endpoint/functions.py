@@ -139,6 +139,13 @@ async def moving(question, connection):
     return body(page if question.marker else {**page, "NextMarker": "2"})
 
 
+@functions("deleted")
+async def deleted(question, connection):
+    """A function that is listed, and is gone when it is asked for."""
+    names = ["alpha", "beta"] if question.function else ["alpha", "gone", "beta"]
+    return of([configuration(name) for name in names], question)
+
+
 @functions("empty-pages")
 async def empty_pages(question, connection):
     number = int(question.marker or 0)

@@ -12,5 +12,8 @@ SELECT attrelid::regclass, attname AS without_comment FROM pg_attribute
 WHERE attrelid IN ('aws_lambda.lambda_invocations'::regclass, 'aws_lambda.lambda_invocations_json'::regclass)
     AND attnum > 0 AND NOT attisdropped AND coalesce(col_description(attrelid, attnum), '') !~ '^(in|in, required|out): .'
 ORDER BY 1, attnum;
+SELECT attname AS without_comment FROM pg_attribute
+WHERE attrelid = 'aws_lambda.functions'::regclass AND attnum > 0 AND NOT attisdropped AND col_description(attrelid, attnum) IS NULL
+ORDER BY attnum;
 SELECT count(*) = count(DISTINCT obj_description(oid, 'pg_proc')) AS tells_overloads_apart
 FROM pg_proc WHERE pronamespace = 'aws_lambda'::regnamespace AND proname = 'invoke';
