@@ -88,7 +88,7 @@ fn explain_plan<'p>(
     if !fixed.is_empty() {
         explain.text(c"Fixed", for_server(&fixed.join(", ")).to_bytes());
     }
-    add(c"Bound", &print_bindings(printer, &data.bindings), b", ");
+    bound(explain, printer, &data.bindings);
     let print = |condition: &Node<'p>| printer.print(*condition);
     let conditions: Vec<Vec<u8>> = data.conditions.iter().map(print).collect();
     add(c"Only If", &conditions, b" AND ");
@@ -100,6 +100,14 @@ fn explain_plan<'p>(
     if data.mode == Mode::Plain {
         let (source, ids) = &data.source;
         sources(explain, printer, source, ids.iter().copied());
+    }
+}
+
+/// Adds what input columns are given.
+pub fn bound<'p>(explain: Explain<'p>, printer: &Printer<'p>, bindings: &[Binding<'p>]) {
+    let printed = print_bindings(printer, bindings);
+    if !printed.is_empty() {
+        explain.text(c"Bound", &printed.join(&b", "[..]));
     }
 }
 
@@ -166,7 +174,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
 }
 
 /// Adds counts of invocations, or of requests `of_functions`, once none is in flight any more. In text these are two lines.
-fn counters(explain: Explain, dispatch: Option<&mut Dispatch>, of_functions: bool) {
+pub fn counters(explain: Explain, dispatch: Option<&mut Dispatch>, of_functions: bool) {
     let label = match of_functions {
         true => c"Requests",
         false => c"Invocations",

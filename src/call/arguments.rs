@@ -3,6 +3,7 @@
 use crate::columns::Column;
 use crate::error::{Error, InvokedBy};
 use crate::lambda::request::Inputs;
+use crate::plan::calls;
 use crate::postgres::fmgr::Call;
 use crate::postgres::refs::Ref;
 use crate::postgres::varlena::Toasted;
@@ -34,13 +35,13 @@ pub struct Kind {
 /// json.
 pub const JSON: Kind = Kind {
     type_oid: pg_sys::JSONOID,
-    table: c"lambda_invocations_json",
+    table: calls::TABLE_OF_JSON,
     input: pg_sys::F_JSON_IN,
 };
 /// jsonb.
 pub const JSONB: Kind = Kind {
     type_oid: pg_sys::JSONBOID,
-    table: c"lambda_invocations",
+    table: calls::TABLE_OF_JSONB,
     input: pg_sys::F_JSONB_IN,
 };
 

@@ -9,33 +9,20 @@ mod arguments;
 mod enqueue;
 
 use crate::backend::config::Config;
-use crate::columns::{Attribute, Column};
+use crate::columns::Column;
 use crate::dispatch::{Dispatch, Outcome};
-use crate::error::{Error, OrReport};
+use crate::error::{CALL_CONTEXT, Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
-use crate::options::{Events, OnError};
+use crate::options::Events;
 use crate::plan::calls;
 use crate::plan::estimate::INVOCATION_COST;
-use crate::postgres::fmgr::make_row_type;
-use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::refs::{FromRaw, Node, Ref};
 use crate::postgres::{catalog, compat, context};
 use crate::queue::Entry;
-use crate::rows::output;
-use crate::rows::writer::Writer;
+use crate::rows::call_result;
 use crate::settings;
 use arguments::{Arguments, JSON, JSONB, Kind, Signature};
 use pgrx::{pg_guard, pg_sys};
-use std::cell::OnceCell;
-use std::ffi::CStr;
-
-/// The columns of a result: what they mean, and their names where those are others.
-const RESULT: [(Column, &CStr); 4] = [
-    (calls::RESULT[0], c"status_code"),
-    (calls::RESULT[1], c"payload"),
-    (calls::RESULT[2], c"executed_version"),
-    (calls::RESULT[3], c"log_result"),
-];
 
 /// Defines functions for PostgreSQL, each with the record of its calling convention (fmgr.h).
 macro_rules! functions {
@@ -46,8 +33,7 @@ macro_rules! functions {
         /// Called by PostgreSQL, with the arguments of the signature.
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-            // Errors have the CONTEXT that they have on RDS, where the functions are in SQL.
-            context::with_line(c"SQL function \"invoke\" statement 1", || {
+            context::with_line(CALL_CONTEXT, || {
                 // SAFETY: PostgreSQL passes the arguments of the signature.
                 unsafe { guarded(call, Signature::$signature, &$kind) }
             })
@@ -86,20 +72,18 @@ pub extern "C" fn pg_finfo_invoke_support() -> &'static pg_sys::Pg_finfo_record 
 #[pg_guard]
 pub unsafe extern "C-unwind" fn invoke_support(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     // SAFETY: PostgreSQL passes one argument, which is a node.
-    let request: Option<Node> = unsafe {
-        let argument = Ref::new(call).argument(0);
-        argument.and_then(|request| FromRaw::from_raw(request.cast_mut_ptr()))
+    let (request, own): (Option<Node>, pg_sys::Oid) = unsafe {
+        let call = Ref::new(call);
+        let request = (call.argument(0)).and_then(|it| FromRaw::from_raw(it.cast_mut_ptr()));
+        (request, call.function())
     };
+    calls::note_support(own);
     let Some(request) = request else {
         return pg_sys::Datum::null();
     };
     if let Some(request) = request.cast::<pg_sys::SupportRequestSimplify>() {
         compat::group_after_joins(request.root());
-        let call = request.function_call();
-        let payload = call.arguments().get(1).map(Node::type_oid);
-        let mut kinds = [&JSON, &JSONB].into_iter();
-        let kind = kinds.find(|kind| Some(kind.type_oid) == payload);
-        let instead = kind.and_then(|kind| calls::simplify(request.root(), call, kind.table));
+        let instead = calls::simplify(request.root(), request.function_call());
         if let Some(instead) = instead {
             return pg_sys::Datum::from(instead.as_ptr());
         }
@@ -136,7 +120,7 @@ fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
     let events = (config.events).unwrap_or_else(|| Events::of_setting(settings::events()));
     if events == Events::Queue && inputs.is_event() {
         Entry::of_config(table, &config, inputs).insert()?;
-        return write(&Outcome::accepted(), kind);
+        return call_result::row(&Outcome::accepted(), kind.type_oid);
     }
     let mut dispatch = Dispatch::alone(table, config);
     dispatch.note_expected(None)?;
@@ -145,7 +129,7 @@ fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
         Err(error) => dispatch.refuse(error),
     };
     let outcome = dispatch.wait_for(handle)?;
-    write(&outcome, kind)
+    call_result::row(&outcome, kind.type_oid)
 }
 
 /// The extension's table, locked as long as the transaction lasts. The role whose rights count may read it, as for a SELECT.
@@ -169,56 +153,4 @@ fn inputs(arguments: Arguments, config: &Config) -> Result<Option<Inputs>, Error
         return Ok(None);
     }
     Ok(Some(inputs.with_row_literal_unless_fixed(&config.fixed)))
-}
-
-/// The row of an outcome.
-fn write(outcome: &Outcome, kind: &Kind) -> Result<pg_sys::Datum, Error> {
-    let mut writers = RESULT.map(|(column, _)| writer(column, kind));
-    let mut values = [pg_sys::Datum::null(); RESULT.len()];
-    let mut nulls = [true; RESULT.len()];
-    // Whatever the table's option says, as none of the four columns would show a failure.
-    output::write(&mut writers, outcome, OnError::Raise, |writer, datum| {
-        let index = writer.attribute.number as usize - 1;
-        nulls[index] = datum.is_none();
-        values[index] = datum.unwrap_or(pg_sys::Datum::null());
-    })?;
-    let row_type = row_type(kind).as_ptr();
-    // SAFETY: the values are of the columns' types.
-    unsafe {
-        let row = pg_sys::heap_form_tuple(row_type, values.as_mut_ptr(), nulls.as_mut_ptr());
-        Ok(pg_sys::HeapTupleHeaderGetDatum((*row).t_data))
-    }
-}
-
-fn writer(column: Column, kind: &Kind) -> Writer {
-    let type_oid = type_of(column, kind);
-    let number = RESULT.iter().position(|(known, _)| *known == column);
-    let attribute = Attribute {
-        number: number.unwrap_or_default() as i16 + 1,
-        column,
-        type_oid,
-        base_type: type_oid,
-        typmod: -1,
-    };
-    Writer::new(attribute, MemoryContext::current())
-}
-
-fn type_of(column: Column, kind: &Kind) -> pg_sys::Oid {
-    match column {
-        Column::StatusCode => pg_sys::INT4OID,
-        Column::Response => kind.type_oid,
-        _ => pg_sys::TEXTOID,
-    }
-}
-
-/// The type of a result, which is registered once and kept.
-fn row_type(kind: &Kind) -> Ref<'static, pg_sys::TupleDescData> {
-    thread_local! {
-        static KNOWN: [OnceCell<Ref<'static, pg_sys::TupleDescData>>; 2] = const {
-            [OnceCell::new(), OnceCell::new()]
-        };
-    }
-    let index = usize::from(kind.type_oid == pg_sys::JSONBOID);
-    let make = || make_row_type(RESULT.map(|(column, name)| (name, type_of(column, kind))));
-    KNOWN.with(|known| *known[index].get_or_init(make))
 }

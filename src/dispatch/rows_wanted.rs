@@ -189,7 +189,9 @@ impl<'p> Ancestors<'p> {
                 }
                 self.direct = false;
             }
-            T_CustomScanState if !is_prefetch(next) => return false,
+            // A row for each of those below.
+            T_CustomScanState if is_kind(next, INVOKE) => self.direct = false,
+            T_CustomScanState if !is_kind(next, PREFETCH) => return false,
             // A node that prefetches has a limit of its own, which follows from the same nodes above.
             T_CustomScanState
             | T_AppendState
@@ -241,7 +243,7 @@ impl<'p> Ancestors<'p> {
         // One outer row may be joined with many inner rows.
         let is_tag = |node: PlanState, tag| node.tag() == tag;
         let is_own = self.direct
-            && is_tag(self.node, pg_sys::NodeTag::T_CustomScanState)
+            && is_kind(self.node, PREFETCH)
             && (next.right())
                 .is_some_and(|inner| is_tag(inner, pg_sys::NodeTag::T_ForeignScanState));
         self.counts &= !is_inner && (is_own || wants_first);
@@ -296,8 +298,10 @@ fn depends_on_parameters(node: PlanState) -> bool {
 
 /// The name of the node that prefetches, in EXPLAIN.
 pub const PREFETCH: &CStr = c"LambdaReadAhead";
+/// The name of the node that makes the calls of a select list, in EXPLAIN.
+pub const INVOKE: &CStr = c"LambdaInvoke";
 
-fn is_prefetch(node: PlanState) -> bool {
+fn is_kind(node: PlanState, kind: &CStr) -> bool {
     node.cast::<pg_sys::CustomScanState>()
-        .is_some_and(|node| node.kind() == PREFETCH)
+        .is_some_and(|node| node.kind() == kind)
 }

@@ -1,8 +1,10 @@
 //! Raises errors as PostgreSQL's.
 
-use super::Error;
+use super::{Error, InvokedBy};
+use crate::postgres::context;
 use crate::postgres::text::for_server;
 use pgrx::{PgLogLevel, pg_sys};
+use std::ffi::CStr;
 
 /// Raises an error the way PostgreSQL does, unwinding through Rust's destructors.
 pub trait OrReport<T> {
@@ -21,11 +23,21 @@ pub fn warn(error: &Error) {
     report(error, PgLogLevel::WARNING);
 }
 
-fn raise(error: &Error) -> ! {
+/// Raises an error.
+pub fn raise(error: &Error) -> ! {
     loop {
         // An error does not return.
         report(error, PgLogLevel::ERROR);
     }
+}
+
+/// The CONTEXT of errors of `aws_lambda.invoke`. They have it on RDS, where the functions are in SQL.
+pub const CALL_CONTEXT: &CStr = c"SQL function \"invoke\" statement 1";
+
+/// Raises an error of a call that was planned as a part of a query, as the function does.
+pub fn raise_of_call(error: Error, by: InvokedBy) -> ! {
+    let line = || CALL_CONTEXT.to_string_lossy().into_owned();
+    context::with(&line, || raise(&error.invoked_by(by)))
 }
 
 /// pgrx's errors are not used: their messages are Rust strings, and PostgreSQL's are in the database's encoding.

@@ -10,9 +10,11 @@
 use super::clause::{Binding, Kind};
 use crate::backend::config;
 use crate::columns::{Column, Layout};
+use crate::error::InvokedBy;
 use crate::lambda::request::InvocationType;
 use crate::options::Events;
 use crate::postgres::expressions::{Walk, make_conversion, make_field, make_null, walk};
+use crate::postgres::list::IntList;
 use crate::postgres::planner::Root;
 use crate::postgres::range_table::{self, Entry, Replacement};
 use crate::postgres::refs::{Node, Ref};
@@ -23,7 +25,8 @@ use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CStr;
 
-type FunctionCall<'p> = Ref<'p, pg_sys::FuncExpr>;
+/// A call of a function.
+pub type FunctionCall<'p> = Ref<'p, pg_sys::FuncExpr>;
 
 /// The input columns of the arguments behind the payload, where the first argument is a name.
 const BEHIND_NAME: [Column; 5] = [
@@ -51,13 +54,13 @@ pub const RESULT: [Column; 4] = [
 /// The first of the numbers that mark calls. They are in the place of the collation, which the function ignores.
 const FIRST_MARK: u32 = 0xf000_0000;
 
-/// What takes the place of a call that is being simplified; `None` leaves it as it is. `table` is the name of the extension's table that the call is
-/// like.
-pub fn simplify<'p>(
-    root: Option<Root<'p>>,
-    call: FunctionCall<'p>,
-    table: &CStr,
-) -> Option<Node<'p>> {
+/// The extension's table that calls with a payload of json are like.
+pub const TABLE_OF_JSON: &CStr = c"lambda_invocations_json";
+/// The extension's table that calls with a payload of jsonb are like.
+pub const TABLE_OF_JSONB: &CStr = c"lambda_invocations";
+
+/// What takes the place of a call that is being simplified; `None` leaves it as it is.
+pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<Node<'p>> {
     let root = root.filter(|_| settings::invoke_concurrency() > 1)?;
     let members = root.query()?.range_table();
     // The planner learns of LATERAL after it has simplified the functions in FROM for the first time.
@@ -76,12 +79,32 @@ pub fn simplify<'p>(
     let found = (1..).zip(members.iter()).find(is_this);
     if let Some((index, entry)) = found
         && can_become_scan(entry)
-        && become_scan(root, index, unmarked, table).is_some()
+        && become_scan(root, index, unmarked).is_some()
     {
         // Nobody reads it. Of the call itself the planner would plan the subqueries once more.
         return Some(make_null(unmarked.funcresulttype));
     }
     Some(unmarked.as_node())
+}
+
+thread_local! {
+    /// The planner support function of the calls, once the planner has called it.
+    static SUPPORT: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
+}
+
+/// Notes which function is the planner support function of the calls.
+pub fn note_support(function: pg_sys::Oid) {
+    SUPPORT.set(function);
+}
+
+/// Whether the planner may have simplified a call in this backend.
+pub fn may_be_there() -> bool {
+    SUPPORT.get() != pg_sys::InvalidOid
+}
+
+/// Whether a function call is one of `aws_lambda.invoke`.
+pub fn is_call(call: FunctionCall) -> bool {
+    may_be_there() && catalog::support_function(call.funcid) == SUPPORT.get()
 }
 
 /// Whether a member of the range table is a function that may depend on others.
@@ -134,32 +157,62 @@ fn has_call(node: Node) -> bool {
 }
 
 /// Has the query scan the table that a call is like. Nothing changes where a scan would not do the same as the call.
-fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>, table: &CStr) -> Option<()> {
-    let role = catalog::role_of_plain_function(call.funcid)?;
-    let table = catalog::relation_of_extension(c"aws_lambda", table)?;
-    catalog::lock(table, pg_sys::AccessShareLock);
-    if !catalog::is_foreign_table(table) {
-        return None;
-    }
-    let layout = rel::with_locked(table, Layout::read).ok()?;
-    let fixed = config::fixed_inputs(table);
-    let given = inputs(call)?;
-    // A call whose arguments contradict an option gives a null row, which a scan does not.
-    let is_fixed = |(column, _): &(Column, Node)| fixed.get(*column).is_some();
-    if given.iter().any(is_fixed) || (queues_events(table) && may_be_event(&given)) {
-        return None;
-    }
-    let number = |column: &Column| layout.find(*column).map(|found| found.number);
+fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>) -> Option<()> {
+    let callee = Callee::of(call)?;
+    // A structure is evaluated for each of its fields.
+    let structure = structure(call).is_none_or(|it| !it.is_volatile() && !it.has_subqueries());
+    structure.then_some(())?;
+    let number = |column: &Column| callee.layout.find(*column).map(|found| found.number);
     let columns: Vec<i16> = RESULT.iter().map(number).collect::<Option<_>>()?;
     let with = Replacement {
-        table,
+        table: callee.table,
         columns: &columns,
-        role,
+        role: callee.role,
     };
     // Once and no more: each time the planner would plan the subqueries and evaluate the aggregates of queries around this one.
     let finish = || compat::finish_expression(root, call.as_node());
     range_table::replace(root, index, &with, finish)
         .then(|| catalog::depend_on_function(root, call.funcid))
+}
+
+/// What a call needs to be made like a scan of one of the extension's tables.
+pub struct Callee {
+    /// The table.
+    pub table: pg_sys::Oid,
+    /// The table's columns.
+    pub layout: Layout,
+    /// The role whose rights count, the invalid one for the caller.
+    pub role: pg_sys::Oid,
+}
+
+impl Callee {
+    /// That of a call; `None` where a scan would not do the same as the call.
+    pub fn of(call: FunctionCall) -> Option<Callee> {
+        let role = catalog::role_of_plain_function(call.funcid)?;
+        let table = match call.arguments().get(1)?.type_oid() {
+            pg_sys::JSONOID => TABLE_OF_JSON,
+            pg_sys::JSONBOID => TABLE_OF_JSONB,
+            _ => return None,
+        };
+        let table = catalog::relation_of_extension(c"aws_lambda", table)?;
+        catalog::lock(table, pg_sys::AccessShareLock);
+        if !catalog::is_foreign_table(table) {
+            return None;
+        }
+        let layout = rel::with_locked(table, Layout::read).ok()?;
+        let fixed = config::fixed_inputs(table);
+        let given = inputs(call)?;
+        // A call whose arguments contradict an option gives a null row, which a scan does not.
+        let is_fixed = |(column, _): &(Column, Node)| fixed.get(*column).is_some();
+        if given.iter().any(is_fixed) || (queues_events(table) && may_be_event(&given)) {
+            return None;
+        }
+        Some(Callee {
+            table,
+            layout,
+            role,
+        })
+    }
 }
 
 fn queues_events(table: pg_sys::Oid) -> bool {
@@ -211,10 +264,6 @@ fn inputs<'p>(call: FunctionCall<'p>) -> Option<Vec<(Column, Node<'p>)>> {
             (vec![(Column::FunctionName, first)], columns)
         }
         (false, 4) => {
-            // The structure is evaluated for each of its fields.
-            if first.is_volatile() || first.has_subqueries() {
-                return None;
-            }
             let field = |number| make_field(first, number, pg_sys::TEXTOID);
             let named = vec![(Column::FunctionName, field(1)), (Column::Region, field(2))];
             (named, &BEHIND_STRUCTURE)
@@ -236,10 +285,56 @@ fn inputs<'p>(call: FunctionCall<'p>) -> Option<Vec<(Column, Node<'p>)>> {
     Some(all.collect())
 }
 
-/// The call that a member of the range table stands for, and what it gives the table's input columns.
-pub struct Call<'p> {
+/// The structure of name and region that a call has as its first argument.
+pub fn structure<'p>(call: FunctionCall<'p>) -> Option<Node<'p>> {
+    (call.arguments().get(0)).filter(|first| first.type_oid() != pg_sys::TEXTOID)
+}
+
+/// The function that is called.
+#[derive(Clone, Copy)]
+pub struct Called {
     /// The function.
     pub function: pg_sys::Oid,
+    /// How it is called, which errors tell.
+    pub by: InvokedBy,
+}
+
+impl Called {
+    fn of(call: FunctionCall) -> Called {
+        let name = call.arguments().get(0).and_then(constant_text);
+        let is_literal = name.is_some_and(|name| name.starts_with(b"("));
+        let by = match is_literal || structure(call).is_some() {
+            true => InvokedBy::FunctionWithStructure,
+            false => InvokedBy::Function,
+        };
+        let function = call.funcid;
+        Called { function, by }
+    }
+
+    /// The function as numbers, for a plan.
+    pub fn encode<'p>(self) -> IntList<'p> {
+        let has_structure = self.by == InvokedBy::FunctionWithStructure;
+        IntList::of([self.function.to_u32() as i32, has_structure.into()])
+    }
+
+    /// Reads the numbers of a plan; `None` where they are of no call.
+    pub fn decode(numbers: &[i32]) -> Option<Called> {
+        let [function, has_structure] = numbers else {
+            return None;
+        };
+        let by = match has_structure {
+            1 => InvokedBy::FunctionWithStructure,
+            _ => InvokedBy::Function,
+        };
+        let function = pg_sys::Oid::from(*function as u32);
+        Some(Called { function, by })
+    }
+}
+
+/// A call, and what it gives the input columns of the table that it is like.
+pub struct Call<'p> {
+    /// The function.
+    pub called: Called,
     /// Input columns and their expressions.
     pub bindings: Vec<Binding<'p>>,
 }
@@ -249,6 +344,11 @@ impl<'p> Call<'p> {
     pub fn of(entry: Entry<'p>, layout: &Layout) -> Option<Call<'p>> {
         let sample = entry.table_sample()?.cast::<pg_sys::TableSampleClause>()?;
         let call = sample.arguments().get(0)?.cast::<pg_sys::FuncExpr>()?;
+        Call::new(call, layout)
+    }
+
+    /// A call that is like a scan of a table with that layout.
+    pub fn new(call: FunctionCall<'p>, layout: &Layout) -> Option<Call<'p>> {
         let binding = |(column, expression): (Column, Node<'p>)| {
             // A null is no value, except that these two have to have one.
             let is_needed = matches!(column, Column::FunctionName | Column::Payload);
@@ -261,7 +361,7 @@ impl<'p> Call<'p> {
             })
         };
         Some(Call {
-            function: call.funcid,
+            called: Called::of(call),
             bindings: inputs(call)?.into_iter().filter_map(binding).collect(),
         })
     }

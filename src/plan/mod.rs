@@ -3,7 +3,7 @@
 //! - [`clause`] recognises the clauses that give input columns their values, [`scan_clauses`] classifies all clauses of a scan, and [`relation`] keeps them.
 //! - [`paths`] offers the ways to run a scan, alone and inside joins.
 //! - [`plan_data`] has the lists that a path carries to a plan, and a plan to the executor.
-//! - [`calls`] has calls of `aws_lambda.invoke` in FROM planned as scans.
+//! - [`calls`] has calls of `aws_lambda.invoke` in FROM planned as scans. [`target_calls`] finds those in a select list.
 //! - [`estimate`] tells how many invocations and rows there will be.
 //! - [`scan_order`] orders the scans of a query, where either of two could give the other values.
 //! - [`join_order`] has other relations read before a scan.
@@ -32,6 +32,7 @@ mod scan_order;
 pub mod semijoins;
 pub mod sort_outer;
 pub mod sources;
+pub mod target_calls;
 
 use crate::backend::config;
 use crate::columns::Layout;
@@ -169,8 +170,7 @@ fn plan_parts<'a, 'p: 'a>(
     let own = in_order(&clauses.conditions);
     let conditions = conditions(scan, path.parameters(), joined, clauses, own);
     let used = used_columns(scan.rel, filters);
-    let call = (scan.relation.call.iter()).map(|call| call.function.to_u32() as i32);
-    let call = IntList::of(call);
+    let call = scan.relation.call.as_ref();
     PlanParts {
         filters,
         expressions: List::of((expressions.iter()).chain(ids).chain(conditions)),
@@ -179,7 +179,7 @@ fn plan_parts<'a, 'p: 'a>(
             used.as_node(),
             mode.as_node(),
             source,
-            call.as_node(),
+            call.and_then(|call| call.called.encode().as_node()),
         ]),
         recheck: in_order(&clauses.bound).concat(in_order(&clauses.conditions)),
     }

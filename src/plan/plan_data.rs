@@ -1,5 +1,6 @@
 //! The lists that a path carries to a plan, and a plan to the executor. They have integers and expressions alone, since a cached plan is copied.
 
+use super::calls::Called;
 use super::clause::{Binding, Kind};
 use super::sources::{Decoded, Source};
 use crate::backend::config;
@@ -22,7 +23,7 @@ pub struct PlanData<'p> {
     /// How the scan is run.
     pub mode: Mode,
     /// The function whose call the scan stands for.
-    pub call: Option<pg_sys::Oid>,
+    pub call: Option<Called>,
 }
 
 /// How a scan is run.
@@ -117,10 +118,9 @@ pub fn decode<'p>(
 }
 
 /// The function whose call a scan stands for.
-pub fn called_function(plan: Ref<pg_sys::ForeignScan>) -> Option<pg_sys::Oid> {
+pub fn called_function(plan: Ref<pg_sys::ForeignScan>) -> Option<Called> {
     let numbers = plan.private().get(4).map(Node::as_integers)?;
-    let function = numbers.iter().next()?;
-    Some(pg_sys::Oid::from(function as u32))
+    Called::decode(&numbers.iter().collect::<Vec<_>>())
 }
 
 impl<'p> PlanData<'p> {

@@ -53,6 +53,8 @@ calls! {
     pub fn column_name<'p>(table: pg_sys::Oid, column: i16) -> Option<&'p CStr> = get_attname(table, column, true);
     /// The callbacks of a server's wrapper.
     pub fn wrapper_routine<'p>(server: pg_sys::Oid) -> Option<Ref<'p, pg_sys::FdwRoutine>> = GetFdwRoutineByServerId(server);
+    /// The planner support function of a function, the invalid one where it has none.
+    pub fn support_function(function: pg_sys::Oid) -> pg_sys::Oid = get_func_support(function);
     fn quoted(name: &CStr) -> Option<&CStr> = quote_identifier(name).cast_mut();
 }
 

@@ -107,6 +107,14 @@ pub fn make_column<'p>(
     column
 }
 
+impl Node<'_> {
+    /// Whether the expression is a row identity: a column by which an UPDATE of a partitioned table finds its rows. Each partition has its own, so
+    /// they have a name that only the planner knows.
+    pub fn is_row_identity(self) -> bool {
+        (self.cast::<pg_sys::Var>()).is_some_and(|var| var.varno == pg_sys::ROWID_VAR)
+    }
+}
+
 impl Ref<'_, pg_sys::Var> {
     /// Makes the expression that of another column.
     pub fn set_column(self, relation: i32, number: i16) {

@@ -1,7 +1,8 @@
 //! Expression trees (primnodes.h, nodeFuncs.h, clauses.h).
 
+use super::compat;
 use super::list::{IntList, List};
-use super::refs::{FromRaw, Node, Ref, Untyped, calls, fields};
+use super::refs::{FromRaw, Node, Ref, Untyped, calls, fields, setters};
 use super::relids::Relids;
 use pgrx::{pg_guard, pg_sys};
 use std::ffi::c_void;
@@ -43,6 +44,8 @@ fields! {
     SubPlan.setParam as set_parameters: IntList<'p>;
     /// The executor parameters that the expression gives the subplan.
     SubPlan.parParam as given_parameters: IntList<'p>;
+    /// The expressions of the parameters that the subplan is given.
+    SubPlan.args as arguments: List<'p, pg_sys::Node>;
     /// The left side.
     JoinExpr.larg as left: Option<Node<'p>>;
     /// The right side.
@@ -53,6 +56,13 @@ fields! {
     TableSampleClause.args as arguments: List<'p, pg_sys::Node>;
     /// The members of FROM.
     FromExpr.fromlist as members: List<'p, pg_sys::Node>;
+}
+
+setters! {
+    /// Sets what the placeholder stands for.
+    PlaceHolderVar.phexpr as set_expression: Node<'p>;
+    /// Sets the expression of a column.
+    TargetEntry.expr as set_expression: Node<'p>;
 }
 
 /// Where a walk goes on.
@@ -86,6 +96,36 @@ unsafe extern "C-unwind" fn walker(node: *mut pg_sys::Node, visit: *mut c_void) 
             Walk::Into => pg_sys::expression_tree_walker(node, Some(walker), visit),
             Walk::Over => false,
             Walk::Stop => true,
+        }
+    }
+}
+
+/// A copy of an expression. A function gives what takes the place of a node in it, or `None` to go on with the nodes below.
+pub fn change<'p>(
+    node: Node<'p>,
+    replace: &mut dyn FnMut(Node<'p>) -> Option<Node<'p>>,
+) -> Node<'p> {
+    let mut replace = replace;
+    // SAFETY: the mutator gets a pointer to the function, which lives across the call. A node gives a node.
+    unsafe { Ref::new(mutator(node.as_ptr(), (&raw mut replace).cast())) }
+}
+
+/// A mutator of expression trees (nodeFuncs.h).
+#[pg_guard]
+unsafe extern "C-unwind" fn mutator(
+    node: *mut pg_sys::Node,
+    replace: *mut c_void,
+) -> *mut pg_sys::Node {
+    // SAFETY: `change` passes a function, which takes nodes of the tree and is not called while it runs. PostgreSQL passes null or an expression of
+    // that tree.
+    unsafe {
+        let Some(found) = Option::<Node>::from_raw(node) else {
+            return node;
+        };
+        let replace_in = replace.cast::<&mut dyn FnMut(Node<'static>) -> Option<Node<'static>>>();
+        match (*replace_in)(found) {
+            Some(other) => other.as_ptr(),
+            None => compat::mutate_children(node, mutator, replace),
         }
     }
 }

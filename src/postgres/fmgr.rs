@@ -25,6 +25,12 @@ setters! {
 }
 
 impl Call<'_> {
+    /// The function that is called, the invalid one where PostgreSQL does not tell.
+    pub fn function(self) -> pg_sys::Oid {
+        // SAFETY: the pointer is null or the function's.
+        unsafe { self.flinfo.as_ref() }.map_or(pg_sys::InvalidOid, |function| function.fn_oid)
+    }
+
     /// The argument at an index from 0; `None` where that is null.
     pub fn argument(self, index: usize) -> Option<pg_sys::Datum> {
         // SAFETY: a call has `nargs` arguments.

@@ -148,6 +148,13 @@ impl<'p> IntList<'p> {
     }
 }
 
+impl<'p> List<'p, pg_sys::Node> {
+    /// The list as one of targets, which it is.
+    pub fn as_targets(self) -> List<'p, pg_sys::TargetEntry> {
+        List::of(self.iter().filter_map(Node::cast))
+    }
+}
+
 impl<'p> Node<'p> {
     /// The node as a list of nodes, which is empty where it is none.
     pub fn as_list(self) -> List<'p, pg_sys::Node> {

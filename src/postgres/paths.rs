@@ -50,11 +50,16 @@ parts! {
     AppendPath.path as as_path: Path;
     /// The path.
     JoinPath.path as as_path: Path;
+    /// The path.
+    ProjectionPath.path as as_path: Path;
 }
 
 setters! {
     ForeignPath.fdw_private as set_private: List<'p, pg_sys::Node>;
+    /// Sets the paths of the parts.
     AppendPath.subpaths as set_parts: List<'p, pg_sys::Path>;
+    /// Sets the paths of the parts.
+    MergeAppendPath.subpaths as set_parts: List<'p, pg_sys::Path>;
     /// Sets the outer side.
     JoinPath.outerjoinpath as set_outer: Path<'p>;
     /// Sets the inner side.
@@ -116,7 +121,9 @@ impl<'p> Path<'p> {
         match (self.as_join(), parts) {
             (Some(join), _) => [join.outer(), join.inner()].into_iter().flatten().collect(),
             (_, Some(parts)) => parts.iter().collect(),
-            _ => only_child(self).into_iter().collect(),
+            _ => (only_child(self).into_iter())
+                .chain(compat::path_made_unique(self))
+                .collect(),
         }
     }
 }

@@ -40,6 +40,8 @@ fields! {
     PlannerInfo.query_pathkeys as query_pathkeys: List<'p, pg_sys::PathKey>;
     /// The relations on the outer sides of the nested loops around the plan that is made.
     PlannerInfo.curOuterRels as outer_relids: Relids<'p>;
+    /// The plans of the subplans. A subplan's number is its position from 1.
+    PlannerGlobal.subplans as subplans: List<'p, pg_sys::Plan>;
     /// The queries of the subplans.
     PlannerGlobal.subroots as queries: List<'p, pg_sys::PlannerInfo>;
     /// The select list.

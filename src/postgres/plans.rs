@@ -96,6 +96,8 @@ fields! {
 parts! {
     /// The plan.
     ForeignScan.scan.plan as as_plan: Plan;
+    /// The plan.
+    FunctionScan.scan.plan as as_plan: Plan;
 }
 
 arrays! {

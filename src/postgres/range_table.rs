@@ -13,6 +13,7 @@ pub type Entry<'p> = Ref<'p, pg_sys::RangeTblEntry>;
 setters! {
     /// Sets the collation that the function is told.
     FuncExpr.inputcollid as set_input_collation: pg_sys::Oid;
+    Query.rtable as set_range_table: List<'p, pg_sys::RangeTblEntry>;
 }
 
 /// A table that takes the place of a function.
@@ -102,18 +103,42 @@ fn become_table<'p>(root: Root<'p>, entry: Entry<'p>, with: &Replacement, call: 
         args: List::of([call]).as_ptr(),
         repeatable: std::ptr::null_mut(),
     });
-    // SAFETY: the table is locked. PostgreSQL makes a member of it, whose contents the function's gets.
+    // SAFETY: the function's member is valid, and gets the contents of another valid one.
     unsafe {
-        let state = pg_sys::make_parsestate(std::ptr::null_mut());
-        let open = pg_sys::table_open(with.table, pg_sys::NoLock as _);
         let alias = pg_sys::makeAlias((*(*entry.as_ptr()).eref).aliasname, std::ptr::null_mut());
-        let lock = pg_sys::AccessShareLock as i32;
-        let made = pg_sys::addRangeTableEntryForRelation(state, open, lock, alias, false, true);
-        pg_sys::table_close(open, pg_sys::NoLock as _);
-        let made = (*made).p_rte;
-        compat::check_rights_of(root, made, state, with.role);
+        let made = make_entry(root, with.table, alias, with.role).as_ptr();
         (*made).lateral = true;
         (*made).tablesample = sample.as_ptr();
         *entry.as_ptr() = *made;
+    }
+}
+
+/// Adds a table to a query whose plan is being made. The plan depends on the table, locks it, and has the rights of a role on it checked. No expression
+/// reads its columns.
+pub fn add_table(root: Root, table: pg_sys::Oid, role: pg_sys::Oid) {
+    let Some(query) = root.query() else { return };
+    // SAFETY: the name is a constant, of which PostgreSQL keeps a copy.
+    let alias = unsafe { pg_sys::makeAlias(c"lambda".as_ptr(), std::ptr::null_mut()) };
+    let entry = make_entry(root, table, alias, role);
+    query.set_range_table(query.range_table().append(entry));
+}
+
+/// A member of the range table for a table that is locked. The rights of a role are checked when the query runs.
+fn make_entry<'p>(
+    root: Root<'p>,
+    table: pg_sys::Oid,
+    alias: *mut pg_sys::Alias,
+    role: pg_sys::Oid,
+) -> Entry<'p> {
+    let (no_lock, lock) = (pg_sys::NoLock as i32, pg_sys::AccessShareLock as i32);
+    // SAFETY: the table is locked.
+    unsafe {
+        let state = pg_sys::make_parsestate(std::ptr::null_mut());
+        let open = pg_sys::table_open(table, no_lock);
+        let made = pg_sys::addRangeTableEntryForRelation(state, open, lock, alias, false, true);
+        pg_sys::table_close(open, no_lock);
+        let made = (*made).p_rte;
+        compat::check_rights_of(root, made, state, role);
+        Ref::new(made)
     }
 }

@@ -1,7 +1,7 @@
 //! How the node's callbacks are handed to PostgreSQL.
 
-/// The node's name in EXPLAIN.
-pub use crate::dispatch::rows_wanted::PREFETCH as NAME;
+/// The node's name in EXPLAIN, and the name of the kind that makes calls.
+pub use crate::dispatch::rows_wanted::{INVOKE, PREFETCH as NAME};
 
 /// PostgreSQL's structures of callbacks, which it only reads.
 pub struct Methods<T>(pub T);

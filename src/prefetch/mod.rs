@@ -5,9 +5,10 @@
 //! rows ahead, evaluates the scan's bindings with them and starts the invocations. It hands the rows on in their order, and
 //! the scan takes the outcomes. The join, of whatever kind, its filters and all nodes above it stay PostgreSQL's.
 //!
-//! The rows of an INSERT with RETURNING are prefetched in the same way.
+//! The rows of an INSERT with RETURNING are prefetched in the same way. So are those of calls of `aws_lambda.invoke` in a select list, whose outcomes a
+//! node takes itself.
 //!
-//! - [`paths`] puts the node into paths, [`plans`] into plans.
+//! - [`paths`] puts the node into paths, [`plans`] into plans. [`targets`] does both for calls in a select list.
 //! - [`node`] has the callbacks. [`rows`] is what the node and the scan share: the rows that were read, and their invocations.
 //! - [`reader`] reads a row and evaluates what it invokes. [`consumer`] says whose invocations they are.
 
@@ -18,6 +19,7 @@ mod paths;
 mod plans;
 mod reader;
 mod rows;
+mod targets;
 
 pub use consumer::{Consumer, ScanConsumer};
 pub use plans::wrap;
@@ -29,6 +31,10 @@ use pgrx::pg_sys;
 /// is planned.
 pub fn install() {
     paths::install();
+    targets::install();
     // SAFETY: the methods are constants.
-    unsafe { pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0) };
+    unsafe {
+        pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0);
+        pg_sys::RegisterCustomScanMethods(&node::INVOKE_METHODS.0);
+    }
 }

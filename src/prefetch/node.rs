@@ -1,22 +1,31 @@
-//! The node that prefetches: the executor's callbacks.
+//! The node that prefetches: the executor's callbacks. The kind that makes the calls of a select list takes their outcomes itself.
 
-use super::methods::{Methods, NAME};
+use super::consumer::{Consumer, ScanConsumer};
+use super::methods::{INVOKE, Methods, NAME};
 use super::reader::Carried;
 use super::rows::{Prefetch, SharedPrefetch};
 use crate::backend;
 use crate::backend::config::Limits;
+use crate::columns::{Column, Layout};
 use crate::dispatch::executor_hooks;
-use crate::error::{Error, OrReport};
+use crate::error::{Error, OrReport, raise, raise_of_call};
 use crate::explain;
+use crate::plan;
+use crate::plan::calls::Called;
 use crate::plan::sources::Source;
+use crate::postgres::catalog;
 use crate::postgres::custom_scan::init_node;
 use crate::postgres::executor::{CustomScanState, EState};
+use crate::postgres::plans::PlanState;
 use crate::postgres::properties::{Explain, Printer};
 use crate::postgres::refs::{Ref, as_ptr};
+use crate::postgres::rel;
 use crate::postgres::slots::Slot;
+use crate::rows::call_result;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefMut};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::rc::Rc;
 
 /// Makes the state of a plan of the node.
 pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
@@ -24,21 +33,33 @@ pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::Cu
     CreateCustomScanState: Some(create_custom_scan_state),
 });
 
-static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
-    CustomName: NAME.as_ptr(),
-    BeginCustomScan: Some(begin_custom_scan),
-    ExecCustomScan: Some(exec_custom_scan),
-    EndCustomScan: Some(end_custom_scan),
-    ReScanCustomScan: Some(rescan_custom_scan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain_custom_scan),
-});
+/// Makes the state of a plan of the node that makes calls.
+pub static INVOKE_METHODS: Methods<pg_sys::CustomScanMethods> =
+    Methods(pg_sys::CustomScanMethods {
+        CustomName: INVOKE.as_ptr(),
+        CreateCustomScanState: Some(create_invoke_state),
+    });
+
+static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(exec_methods(NAME));
+static EXEC_INVOKE_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(exec_methods(INVOKE));
+
+const fn exec_methods(name: &CStr) -> pg_sys::CustomExecMethods {
+    pg_sys::CustomExecMethods {
+        CustomName: name.as_ptr(),
+        BeginCustomScan: Some(begin_custom_scan),
+        ExecCustomScan: Some(exec_custom_scan),
+        EndCustomScan: Some(end_custom_scan),
+        ReScanCustomScan: Some(rescan_custom_scan),
+        MarkPosCustomScan: None,
+        RestrPosCustomScan: None,
+        EstimateDSMCustomScan: None,
+        InitializeDSMCustomScan: None,
+        ReInitializeDSMCustomScan: None,
+        InitializeWorkerCustomScan: None,
+        ShutdownCustomScan: None,
+        ExplainCustomScan: Some(explain_custom_scan),
+    }
+}
 
 /// The node's state as the executor sees it.
 #[repr(C)]
@@ -46,6 +67,17 @@ pub struct State {
     css: pg_sys::CustomScanState,
     /// `None` under EXPLAIN without ANALYZE.
     prefetch: Cell<Option<&'static SharedPrefetch>>,
+    /// The call whose results the node puts into its rows.
+    call: Cell<Option<TargetCall>>,
+}
+
+/// A call of a select list.
+#[derive(Clone, Copy)]
+struct TargetCall {
+    /// The column for its results.
+    column: i16,
+    /// The type of its payload: json or jsonb.
+    json_type: pg_sys::Oid,
 }
 
 /// The node, which lives as long as its query.
@@ -76,11 +108,28 @@ impl PrefetchNode {
 pub unsafe extern "C-unwind" fn create_custom_scan_state(
     _plan: *mut pg_sys::CustomScan,
 ) -> *mut pg_sys::Node {
+    new_state(&EXEC_METHODS)
+}
+
+/// Callback: makes the state of a node that makes calls.
+///
+/// # Safety
+/// Called by the executor.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn create_invoke_state(
+    _plan: *mut pg_sys::CustomScan,
+) -> *mut pg_sys::Node {
+    new_state(&EXEC_INVOKE_METHODS)
+}
+
+fn new_state(methods: &'static Methods<pg_sys::CustomExecMethods>) -> *mut pg_sys::Node {
     // SAFETY: zeroed memory is a valid state without a tag.
     unsafe {
         let state = pg_sys::palloc0(std::mem::size_of::<State>()).cast::<State>();
         (*state).css.ss.ps.type_ = pg_sys::NodeTag::T_CustomScanState;
-        (*state).css.methods = &EXEC_METHODS.0;
+        (*state).css.methods = &methods.0;
+        (*state).prefetch = Cell::new(None);
+        (*state).call = Cell::new(None);
         state.cast()
     }
 }
@@ -108,6 +157,9 @@ fn begin(node: PrefetchNode, estate: EState<'static>, flags: u32) {
         flags & !(pg_sys::EXEC_FLAG_REWIND | pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK);
     let below = init_node(plan.as_plan().left(), estate, below as i32);
     scan.as_plan_state().set_left(below);
+    if let Some(called) = called(plan).filter(|_| is_of_targets(plan)) {
+        catalog::check_execute(called.function);
+    }
     if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY != 0 {
         return;
     }
@@ -122,10 +174,42 @@ fn begin(node: PrefetchNode, estate: EState<'static>, flags: u32) {
         bindings: numbers(plan, 1),
         source: numbers(plan, 2),
         expressions: plan.expressions().iter().collect(),
+        has_inputs: !is_of_targets(plan),
     };
     let prefetch = SharedPrefetch::begin(scan, carried, [first_only != 0, keeps_rows != 0]);
-    prefetch.put(estate, parameter);
+    match is_of_targets(plan) {
+        true => serve_itself(node, prefetch).or_report(),
+        false => prefetch.put(estate, parameter),
+    }
     node.prefetch.set(Some(prefetch));
+}
+
+/// Has the node make the calls of its own targets.
+fn serve_itself(node: PrefetchNode, prefetch: &SharedPrefetch) -> Result<(), Error> {
+    let plan = node.scan().plan();
+    let (table, carried) = (table(plan), oids(plan, 4));
+    let layout = Rc::new(rel::with_locked(table, Layout::read)?);
+    let (Some(response), [owner, column]) = (layout.find(Column::Response), &carried[..]) else {
+        return Err(Error::Unexpected("plan of a call is incomplete"));
+    };
+    node.call.set(Some(TargetCall {
+        column: column.to_u32() as i16,
+        json_type: response.type_oid,
+    }));
+    let user = match *owner == pg_sys::InvalidOid {
+        true => catalog::current_role(),
+        false => *owner,
+    };
+    prefetch.get()?.serve(Consumer::Scan(ScanConsumer {
+        table,
+        user,
+        layout,
+        range_table_index: 0,
+        shows_payload: false,
+        reads_response: true,
+        is_call: true,
+    }));
+    Ok(())
 }
 
 /// Renames the columns by which an UPDATE of a partitioned table finds its rows, so that EXPLAIN can print them. In the plan they have names
@@ -151,25 +235,51 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the state is the one that was begun.
     let node = unsafe { PrefetchNode::new(node.cast()) };
-    as_ptr(next(node))
+    match (next(node), called(node.scan().plan())) {
+        (Ok(row), _) => as_ptr(row),
+        (Err(error), Some(called)) => raise_of_call(error, called.by),
+        (Err(error), None) => raise(&error),
+    }
 }
 
-fn next(node: PrefetchNode) -> Option<Slot<'static>> {
+fn next(node: PrefetchNode) -> Result<Option<Slot<'static>>, Error> {
     let scan = node.scan();
-    let mut prefetch = node.prefetch().or_report();
+    let mut prefetch = node.prefetch()?;
     // A row that was changed meanwhile is rechecked with the scan's row, which PostgreSQL has kept.
     let is_copy = prefetch.is_substituted();
     let row = if is_copy {
-        scan.as_plan_state().left()?.next_row()?.copy()
+        let below = scan.as_plan_state().left().and_then(PlanState::next_row);
+        below.map(Slot::copy)
     } else {
-        let next = prefetch.next_row().or_report();
-        backend::flush().or_report();
-        next?
+        let next = prefetch.next_row()?;
+        backend::flush()?;
+        next
     };
+    let Some(row) = row else { return Ok(None) };
     // SAFETY: the row has the columns of the plan below, as the slot has. One that is no copy is freed after the slot is emptied.
     unsafe { scan.slot().store(row, is_copy) };
+    if let Some(call) = node.call.get() {
+        put_result(scan, &mut prefetch, call)?;
+    }
     // The row is without the columns that only conditions read.
-    Some(scan.project())
+    Ok(Some(scan.project()))
+}
+
+/// Puts the result of the current row's call into the row.
+fn put_result(
+    scan: CustomScanState,
+    prefetch: &mut Prefetch,
+    target: TargetCall,
+) -> Result<(), Error> {
+    let context = scan.expr_context().row_context();
+    // SAFETY: nothing of the row before is read any more.
+    unsafe { context.reset() };
+    let Some((_, taken, _)) = prefetch.next_outcome()? else {
+        return Err(Error::Unexpected("call has no outcome"));
+    };
+    let result = context.switch_to(|| call_result::row(&taken.outcome, target.json_type))?;
+    scan.slot().set(target.column, Some(result));
+    Ok(())
 }
 
 /// Callback: starts over.
@@ -212,6 +322,23 @@ fn numbers(plan: Ref<pg_sys::CustomScan>, index: usize) -> Vec<i32> {
     list.map_or(Vec::new(), |numbers| numbers.iter().collect())
 }
 
+fn oids(plan: Ref<pg_sys::CustomScan>, index: usize) -> Vec<pg_sys::Oid> {
+    let numbers = numbers(plan, index).into_iter();
+    numbers
+        .map(|number| pg_sys::Oid::from(number as u32))
+        .collect()
+}
+
+/// The function whose calls a plan makes.
+fn called(plan: Ref<pg_sys::CustomScan>) -> Option<Called> {
+    Called::decode(&numbers(plan, 3))
+}
+
+/// Whether a plan is of the kind that makes the calls of its own targets.
+fn is_of_targets(plan: Ref<pg_sys::CustomScan>) -> bool {
+    std::ptr::eq(plan.methods, &INVOKE_METHODS.0)
+}
+
 /// The foreign table that a plan invokes.
 fn table(plan: Ref<pg_sys::CustomScan>) -> pg_sys::Oid {
     let number = numbers(plan, 0).get(1).copied();
@@ -234,8 +361,12 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
     let (explain, node) = unsafe { (Explain::new(es), CustomScanState::new(node)) };
     let plan = node.plan();
     let mut limits = Limits::read(table(plan));
-    if !numbers(plan, 3).is_empty() {
+    if called(plan).is_some() {
         limits.limit_calls();
+    }
+    if is_of_targets(plan) {
+        // SAFETY: the state is the one that was begun.
+        explain_call(explain, unsafe { PrefetchNode::new(node.as_ptr().cast()) });
     }
     explain.number(c"Max Concurrency", limits.max_concurrency as u64);
     explain::batching(explain, table(plan));
@@ -249,5 +380,19 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
     if explain.costs {
         let rows = plan.as_plan().plan_rows;
         explain.number(c"Estimated Invocations", rows as u64);
+    }
+}
+
+/// Adds what a call is given, and counts of invocations.
+fn explain_call(explain: Explain, node: PrefetchNode) {
+    let plan = node.scan().plan();
+    let layout = rel::with_locked(table(plan), Layout::read).or_report();
+    let mut expressions = plan.expressions().iter();
+    let bindings = plan::decode(&numbers(plan, 1), &mut expressions, &layout);
+    let printer = Printer::new(explain, plan.as_plan());
+    explain::bound(explain, &printer, &bindings);
+    if explain.analyze && node.prefetch.get().is_some() {
+        let mut prefetch = node.prefetch().or_report();
+        explain::counters(explain, prefetch.dispatch(), false);
     }
 }

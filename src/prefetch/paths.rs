@@ -224,15 +224,10 @@ fn put_above_outer<'p>(root: Root<'p>, join: Join<'p>, outer: Path<'p>, scan: Fo
     });
 }
 
-/// Whether a path gives row identities, the columns by which an UPDATE of a partitioned table finds its rows. Each partition has its own, so
-/// they have a name that only the planner knows.
+/// Whether a path gives row identities.
 fn has_row_identities(path: Path) -> bool {
-    (path.target()).is_some_and(|target| target.expressions().iter().any(is_row_identity))
-}
-
-/// Whether a column is a row identity.
-pub fn is_row_identity(column: Node) -> bool {
-    (column.cast::<pg_sys::Var>()).is_some_and(|var| var.varno == pg_sys::ROWID_VAR)
+    let mut columns = (path.target().into_iter()).flat_map(|target| target.expressions().iter());
+    columns.any(Node::is_row_identity)
 }
 
 /// An Append of one path. It matches columns by their position, where those of a custom scan need names that may stay in the plan.

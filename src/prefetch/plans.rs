@@ -1,7 +1,6 @@
 //! Makes the plan of a node that prefetches, from its path or for rows that are inserted.
 
 use super::node::SCAN_METHODS;
-use super::paths::is_row_identity;
 use crate::columns::Attribute;
 use crate::plan::scan_clauses::ScanClauses;
 use crate::plan::sources::Source;
@@ -124,13 +123,12 @@ fn plan_node<'p>(
         .map(|expression| root.for_partitions(expression.copy(), path.relids()));
     plan.set_expressions(List::of(expressions));
     compat::take_marks(plan.expressions(), plan.scan_columns());
-    let call = foreign.relation.call.as_ref().map(|call| call.function);
-    let call = IntList::of(call.map(|function| function.to_u32() as i32));
+    let call = foreign.relation.call.as_ref();
     let private = [
         numbers.as_node(),
         lists.bindings.as_node(),
         lists.source,
-        call.as_node(),
+        call.and_then(|call| call.called.encode().as_node()),
     ];
     plan.set_private(List::of_optional(private));
     Some(plan.as_plan())
@@ -175,7 +173,7 @@ fn lists<'a, 'p: 'a>(
 fn name_row_identities(root: Root, columns: List<pg_sys::TargetEntry>) {
     let Some(query) = root.query() else { return };
     let columns = columns.iter().filter_map(|entry| entry.expression());
-    for column in columns.filter(|column| is_row_identity(*column)) {
+    for column in columns.filter(|column| column.is_row_identity()) {
         if let Some(var) = column.cast::<pg_sys::Var>() {
             let number = var.varattno + pg_sys::MaxHeapAttributeNumber as i16;
             var.set_column(query.resultRelation, number);

@@ -29,6 +29,8 @@ pub struct Carried {
     pub source: Vec<i32>,
     /// The expressions of the bindings, of the source row and of the conditions.
     pub expressions: Vec<Node<'static>>,
+    /// Whether columns beyond those of the plan are the scan's input columns.
+    pub has_inputs: bool,
 }
 
 /// Reads the rows of the plan below the node.
@@ -181,7 +183,8 @@ impl Reader {
     /// The scan's input columns in the slot, where it has them. They are the last ones; see plans.rs.
     fn inputs_in_slot(&self, layout: &Layout) -> Vec<(Column, i16)> {
         let columns = self.slot.columns();
-        if columns <= self.node.plan().as_plan().targets().len() {
+        let width = self.node.plan().as_plan().targets().len();
+        if !self.carried.has_inputs || columns <= width {
             return Vec::new();
         }
         let mut inputs = conditions::inputs(layout);

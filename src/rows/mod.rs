@@ -6,8 +6,9 @@
 //! - [`parameters`] finds the executor parameters that expressions depend on.
 //! - [`sources`] remembers what the rows that give the values have invoked.
 //! - [`inserted`] checks a row that is inserted, and makes inputs of it. [`checks`] and [`missing_payload`] have the checks.
-//! - [`output`] makes columns of an outcome, and [`writer`] makes their datums.
+//! - [`output`] makes columns of an outcome, and [`writer`] makes their datums. [`call_result`] makes the row of a function of them.
 
+pub mod call_result;
 mod checks;
 pub mod conditions;
 mod inputs;

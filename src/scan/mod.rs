@@ -9,7 +9,7 @@ mod invocations;
 use crate::backend;
 use crate::columns::Layout;
 use crate::dispatch::{Dispatch, executor_hooks};
-use crate::error::{Error, OrReport};
+use crate::error::{Error, OrReport, raise, raise_of_call};
 use crate::functions::rows::FunctionRows;
 use crate::options::OnError;
 use crate::plan::{Mode, called_function, is_our_routine};
@@ -49,8 +49,8 @@ pub unsafe extern "C-unwind" fn begin_foreign_scan(
 ) {
     // SAFETY: the executor passes a node that is being initialised. What is made here is dropped with the query that the node is of.
     let node: ForeignScanState<'static> = unsafe { Ref::new(node) };
-    if let Some(function) = called_function(node.plan()) {
-        catalog::check_execute(function);
+    if let Some(called) = called_function(node.plan()) {
+        catalog::check_execute(called.function);
     }
     if eflags as u32 & pg_sys::EXEC_FLAG_EXPLAIN_ONLY == 0 {
         begin(node).or_report();
@@ -93,9 +93,21 @@ pub unsafe extern "C-unwind" fn iterate_foreign_scan(
     node: *mut pg_sys::ForeignScanState,
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the executor passes a node that is valid during the callback.
-    let row = next(unsafe { Ref::new(node) }).or_report();
+    let node = unsafe { Ref::new(node) };
+    let row = match next(node) {
+        Ok(row) => row,
+        Err(error) => report(node, error),
+    };
     backend::flush().or_report();
     as_ptr(row)
+}
+
+/// Raises an error of a scan, as the function does if the scan stands for a call.
+fn report(node: ForeignScanState, error: Error) -> ! {
+    match called_function(node.plan()) {
+        Some(called) => raise_of_call(error, called.by),
+        None => raise(&error),
+    }
 }
 
 fn next(node: ForeignScanState) -> Result<Option<Slot>, Error> {

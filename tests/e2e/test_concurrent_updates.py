@@ -11,6 +11,7 @@ import time
 import pytest
 
 from scripted import counter, wait_for_invocations, wait_until
+from scripted import rows as scripted_rows
 from tables import failure
 
 ROWS = 20
@@ -370,3 +371,34 @@ def test_joins_of_a_subquery(ours, connect, statement):
     assert ours.execute("SELECT n FROM t WHERE id IN (1, 3)").fetchall() == [(4,), (4,)]
     # Four for each of the two rows, and four again for the changed one.
     assert counter("invocations") == 12
+
+
+# Calls of aws_lambda.invoke: the expression is evaluated again for a row that was changed, and calls again
+
+CALLS = {
+    "set": "UPDATE t SET r = (aws_lambda.invoke('accept-20', to_jsonb(s))).payload #>> '{}'",
+    "subquery": "UPDATE t SET r = (SELECT payload #>> '{}' FROM aws_lambda.invoke('accept-20', to_jsonb(t.s)))",
+    "returning": "UPDATE t SET r = s RETURNING (aws_lambda.invoke('accept-20', to_jsonb(s))).payload",
+    "for update": "SELECT id, s, (aws_lambda.invoke('accept-20', to_jsonb(s))).payload FROM t ORDER BY id FOR UPDATE",
+}
+
+
+@pytest.mark.parametrize("change", [OTHER_COLUMN, INPUT, ROW], ids=["other column", "input", "row"])
+@pytest.mark.parametrize("statement", CALLS.values(), ids=CALLS)
+def test_calls(ours, connect, endpoint, statement, change):
+    """With many in flight the rows and the invocations are those that there are with one."""
+    outcomes = []
+    for most in (1, 64):
+        endpoint.reset()
+        ours.execute("SELECT set_config('aws_lambda.invoke_concurrency', %s, false)", [str(most)])
+        # The first two rows are written or locked before the statement waits.
+        with blocked(ours, connect, statement, change, invocations=2) as result:
+            pass
+        cursor = result.result()
+        rows = cursor.fetchall() if cursor.description else []
+        outcomes.append((rows, table(ours, "s, n, r"), sorted(payload for *_, payload in scripted_rows("invocations"))))
+        assert (counter("most_in_flight") > 1) == (most > 1)
+        ours.execute("TRUNCATE t")
+        ours.execute("INSERT INTO t SELECT i, 's' || i, i FROM generate_series(1, %s) i", [ROWS])
+    ours.execute("RESET aws_lambda.invoke_concurrency")
+    assert outcomes[0] == outcomes[1]

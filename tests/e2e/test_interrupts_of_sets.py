@@ -1,4 +1,4 @@
-"""INSERT, COPY and an Append can be interrupted with many invocations in flight, and wait without CPU."""
+"""INSERT, COPY, an Append and calls in sets can be interrupted with many invocations in flight, and wait without CPU."""
 
 import os
 import time
@@ -54,7 +54,12 @@ APPENDS = {
     "inherited": ("SELECT response FROM parent WHERE payload IN ('1', '2')", 4),
     "inner side": ("SELECT p.response FROM generate_series(1, 3) i JOIN parent p ON p.payload = i::text", 2),
 }
-WAITS = {"insert": (INSERTS["plain"], MOST), "end of insert": (FEW, 3), "append": APPENDS["two"]}
+WAITS = {
+    "insert": (INSERTS["plain"], MOST),
+    "end of insert": (FEW, 3),
+    "append": APPENDS["two"],
+    "calls": ("SELECT (aws_lambda.invoke('hang', to_jsonb(i))).payload FROM generate_series(1, 200) i", MOST),
+}
 
 every_wait = pytest.mark.parametrize("statement, number", WAITS.values(), ids=WAITS)
 
@@ -68,7 +73,7 @@ def schema(database):
 @pytest.fixture
 def waiting_session(schema, session):
     """A session with a long request time-out."""
-    session.execute("SET aws_lambda.request_timeout_ms = 900000")
+    session.execute(f"SET aws_lambda.request_timeout_ms = 900000; SET aws_lambda.invoke_concurrency = {MOST}")
     return session
 
 

@@ -5,7 +5,6 @@ use crate::postgres::expressions::{Walk, walk};
 use crate::postgres::list::List;
 use crate::postgres::paths::{JoinHook, Path};
 use crate::postgres::planner::{Clause, Rel, Root};
-#[cfg(not(any(feature = "pg14", feature = "pg15")))]
 use crate::postgres::refs::fields;
 use crate::postgres::refs::{FromRaw, Node, Ref, calls, parts, setters};
 use crate::postgres::rel::OpenRelation;
@@ -393,5 +392,49 @@ pub fn finish_expression<'p>(root: Root<'p>, expression: Node<'p>) -> Node<'p> {
             });
         }
         Ref::new(node)
+    }
+}
+
+/// The path below one that makes sorted rows unique, which is of a kind of its own before 19.
+pub fn path_made_unique(path: Path) -> Option<Path> {
+    #[cfg(feature = "pg19")]
+    {
+        let _ = path;
+        None
+    }
+    #[cfg(not(feature = "pg19"))]
+    {
+        path.cast::<pg_sys::UpperUniquePath>()?.child()
+    }
+}
+
+#[cfg(not(feature = "pg19"))]
+fields! {
+    UpperUniquePath.subpath as child: Option<Path<'p>>;
+}
+
+/// A function that gives a node or null for one that PostgreSQL passes, with what it was passed.
+pub type Mutator =
+    unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> *mut pg_sys::Node;
+
+/// A copy of a node with what a mutator gives for each of the nodes directly below (nodeFuncs.h). Before 16 the mutator is declared without arguments.
+///
+/// # Safety
+/// The mutator takes the nodes and `passed`.
+pub unsafe fn mutate_children(
+    node: *mut pg_sys::Node,
+    mutator: Mutator,
+    passed: *mut std::ffi::c_void,
+) -> *mut pg_sys::Node {
+    // SAFETY: the contract of this function says that the mutator may be called so. PostgreSQL calls it with these arguments in each version.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        {
+            type Declared = unsafe extern "C-unwind" fn() -> *mut pg_sys::Node;
+            let mutator = std::mem::transmute::<Mutator, Declared>(mutator);
+            pg_sys::expression_tree_mutator(node, Some(mutator), passed)
+        }
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pg_sys::expression_tree_mutator_impl(node, Some(mutator), passed)
     }
 }

@@ -103,6 +103,46 @@ CREATE FUNCTION endpoint.arrived() RETURNS TABLE (function text, invocation_type
     SELECT function, invocation_type, payload FROM endpoint.invocations('invocations-reset') ORDER BY payload COLLATE "C", function
 $$;
 
+-- Runs a query with one call of aws_lambda.invoke in flight and with 64. Tells how many rows and invocations there were, and what was not the same.
+-- The statement is another one where `reads` is given, which reads what it has written; both are rolled back.
+CREATE FUNCTION endpoint.compare(statement text, reads text DEFAULT NULL,
+    OUT row_count int, OUT invocations int, OUT same_rows bool, OUT same_payloads bool, OUT at_once text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    got text[];
+    sent text[];
+    before text[];
+    sent_before text[];
+    in_flight int;
+BEGIN
+    FOR most IN 1..2 LOOP
+        PERFORM set_config('aws_lambda.invoke_concurrency', CASE most WHEN 1 THEN '1' ELSE '64' END, true);
+        BEGIN
+            IF reads IS NOT NULL THEN
+                EXECUTE statement;
+            END IF;
+            EXECUTE format('SELECT COALESCE(array_agg(x::text), ''{}'') FROM (%s) x', COALESCE(reads, statement)) INTO got;
+            RAISE assert_failure;
+        EXCEPTION WHEN assert_failure THEN
+            NULL;
+        END;
+        in_flight := endpoint.counter('most_in_flight');
+        SELECT array_agg(function || payload ORDER BY function, payload COLLATE "C") INTO sent FROM endpoint.arrived();
+        IF most = 1 THEN
+            before := got;
+            sent_before := sent;
+            at_once := in_flight;
+        ELSE
+            row_count := cardinality(got);
+            invocations := cardinality(sent);
+            same_rows := got IS NOT DISTINCT FROM before;
+            same_payloads := sent IS NOT DISTINCT FROM sent_before;
+            at_once := at_once || CASE WHEN in_flight > 1 THEN ', many' ELSE ', one' END;
+        END IF;
+    END LOOP;
+    PERFORM set_config('aws_lambda.invoke_concurrency', '1', true);
+END $$;
+
 -- Runs a statement and returns its error, without the parts that differ from run to run. The SQLSTATE is 00000 if there is none.
 CREATE TYPE endpoint.error AS (sqlstate text, message text, detail text, hint text);
 CREATE FUNCTION endpoint.redact(given text) RETURNS text

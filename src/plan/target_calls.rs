@@ -1,0 +1,234 @@
+//! Calls of `aws_lambda.invoke` in a select list, in SET or in RETURNING, that are made for each row.
+//!
+//! `(SELECT payload FROM aws_lambda.invoke('f', t.x))` is such a call, too.
+//!
+//! The list is taken apart: into columns that the plan below evaluates, calls whose arguments are made of such columns, and expressions of
+//! both. The columns are evaluated in the order of the list, as without this. A call that CASE, COALESCE, AND, OR or FILTER may leave out stays where it is.
+
+use super::calls::{self, Call, Callee, FunctionCall};
+use crate::postgres::expressions::{change, make_field};
+use crate::postgres::list::List;
+use crate::postgres::planner::Root;
+use crate::postgres::refs::{Node, Ref};
+use crate::postgres::upper_paths::Target;
+use pgrx::pg_sys;
+
+/// A list of targets that was taken apart.
+pub struct TargetCalls<'p> {
+    root: Root<'p>,
+    /// Whether each column has a placeholder, so that their number does not depend on which of them are equal.
+    names_all: bool,
+    /// What the plan below gives.
+    pub columns: Vec<Column<'p>>,
+    /// The calls. One may use the results of those before it.
+    pub calls: Vec<TargetCall<'p>>,
+    /// The targets, made of columns and of calls.
+    pub targets: Vec<Node<'p>>,
+}
+
+/// A column of the plan below.
+pub struct Column<'p> {
+    /// What the plan below evaluates.
+    pub expression: Node<'p>,
+    /// What stands for it in calls and targets.
+    pub reference: Node<'p>,
+    /// Its number in GROUP BY, DISTINCT and ORDER BY, 0 for none.
+    pub sort_group: u32,
+}
+
+/// A call.
+pub struct TargetCall<'p> {
+    /// What stands for its result.
+    pub reference: Node<'p>,
+    /// What it is made like.
+    pub callee: Callee,
+    /// Its function and arguments.
+    pub call: Call<'p>,
+}
+
+impl<'p> TargetCalls<'p> {
+    /// Takes a list of targets apart; `None` where no call is made for each row.
+    pub fn of(root: Root<'p>, target: Target<'p>) -> Option<TargetCalls<'p>> {
+        let targets = target.expressions().iter().enumerate();
+        let targets = targets.map(|(index, expression)| (expression, target.sort_group(index)));
+        TargetCalls::of_targets(root, &targets.collect::<Vec<_>>(), false)
+    }
+
+    /// Takes the list of RETURNING apart, or that of one of several tables; `None` where no call is made for each row.
+    pub fn of_returning(
+        root: Root<'p>,
+        targets: List<'p, pg_sys::TargetEntry>,
+    ) -> Option<TargetCalls<'p>> {
+        let targets = targets.iter().map(|entry| Some((entry.expression()?, 0)));
+        let targets: Option<Vec<_>> = targets.collect();
+        TargetCalls::of_targets(root, &targets?, true)
+    }
+
+    fn of_targets(
+        root: Root<'p>,
+        targets: &[(Node<'p>, u32)],
+        names_all: bool,
+    ) -> Option<TargetCalls<'p>> {
+        if !targets.iter().any(|(it, _)| has_call(root, *it)) {
+            return None;
+        }
+        let mut parts = TargetCalls {
+            root,
+            names_all,
+            columns: Vec::new(),
+            calls: Vec::new(),
+            targets: Vec::new(),
+        };
+        for (expression, sort_group) in targets {
+            let target = parts.take_apart(*expression, *sort_group)?;
+            parts.targets.push(target);
+        }
+        Some(parts)
+    }
+
+    /// The expression with columns and calls in their places; `None` where it can't be taken apart after all.
+    fn take_apart(&mut self, node: Node<'p>, sort_group: u32) -> Option<Node<'p>> {
+        if !has_call(self.root, node) {
+            return self.column(node, sort_group);
+        }
+        if let Some(subquery) = Subquery::of(self.root, node) {
+            let call = self.take_apart(subquery.call.as_node(), 0)?;
+            return self.result_of(&subquery, call);
+        }
+        let mut is_whole = true;
+        let changed = node.with_operands(&mut |operand| {
+            let part = self.take_apart(operand, 0);
+            is_whole &= part.is_some();
+            part.unwrap_or(operand)
+        });
+        is_whole.then_some(())?;
+        match eligible(self.root, node) {
+            Some(callee) => self.call(changed.cast()?, callee),
+            None => Some(changed),
+        }
+    }
+
+    /// A subquery's result, made of that of its call.
+    fn result_of(&mut self, subquery: &Subquery<'p>, call: Node<'p>) -> Option<Node<'p>> {
+        let mut is_whole = true;
+        let result = change(subquery.result, &mut |node| {
+            if let Some(var) = node.cast::<pg_sys::Var>() {
+                return Some(match var.varattno {
+                    0 => call,
+                    number => make_field(call, number, var.vartype),
+                });
+            }
+            let given = subquery.given(node)?;
+            let column = self.take_apart(given, 0);
+            is_whole &= column.is_some();
+            column
+        });
+        is_whole.then_some(result)
+    }
+
+    /// What stands for an expression without calls.
+    fn column(&mut self, expression: Node<'p>, sort_group: u32) -> Option<Node<'p>> {
+        // What `SET (a, b) = (SELECT ...)` gives goes with the row that is read.
+        let parameter = expression.cast::<pg_sys::Param>();
+        let is_of_row = parameter
+            .is_some_and(|parameter| parameter.paramkind == pg_sys::ParamKind::PARAM_MULTIEXPR);
+        let is_given =
+            expression.cast::<pg_sys::Const>().is_some() || (parameter.is_some() && !is_of_row);
+        if is_given && sort_group == 0 {
+            return Some(expression);
+        }
+        // Two volatile expressions that are equal have values of their own. A row identity is a name that may not stay in a plan.
+        let is_named =
+            self.names_all || is_of_row || expression.is_volatile() || expression.is_row_identity();
+        let known = (self.columns.iter()).find(|column| {
+            !is_named && column.sort_group == sort_group && column.expression.equals(expression)
+        });
+        if let Some(known) = known {
+            return Some(known.reference);
+        }
+        let reference = match is_named {
+            true => self.root.make_placeholder(expression)?,
+            false => expression,
+        };
+        self.columns.push(Column {
+            expression,
+            reference,
+            sort_group,
+        });
+        Some(reference)
+    }
+
+    /// What stands for the result of a call, whose arguments were taken apart.
+    fn call(&mut self, call: FunctionCall<'p>, callee: Callee) -> Option<Node<'p>> {
+        let reference = self.root.make_placeholder(call.as_node())?;
+        let call = Call::new(call, &callee.layout)?;
+        self.calls.push(TargetCall {
+            reference,
+            callee,
+            call,
+        });
+        Some(reference)
+    }
+}
+
+/// A subquery that is a call in FROM and nothing else, as a scalar.
+struct Subquery<'p> {
+    plan: Ref<'p, pg_sys::SubPlan>,
+    /// The call, with what the subquery is given in the place of parameters.
+    call: FunctionCall<'p>,
+    /// The only target.
+    result: Node<'p>,
+}
+
+impl<'p> Subquery<'p> {
+    fn of(root: Root<'p>, node: Node<'p>) -> Option<Subquery<'p>> {
+        let plan: Ref<pg_sys::SubPlan> = node.cast()?;
+        if plan.subLinkType != pg_sys::SubLinkType::EXPR_SUBLINK {
+            return None;
+        }
+        let index = usize::try_from(plan.plan_id).ok()?.checked_sub(1)?;
+        let scan: Ref<pg_sys::FunctionScan> = root.global()?.subplans().get(index)?.cast()?;
+        let (functions, below) = (scan.functions(), scan.as_plan());
+        let function: Ref<pg_sys::RangeTblFunction> = functions.get(0)?.cast()?;
+        let result = below.targets().get(0)?.expression()?;
+        let is_alone = functions.len() == 1
+            && below.targets().len() == 1
+            && !scan.funcordinality
+            && below.filters().is_empty()
+            && below.init_plans().is_empty()
+            && !result.has_subqueries();
+        let call: FunctionCall = function.call()?.cast()?;
+        if !is_alone || !calls::is_call(call) {
+            return None;
+        }
+        let mut subquery = Subquery { plan, call, result };
+        let given = change(call.as_node(), &mut |node| subquery.given(node));
+        subquery.call = given.cast()?;
+        Some(subquery)
+    }
+
+    /// The expression that the subquery is given for a parameter.
+    fn given(&self, node: Node<'p>) -> Option<Node<'p>> {
+        let parameter = node.cast::<pg_sys::Param>()?;
+        let is_executors = parameter.paramkind == pg_sys::ParamKind::PARAM_EXEC;
+        let mut numbers = self.plan.given_parameters().iter();
+        let index = numbers.position(|number| is_executors && number == parameter.paramid)?;
+        self.plan.arguments().get(index)
+    }
+}
+
+/// Whether an expression has a call that it makes whenever it is evaluated.
+fn has_call<'p>(root: Root<'p>, node: Node<'p>) -> bool {
+    if let Some(subquery) = Subquery::of(root, node) {
+        return eligible(root, subquery.call.as_node()).is_some();
+    }
+    eligible(root, node).is_some() || node.operands().into_iter().any(|it| has_call(root, it))
+}
+
+/// What a call can be made like; `None` where the expression is no call, or one that stays where it is.
+fn eligible<'p>(root: Root<'p>, node: Node<'p>) -> Option<Callee> {
+    let call: FunctionCall = node.cast().filter(|call| calls::is_call(*call))?;
+    // A structure is evaluated for each of its fields.
+    let structure = calls::structure(call).is_none_or(|structure| !has_call(root, structure));
+    structure.then(|| Callee::of(call))?
+}
