@@ -2,6 +2,7 @@
 
 SELECT endpoint.reset();
 SET aws_lambda.region = 'us-west-2';
+SET datestyle = 'ISO';
 
 -- All
 

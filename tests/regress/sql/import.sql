@@ -29,7 +29,7 @@ SELECT endpoint.reset();
 CREATE FOREIGN TABLE app.other (function_name text, payload jsonb, response jsonb) SERVER aws_lambda;
 SELECT response FROM app.other WHERE function_name = 'echo' AND payload = '1';
 ALTER FOREIGN TABLE app.alpha OPTIONS (SET function_name 'echo');
-SELECT response, status_code, error_code FROM app.alpha WHERE payload = '{"a": 1}' AND context IS NULL;
+SELECT response, status_code, error_code FROM app.alpha WHERE payload = '{"a": 1}';
 
 -- LIMIT TO and EXCEPT, with names as PostgreSQL has them. A name that is no function's is a warning.
 
@@ -127,6 +127,34 @@ BEGIN
     IMPORT FOREIGN SCHEMA lambda LIMIT TO (alpha) FROM SERVER aws_lambda INTO app;
 END $$;
 SELECT * FROM imported;
+CALL drop_imported();
+
+-- Other statements of the session are run as before. What an event trigger sees of the import is the tables.
+
+CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$
+BEGIN
+    CREATE TABLE app.made ();
+    COMMIT;
+    EXECUTE 'CREATE FOREIGN TABLE app.foreign_made (payload jsonb) SERVER aws_lambda';
+    ROLLBACK;
+END $$;
+CALL commits();
+SELECT to_regclass('app.made'), to_regclass('app.foreign_made');
+VACUUM app.made;
+CREATE TABLE app.made ();
+CREATE FUNCTION tell() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+    command record;
+BEGIN
+    FOR command IN SELECT * FROM pg_event_trigger_ddl_commands() ORDER BY object_identity COLLATE "C" LOOP
+        RAISE WARNING '% %: %', command.command_tag, command.object_identity, obj_description(command.objid, 'pg_class');
+    END LOOP;
+END $$;
+CREATE EVENT TRIGGER tell ON ddl_command_end WHEN tag IN ('IMPORT FOREIGN SCHEMA', 'CREATE FOREIGN TABLE') EXECUTE FUNCTION tell();
+IMPORT FOREIGN SCHEMA lambda LIMIT TO (alpha, beta) FROM SERVER aws_lambda INTO app;
+DROP EVENT TRIGGER tell;
+DROP FUNCTION tell;
+DROP PROCEDURE commits;
 CALL drop_imported();
 
 -- Mistakes
