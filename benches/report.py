@@ -98,6 +98,12 @@ def text(results, numbers, targets):
                 for row in results["joins"]
             ],
         ),
+        "## A million rows in batches of 1,000\n",
+        "A function of 50 ms that echoes, 64 in flight. The ratio is to the longer of the first two.\n",
+        table(
+            ["Way", "time", "ratio"],
+            [[row["way"], time_of(row["seconds"]), f"{row['ratio']:.2f}" if row["ratio"] else ""] for row in results["batches"]],
+        ),
         "## A trigger for each row\n",
         "An INSERT of 10,000 rows, or of 100 where each row waits for its invocation, which takes 10 ms.\n",
         table(

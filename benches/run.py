@@ -33,6 +33,10 @@ TARGETS = [
     ("Threads of a backend that never calls", "threads without a call", 1, "most"),
     ("Join of 10,000 rows of 50 ms, to the ideal", "join, 50 ms", 1.1, "most"),
     ("1,000 calls of 50 ms in FROM, 64 in flight, to the ideal", "calls, 50 ms", 1.15, "most"),
+    ("List of a million rows of 50 ms, 1,000 in each invocation, to the longer of the wait and the same in SQL", "batches, list", 1.5, "most"),
+    ("Join of them", "batches, join", 1.5, "most"),
+    ("INSERT of them", "batches, INSERT", 1.5, "most"),
+    ("Memory of a join of a million rows beyond that of 200,000, in MB", "batches, memory", 10, "most"),
     ("Trigger that queues, beyond one that writes to a table, in µs a row", "queued, beyond a table", 40, "most"),
     ("Delivery of 20,000 queued events of 10 ms, share of an INSERT's rate", "delivery", 0.8, "least"),
     ("From COMMIT to arrival with a worker, median, in ms", "COMMIT to arrival", 20, "most"),
@@ -63,6 +67,7 @@ def main():
     measure("sets", workloads.sets, endpoint, bare, max(rounds // 3, 1))
     measure("joins", workloads.joins, max(rounds // 5, 1))
     measure("calls", workloads.calls, max(rounds // 3, 1))
+    measure("batches", workloads.batches, max(rounds // 5, 1))
     measure("memory", workloads.memory)
     measure("triggers", queue.triggers, endpoint, rounds)
     measure("delivery", queue.delivery, max(rounds // 5, 1))

@@ -31,6 +31,8 @@ TABLES = """
     CREATE FOREIGN TABLE late (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'late');
     CREATE FOREIGN TABLE wait_5 (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'wait-5');
     CREATE FOREIGN TABLE wait_50 (payload text, response text) SERVER aws_lambda OPTIONS (function_name 'wait-50');
+    CREATE FOREIGN TABLE batched (payload text, response text)
+        SERVER aws_lambda OPTIONS (function_name 'echo-50', batch_rows '1000', max_concurrency '64');
     CREATE FUNCTION boto3_invoke(function_name text, payload text) RETURNS text LANGUAGE plpython3u AS $$
         if "client" not in SD:
             import boto3

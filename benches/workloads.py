@@ -29,6 +29,11 @@ SETS = {
     "join": "SELECT count(response) FROM (SELECT * FROM orders LIMIT {1}) o JOIN {0} USING (payload)",
     "INSERT": "INSERT INTO {0} (payload) SELECT payload FROM orders LIMIT {1}",
 }
+BATCHES = {
+    "list": "SELECT count(response) FROM batched WHERE payload = ANY (ARRAY(SELECT payload FROM million))",
+    "join": "SELECT count(response) FROM million JOIN batched USING (payload)",
+    "INSERT": "INSERT INTO batched (payload) SELECT payload FROM million",
+}
 ONE_BY_ONE = """
     DO $$
     DECLARE
@@ -237,6 +242,39 @@ def joins(rounds):
         ratio = seconds / ideal if ideal else None
         rows.append({"latency": milliseconds, "seconds": seconds, "ideal": ideal, "ratio": ratio})
         numbers[f"join, {milliseconds} ms"] = ratio
+    session.close()
+    return rows, numbers
+
+
+def batches(rounds):
+    """A million rows, 1,000 in each invocation, with a function of 50 ms that echoes. Compared with the longer of two: the wait of 64 in
+    flight, and what the same bytes take in SQL, made into arrays of 1,000 and taken apart again."""
+    session = Session()
+    for setting in ("jit = off", "max_parallel_workers_per_gather = 0", "aws_lambda.request_timeout_ms = '1min'"):
+        session.execute(f"SET {setting}")
+    session.execute("CREATE TABLE million AS SELECT i AS id, format('{\"id\": %s}', i) AS payload FROM generate_series(1, 1000000) i")
+    session.execute("VACUUM ANALYZE million")
+    waiting = math.ceil(1000 / 64) * 0.05
+    in_sql = """SELECT count(e) FROM (SELECT '[' || string_agg(payload, ',') || ']' AS a FROM million GROUP BY id / 1000) x,
+        json_array_elements_text(a::json) e"""
+    session.execute("SELECT count(response) FROM batched WHERE payload IN ('1', '2')")
+    rows, numbers = [], {}
+    taken = {way: [] for way in ("SQL", *BATCHES)}
+    for _ in range(rounds):
+        busy = session.cpu()
+        session.execute(in_sql)
+        taken["SQL"].append(session.cpu() - busy)
+        for way, statement in BATCHES.items():
+            taken[way].append(timed(lambda statement=statement: session.execute(statement)))
+    ideal = max(waiting, median(taken["SQL"]))
+    rows.append({"way": "in SQL, without a call: CPU", "seconds": median(taken["SQL"]), "ratio": None})
+    rows.append({"way": "64 in flight: the wait alone", "seconds": waiting, "ratio": None})
+    for way in BATCHES:
+        seconds = median(taken[way])
+        rows.append({"way": way, "seconds": seconds, "ratio": seconds / ideal})
+        numbers[f"batches, {way}"] = seconds / ideal
+    peaks = [session.peak(lambda count=count: session.execute(f"{BATCHES['join']} WHERE id <= {count}")) for count in (200_000, 1_000_000)]
+    numbers["batches, memory"] = (peaks[1] - peaks[0]) / 1e6
     session.close()
     return rows, numbers
 

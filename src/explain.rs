@@ -4,6 +4,7 @@ use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
 use crate::dispatch::Dispatch;
 use crate::error::OrReport;
+use crate::lambda::batch::Batching;
 use crate::modify::Insert;
 use crate::plan::clause::{Binding, Kind};
 use crate::plan::sources::Decoded;
@@ -54,7 +55,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             limits.limit_calls();
         }
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-        batching(explain, table.rd_id);
+        batching(explain, config::batching(table.rd_id).as_ref());
     }
     if explain.analyze
         && let Ok(Some(mut scan)) = Scan::of(node)
@@ -66,8 +67,8 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
 }
 
 /// Adds how many rows share an invocation, where they do.
-pub fn batching(explain: Explain, table: pg_sys::Oid) {
-    if let Some(batching) = config::batching(table) {
+pub fn batching(explain: Explain, batching: Option<&Batching>) {
+    if let Some(batching) = batching {
         explain.number(c"Batch Rows", batching.rows as u64);
         explain.text(c"Batch Format", batching.format.name().as_bytes());
     }
@@ -162,7 +163,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_modify(
     if private.is_null() {
         let limits = Limits::read(relation.table().rd_id);
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-        batching(explain, relation.table().rd_id);
+        batching(explain, config::batching(relation.table().rd_id).as_ref());
     }
     if let Some(insert) = insert
         && explain.analyze

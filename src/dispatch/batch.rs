@@ -163,9 +163,17 @@ impl Batch {
             }
         };
         let dropped = self.dropped.borrow();
-        let task = open.send(self.name.clone(), self.share.clone(), &dropped)?;
-        self.state.replace(State::InFlight(task));
-        Ok(())
+        let sent = open.send(self.name.clone(), self.share.clone(), &dropped);
+        let (state, result) = match sent {
+            Ok(task) => (State::InFlight(task), Ok(())),
+            Err(error) => {
+                let error = error.of_unsent(&self.name);
+                let unsent = Outcome::unsent(error.clone());
+                (State::Same(Rc::new(unsent)), Err(error))
+            }
+        };
+        self.state.replace(state);
+        result
     }
 
     /// Notes that nobody waits for a row. If the batch was not sent, it is sent without the row.

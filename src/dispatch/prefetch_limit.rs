@@ -91,6 +91,12 @@ impl PrefetchLimit {
         self.most as u64
     }
 
+    /// Whether as many rows as are wanted were started, and further ones are not started one by one as others are taken.
+    pub fn is_satisfied(&self, untaken: usize) -> bool {
+        let wanted = self.wanted();
+        untaken as u64 >= wanted && wanted < (self.most as u64).min(MOST_DOUBLED)
+    }
+
     /// How many rows are wanted, the one being asked for included.
     pub fn wanted(&self) -> u64 {
         let rows_wanted = &self.rows_wanted;
@@ -110,9 +116,12 @@ impl PrefetchLimit {
     }
 }
 
+/// The number that is not doubled any more.
+const MOST_DOUBLED: u64 = 1 << 16;
+
 /// 1 for the first row that is asked for, twice as many with each further row.
 fn doubled(asked: u64) -> u64 {
-    1 << asked.saturating_sub(1).min(16)
+    1 << asked.saturating_sub(1).min(MOST_DOUBLED.ilog2().into())
 }
 
 /// How many of the wanted rows are left, the one being asked for included. If more are asked for, not every one became a row of the
@@ -178,6 +187,34 @@ mod tests {
             allowed(&mut prefetch_limit(rows_wanted, 1), 6),
             [3, 2, 1, 1, 2, 4]
         );
+    }
+
+    #[test]
+    fn a_window_that_moves_is_not_satisfied() {
+        let unknown = RowsWanted {
+            may_end_early: true,
+            ..RowsWanted::ALL
+        };
+        for most in [64, 1 << 20] {
+            let mut limit = PrefetchLimit {
+                most,
+                ..prefetch_limit(unknown, 1)
+            };
+            limit.asked = 3;
+            assert!(limit.is_satisfied(4));
+            assert!(!limit.is_satisfied(3));
+            limit.asked = 1000;
+            assert!(!limit.is_satisfied(most));
+        }
+        let mut last = prefetch_limit(
+            RowsWanted {
+                limit: Some(10),
+                ..RowsWanted::ALL
+            },
+            1,
+        );
+        last.asked = 1;
+        assert!(last.is_satisfied(10));
     }
 
     #[test]

@@ -105,9 +105,8 @@ impl Dispatch {
         let Some(open) = self.open_batch() else {
             return Ok(());
         };
-        let wanted = self.prefetch_limit.wanted();
-        let is_satisfied = untaken as u64 >= wanted && wanted < self.prefetch_limit.most();
-        match (has_ended || is_satisfied) && !self.will_raise() {
+        let is_last = has_ended || self.prefetch_limit.is_satisfied(untaken);
+        match is_last && !self.will_raise() {
             true => open.send(),
             false => Ok(()),
         }

@@ -5,7 +5,7 @@ use super::methods::{INVOKE, Methods, NAME};
 use super::reader::Carried;
 use super::rows::{Prefetch, SharedPrefetch};
 use crate::backend;
-use crate::backend::config::Limits;
+use crate::backend::config::{self, Limits};
 use crate::columns::{Column, Layout};
 use crate::dispatch::executor_hooks;
 use crate::error::{Error, OrReport, raise, raise_of_call};
@@ -369,7 +369,8 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
         explain_call(explain, unsafe { PrefetchNode::new(node.as_ptr().cast()) });
     }
     explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-    explain::batching(explain, table(plan));
+    let batching = config::batching(table(plan));
+    explain::batching(explain, batching.as_ref());
     let source = Source::decode(&numbers(plan, 2));
     if source.repeats {
         let first = explain::expressions_of(&numbers(plan, 1));
@@ -378,8 +379,9 @@ pub unsafe extern "C-unwind" fn explain_custom_scan(
         explain::sources(explain, &printer, &source, ids);
     }
     if explain.costs {
-        let rows = plan.as_plan().plan_rows;
-        explain.number(c"Estimated Invocations", rows as u64);
+        let share = batching.map_or(1, |batching| batching.rows);
+        let rows = plan.as_plan().plan_rows as u64;
+        explain.number(c"Estimated Invocations", rows.div_ceil(share as u64));
     }
 }
 

@@ -7,9 +7,18 @@ use crate::postgres::input::{Domain, InputFunction, base_typmod, server_bytes};
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::text::for_server;
 use crate::postgres::varlena::Varlena;
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::panic::AssertUnwindSafe;
+
+/// The errors of a type that cannot hold a text.
+const UNFIT: [PgSqlErrorCode; 5] = [
+    PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
+    PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+    PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+    PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX,
+    PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+];
 
 /// Turns text into datums of one attribute's type.
 pub struct Writer {
@@ -43,11 +52,10 @@ impl Writer {
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<Option<pg_sys::Datum>, Error> {
         let column = self.attribute.column.name();
         let unfit = |error: CaughtError| {
-            let (CaughtError::PostgresError(report)
-            | CaughtError::ErrorReport(report)
-            | CaughtError::RustPanic {
-                ereport: report, ..
-            }) = error;
+            let report = report_of(&error);
+            if !UNFIT.contains(&report.sql_error_code()) {
+                error.rethrow();
+            }
             Err(Error::Response {
                 column,
                 problem: ResponseProblem::Unfit {
@@ -57,12 +65,9 @@ impl Writer {
                 beginning: beginning(bytes),
             })
         };
+        // One handler, as each of several is allocated for each row.
         let datum = PgTryBuilder::new(AssertUnwindSafe(|| self.make(bytes)))
-            .catch_when(PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION, unfit)
-            .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, unfit)
-            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, unfit)
-            .catch_when(PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX, unfit)
-            .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, unfit)
+            .catch_others(unfit)
             .execute()?;
         Ok(self.check(Some(datum)))
     }
@@ -142,11 +147,12 @@ impl Writer {
             return Ok(input());
         }
         PgTryBuilder::new(move || Ok(input()))
-            .catch_when(PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION, |_| {
-                Err(ResponseProblem::NotJson)
-            })
-            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
-                Err(ResponseProblem::NotJsonb)
+            .catch_others(|error| match report_of(&error).sql_error_code() {
+                PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION => {
+                    Err(ResponseProblem::NotJson)
+                }
+                PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER => Err(ResponseProblem::NotJsonb),
+                _ => error.rethrow(),
             })
             .execute()
     }
@@ -158,6 +164,15 @@ impl Writer {
             beginning: beginning(bytes),
         }
     }
+}
+
+fn report_of(error: &CaughtError) -> &ErrorReportWithLevel {
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic {
+        ereport: report, ..
+    }) = error;
+    report
 }
 
 fn beginning(bytes: &[u8]) -> String {

@@ -3,7 +3,7 @@
 //!     endpoint CERTIFICATE KEY    in PEM
 //!
 //! Prints its port and that where it speaks TLS, and ends when its standard input does. Functions are known by their names: `echo`
-//! sends the payload back, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `late` is `echo`, a second
+//! sends the payload back, `echo-50` after 50 ms, `answer` two bytes at once, `wait-50` two bytes after 50 ms. `late` is `echo`, a second
 //! later for a payload that begins with `"late`. `GET /count` returns the number of invocations, and `GET /last` when the last of
 //! them arrived, in nanoseconds of the system's monotonic clock. Nothing is checked, not even signatures. tests/endpoint is the
 //! endpoint for tests.
@@ -73,6 +73,12 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Err
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             Either::Left(Full::from(payload))
+        }
+        name if name.starts_with("echo-") => {
+            if let Ok(ms) = name["echo-".len()..].parse() {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
+            Either::Right(payload)
         }
         _ => {
             if let Some(ms) = name.strip_prefix("wait-").and_then(|ms| ms.parse().ok()) {
