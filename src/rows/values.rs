@@ -12,6 +12,7 @@ use crate::postgres::plans::PlanState;
 use crate::postgres::varlena::{Comparer, Elements, Toasted, Varlena};
 use pgrx::pg_sys;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// A value of an input column, in the memory context of its set.
 #[derive(Clone, Copy)]
@@ -84,7 +85,28 @@ impl Value {
 struct Set<'a> {
     comparer: &'a Comparer,
     values: Vec<Value>,
-    by_hash: HashMap<u32, Vec<usize>>,
+    /// The last value with a hash, by index.
+    last: HashMap<u32, usize, BuildHasherDefault<Scrambler>>,
+    /// For each value the one before it with the same hash.
+    before: Vec<Option<usize>>,
+}
+
+/// Spreads a hash that PostgreSQL has made of a value. Values that were chosen to have one hash would be as slow with any other hash of it.
+#[derive(Default)]
+struct Scrambler(u64);
+
+impl Hasher for Scrambler {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 impl<'a> Set<'a> {
@@ -92,17 +114,20 @@ impl<'a> Set<'a> {
         let mut set = Set {
             comparer,
             values: Vec::new(),
-            by_hash: HashMap::new(),
+            last: HashMap::default(),
+            before: Vec::new(),
         };
         for value in values {
             pgrx::check_for_interrupts!();
             if value.too_large.is_some() {
+                set.before.push(None);
                 set.values.push(value);
                 continue;
             }
             let hash = value.hash(comparer);
             if !set.has(hash, &value) {
-                set.by_hash.entry(hash).or_default().push(set.values.len());
+                let before = set.last.insert(hash, set.values.len());
+                set.before.push(before);
                 set.values.push(value);
             }
         }
@@ -110,11 +135,9 @@ impl<'a> Set<'a> {
     }
 
     fn has(&self, hash: u32, value: &Value) -> bool {
-        self.by_hash.get(&hash).is_some_and(|indexes| {
-            indexes
-                .iter()
-                .any(|index| self.values[*index].equals(value, self.comparer))
-        })
+        let last = self.last.get(&hash).copied();
+        std::iter::successors(last, |index| self.before[*index])
+            .any(|index| self.values[index].equals(value, self.comparer))
     }
 
     fn contains(&self, value: &Value) -> bool {
