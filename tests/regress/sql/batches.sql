@@ -28,7 +28,7 @@ SELECT payload FROM endpoint.arrived();
 SELECT response FROM b WHERE payload IS NULL;
 SELECT payload FROM endpoint.arrived();
 
--- A join, an UPDATE, and a function in FROM
+-- A join, an UPDATE, and calls of the function
 SELECT count(*), bool_and(b.response = t.p) FROM t JOIN b ON b.payload = t.p;
 SELECT endpoint.made();
 SELECT id, response FROM t LEFT JOIN large ON large.payload = t.p AND t.id % 2 = 0 ORDER BY id;
@@ -41,6 +41,8 @@ SELECT endpoint.made();
 ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD batch_rows '4');
 SET aws_lambda.invoke_concurrency = 8;
 SELECT sum((i.payload)::int) FROM t, LATERAL aws_lambda.invoke('echo', t.p) i;
+SELECT endpoint.made();
+SELECT (aws_lambda.invoke('echo', t.p)).payload FROM t;
 SELECT endpoint.made();
 SELECT payload FROM aws_lambda.invoke('echo', '[1]'::jsonb);
 SELECT payload FROM endpoint.arrived();
