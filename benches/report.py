@@ -184,6 +184,7 @@ def write(text, results):
             [
                 ("a call for each row", enrichment["one by one"], GREY),
                 ("one join", enrichment["together"], ORANGE),
+                ("the same SQL, one SET", enrichment["at once"], ORANGE),
             ],
             "s",
         ),

@@ -65,8 +65,11 @@ pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<No
     let members = root.query()?.range_table();
     // The planner learns of LATERAL after it has simplified the functions in FROM for the first time.
     if !root.hasLateralRTEs {
-        let may_be_dependent = members.iter().any(|entry| is_dependent(&entry));
-        return may_be_dependent
+        let is_of_call = |entry: &Entry| call_of(*entry).is_some_and(is_call);
+        let calls: Vec<Entry> = members.iter().filter(is_of_call).collect();
+        // A function that depends on no other relation is simplified once more only if it might. Its subquery may come to be one that depends on others.
+        (calls.iter()).for_each(|entry| entry.set_lateral(true));
+        return (!calls.is_empty())
             .then(|| with_collation(call, pg_sys::Oid::from(next_mark())).as_node());
     }
     if !is_marked(call) {
@@ -74,7 +77,7 @@ pub fn simplify<'p>(root: Option<Root<'p>>, call: FunctionCall<'p>) -> Option<No
     }
     let unmarked = with_collation(call, pg_sys::DEFAULT_COLLATION_OID);
     let is_this = |(_, entry): &(i32, Entry)| {
-        is_dependent(entry) && call_of(*entry).is_some_and(|of| of.inputcollid == call.inputcollid)
+        call_of(*entry).is_some_and(|of| of.inputcollid == call.inputcollid)
     };
     let found = (1..).zip(members.iter()).find(is_this);
     if let Some((index, entry)) = found
@@ -107,11 +110,6 @@ pub fn is_call(call: FunctionCall) -> bool {
     may_be_there() && catalog::support_function(call.funcid) == SUPPORT.get()
 }
 
-/// Whether a member of the range table is a function that may depend on others.
-fn is_dependent(entry: &Entry) -> bool {
-    entry.rtekind == pg_sys::RTEKind::RTE_FUNCTION && entry.lateral
-}
-
 /// A number that no other call has while a query is planned.
 fn next_mark() -> u32 {
     thread_local! {
@@ -132,6 +130,9 @@ fn with_collation(call: FunctionCall<'_>, collation: pg_sys::Oid) -> FunctionCal
 
 /// The call that a function in FROM is.
 fn call_of<'p>(entry: Entry<'p>) -> Option<FunctionCall<'p>> {
+    if entry.rtekind != pg_sys::RTEKind::RTE_FUNCTION {
+        return None;
+    }
     let function = entry
         .functions()
         .get(0)?
@@ -139,10 +140,9 @@ fn call_of<'p>(entry: Entry<'p>) -> Option<FunctionCall<'p>> {
     function.call()?.cast()
 }
 
-/// Whether a function in FROM is a call alone and without ORDINALITY, and no argument has another call. Nobody would tell how far ahead that is.
+/// Whether a function in FROM is a call alone, and no argument has another call. Nobody would tell how far ahead that is.
 fn can_become_scan(entry: Entry) -> bool {
     entry.functions().len() == 1
-        && !entry.funcordinality
         && call_of(entry).is_some_and(|call| !call.arguments().iter().any(has_call))
 }
 
@@ -162,11 +162,12 @@ fn become_scan<'p>(root: Root<'p>, index: i32, call: FunctionCall<'p>) -> Option
     // A structure is evaluated for each of its fields.
     let structure = structure(call).is_none_or(|it| !it.is_volatile() && !it.has_subqueries());
     structure.then_some(())?;
-    let number = |column: &Column| callee.layout.find(*column).map(|found| found.number);
-    let columns: Vec<i16> = RESULT.iter().map(number).collect::<Option<_>>()?;
+    let columns = callee.columns()?;
     let with = Replacement {
         table: callee.table,
         columns: &columns,
+        // Without a name there is an error, and no row.
+        never_null: callee.layout.find(Column::FunctionName)?.number,
         role: callee.role,
     };
     // Once and no more: each time the planner would plan the subqueries and evaluate the aggregates of queries around this one.
@@ -212,6 +213,17 @@ impl Callee {
             layout,
             role,
         })
+    }
+}
+
+impl Callee {
+    /// The table's column for each of the call's result, and its type.
+    pub fn columns(&self) -> Option<Vec<(i16, pg_sys::Oid)>> {
+        let column = |column: &Column| {
+            let found = self.layout.find(*column)?;
+            Some((found.number, found.type_oid))
+        };
+        RESULT.iter().map(column).collect()
     }
 }
 
@@ -285,6 +297,12 @@ fn inputs<'p>(call: FunctionCall<'p>) -> Option<Vec<(Column, Node<'p>)>> {
     Some(all.collect())
 }
 
+/// The call that a member of the range table stands for; `None` where it is a table that the query names.
+pub fn scanned_call<'p>(entry: Entry<'p>) -> Option<FunctionCall<'p>> {
+    let sample = entry.table_sample()?.cast::<pg_sys::TableSampleClause>()?;
+    sample.arguments().get(0)?.cast()
+}
+
 /// The structure of name and region that a call has as its first argument.
 pub fn structure<'p>(call: FunctionCall<'p>) -> Option<Node<'p>> {
     (call.arguments().get(0)).filter(|first| first.type_oid() != pg_sys::TEXTOID)
@@ -342,9 +360,7 @@ pub struct Call<'p> {
 impl<'p> Call<'p> {
     /// Reads the call of a member of the range table; `None` where it is a table that the query names.
     pub fn of(entry: Entry<'p>, layout: &Layout) -> Option<Call<'p>> {
-        let sample = entry.table_sample()?.cast::<pg_sys::TableSampleClause>()?;
-        let call = sample.arguments().get(0)?.cast::<pg_sys::FuncExpr>()?;
-        Call::new(call, layout)
+        Call::new(scanned_call(entry)?, layout)
     }
 
     /// A call that is like a scan of a table with that layout.

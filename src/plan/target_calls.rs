@@ -6,9 +6,10 @@
 //! both. The columns are evaluated in the order of the list, as without this. A call that CASE, COALESCE, AND, OR or FILTER may leave out stays where it is.
 
 use super::calls::{self, Call, Callee, FunctionCall};
-use crate::postgres::expressions::{change, make_field};
+use crate::postgres::expressions::{change, make_field, make_text};
 use crate::postgres::list::List;
 use crate::postgres::planner::Root;
+use crate::postgres::plans::Plan;
 use crate::postgres::refs::{Node, Ref};
 use crate::postgres::upper_paths::Target;
 use pgrx::pg_sys;
@@ -113,9 +114,13 @@ impl<'p> TargetCalls<'p> {
         let mut is_whole = true;
         let result = change(subquery.result, &mut |node| {
             if let Some(var) = node.cast::<pg_sys::Var>() {
-                return Some(match var.varattno {
-                    0 => call,
-                    number => make_field(call, number, var.vartype),
+                let index = (subquery.columns.iter()).position(|number| *number == var.varattno);
+                return Some(match index {
+                    Some(index) => make_field(call, index as i16 + 1, var.vartype),
+                    // A function's row as a whole.
+                    None if var.varattno == 0 => call,
+                    // That a call has a row is what other columns are asked for.
+                    None => make_text(c"there"),
                 });
             }
             let given = subquery.given(node)?;
@@ -171,9 +176,11 @@ impl<'p> TargetCalls<'p> {
     }
 }
 
-/// A subquery that is a call in FROM and nothing else, as a scalar.
+/// A subquery that is a call in FROM and nothing else, as a scalar. The call is planned as a scan of a table.
 struct Subquery<'p> {
     plan: Ref<'p, pg_sys::SubPlan>,
+    /// The table's column for each of the call's.
+    columns: Vec<i16>,
     /// The call, with what the subquery is given in the place of parameters.
     call: FunctionCall<'p>,
     /// The only target.
@@ -187,21 +194,23 @@ impl<'p> Subquery<'p> {
             return None;
         }
         let index = usize::try_from(plan.plan_id).ok()?.checked_sub(1)?;
-        let scan: Ref<pg_sys::FunctionScan> = root.global()?.subplans().get(index)?.cast()?;
-        let (functions, below) = (scan.functions(), scan.as_plan());
-        let function: Ref<pg_sys::RangeTblFunction> = functions.get(0)?.cast()?;
+        let below: Plan = root.global()?.subplans().get(index)?;
         let result = below.targets().get(0)?.expression()?;
-        let is_alone = functions.len() == 1
-            && below.targets().len() == 1
-            && !scan.funcordinality
+        let is_alone = below.targets().len() == 1
             && below.filters().is_empty()
             && below.init_plans().is_empty()
             && !result.has_subqueries();
-        let call: FunctionCall = function.call()?.cast()?;
-        if !is_alone || !calls::is_call(call) {
+        if !is_alone {
             return None;
         }
-        let mut subquery = Subquery { plan, call, result };
+        let query = root.global()?.queries().get(index)?;
+        let (call, columns) = scanned(query, below)?;
+        let mut subquery = Subquery {
+            plan,
+            columns,
+            call,
+            result,
+        };
         let given = change(call.as_node(), &mut |node| subquery.given(node));
         subquery.call = given.cast()?;
         Some(subquery)
@@ -215,6 +224,24 @@ impl<'p> Subquery<'p> {
         let index = numbers.position(|number| is_executors && number == parameter.paramid)?;
         self.plan.arguments().get(index)
     }
+}
+
+/// The call that a scan makes, and the number of the scan's column for each of the call's. A call that uses another one's result is a scan of the
+/// function, one that does not is a scan of a table.
+fn scanned<'p>(query: Root<'p>, plan: Plan<'p>) -> Option<(FunctionCall<'p>, Vec<i16>)> {
+    if let Some(scan) = plan.cast::<pg_sys::FunctionScan>() {
+        let function: Ref<pg_sys::RangeTblFunction> = scan.functions().get(0)?.cast()?;
+        let is_alone = scan.functions().len() == 1 && !scan.funcordinality;
+        let call: FunctionCall = function.call()?.cast()?;
+        let columns = 1..=calls::RESULT.len() as i16;
+        return (is_alone && calls::is_call(call)).then(|| (call, columns.collect()));
+    }
+    let scan: Ref<pg_sys::ForeignScan> = plan.cast()?;
+    let entry = query.entry(scan.scan.scanrelid as i32)?;
+    let call = calls::scanned_call(entry).filter(|call| calls::is_call(*call))?;
+    let columns = Callee::of(call)?.columns()?;
+    let columns = columns.iter().map(|(number, _)| *number);
+    Some((call, columns.collect()))
 }
 
 /// Whether an expression has a call that it makes whenever it is evaluated.

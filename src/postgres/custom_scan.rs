@@ -54,8 +54,10 @@ setters! {
     Var.varno as set_relation: u32;
     #[cfg(not(feature = "pg14"))]
     Var.varno as set_relation: i32;
+    /// Sets the column's number.
     Var.varattno as set_number: i16;
     Var.vartypmod as set_modifier: i32;
+    /// Sets the column's collation.
     Var.varcollid as set_collation: pg_sys::Oid;
     ParamExecData.value as set_value: pg_sys::Datum;
     ParamExecData.isnull as set_null: bool;

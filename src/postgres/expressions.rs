@@ -5,7 +5,7 @@ use super::list::{IntList, List};
 use super::refs::{FromRaw, Node, Ref, Untyped, calls, fields, setters};
 use super::relids::Relids;
 use pgrx::{pg_guard, pg_sys};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 fields! {
     /// The arguments.
@@ -159,6 +159,9 @@ calls! {
     /// 8 bytes are passed by value wherever PostgreSQL runs with 64 bits.
     fn bigint_constant<'p>(value: pg_sys::Datum) -> Ref<'p, pg_sys::Const>
         = makeConst(pg_sys::INT8OID, -1, pg_sys::InvalidOid, 8, value, false, true);
+    fn new_text<'p>(text: &CStr) -> Ref<'p, pg_sys::varlena> = cstring_to_text(text);
+    fn text_constant<'p>(value: pg_sys::Datum) -> Ref<'p, pg_sys::Const>
+        = makeConst(pg_sys::TEXTOID, -1, pg_sys::DEFAULT_COLLATION_OID, -1, value, false, false);
     fn call<'p>(function: pg_sys::Oid, type_oid: pg_sys::Oid, arguments: List<'p, pg_sys::Node>, collation: pg_sys::Oid) -> Ref<'p, pg_sys::FuncExpr>
         = makeFuncExpr(function, type_oid, arguments, collation, pg_sys::InvalidOid, pg_sys::CoercionForm::COERCE_EXPLICIT_CALL);
     /// Without a parse state the coercion makes nothing but nodes.
@@ -282,6 +285,33 @@ pub fn make_conversion<'p>(value: Node<'p>, type_oid: pg_sys::Oid) -> Node<'p> {
     Ref::allocate(conversion).as_node()
 }
 
+/// Whether a value that is no row is not null.
+pub fn make_is_not_null<'p>(value: Node<'p>) -> Node<'p> {
+    let mut test = pg_sys::NullTest::default();
+    test.xpr.type_ = pg_sys::NodeTag::T_NullTest;
+    test.arg = value.as_ptr().cast();
+    test.nulltesttype = pg_sys::NullTestType::IS_NOT_NULL;
+    test.location = -1;
+    Ref::allocate(test).as_node()
+}
+
+/// A value if a condition is true, and null otherwise.
+pub fn make_case<'p>(condition: Node<'p>, value: Node<'p>) -> Node<'p> {
+    let mut when = pg_sys::CaseWhen::default();
+    when.xpr.type_ = pg_sys::NodeTag::T_CaseWhen;
+    when.expr = condition.as_ptr().cast();
+    when.result = value.as_ptr().cast();
+    when.location = -1;
+    let mut case = pg_sys::CaseExpr::default();
+    case.xpr.type_ = pg_sys::NodeTag::T_CaseExpr;
+    case.casetype = value.type_oid();
+    case.casecollid = value.collation();
+    case.args = List::of([Ref::allocate(when).as_node()]).as_ptr();
+    case.defresult = make_null(value.type_oid()).as_ptr().cast();
+    case.location = -1;
+    Ref::allocate(case).as_node()
+}
+
 /// A null.
 pub fn make_null<'p>(type_oid: pg_sys::Oid) -> Node<'p> {
     null_constant(type_oid, collation_of_type(type_oid)).as_node()
@@ -290,6 +320,11 @@ pub fn make_null<'p>(type_oid: pg_sys::Oid) -> Node<'p> {
 /// A constant bigint.
 pub fn make_bigint<'p>(number: i64) -> Node<'p> {
     bigint_constant(pg_sys::Datum::from(number)).as_node()
+}
+
+/// A constant text.
+pub fn make_text<'p>(text: &CStr) -> Node<'p> {
+    text_constant(pg_sys::Datum::from(new_text(text).as_ptr())).as_node()
 }
 
 /// An array of one element.

@@ -96,8 +96,6 @@ fields! {
 parts! {
     /// The plan.
     ForeignScan.scan.plan as as_plan: Plan;
-    /// The plan.
-    FunctionScan.scan.plan as as_plan: Plan;
 }
 
 arrays! {

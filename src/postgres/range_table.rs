@@ -1,11 +1,11 @@
 //! A function in FROM that becomes a table while its query is planned (parsenodes.h).
 
 use super::compat;
+use super::expressions::{make_bigint, make_case, make_is_not_null};
 use super::list::List;
 use super::planner::Root;
-use super::refs::{Node, Ref, as_ptr, setters};
-use pgrx::pg_sys;
-use std::ffi::c_int;
+use super::refs::{Node, Ref, as_ptr, calls, setters};
+use pgrx::{pg_guard, pg_sys};
 
 /// A member of the range table.
 pub type Entry<'p> = Ref<'p, pg_sys::RangeTblEntry>;
@@ -13,22 +13,31 @@ pub type Entry<'p> = Ref<'p, pg_sys::RangeTblEntry>;
 setters! {
     /// Sets the collation that the function is told.
     FuncExpr.inputcollid as set_input_collation: pg_sys::Oid;
+    /// Sets whether the member may refer to others.
+    RangeTblEntry.lateral as set_lateral: bool;
+    Var.varattnosyn as set_written_number: i16;
+    Var.vartype as set_type: pg_sys::Oid;
     Query.rtable as set_range_table: List<'p, pg_sys::RangeTblEntry>;
+}
+
+calls! {
+    fn type_collation(type_oid: pg_sys::Oid) -> pg_sys::Oid = get_typcollation(type_oid);
 }
 
 /// A table that takes the place of a function.
 pub struct Replacement<'a> {
     /// The table, which is locked.
     pub table: pg_sys::Oid,
-    /// The table's column for each of the function's.
-    pub columns: &'a [i16],
+    /// The table's column for each of the function's, and its type.
+    pub columns: &'a [(i16, pg_sys::Oid)],
+    /// A column of text that is not null in any of the table's rows.
+    pub never_null: i16,
     /// The role whose rights on the table are checked.
     pub role: pg_sys::Oid,
 }
 
 /// Has a query read a table instead of the function at an index of the range table, from 1. The table's member has the call as an argument of
-/// TABLESAMPLE, which the planner lets refer to other relations. `call` gives it once nothing stands against this. False where the query reads the
-/// function's row as a whole, and nothing is changed.
+/// TABLESAMPLE, which the planner lets refer to other relations. `call` gives it.
 pub fn replace<'p>(
     root: Root<'p>,
     index: i32,
@@ -38,11 +47,12 @@ pub fn replace<'p>(
     let replaced = || {
         let query = root.query()?;
         let entry = query.range_table().get(index as usize - 1)?;
-        let mapped = map_columns(query.as_node(), index, with.columns)?;
-        let parts = match root.append_relations().as_node() {
-            Some(parts) => Some(map_columns(parts, index, with.columns)?),
-            None => None,
-        };
+        // SAFETY: each member has names.
+        let names = unsafe { (*(*entry.as_ptr()).eref).colnames };
+        let columns = Columns { with, names };
+        let mapped = map_columns(query.as_node(), index, &columns);
+        let parts = root.append_relations().as_node();
+        let parts = parts.map(|parts| map_columns(parts, index, &columns));
         let call = call();
         become_query(query, mapped.cast()?);
         // SAFETY: a list gives a list.
@@ -66,33 +76,96 @@ fn become_query(query: Ref<pg_sys::Query>, other: Ref<pg_sys::Query>) {
     }
 }
 
-/// An AttrMap (attmap.h), which pgrx does not have for each version.
-#[repr(C)]
-struct ColumnMap {
-    attnums: *mut pg_sys::AttrNumber,
-    maplen: c_int,
+/// What takes the place of a function's columns.
+struct Columns<'a> {
+    with: &'a Replacement<'a>,
+    /// The function's column names.
+    names: *mut pg_sys::List,
 }
 
-/// The node with other numbers for the columns of a relation; `None` where it reads the row as a whole.
-fn map_columns<'p>(node: Node<'p>, index: i32, columns: &[i16]) -> Option<Node<'p>> {
-    let mut columns = columns.to_vec();
-    let map = ColumnMap {
-        attnums: columns.as_mut_ptr(),
-        maplen: columns.len() as _,
-    };
-    let mut is_whole = false;
-    // SAFETY: the map has so many numbers. The result is a new node.
-    let mapped = unsafe {
-        Ref::new(pg_sys::map_variable_attnos(
+/// The node with the columns of a table in the place of a function's.
+fn map_columns<'p>(node: Node<'p>, index: i32, columns: &Columns) -> Node<'p> {
+    let callback = Some(column_of_table as _);
+    let passed = std::ptr::from_ref(columns).cast_mut().cast();
+    // SAFETY: the callback gets the columns, which live across the call. The result is a new node.
+    unsafe {
+        let mut has_subqueries = true;
+        Ref::new(pg_sys::replace_rte_variables(
             node.as_ptr(),
             index,
             0,
-            (&raw const map).cast(),
-            pg_sys::InvalidOid,
-            &mut is_whole,
+            callback,
+            passed,
+            &mut has_subqueries,
         ))
-    };
-    (!is_whole).then_some(mapped)
+    }
+}
+
+/// Callback: what takes the place of a column of the function.
+#[pg_guard]
+unsafe extern "C-unwind" fn column_of_table(
+    var: *mut pg_sys::Var,
+    context: *mut pg_sys::replace_rte_variables_context,
+) -> *mut pg_sys::Node {
+    // SAFETY: PostgreSQL passes a column of the function, and what `map_columns` has passed.
+    let (var, columns): (Ref<pg_sys::Var>, &Columns) =
+        unsafe { (Ref::new(var), &*(*context).callback_arg.cast::<Columns>()) };
+    columns.of_table(var).as_ptr()
+}
+
+impl Columns<'_> {
+    fn of_table<'p>(&self, var: Ref<'p, pg_sys::Var>) -> Node<'p> {
+        match var.varattno {
+            0 => self.whole_row(var),
+            number => self.column(var, number),
+        }
+    }
+
+    /// A column by its number. The one behind those of the function is that of ORDINALITY, which counts to 1.
+    fn column<'p>(&self, var: Ref<'p, pg_sys::Var>, number: i16) -> Node<'p> {
+        match self.with.columns.get(number as usize - 1) {
+            Some((number, ..)) => numbered(var, *number).as_node(),
+            None => self.if_there(var, make_bigint(1)),
+        }
+    }
+
+    /// The row, which is null where the call has none.
+    fn whole_row<'p>(&self, var: Ref<'p, pg_sys::Var>) -> Node<'p> {
+        // SAFETY: the names are a list of strings, which is not empty.
+        let count = unsafe { (*self.names).length as i16 };
+        let fields = (1..=count).map(|number| {
+            let field = numbered(var, number);
+            if let Some((_, type_oid)) = self.with.columns.get(number as usize - 1) {
+                field.set_type(*type_oid);
+                field.set_collation(type_collation(*type_oid));
+            }
+            self.column(field, number)
+        });
+        let mut row = pg_sys::RowExpr::default();
+        row.xpr.type_ = pg_sys::NodeTag::T_RowExpr;
+        row.args = List::of(fields).as_ptr();
+        row.row_typeid = pg_sys::RECORDOID;
+        row.row_format = pg_sys::CoercionForm::COERCE_IMPLICIT_CAST;
+        row.colnames = self.names;
+        row.location = -1;
+        self.if_there(var, Ref::allocate(row).as_node())
+    }
+
+    /// A value where the call has a row, and null where an outer join has made that null.
+    fn if_there<'p>(&self, var: Ref<'p, pg_sys::Var>, value: Node<'p>) -> Node<'p> {
+        let never_null = numbered(var, self.with.never_null);
+        never_null.set_type(pg_sys::TEXTOID);
+        never_null.set_collation(pg_sys::DEFAULT_COLLATION_OID);
+        make_case(make_is_not_null(never_null.as_node()), value)
+    }
+}
+
+/// A copy of a column with another number.
+fn numbered<'p>(var: Ref<'p, pg_sys::Var>, number: i16) -> Ref<'p, pg_sys::Var> {
+    let copy = var.duplicate();
+    copy.set_number(number);
+    copy.set_written_number(number);
+    copy
 }
 
 /// Makes a function's member of the range table that of a table.

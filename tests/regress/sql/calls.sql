@@ -58,9 +58,27 @@ SELECT * FROM endpoint.compare($$SELECT t.g, (SELECT string_agg(i::text, ',') FR
 CREATE VIEW v AS SELECT t.id, t.g, i.payload, i.status_code FROM t CROSS JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(t.id)) i;
 SELECT * FROM endpoint.compare($$SELECT * FROM v WHERE g = 1$$);
 SELECT * FROM endpoint.compare($$SELECT u.id, v.payload FROM u JOIN v ON v.id = u.id$$);
--- The row as a whole, ORDINALITY, and a call in a call or in another function: one after the other
-SELECT * FROM endpoint.compare($$SELECT t.id, i FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) i$$);
-SELECT * FROM endpoint.compare($$SELECT t.id, i.* FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) WITH ORDINALITY i$$);
+-- The row as a whole, and ORDINALITY, also where an outer join has no row
+SELECT * FROM endpoint.compare($$SELECT t.id, i, to_jsonb(i) FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) AS i(a, b)$$);
+SELECT * FROM endpoint.compare($$SELECT t.id, i.*, i FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.id)) WITH ORDINALITY AS i(a, b, c, d, e)$$);
+SELECT * FROM endpoint.compare($$SELECT t.id, i.ordinality, i, i IS NULL, count(i) OVER () FROM t LEFT JOIN LATERAL aws_lambda.invoke('accept-10', to_jsonb(t.id)) WITH ORDINALITY i
+    ON t.g = 1$$);
+SELECT * FROM endpoint.compare($$SELECT u.id, (SELECT jsonb_agg(x) FROM (SELECT i, i.ordinality + u.id) x) FROM u, aws_lambda.invoke('accept-10', to_jsonb(u.id)) WITH ORDINALITY i$$);
+SELECT * FROM endpoint.compare($$SELECT i, count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(t.g)) i GROUP BY i ORDER BY i::text$$);
+-- In subqueries and functions that PostgreSQL flattens, without LATERAL at the call
+SELECT * FROM endpoint.compare($$SELECT t.id, x.p FROM t, LATERAL (SELECT payload AS p FROM aws_lambda.invoke('accept-10', to_jsonb(t.id))) x$$);
+SELECT * FROM endpoint.compare($$SELECT t.id, x.p FROM t LEFT JOIN LATERAL (SELECT payload AS p, 1 AS one FROM aws_lambda.invoke('accept-10', to_jsonb(t.id)) OFFSET 0) x ON one = 1$$);
+CREATE FUNCTION positions(key anyelement) RETURNS TABLE (status int, answer jsonb) LANGUAGE sql STABLE
+AS $f$ SELECT status_code, payload FROM aws_lambda.invoke('accept-10', to_jsonb(key)) $f$;
+SELECT * FROM endpoint.compare($$SELECT t.id, p.answer FROM t, positions(t.id) p$$);
+-- A call that depends on no other relation is made once.
+SELECT * FROM endpoint.compare($$SELECT * FROM aws_lambda.invoke('accept-10', '{"a": 1}'::jsonb)$$);
+SELECT * FROM endpoint.compare($$SELECT t.id, i.* FROM t CROSS JOIN aws_lambda.invoke('accept-10', '7'::jsonb) WITH ORDINALITY i$$);
+SELECT * FROM endpoint.compare($$SELECT t.id, i.payload FROM t LEFT JOIN aws_lambda.invoke('accept-10', '7'::jsonb) i ON i.payload = to_jsonb(t.id)$$);
+SELECT * FROM endpoint.compare($$SELECT t.id, i.payload FROM t FULL JOIN aws_lambda.invoke('accept-10', '77'::jsonb) i ON i.payload = to_jsonb(t.id) ORDER BY id$$);
+SELECT * FROM endpoint.compare($$SELECT a.payload, b.payload FROM aws_lambda.invoke('accept-10', '1'::jsonb) a, aws_lambda.invoke('accept-10', '1'::jsonb) b$$);
+SELECT * FROM endpoint.compare($$SELECT (SELECT payload FROM aws_lambda.invoke('accept-10', '5'::jsonb)), id FROM t$$);
+-- A call in a call or in another function: one after the other
 SELECT * FROM endpoint.compare($$SELECT t.id, i.payload FROM t, aws_lambda.invoke('accept-10', (aws_lambda.invoke('accept-10', to_jsonb(t.id))).payload) i$$);
 
 SELECT * FROM endpoint.compare($$SELECT t.id, i.payload FROM t, jsonb_array_elements((aws_lambda.invoke('accept-10', jsonb_build_array(t.id, t.g))).payload) e,
@@ -88,6 +106,7 @@ SET aws_lambda.invoke_concurrency = 64;
 -- What is planned shows the call's values, and counts.
 SELECT * FROM endpoint.explain($$SELECT id, i.payload FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i$$, 'VERBOSE');
 SELECT regexp_replace("QUERY PLAN", 'Flight: ([2-9]|\d\d)', 'Flight: many') AS plan FROM endpoint.explain($$SELECT count(*) FROM t, aws_lambda.invoke('accept-10', to_jsonb(id)) i$$, 'ANALYZE') WHERE "QUERY PLAN" !~ 'Bytes|Memory|Wait';
+SELECT * FROM endpoint.explain($$SELECT * FROM aws_lambda.invoke('accept-10', '{"a": 1}'::jsonb)$$, 'ANALYZE') WHERE "QUERY PLAN" !~ 'Bytes|Memory|Wait';
 SELECT endpoint.reset();
 
 -- No further ahead than rows are wanted
