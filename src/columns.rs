@@ -1,8 +1,9 @@
-//! The columns of foreign tables: names, types, and the columns that a table has.
+//! The columns of foreign tables: names, types, options, and the columns that a table has.
 //!
 //! `plan/clause.rs` and `rows/values.rs` bind values to input columns, and `rows/writer.rs` makes the values of output columns.
 
 use crate::error::{Error, TableError};
+use crate::fields::{self, Field, Key, Part};
 use crate::options::{OnError, Options, TableObject};
 use crate::postgres::catalog;
 use crate::postgres::rel::OpenRelation;
@@ -12,7 +13,6 @@ use std::ffi::CStr;
 
 /// A column that this wrapper knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
 pub enum Column {
     /// Input: name or ARN of the function.
     FunctionName,
@@ -30,12 +30,16 @@ pub enum Column {
     TenantId,
     /// Input: name of a durable execution.
     DurableExecutionName,
-    /// Input: the event that the function gets. It is the last input, so that it varies fastest in a product of lists.
+    /// Input: the event that the function gets. It and its fields are the last inputs, so that they vary fastest in a product of lists.
     Payload,
+    /// Input: a field of the payload, by the number of the table's column.
+    PayloadField(i16),
     /// Output: HTTP status.
     StatusCode,
     /// Output: the value that the function returned.
     Response,
+    /// Output: a field of the response, by the number of the table's column.
+    ResponseField(i16),
     /// Output: the version that ran.
     ExecutedVersion,
     /// Output: base64 of the log's tail.
@@ -81,7 +85,7 @@ pub enum Column {
 }
 
 impl Column {
-    /// Every input column, in the order of a product of lists.
+    /// Every input column that has a name of its own, in the order of a product of lists.
     pub const INPUTS: [Column; 9] = [
         Column::FunctionName,
         Column::Region,
@@ -125,9 +129,10 @@ impl Column {
         Column::LastModified,
     ];
 
-    /// The name in SQL.
+    /// The name in SQL. A field has that of the table's column, which [`Layout::name`] knows.
     pub fn name(self) -> &'static str {
         match self {
+            Column::PayloadField(_) | Column::ResponseField(_) => "",
             Column::FunctionName => "function_name",
             Column::Region => "region",
             Column::Qualifier => "qualifier",
@@ -175,9 +180,23 @@ impl Column {
         inputs.iter().chain(outputs).copied()
     }
 
+    /// Those of all kinds of tables, each once.
+    fn known() -> impl Iterator<Item = Column> {
+        Column::all(TableObject::Invocations).chain(Column::OUTPUTS_OF_FUNCTIONS)
+    }
+
     /// Whether a clause can bind the column.
     pub fn is_input(self) -> bool {
-        Column::INPUTS.contains(&self)
+        matches!(self, Column::PayloadField(_)) || Column::INPUTS.contains(&self)
+    }
+
+    /// The document that the column is a field of.
+    pub fn part(self) -> Option<Part> {
+        match self {
+            Column::PayloadField(_) => Some(Part::Payload),
+            Column::ResponseField(_) => Some(Part::Response),
+            _ => None,
+        }
     }
 
     /// Whether a name, as bytes of the catalog, is that of an input column.
@@ -185,11 +204,23 @@ impl Column {
         (Column::INPUTS.iter()).any(|column| column.name().as_bytes() == name)
     }
 
-    /// The column with a number, which is that of `column as i32`.
+    /// The number of an input column in a plan. Those of fields are negative.
+    pub fn number(self) -> i32 {
+        match self {
+            Column::PayloadField(number) => -i32::from(number),
+            _ => (0..)
+                .zip(Column::known())
+                .find_map(|(number, column)| (column == self).then_some(number))
+                .unwrap_or(i32::MAX),
+        }
+    }
+
+    /// The column with a number.
     pub fn from_number(number: i32) -> Option<Column> {
-        let all = Column::all(TableObject::Invocations);
-        let mut all = all.chain(Column::OUTPUTS_OF_FUNCTIONS);
-        all.find(|column| *column as i32 == number)
+        match u32::try_from(number) {
+            Ok(number) => Column::known().nth(number as usize),
+            Err(_) => i16::try_from(-number).ok().map(Column::PayloadField),
+        }
     }
 
     fn allowed_types(self) -> (&'static [pg_sys::Oid], &'static str) {
@@ -231,12 +262,16 @@ pub struct Attribute {
     pub base_type: pg_sys::Oid,
     /// Its type modifier.
     pub typmod: i32,
+    /// Whether it is a field of the payload that is NOT NULL.
+    pub is_required: bool,
 }
 
 impl Attribute {
-    /// An example of a clause that gives it a value, for an error.
-    pub fn example(&self) -> String {
-        let name = self.column.name();
+    /// An example of a clause that gives it a value, for an error. `name` is the column's.
+    pub fn example(&self, name: &str) -> String {
+        if self.column.part().is_some() {
+            return format!("{name} = $1");
+        }
         let value = match self.column {
             Column::FunctionName => "f",
             Column::Region => "us-east-1",
@@ -257,20 +292,27 @@ impl Attribute {
         format!("{name}{cast} = '{value}'")
     }
 
-    /// Reads an attribute; `None` for a virtual column, which PostgreSQL computes from the others.
+    /// Reads an attribute, and its field if it is one; `None` for a virtual column, which PostgreSQL computes from the others.
     fn read(
         attribute: &pg_sys::FormData_pg_attribute,
         table: &str,
         object: TableObject,
-    ) -> Result<Option<Attribute>, Error> {
+    ) -> Result<Option<(Attribute, Option<Field>)>, Error> {
         let name = text::name(&attribute.attname).to_bytes();
-        let known = Column::all(object).find(|column| column.name().as_bytes() == name);
+        let field = match object {
+            TableObject::Invocations => read_field(attribute, table)?,
+            TableObject::Functions => None,
+        };
+        let known = match &field {
+            Some(field) => Some(field.column),
+            None => Column::all(object).find(|column| column.name().as_bytes() == name),
+        };
         let generated = attribute.attgenerated as u8;
         if let Some(column) = known
             && generated == if column.is_input() { VIRTUAL } else { STORED }
         {
             return Err(Error::Table(TableError::GeneratedColumn {
-                column: column.name(),
+                column: Text::of_server(name).shown(),
                 table: table.to_owned(),
                 input: column.is_input(),
             }));
@@ -287,22 +329,26 @@ impl Attribute {
             })
         })?;
         let base_type = catalog::base_type(attribute.atttypid);
-        let (types, allowed) = column.allowed_types();
-        if !types.contains(&base_type) {
-            return Err(Error::Table(TableError::ColumnType {
-                column: column.name(),
-                table: table.to_owned(),
-                found: text::shown(catalog::type_name(attribute.atttypid)),
-                allowed,
-            }));
+        if field.is_none() {
+            let (types, allowed) = column.allowed_types();
+            if !types.contains(&base_type) {
+                return Err(Error::Table(TableError::ColumnType {
+                    column: column.name(),
+                    table: table.to_owned(),
+                    found: text::shown(catalog::type_name(attribute.atttypid)),
+                    allowed,
+                }));
+            }
         }
-        Ok(Some(Attribute {
+        let attribute = Attribute {
             number: attribute.attnum,
             column,
             type_oid: attribute.atttypid,
             base_type,
             typmod: attribute.atttypmod,
-        }))
+            is_required: attribute.attnotnull && column.part() == Some(Part::Payload),
+        };
+        Ok(Some((attribute, field)))
     }
 }
 
@@ -319,11 +365,45 @@ pub fn object_of(table: pg_sys::Oid) -> TableObject {
     read.object.unwrap_or_default()
 }
 
+/// Reads the options of a column; `None` where it has none. A column with the option `in` is a field, whatever its name.
+fn read_field(
+    attribute: &pg_sys::FormData_pg_attribute,
+    table: &str,
+) -> Result<Option<Field>, Error> {
+    let number = attribute.attnum;
+    let list = catalog::column_options(attribute.attrelid, number);
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let options = Options::of_list(list);
+    let Some(part) = options.part else {
+        return Ok(None);
+    };
+    let name = Text::of_server(text::name(&attribute.attname).to_bytes()).shown();
+    let key = options.key.unwrap_or_else(|| Key::of_name(&name));
+    let column = match part {
+        Part::Payload => Column::PayloadField(number),
+        Part::Response => Column::ResponseField(number),
+    };
+    if part == Part::Payload && key.is_of_document() {
+        return Err(Error::Table(TableError::KeyOfPayload {
+            column: name,
+            table: table.to_owned(),
+            key: key.to_string(),
+        }));
+    }
+    Ok(Some(Field { column, name, key }))
+}
+
 /// The columns of one foreign table.
 #[derive(Debug, Clone)]
 pub struct Layout {
     /// Every column that is not dropped and not virtual.
     pub attributes: Vec<Attribute>,
+    /// Those that are fields.
+    pub fields: Vec<Field>,
+    /// The array that has an element for each row, in the response, where the table has the option `rows`.
+    pub rows: Option<Key>,
     /// The foreign table's name.
     pub table: String,
     /// What its rows are.
@@ -333,16 +413,34 @@ pub struct Layout {
 impl Layout {
     /// Reads the columns of an open foreign table.
     ///
-    /// Errors with [`TableError::UnknownColumn`], [`TableError::ColumnType`] or [`TableError::GeneratedColumn`].
+    /// Errors with a [`TableError`] where the definition is invalid.
     pub fn read(relation: OpenRelation) -> Result<Layout, Error> {
         let table = relation.name();
         let object = object_of(relation.rd_id);
         let mut attributes = Vec::with_capacity(relation.descriptor().natts.max(0) as usize);
+        let mut fields = Vec::new();
         for attribute in relation.columns() {
-            attributes.extend(Attribute::read(&attribute, &table, object)?);
+            if let Some((attribute, field)) = Attribute::read(&attribute, &table, object)? {
+                attributes.push(attribute);
+                fields.extend(field);
+            }
         }
+        if let Some((first, second)) = fields::conflict(&fields) {
+            return Err(Error::Table(TableError::KeyConflict {
+                columns: [first, second].map(|field| field.name.clone()),
+                keys: [first, second].map(|field| field.key.to_string()),
+                table,
+            }));
+        }
+        let has_response = (fields.iter()).any(|field| field.column.part() == Some(Part::Response));
+        let rows = match has_response {
+            true => Options::of_list(catalog::foreign_table(relation.rd_id).options()).rows,
+            false => None,
+        };
         Ok(Layout {
             attributes,
+            fields,
+            rows,
             table,
             object,
         })
@@ -351,6 +449,46 @@ impl Layout {
     /// Whether the rows are functions.
     pub fn is_of_functions(&self) -> bool {
         self.object == TableObject::Functions
+    }
+
+    /// Errors with [`TableError::RowsWithoutFields`] where the table has the option `rows`, and no column that a row could fill.
+    pub fn check_rows(&self, options: &Options) -> Result<(), Error> {
+        match options.rows.is_some() && self.rows.is_none() {
+            true => Err(Error::Table(TableError::RowsWithoutFields {
+                table: self.table.clone(),
+            })),
+            false => Ok(()),
+        }
+    }
+
+    /// The field that a column is.
+    pub fn field(&self, column: Column) -> Option<&Field> {
+        self.fields.iter().find(|field| field.column == column)
+    }
+
+    /// The name of a column.
+    pub fn name(&self, column: Column) -> &str {
+        self.field(column)
+            .map_or(column.name(), |field| field.name.as_str())
+    }
+
+    /// Every input column in the order of a product of lists, whether or not the table has it.
+    pub fn inputs_in_order(&self) -> impl Iterator<Item = Column> {
+        let fields = self.fields.iter().map(|field| field.column);
+        (Column::INPUTS.into_iter()).chain(fields.filter(|column| column.is_input()))
+    }
+
+    /// The fields of the elements that rows are made of; none where a response is one row.
+    pub fn fields_of_elements(&self) -> impl Iterator<Item = &Field> {
+        let is_of_element = |field: &&Field| {
+            field.column.part() == Some(Part::Response) && !field.key.is_of_response()
+        };
+        (self.fields.iter().filter(|_| self.rows.is_some())).filter(is_of_element)
+    }
+
+    /// Whether the payload is made of fields.
+    pub fn has_payload_fields(&self) -> bool {
+        (self.fields.iter()).any(|field| field.column.part() == Some(Part::Payload))
     }
 
     /// Errors with [`TableError::FailuresUnseen`] where failures are rows, and no column shows which rows are failures.

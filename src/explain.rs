@@ -47,7 +47,7 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             },
         );
     }
-    explain_plan(explain, &printer, &data, &fixed);
+    explain_plan(explain, &printer, (&data, &layout), &fixed);
     let several = estimate::known_values(&data.bindings) != Some(1);
     if several && data.mode == Mode::Plain {
         let mut limits = Limits::read(table.rd_id);
@@ -78,7 +78,7 @@ pub fn batching(explain: Explain, batching: Option<&Batching>) {
 fn explain_plan<'p>(
     explain: Explain<'p>,
     printer: &Printer<'p>,
-    data: &PlanData<'p>,
+    (data, layout): (&PlanData<'p>, &Layout),
     fixed: &[String],
 ) {
     let add = |label, values: &[Vec<u8>], separator: &[u8]| {
@@ -89,12 +89,14 @@ fn explain_plan<'p>(
     if !fixed.is_empty() {
         explain.text(c"Fixed", for_server(&fixed.join(", ")).to_bytes());
     }
-    bound(explain, printer, &data.bindings);
+    bound(explain, printer, &data.bindings, layout);
     let print = |condition: &Node<'p>| printer.print(*condition);
     let conditions: Vec<Vec<u8>> = data.conditions.iter().map(print).collect();
     add(c"Only If", &conditions, b" AND ");
     match (data.mode, estimate::known_values(&data.bindings)) {
-        (Mode::Missing(column, _), _) => explain.text(c"Not Bound", column.name().as_bytes()),
+        (Mode::Missing(column, _), _) => {
+            explain.text(c"Not Bound", for_server(layout.name(column)).to_bytes())
+        }
         (_, Some(values)) => explain.number(c"Values", values),
         (_, None) => explain.text(c"Values", b"known when run"),
     }
@@ -105,8 +107,13 @@ fn explain_plan<'p>(
 }
 
 /// Adds what input columns are given.
-pub fn bound<'p>(explain: Explain<'p>, printer: &Printer<'p>, bindings: &[Binding<'p>]) {
-    let printed = print_bindings(printer, bindings);
+pub fn bound<'p>(
+    explain: Explain<'p>,
+    printer: &Printer<'p>,
+    bindings: &[Binding<'p>],
+    layout: &Layout,
+) {
+    let printed = print_bindings(printer, bindings, layout);
     if !printed.is_empty() {
         explain.text(c"Bound", &printed.join(&b", "[..]));
     }
@@ -240,15 +247,22 @@ pub fn counters(explain: Explain, dispatch: Option<&mut Dispatch>, of_functions:
 }
 
 /// The bindings in the order of the columns, whatever order the clauses had.
-fn print_bindings<'p>(printer: &Printer<'p>, bindings: &[Binding<'p>]) -> Vec<Vec<u8>> {
+fn print_bindings<'p>(
+    printer: &Printer<'p>,
+    bindings: &[Binding<'p>],
+    layout: &Layout,
+) -> Vec<Vec<u8>> {
     let of = |column| {
         let bindings = bindings.iter();
         bindings.filter(move |binding| binding.attribute.column == column)
     };
-    (Column::INPUTS.into_iter().flat_map(of))
+    (layout.inputs_in_order().flat_map(of))
         .map(|binding| {
-            let (column, operator) = (binding.attribute.column.name(), binding.kind.operator());
-            let left = format!("{column} {operator}").into_bytes();
+            let (column, operator) = (
+                layout.name(binding.attribute.column),
+                binding.kind.operator(),
+            );
+            let left = for_server(&format!("{column} {operator}")).into_bytes();
             let Some(right) = binding.expression.map(|right| printer.print(right)) else {
                 return left;
             };

@@ -18,7 +18,7 @@
 //! - [`lambda`]: requests, names, and the AWS SDK.
 //! - [`explain`]: what EXPLAIN shows of the plan and of the scan.
 //!
-//! Used by all: [`columns`] (the columns that a table can have), [`options`] (the one table of options),
+//! Used by all: [`columns`] (the columns that a table can have), [`fields`] (those that are fields of a document), [`options`] (the one table of options),
 //! [`settings`], [`error`] (the one table of errors), [`memory`] and [`postgres`] (lists and versions).
 
 pgrx::pg_module_magic!();
@@ -30,6 +30,7 @@ mod dispatch;
 mod error;
 mod explain;
 mod fdw;
+mod fields;
 mod functions;
 mod lambda;
 mod memory;

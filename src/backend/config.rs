@@ -10,9 +10,8 @@ use crate::lambda::credentials::NoKeys;
 use crate::lambda::request::Inputs;
 use crate::lambda::{ClientConfig, Endpoint, Keys, RetryPolicy};
 use crate::options::{BatchFormat, Events, Kilobytes, OnError, Options, TableObject};
-use crate::postgres::list::List;
 use crate::postgres::refs::Ref;
-use crate::postgres::text::{self, Text};
+use crate::postgres::text;
 use crate::postgres::{catalog, process};
 use crate::settings;
 use pgrx::pg_sys;
@@ -83,8 +82,8 @@ impl Limits {
     pub fn read(table: pg_sys::Oid) -> Limits {
         let (table, server) = table_and_server(table);
         let options = [
-            read_options(table.options()),
-            read_options(server.options()),
+            Options::of_list(table.options()),
+            Options::of_list(server.options()),
         ];
         Limits::of(&options, table.relid, server.serverid)
     }
@@ -129,8 +128,8 @@ fn first<T>(options: &[Options; 2], value: impl Fn(&Options) -> Option<T>) -> Op
 pub fn async_capable(table: pg_sys::Oid) -> bool {
     let (table, server) = table_and_server(table);
     let options = [
-        read_options(table.options()),
-        read_options(server.options()),
+        Options::of_list(table.options()),
+        Options::of_list(server.options()),
     ];
     first(&options, |options| options.async_capable).unwrap_or(true)
 }
@@ -138,7 +137,7 @@ pub fn async_capable(table: pg_sys::Oid) -> bool {
 /// Whether events that are inserted into a foreign table are written to the queue.
 pub fn queues_events(table: pg_sys::Oid) -> bool {
     let (table, _) = table_and_server(table);
-    read_options(table.options()).events == Some(Events::Queue)
+    Options::of_list(table.options()).events == Some(Events::Queue)
 }
 
 /// A foreign table and its server.
@@ -152,22 +151,18 @@ fn table_and_server<'p>(
     (table, catalog::foreign_server(table.serverid))
 }
 
-/// Reads a list of options. The validator has checked them.
-pub(super) fn read_options(list: List<pg_sys::DefElem>) -> Options {
-    let mut options = Options::default();
-    for option in list.iter() {
-        let value = Text::of_server(option.value()).shown();
-        options.read(&option.name(), &value);
-    }
-    options
+/// A table's options.
+pub fn of_table(table: pg_sys::Oid) -> Options {
+    Options::of_list(catalog::foreign_table(table).options())
 }
 
 /// The values that a table's options fix.
 pub fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
-    inputs(&read_options(catalog::foreign_table(table).options()))
+    inputs(&of_table(table))
 }
 
-fn inputs(table: &Options) -> Inputs {
+/// The values that options of a table fix.
+pub fn inputs(table: &Options) -> Inputs {
     Inputs {
         function_name: table.function_name.clone(),
         region: table.region.clone(),
@@ -198,7 +193,7 @@ impl Config {
         catalog::accept_invalidation_messages();
         release::check()?;
         let (table, server) = table_and_server(table);
-        Config::of(table.relid, read_options(table.options()), server, user)
+        Config::of(table.relid, Options::of_list(table.options()), server, user)
     }
 
     /// Reads options and settings for questions about the functions of a server, as a role sees them. Errors as [`Config::read`] does.
@@ -219,7 +214,7 @@ impl Config {
         server: Ref<pg_sys::ForeignServer>,
         user: pg_sys::Oid,
     ) -> Result<Config, Error> {
-        let options = [table_options, read_options(server.options())];
+        let options = [table_options, Options::of_list(server.options())];
         let mapping = Mapping::read(user, server.serverid);
         let is_publics = mapping.as_ref().map(|mapping| mapping.is_publics);
         let keys = mapping.and_then(|mapping| keys(mapping.options));
@@ -296,8 +291,8 @@ impl Config {
 pub fn batching(table: pg_sys::Oid) -> Option<Batching> {
     let (table, server) = table_and_server(table);
     batching_of(&[
-        read_options(table.options()),
-        read_options(server.options()),
+        Options::of_list(table.options()),
+        Options::of_list(server.options()),
     ])
 }
 

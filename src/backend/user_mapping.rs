@@ -1,6 +1,5 @@
 //! The user mapping of a role, and the explanation where a role has no keys in one.
 
-use super::config::read_options;
 use crate::lambda::credentials::NoKeys;
 use crate::options::Options;
 use crate::postgres::refs::Ref;
@@ -22,7 +21,7 @@ impl Mapping {
             .into_iter()
             .find(|role| catalog::has_user_mapping(*role, server))?;
         Some(Mapping {
-            options: read_options(catalog::user_mapping(user, server).options()),
+            options: Options::of_list(catalog::user_mapping(user, server).options()),
             is_publics: role == pg_sys::InvalidOid,
         })
     }

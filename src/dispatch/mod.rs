@@ -131,13 +131,11 @@ impl Dispatch {
             || config.on_error == OnError::Return
             || config.object == TableObject::Functions;
         let estate = node.estate();
-        Ok(Dispatch::new(
-            table,
-            config,
-            estate,
-            Some(node),
-            keeps_payload,
-        ))
+        let mut dispatch = Dispatch::new(table, config, estate, Some(node), keeps_payload);
+        if layout.rows.is_some() {
+            dispatch.prefetch_limit.note_gives_rows();
+        }
+        Ok(dispatch)
     }
 
     /// Prepares one invocation that no query's node asks for.

@@ -16,6 +16,8 @@ pub struct PrefetchLimit {
     run: u64,
     /// How many runs there were.
     runs: u32,
+    /// Whether an invocation may give another number of rows than one.
+    gives_rows: bool,
     /// Whether the rows wanted may have changed although the run has not.
     is_stale: bool,
     /// How many rows were asked for since the scan had other values.
@@ -33,10 +35,16 @@ impl PrefetchLimit {
             rows_wanted: node.map_or(RowsWanted::ALL, |_| RowsWanted::UNKNOWN),
             run: 0,
             runs: 0,
+            gives_rows: false,
             is_stale: false,
             asked: 0,
             asked_in_run: 0,
         }
+    }
+
+    /// Notes that an invocation may give another number of rows than one. A row that is asked for is then no invocation.
+    pub fn note_gives_rows(&mut self) {
+        self.gives_rows = true;
     }
 
     /// Notes that the next row is asked for.
@@ -60,6 +68,9 @@ impl PrefetchLimit {
                 self.asked_in_run = 0;
             }
             self.rows_wanted = RowsWanted::of(node, run);
+            if self.gives_rows {
+                self.rows_wanted = self.rows_wanted.of_unknown_rows();
+            }
         });
     }
 

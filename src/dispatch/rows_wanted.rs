@@ -37,6 +37,16 @@ impl RowsWanted {
         ..RowsWanted::ALL
     };
 
+    /// The same in invocations, where it is not known how many rows one gives.
+    pub fn of_unknown_rows(self) -> RowsWanted {
+        RowsWanted {
+            may_end_early: !self.is_all(),
+            limit: None,
+            rows: None,
+            ..self
+        }
+    }
+
     /// Whether all rows are wanted.
     pub fn is_all(&self) -> bool {
         !self.may_end_early && self.limit.is_none() && self.rows.is_none()

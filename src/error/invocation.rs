@@ -96,7 +96,7 @@ impl Invocation {
         };
         let mut detail: Vec<String> = row.detail.take().into_iter().chain(sentence).collect();
         let quotes_response = match error {
-            Error::Response { .. } => true,
+            Error::Response { .. } | Error::Field { .. } | Error::Rows { .. } => true,
             Error::Batch(failure) => matches!(failure.problem, BatchProblem::Shape { .. }),
             _ => false,
         };

@@ -7,6 +7,7 @@ mod api;
 mod batch;
 mod cause;
 mod configuration;
+mod field;
 mod import;
 mod invocation;
 mod no_value;
@@ -24,6 +25,7 @@ pub use api::{Answer, ApiFailure};
 pub use batch::{BatchFailure, BatchProblem};
 pub use cause::Cause;
 pub use configuration::ConfigurationError;
+pub use field::FieldProblem;
 pub use import::ImportError;
 pub use invocation::{Invocation, InvokedBy};
 pub use no_value::NoValueReason;
@@ -77,9 +79,27 @@ pub enum Error {
     /// A response that its column cannot hold.
     Response {
         /// The column's name.
-        column: &'static str,
+        column: String,
         /// The reason.
         problem: ResponseProblem,
+        /// The first characters of the response.
+        beginning: String,
+    },
+    /// A field of a response that its column cannot hold.
+    Field {
+        /// The column's name.
+        column: String,
+        /// The field's key.
+        key: String,
+        /// The reason.
+        problem: FieldProblem,
+        /// The first characters of the field.
+        beginning: String,
+    },
+    /// A response that has no array where its rows ought to be.
+    Rows {
+        /// The table option `rows`.
+        key: String,
         /// The first characters of the response.
         beginning: String,
     },
@@ -166,6 +186,8 @@ impl Error {
             Error::Api(failure) => failure.row(),
             Error::Batch(failure) => failure.problem.row(),
             Error::Response { column, problem, beginning } => problem.row(column, beginning),
+            Error::Field { column, key, problem, beginning } => problem.row(column, key, beginning),
+            Error::Rows { key, beginning } => field::not_rows(key, beginning),
             Error::Of(invocation, error) => invocation.row(error),
             Error::Asked(question, error) => question.row(error),
             Error::Import(error) => error.row(),
@@ -220,7 +242,7 @@ impl Error {
             Error::Of(_, error) | Error::Asked(_, error) => return error.as_columns(),
             Error::Api(failure) => return (failure.code(), failure.column_message()),
             Error::Batch(failure) => failure.problem.code(),
-            Error::Response { .. } => "InvalidResponse",
+            Error::Response { .. } | Error::Field { .. } | Error::Rows { .. } => "InvalidResponse",
             Error::Request(RequestError::PayloadTooLarge { .. }) => "RequestTooLargeException",
             Error::OutOfMemory { .. } | Error::MemoryIsShort => "OutOfMemory",
             Error::Runtime(_) | Error::Panicked => "ClientFailure",

@@ -16,7 +16,7 @@ pub enum NoValueReason {
 
 impl NoValueReason {
     /// What PostgreSQL reports. `has_invoked` tells whether the statement has invoked functions before.
-    pub(super) fn row(&self, columns: &[&str], table: &str, has_invoked: bool) -> Row {
+    pub(super) fn row(&self, columns: &[String], table: &str, has_invoked: bool) -> Row {
         let names: Vec<String> = (columns.iter())
             .map(|column| format!("\"{column}\""))
             .collect();
@@ -40,7 +40,7 @@ impl NoValueReason {
                 })
                 .hint(format!(
                     "{}: WHERE {example}. LIKE, ->> and @> only filter results, as does what is compared with random() or the table's own columns.",
-                    match columns.contains(&"payload") {
+                    match columns.iter().any(|column| column == "payload") {
                         true => "Say what to send",
                         false => "Give it a value",
                     }

@@ -9,7 +9,7 @@ pub enum StatementError {
     /// An input column that the statement needs has no value.
     NoValue {
         /// The names of the columns, at least one.
-        columns: Vec<&'static str>,
+        columns: Vec<String>,
         /// The foreign table's name.
         table: String,
         /// Why they have none.
@@ -37,7 +37,28 @@ pub enum StatementError {
     /// An inserted row has a value for an output column.
     OutputColumn {
         /// The column's name.
-        column: &'static str,
+        column: String,
+        /// The foreign table's name.
+        table: String,
+    },
+    /// The payload and a field of it both have a value.
+    TwoPayloads {
+        /// The field's column.
+        column: String,
+        /// The foreign table's name.
+        table: String,
+    },
+    /// An inserted row has no value for a field that is NOT NULL.
+    NullField {
+        /// The column's name.
+        column: String,
+        /// The foreign table's name.
+        table: String,
+    },
+    /// RETURNING reads a field of an element, where a response may have several.
+    ReturnsElements {
+        /// The column's name.
+        column: String,
         /// The foreign table's name.
         table: String,
     },
@@ -112,6 +133,24 @@ impl StatementError {
             )
             .detail("The column tells what the function answered.")
             .hint("Leave the column out, and read it with RETURNING."),
+            StatementError::TwoPayloads { column, table } => Row::new(
+                ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION,
+                format!("foreign table \"{table}\" has a value for both \"payload\" and its field \"{column}\""),
+            )
+            .detail("The payload is either given as a whole or made of its fields. No function was invoked for it.")
+            .hint(format!("Give either \"payload\" or \"{column}\" a value.")),
+            StatementError::NullField { column, table } => Row::new(
+                ERRCODE_NOT_NULL_VIOLATION,
+                format!("null value in column \"{column}\" of foreign table \"{table}\" violates not-null constraint"),
+            )
+            .detail("The function was not invoked.")
+            .hint("Give the column a value, or drop its NOT NULL: a field without a value is left out."),
+            StatementError::ReturnsElements { column, table } => Row::new(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot return column \"{column}\" of foreign table \"{table}\" from INSERT"),
+            )
+            .detail("With the table option rows a response has any number of rows, and INSERT returns one for each row. No function was invoked.")
+            .hint("SELECT from the table, or return other columns."),
             StatementError::FixedColumn {
                 column,
                 value,

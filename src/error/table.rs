@@ -29,11 +29,34 @@ pub enum TableError {
     /// A generated column of a kind that the column can't have.
     GeneratedColumn {
         /// The column's name.
-        column: &'static str,
+        column: String,
         /// The foreign table's name.
         table: String,
         /// Whether it is an input, which can't be virtual. An output can't be stored.
         input: bool,
+    },
+    /// Two fields of the payload that cannot both be there.
+    KeyConflict {
+        /// The columns' names.
+        columns: [String; 2],
+        /// Their keys.
+        keys: [String; 2],
+        /// The foreign table's name.
+        table: String,
+    },
+    /// The table has the option `rows`, and no column that is a field of the response.
+    RowsWithoutFields {
+        /// The foreign table's name.
+        table: String,
+    },
+    /// The key of a field of the payload begins with a sign that only responses have.
+    KeyOfPayload {
+        /// The column's name.
+        column: String,
+        /// The key.
+        key: String,
+        /// The foreign table's name.
+        table: String,
     },
     /// The table returns failures as rows, and has no column that shows a failure.
     FailuresUnseen {
@@ -56,7 +79,7 @@ impl TableError {
             )
             .hint(match known.contains("payload") {
                 true => format!(
-                    "Known columns are {known}. Fields of the payload go into payload; take the response apart in a view."
+                    "Known columns are {known}. A column of another name is a field, with the option \"in\" 'payload' or \"in\" 'response'."
                 ),
                 false => format!("Known columns are {known}."),
             }),
@@ -91,6 +114,27 @@ impl TableError {
                         .hint("Make it VIRTUAL, or compute the value in the query.")
                 }
             }
+            TableError::KeyConflict { columns: [first, second], keys: [a, b], table } => Row::new(
+                ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                format!("columns \"{first}\" and \"{second}\" of foreign table \"{table}\" conflict"),
+            )
+            .detail(match a == b {
+                true => format!("Both are the field \"{a}\" of the payload."),
+                false => format!("A payload that has the field \"{a}\" as a value of one column cannot have \"{b}\" as that of another."),
+            })
+            .hint("Give one of them another key, or in 'response' where it is what the function answers."),
+            TableError::RowsWithoutFields { table } => Row::new(
+                ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                format!("foreign table \"{table}\" has the option rows, and no column that is a field of the response"),
+            )
+            .detail("A response has a row for each element of an array, and no column would show the element.")
+            .hint("Use ALTER FOREIGN TABLE ... ADD name type OPTIONS (\"in\" 'response'), or drop the option rows."),
+            TableError::KeyOfPayload { column, key, table } => Row::new(
+                ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE,
+                format!("column \"{column}\" of foreign table \"{table}\" has the invalid key \"{key}\""),
+            )
+            .detail("$ and @ stand for a response and for an element of it, and a payload has neither.")
+            .hint("Name the field of the payload, or use in 'response'."),
             TableError::FailuresUnseen { table } => Row::new(
                 ERRCODE_FDW_INVALID_COLUMN_NAME,
                 format!("foreign table \"{table}\" has no column that tells of a failure"),

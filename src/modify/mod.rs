@@ -25,8 +25,7 @@ use crate::postgres::slots::Slot;
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::queue::Entry;
 use crate::rows::inserted::InsertedRows;
-use crate::rows::output;
-use crate::rows::writer::Writer;
+use crate::rows::output::{self, Output};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{RefCell, RefMut};
 use std::ffi::c_int;
@@ -40,7 +39,7 @@ pub struct Insert {
 }
 
 struct State {
-    writers: Vec<Writer>,
+    output: Output,
     invocations: Invocations,
 }
 
@@ -112,10 +111,7 @@ fn begin(
     prefetch: Option<SharedPrefetch>,
 ) -> Result<(), Error> {
     let estate = state.estate();
-    let writers = (rows.layout.attributes.iter())
-        .filter(|attribute| !attribute.column.is_input())
-        .map(|attribute| Writer::new(*attribute, estate.query_context()))
-        .collect();
+    let output = Output::of_insert(&rows.layout, estate.query_context());
     let invocations = match prefetch {
         Some(prefetch) => {
             prefetch.get()?.serve(Consumer::Insert(Box::new(rows)));
@@ -130,7 +126,7 @@ fn begin(
     let insert = Insert {
         row_context: estate.query_context().child(),
         state: RefCell::new(State {
-            writers,
+            output,
             invocations,
         }),
     };
@@ -221,14 +217,14 @@ impl State {
     fn insert(&mut self, row: Slot) -> Result<(), Error> {
         match &mut self.invocations {
             Invocations::Own(own) => match own.insert(row)? {
-                Some((outcome, on_error)) => put(&mut self.writers, row, &outcome, on_error),
+                Some((outcome, on_error)) => put(&mut self.output, row, &outcome, on_error),
                 None => Ok(()),
             },
             Invocations::Prefetched(prefetch) => {
                 let mut prefetch = prefetch.get()?;
                 let (_, taken, on_error) = (prefetch.next_outcome()?)
                     .ok_or(Error::Unexpected("inserted row was not prefetched"))?;
-                put(&mut self.writers, row, &taken.outcome, on_error)
+                put(&mut self.output, row, &taken.outcome, on_error)
             }
         }
     }
@@ -308,15 +304,11 @@ fn take_completed(window: &mut Window) -> Result<(), Error> {
 }
 
 /// Adds what came back to a row, in the current memory context, which is the row's.
-fn put(
-    writers: &mut [Writer],
-    row: Slot,
-    outcome: &Outcome,
-    on_error: OnError,
-) -> Result<(), Error> {
+fn put(output: &mut Output, row: Slot, outcome: &Outcome, on_error: OnError) -> Result<(), Error> {
     let (mut values, mut nulls) = row.values();
-    output::write(writers, outcome, on_error, |writer, datum| {
-        let index = writer.attribute.number as usize - 1;
+    let mut begun = output.begin(outcome, on_error)?;
+    output.write(&mut begun, outcome, on_error, |number, datum| {
+        let index = number as usize - 1;
         nulls[index] = datum.is_none();
         values[index] = datum.unwrap_or(pg_sys::Datum::from(0));
     })?;

@@ -3,6 +3,10 @@
 //! PostgreSQL wants a row's returned columns before it reads the next row, so one invocation would be in flight at a time.
 
 use crate::backend::config::queues_events;
+use crate::columns::Layout;
+use crate::error::{Error, OrReport, StatementError};
+use crate::fields::Field;
+use crate::postgres::expressions::columns;
 use crate::postgres::list::IntList;
 use crate::postgres::planner::Root;
 use crate::postgres::refs::Ref;
@@ -24,7 +28,35 @@ pub unsafe extern "C-unwind" fn plan_foreign_modify(
     // SAFETY: the planner passes its structures, which live until planning ends.
     let (root, plan): (Root, Ref<pg_sys::ModifyTable>) =
         unsafe { (Ref::new(root), Ref::new(plan)) };
+    refuse_elements(root, plan, relation).or_report();
     prefetch_rows(root, plan, relation).map_or(std::ptr::null_mut(), IntList::as_ptr)
+}
+
+/// Errors where RETURNING reads a field of an element, as a response may have any number of them.
+fn refuse_elements(
+    root: Root,
+    plan: Ref<pg_sys::ModifyTable>,
+    relation: pg_sys::Index,
+) -> Result<(), Error> {
+    if plan.returning().is_empty() {
+        return Ok(());
+    }
+    let Some(table) = root.entry(relation as i32) else {
+        return Ok(());
+    };
+    let layout = rel::with_locked(table.relid, Layout::read)?;
+    let read = columns(plan.returning().as_node(), relation);
+    let is_read = |field: &&Field| {
+        let attribute = layout.find(field.column);
+        attribute.is_some_and(|found| read.contains(&0) || read.contains(&found.number.into()))
+    };
+    match (layout.fields_of_elements()).find(is_read) {
+        Some(field) => Err(Error::Statement(StatementError::ReturnsElements {
+            column: field.name.clone(),
+            table: layout.table.clone(),
+        })),
+        None => Ok(()),
+    }
 }
 
 /// Has the rows of an INSERT with RETURNING prefetched. Returns the parameter of the node that does; `None` for another statement.

@@ -5,6 +5,8 @@
 mod values;
 
 use crate::error::{Error, OptionError, quotable};
+use crate::fields::{Key, Part};
+use crate::postgres::list::List;
 use crate::postgres::process;
 use crate::postgres::refs::Ref;
 use crate::postgres::text::{self, Text};
@@ -27,7 +29,7 @@ pub enum Object {
     UserMapping,
     /// `CREATE FOREIGN TABLE`.
     Table,
-    /// A column of a foreign table, which takes none.
+    /// A column of a foreign table.
     Column,
     /// `IMPORT FOREIGN SCHEMA`, whose options become those of the foreign tables.
     Import,
@@ -112,14 +114,24 @@ impl Definition {
     }
 }
 
+/// The spelling of an option in SQL: that of its field, unless the field has another name, as `in` is a word of Rust's.
+macro_rules! spelling {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $spelling:literal) => {
+        $spelling
+    };
+}
+
 /// Makes [`OPTIONS`] and [`Options`] of one row for each option: `name: type, check, objects`, and perhaps `secret()`, `for_superusers()`,
 /// `for_functions()` or `needs("another option")`. The type says how the option is read ([`Value`]).
 macro_rules! options {
-    ($($name:ident: $type:ty, $check:expr, $objects:expr $(, $flag:ident($($argument:expr)?))*;)*) => {
+    ($($name:ident $(as $spelling:literal)?: $type:ty, $check:expr, $objects:expr $(, $flag:ident($($argument:expr)?))*;)*) => {
         /// Every option there is.
         pub static OPTIONS: &[Definition] = &[
             $(
-                Definition::new(stringify!($name), $objects, $check, |options, text| {
+                Definition::new(spelling!($name $($spelling)?), $objects, $check, |options, text| {
                     options.$name = Value::read(text);
                 })
                 $(.$flag($($argument)?))*,
@@ -137,6 +149,7 @@ macro_rules! options {
 
 const SERVER: &[Object] = &[Object::Server];
 const TABLE: &[Object] = &[Object::Table];
+const COLUMN: &[Object] = &[Object::Column];
 /// Of all tables that are imported, or of one.
 const TABLE_AND_IMPORT: &[Object] = &[Object::Table, Object::Import];
 const USER_MAPPING: &[Object] = &[Object::UserMapping];
@@ -177,9 +190,22 @@ options! {
     on_error: OnError, values::on_error, TABLE_AND_IMPORT;
     events: Events, values::events, TABLE;
     durable: bool, values::boolean, SERVER_AND_TABLE;
+    rows: Key, values::key, TABLE;
+    part as "in": Part, values::part, COLUMN;
+    key: Key, values::key, COLUMN, needs("in");
 }
 
 impl Options {
+    /// Reads a list of options. The validator has checked them.
+    pub fn of_list(list: List<pg_sys::DefElem>) -> Options {
+        let mut options = Options::default();
+        for option in list.iter() {
+            let value = Text::of_server(option.value()).shown();
+            options.read(&option.name(), &value);
+        }
+        options
+    }
+
     /// Reads one option, which the validator has checked. A name that is no option is ignored.
     pub fn read(&mut self, name: &str, text: &str) {
         if let Some(definition) = definition(name) {
@@ -351,7 +377,8 @@ mod tests {
         assert!(hint(Object::Server, "regoin").contains("\"region\""));
         assert!(hint(Object::Server, "request_timeout").contains("\"request_timeout_ms\""));
         assert!(hint(Object::Table, "endpoint_url").contains("option of a server"));
-        assert!(hint(Object::Column, "zzz").contains("no options"));
+        assert!(hint(Object::Wrapper, "zzz").contains("no options"));
+        assert!(hint(Object::Column, "zzzz").contains("in, key"));
         assert!(hint(Object::Server, "zzzzzzzzzzzz").starts_with("Options here are region"));
     }
 

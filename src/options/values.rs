@@ -1,6 +1,7 @@
 //! The types of options, and the checks of their values. A check that fails gives a sentence for HINT.
 
 use crate::error::{Error, RequestError};
+use crate::fields::{Key, Part};
 use crate::lambda::name::{FunctionName, check_qualifier, check_tenant_id};
 use crate::lambda::region::check_region;
 use crate::lambda::request::{InvocationType, LogType};
@@ -275,6 +276,32 @@ pub(super) fn batch_rows(value: &str) -> Result<(), String> {
 
 pub(super) fn batch_bytes(value: &str) -> Result<(), String> {
     number_in(value, BATCH_BYTES_RANGE, "number of bytes")
+}
+
+impl Value for Part {
+    fn read(text: &str) -> Option<Part> {
+        let all = [Part::Payload, Part::Response];
+        all.into_iter().find(|part| part.name() == text)
+    }
+}
+
+pub(super) fn part(value: &str) -> Result<(), String> {
+    Part::read(value)
+        .map(|_| ())
+        .ok_or_else(|| "It is payload or response.".to_owned())
+}
+
+impl Value for Key {
+    fn read(text: &str) -> Option<Key> {
+        Key::parse(text)
+    }
+}
+
+pub(super) fn key(value: &str) -> Result<(), String> {
+    Key::parse(value).map(|_| ()).ok_or_else(|| {
+        "It is a name, or at most 32 names with dots between them, such as address.country."
+            .to_owned()
+    })
 }
 
 /// Checks the URL of an endpoint. It has a scheme and a host, perhaps a port and a path, and nothing that could hide a secret or another

@@ -374,6 +374,7 @@ impl<'p> Call<'p> {
                 kind: Kind::NotDistinct,
                 collation: pg_sys::DEFAULT_COLLATION_OID,
                 expression: Some(expression),
+                may_change: false,
             })
         };
         Some(Call {

@@ -1,16 +1,18 @@
 //! Recognises the clauses that give an input column its values.
 //!
 //! `column = x`, `column IS NOT DISTINCT FROM x`, `column = ANY (array)`, `column IS NULL`, and
-//! `column = x OR column = y`, as `column IN (x, y)` becomes where x or y is not a constant. The
+//! `column = x OR column = y`, as `column IN (x, y)` becomes where x or y is not a constant; and a boolean column by itself. The
 //! right side is not volatile and has no column of the table itself. Every other clause filters rows and is
 //! left to the executor.
 
 use super::relation::ForeignRel;
 use crate::columns::{Attribute, Column};
-use crate::postgres::compat;
-use crate::postgres::expressions::{is_equality, make_array, make_array_cat};
+use crate::postgres::expressions::{
+    is_equality, is_equality_of_type, make_array, make_array_cat, make_boolean,
+};
 use crate::postgres::list::List;
 use crate::postgres::refs::{Node, Ref};
+use crate::postgres::{catalog, compat};
 use pgrx::pg_sys;
 
 /// How a binding's expression gives values.
@@ -55,8 +57,10 @@ pub struct Binding<'p> {
     pub kind: Kind,
     /// The collation under which values are equal.
     pub collation: pg_sys::Oid,
-    /// The right side, coerced to text or jsonb, or to an array of it; `None` for [`Kind::Null`].
+    /// The right side, coerced to the type of the column's values, or to an array of it; `None` for [`Kind::Null`].
     pub expression: Option<Node<'p>>,
+    /// Whether coercing may change a value, so that the clause has to be checked too.
+    pub may_change: bool,
 }
 
 impl<'p> Binding<'p> {
@@ -69,6 +73,19 @@ impl<'p> Binding<'p> {
 /// Recognises a binding in a clause of a scan.
 pub fn classify<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<Binding<'p>> {
     use pg_sys::NodeTag::{T_DistinctExpr, T_OpExpr};
+    if let Some((column, value)) = boolean(scan, clause) {
+        let (kind, expression) = match value {
+            Some(value) => (Kind::Equal, Some(make_boolean(value))),
+            None => (Kind::Null, None),
+        };
+        return Some(Binding {
+            attribute: column,
+            kind,
+            collation: pg_sys::InvalidOid,
+            expression,
+            may_change: false,
+        });
+    }
     let (column, right, kind, collation) = if let Some(operation) = clause.cast_tagged(T_OpExpr) {
         let (column, right, collation) = equality(scan, operation)?;
         (column, right, Kind::Equal, collation)
@@ -82,10 +99,10 @@ pub fn classify<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<Binding<'p
         let (column, right, collation) = equality(scan, distinct)?;
         (column, right, Kind::NotDistinct, collation)
     } else if let Some(any) = clause.cast::<pg_sys::ScalarArrayOpExpr>() {
-        if !any.useOr || !is_equality(any.opno) {
+        let column = column_of(scan, any.arguments().get(0)?)?;
+        if !any.useOr || !is_equality_for(&column, any.opno) {
             return None;
         }
-        let column = column_of(scan, any.arguments().get(0)?)?;
         (column, any.arguments().get(1)?, Kind::Any, any.inputcollid)
     } else {
         let test = clause.cast::<pg_sys::NullTest>()?;
@@ -98,9 +115,32 @@ pub fn classify<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<Binding<'p
             kind: Kind::Null,
             collation: pg_sys::InvalidOid,
             expression: None,
+            may_change: false,
         });
     };
     bind(scan, column, kind, collation, right)
+}
+
+/// Recognises a boolean column as a clause, and the value that it has then. PostgreSQL makes `column` of `column = true`, and `NOT column` of
+/// `column = false`.
+fn boolean(scan: ForeignRel, clause: Node) -> Option<(Attribute, Option<bool>)> {
+    use pg_sys::BoolTestType::{IS_FALSE, IS_TRUE, IS_UNKNOWN};
+    let (node, value) = if let Some(test) = clause.cast::<pg_sys::BooleanTest>() {
+        let value = match test.booltesttype {
+            IS_TRUE => Some(true),
+            IS_FALSE => Some(false),
+            IS_UNKNOWN => None,
+            _ => return None,
+        };
+        (test.argument()?, value)
+    } else if let Some(not) = clause.cast::<pg_sys::BoolExpr>() {
+        let is_not = not.boolop == pg_sys::BoolExprType::NOT_EXPR;
+        (not.arguments().get(0).filter(|_| is_not)?, Some(false))
+    } else {
+        (clause, Some(true))
+    };
+    let column = column_of(scan, node)?;
+    (column.base_type == pg_sys::BOOLOID).then_some((column, value))
 }
 
 /// Binds a column to a value that is not volatile and does not come from the scan.
@@ -118,12 +158,24 @@ fn bind<'p>(
         Kind::Any => array_type(&column),
         _ => value_type(&column),
     };
+    let implicit = value.coerce(target);
+    // A number of another size, for example. Columns with a name of their own take no such value.
+    let assigned = || (column.column.part().is_some()).then(|| value.coerce_as_assigned(target));
     Some(Binding {
         attribute: column,
         kind,
         collation,
-        expression: Some(value.coerce(target)?),
+        expression: Some(implicit.or_else(|| assigned().flatten())?),
+        may_change: implicit.is_none(),
     })
+}
+
+/// Whether an operator is equality of a column's values.
+fn is_equality_for(column: &Attribute, operator: pg_sys::Oid) -> bool {
+    match column.column.part() {
+        Some(_) => is_equality_of_type(operator, value_type(column)),
+        None => is_equality(operator),
+    }
 }
 
 /// Recognises an OR of equalities of one column, as a list of their values.
@@ -151,6 +203,7 @@ fn any_of<'p>(scan: ForeignRel<'p>, arms: List<'p, pg_sys::Node>) -> Option<Bind
                 let joined = make_array_cat(whole.expression?, binding.expression?, array_type);
                 Binding {
                     expression: Some(joined),
+                    may_change: whole.may_change || binding.may_change,
                     ..whole
                 }
             }
@@ -163,7 +216,12 @@ fn any_of<'p>(scan: ForeignRel<'p>, arms: List<'p, pg_sys::Node>) -> Option<Bind
 fn array_type(attribute: &Attribute) -> pg_sys::Oid {
     match value_type(attribute) {
         pg_sys::JSONBOID => pg_sys::JSONBARRAYOID,
-        _ => pg_sys::TEXTARRAYOID,
+        pg_sys::TEXTOID => pg_sys::TEXTARRAYOID,
+        other => match catalog::array_type(other) {
+            // Arrays have no type of arrays of them. A list of them, which an OR makes, is an array of their type to the planner alone.
+            pg_sys::InvalidOid => other,
+            array_type => array_type,
+        },
     }
 }
 
@@ -197,7 +255,7 @@ pub fn given_through<'p>(
     clause: Node<'p>,
 ) -> Option<Binding<'p>> {
     let equality = clause.cast_tagged::<pg_sys::OpExpr>(pg_sys::NodeTag::T_OpExpr)?;
-    if !is_equality(equality.opno) {
+    if !is_equality_for(&column, equality.opno) {
         return None;
     }
     let (left, right) = (equality.arguments().get(0)?, equality.arguments().get(1)?);
@@ -215,15 +273,12 @@ fn equality<'p>(
     scan: ForeignRel,
     operation: Ref<'p, pg_sys::OpExpr>,
 ) -> Option<(Attribute, Node<'p>, pg_sys::Oid)> {
-    if !is_equality(operation.opno) {
-        return None;
-    }
     let (left, right) = (operation.arguments().get(0)?, operation.arguments().get(1)?);
     let (column, other) = match column_of(scan, left) {
         Some(column) => (column, right),
         None => (column_of(scan, right)?, left),
     };
-    Some((column, other, operation.inputcollid))
+    is_equality_for(&column, operation.opno).then_some((column, other, operation.inputcollid))
 }
 
 fn column_of(scan: ForeignRel, node: Node) -> Option<Attribute> {
@@ -256,11 +311,10 @@ fn column_of(scan: ForeignRel, node: Node) -> Option<Attribute> {
     (attribute.column.is_input() && (!is_text_of_column || is_json)).then_some(attribute)
 }
 
-/// The type in which a column's values are compared and sent.
+/// The type in which a column's values are compared. All kinds of text are one.
 pub fn value_type(attribute: &Attribute) -> pg_sys::Oid {
-    if attribute.base_type == pg_sys::JSONBOID {
-        pg_sys::JSONBOID
-    } else {
-        pg_sys::TEXTOID
+    match attribute.base_type {
+        pg_sys::JSONOID | pg_sys::VARCHAROID => pg_sys::TEXTOID,
+        other => other,
     }
 }

@@ -78,7 +78,10 @@ pub fn estimate_scan(scan: ForeignRel, bindings: &[Binding]) -> Estimate {
             requests: each * (LISTED / PAGE + if reads_state(scan) { LISTED } else { 0.0 }),
             rows: each * LISTED,
         },
-        false => Estimate::of_invocations(each),
+        false => Estimate {
+            requests: each,
+            rows: each * rows_of_invocation(scan),
+        },
     }
 }
 
@@ -97,15 +100,23 @@ pub fn estimate(bindings: &[Binding]) -> f64 {
         Kind::Any => binding.expression.map_or(UNKNOWN_LENGTH, length),
         _ => 1.0,
     };
-    Column::INPUTS
-        .into_iter()
-        .filter_map(|column| {
-            (bindings.iter())
-                .filter(|binding| binding.attribute.column == column)
-                .map(values)
-                .reduce(f64::min)
-        })
-        .product()
+    let mut least: Vec<(Column, f64)> = Vec::new();
+    for binding in bindings {
+        let (column, values) = (binding.attribute.column, values(binding));
+        match least.iter_mut().find(|(known, _)| *known == column) {
+            Some((_, known)) => *known = known.min(values),
+            None => least.push((column, values)),
+        }
+    }
+    least.into_iter().map(|(_, values)| values).product()
+}
+
+/// The rows that an invocation gives.
+pub fn rows_of_invocation(scan: ForeignRel) -> f64 {
+    match scan.relation.layout.rows {
+        Some(_) => UNKNOWN_LENGTH,
+        None => 1.0,
+    }
 }
 
 /// How many combinations of values there are at most, where the plan alone tells.

@@ -91,8 +91,10 @@ fn read_relation<'p>(root: Root<'p>, table: pg_sys::Oid, relid: i32) -> Relation
         change_relation(partition.as_node(), 1, relid);
         (Layout::read(open), partition)
     });
-    let fixed = config::fixed_inputs(table);
+    let options = config::of_table(table);
+    let fixed = config::inputs(&options);
     let layout = layout.or_report();
+    layout.check_rows(&options).or_report();
     let call = (root.entry(relid)).and_then(|entry| calls::Call::of(entry, &layout));
     Relation::new(table, layout, partition.iter().collect(), fixed, call)
 }
@@ -119,6 +121,7 @@ pub unsafe extern "C-unwind" fn get_foreign_plan(
     };
     let scan = (scan.ok_or(Error::Unexpected("foreign table has no size"))).or_report();
     let clauses = scan.scan_clauses(path.parameters());
+    clauses.check_payload(scan).or_report();
     let parts = plan_parts(scan, path, &clauses, ordered);
     // SAFETY: the lists are new ones of nodes, of which PostgreSQL makes a plan.
     unsafe {

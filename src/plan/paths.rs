@@ -130,7 +130,7 @@ pub fn outer_requirements(scan: ForeignRel) -> Vec<OuterRequirement> {
             comes_after: comes_after(joined),
         })
         .collect();
-    for column in Column::INPUTS {
+    for column in scan.relation.layout.inputs_in_order() {
         let (after, before): (Vec<_>, Vec<_>) = (usable.iter())
             .map(|(joined, _)| *joined)
             .filter(|joined| joined.implied_for == Some(column))
@@ -273,7 +273,7 @@ fn column_of_hashed_exists(scan: ForeignRel, bindings: &[Binding]) -> Option<Col
         .filter(|target| target.resname.is_null() && !target.resjunk)
         .filter_map(|target| target.expression())
         .find_map(|expression| {
-            Column::INPUTS.into_iter().find(|column| {
+            (scan.relation.layout.inputs_in_order()).find(|column| {
                 clause::is_column(scan, expression, *column)
                     && !is_optional(scan, *column)
                     && scan.relation.needs(*column, bindings)

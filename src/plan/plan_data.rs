@@ -4,7 +4,7 @@ use super::calls::Called;
 use super::clause::{Binding, Kind};
 use super::sources::{Decoded, Source};
 use crate::backend::config;
-use crate::columns::{Attribute, Column, Layout};
+use crate::columns::{Column, Layout};
 use crate::error::{Error, NoValueReason, StatementError};
 use crate::postgres::list::{IntList, List};
 use crate::postgres::refs::{Node, Ref};
@@ -42,7 +42,7 @@ impl Mode {
     fn to_list<'p>(self) -> IntList<'p> {
         let numbers = match self {
             Mode::Plain => Vec::new(),
-            Mode::Missing(column, in_join) => vec![column as i32, in_join.into()],
+            Mode::Missing(column, in_join) => vec![column.number(), in_join.into()],
             Mode::Prefetch(parameter) => vec![parameter],
         };
         IntList::of(numbers)
@@ -112,6 +112,7 @@ pub fn decode<'p>(
                     Kind::Null => None,
                     _ => Some(expressions.next()?),
                 },
+                may_change: false,
             })
         })
         .collect()
@@ -140,27 +141,39 @@ impl<'p> PlanData<'p> {
         has_invoked: bool,
     ) -> Error {
         let fixed = config::fixed_inputs(table);
+        let has_payload_fields = layout.has_payload_fields();
+        let has_payload =
+            (self.bindings.iter()).any(|binding| binding.attribute.column == Column::Payload);
+        let is_needed = |wanted: Column| match wanted {
+            Column::FunctionName => true,
+            Column::Payload => !has_payload_fields,
+            _ => layout
+                .find(wanted)
+                .is_some_and(|found| found.is_required && !has_payload),
+        };
         let is_missing = |wanted: &Column| {
             *wanted == column
                 || (!in_join
                     && !layout.is_of_functions()
-                    && matches!(wanted, Column::FunctionName | Column::Payload)
+                    && is_needed(*wanted)
                     && layout.find(*wanted).is_some()
                     && fixed.get(*wanted).is_none()
                     && !(self.bindings.iter()).any(|binding| binding.attribute.column == *wanted))
         };
-        let missing: Vec<Column> = Column::INPUTS.into_iter().filter(is_missing).collect();
+        let missing: Vec<Column> = layout.inputs_in_order().filter(is_missing).collect();
         let reason = match in_join {
             true => NoValueReason::InJoin,
             false => {
                 let examples = (missing.iter())
                     .filter_map(|column| layout.find(*column))
-                    .map(Attribute::example);
+                    .map(|attribute| attribute.example(layout.name(attribute.column)));
                 NoValueReason::NoClause(examples.collect::<Vec<_>>().join(" AND "))
             }
         };
         Error::Statement(StatementError::NoValue {
-            columns: missing.into_iter().map(Column::name).collect(),
+            columns: (missing.into_iter())
+                .map(|column| layout.name(column).to_owned())
+                .collect(),
             table: layout.table.clone(),
             reason,
             has_invoked,

@@ -149,7 +149,7 @@ impl<'p> ForeignRel<'p> {
         let written = self.rel.join_clauses().iter();
         let mut all: Vec<_> = written.map(|clause| classify(clause, None)).collect();
         if self.rel.has_eclass_joins {
-            for column in Column::INPUTS {
+            for column in self.relation.layout.inputs_in_order() {
                 let is_column = |node: Node| clause::is_column(self, node, column);
                 let implied = self.root.implied_equalities(self.rel, &is_column);
                 all.extend(implied.iter().map(|clause| classify(clause, Some(column))));

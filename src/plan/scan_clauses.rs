@@ -3,6 +3,8 @@
 use super::clause::{self, Binding, Kind};
 use super::relation::ForeignRel;
 use crate::columns::{Attribute, Column};
+use crate::error::{Error, StatementError};
+use crate::fields::Part;
 use crate::postgres::expressions::make_null;
 use crate::postgres::planner::Clause;
 use crate::postgres::refs::Node;
@@ -61,6 +63,9 @@ impl<'p> ScanClauses<'p> {
                 Some(binding) => {
                     clauses.bindings.push(binding);
                     clauses.bound.push(*clause);
+                    if binding.may_change {
+                        clauses.filters.push(*clause);
+                    }
                 }
                 None => {
                     equal_inputs.extend(clause::equal_inputs(scan, node));
@@ -188,25 +193,52 @@ impl<'p> ScanClauses<'p> {
         [&self.conditions[..], &self.filters].concat()
     }
 
-    /// The input column without which invoking would be wrong: payload, function name, or any column that a
-    /// filter wants to have a value, since no row could pass without.
+    /// Errors where both the payload and a field of it have a value.
+    pub fn check_payload(&self, scan: ForeignRel) -> Result<(), Error> {
+        let bound = |is_wanted: fn(Column) -> bool| {
+            let mut columns = self.bindings.iter().map(|binding| binding.attribute.column);
+            columns.find(|column| is_wanted(*column))
+        };
+        let whole = bound(|column| column == Column::Payload);
+        let field = bound(|column| column.part() == Some(Part::Payload));
+        match (whole, field) {
+            (Some(_), Some(field)) => Err(Error::Statement(StatementError::TwoPayloads {
+                column: scan.relation.layout.name(field).to_owned(),
+                table: scan.relation.layout.table.clone(),
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    /// The input column without which invoking would be wrong: function name, payload unless it has fields, a field that is NOT NULL, or any
+    /// column that a filter wants to have a value, since no row could pass without.
     pub fn missing_column(&self, scan: ForeignRel) -> Option<Column> {
         let filters = self.all_filters();
         let refuse_null = |number| compat::refuse_null(&filters, scan.rel.relid, number);
-        let of_functions = scan.relation.layout.is_of_functions();
+        let layout = &scan.relation.layout;
+        let of_functions = layout.is_of_functions();
+        let has_payload =
+            (self.bindings.iter()).any(|binding| binding.attribute.column == Column::Payload);
+        let is_required = |column| {
+            let found = layout.find(column).filter(|_| !has_payload);
+            found.is_some_and(|found| found.is_required)
+        };
         let is_wanted = |column: Column| match column {
             // Without a name all functions are listed, of which no qualifier says what.
             Column::FunctionName if of_functions => {
                 !scan.relation.needs(Column::Qualifier, &self.bindings)
-                    && scan.relation.layout.find(Column::Qualifier).is_some()
+                    && layout.find(Column::Qualifier).is_some()
             }
-            Column::Payload | Column::FunctionName => true,
-            _ => (scan.relation.layout.find(column)).is_some_and(|found| refuse_null(found.number)),
+            Column::FunctionName => true,
+            Column::Payload if !layout.has_payload_fields() => true,
+            _ if is_required(column) => true,
+            _ => layout
+                .find(column)
+                .is_some_and(|found| refuse_null(found.number)),
         };
-        Column::INPUTS
-            .into_iter()
-            .rev()
-            .find(|column| scan.relation.needs(*column, &self.bindings) && is_wanted(*column))
+        (layout.inputs_in_order())
+            .filter(|column| scan.relation.needs(*column, &self.bindings) && is_wanted(*column))
+            .last()
     }
 }
 

@@ -43,6 +43,14 @@ calls! {
     fn relation_name<'p>(relation: pg_sys::Oid) -> Option<&'p CStr> = get_rel_name(relation);
     fn schema_of(relation: pg_sys::Oid) -> pg_sys::Oid = get_rel_namespace(relation);
     fn schema_name<'p>(schema: pg_sys::Oid) -> Option<&'p CStr> = get_namespace_name(schema);
+    /// The options of a foreign table's column.
+    pub fn column_options<'p>(table: pg_sys::Oid, column: i16) -> List<'p, pg_sys::DefElem> = GetForeignColumnOptions(table, column);
+    /// The type of arrays of a type; an invalid oid where there is none.
+    pub fn array_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = get_array_type(type_oid);
+    /// Whether a type, or the base type of a domain, is composite.
+    pub fn is_composite(type_oid: pg_sys::Oid) -> bool = type_is_rowtype(type_oid);
+    /// The type of an array's elements; an invalid oid where the type is no array.
+    pub fn element_type(array_type: pg_sys::Oid) -> pg_sys::Oid = get_element_type(array_type);
     /// A type, or the base type of a domain.
     pub fn base_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = getBaseType(type_oid);
     /// A type's name, which is a placeholder where there is no such type.

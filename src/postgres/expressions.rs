@@ -18,6 +18,8 @@ fields! {
     FuncExpr.args as arguments: List<'p, pg_sys::Node>;
     /// The tested expression.
     NullTest.arg as argument: Option<Node<'p>>;
+    /// The tested expression.
+    BooleanTest.arg as argument: Option<Node<'p>>;
     /// The relabelled expression.
     RelabelType.arg as argument: Option<Node<'p>>;
     /// The converted expression.
@@ -154,8 +156,13 @@ calls! {
     fn var<'p>(relation: i32, column: i16, type_oid: pg_sys::Oid) -> Ref<'p, pg_sys::Var>
         = makeVar(relation, column, type_oid, -1, pg_sys::InvalidOid, 0);
     fn operator_function(operator: pg_sys::Oid) -> pg_sys::Oid = get_opcode(operator);
+    fn strategy(operator: pg_sys::Oid, family: pg_sys::Oid) -> i32 = get_op_opfamily_strategy(operator, family);
+    /// Entries live as long as the backend.
+    fn type_cache_entry(type_oid: pg_sys::Oid, parts: i32) -> Ref<'static, pg_sys::TypeCacheEntry> = lookup_type_cache(type_oid, parts);
     fn collation_of_type(type_oid: pg_sys::Oid) -> pg_sys::Oid = get_typcollation(type_oid);
     fn null_constant<'p>(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Ref<'p, pg_sys::Const> = makeNullConst(type_oid, -1, collation);
+    /// A constant boolean.
+    fn boolean_constant<'p>(value: bool, is_null: bool) -> Node<'p> = makeBoolConst(value, is_null);
     /// 8 bytes are passed by value wherever PostgreSQL runs with 64 bits.
     fn bigint_constant<'p>(value: pg_sys::Datum) -> Ref<'p, pg_sys::Const>
         = makeConst(pg_sys::INT8OID, -1, pg_sys::InvalidOid, 8, value, false, true);
@@ -165,14 +172,14 @@ calls! {
     fn call<'p>(function: pg_sys::Oid, type_oid: pg_sys::Oid, arguments: List<'p, pg_sys::Node>, collation: pg_sys::Oid) -> Ref<'p, pg_sys::FuncExpr>
         = makeFuncExpr(function, type_oid, arguments, collation, pg_sys::InvalidOid, pg_sys::CoercionForm::COERCE_EXPLICIT_CALL);
     /// Without a parse state the coercion makes nothing but nodes.
-    fn coerce_implicitly<'p>(node: Node<'p>, found: pg_sys::Oid, target: pg_sys::Oid) -> Option<Node<'p>>
+    fn coerce_in<'p>(context: pg_sys::CoercionContext::Type, node: Node<'p>, found: pg_sys::Oid, target: pg_sys::Oid) -> Option<Node<'p>>
         = coerce_to_target_type(
             None,
             node,
             found,
             target,
             -1,
-            pg_sys::CoercionContext::COERCION_IMPLICIT,
+            context,
             pg_sys::CoercionForm::COERCE_IMPLICIT_CAST,
             -1,
         );
@@ -215,7 +222,22 @@ impl<'p> Node<'p> {
         if found == target {
             return Some(self);
         }
-        coerce_implicitly(self, found, target)
+        coerce_in(
+            pg_sys::CoercionContext::COERCION_IMPLICIT,
+            self,
+            found,
+            target,
+        )
+    }
+
+    /// The expression in another type as INSERT converts it, which may change the value; `None` where there is no such cast.
+    pub fn coerce_as_assigned(self, target: pg_sys::Oid) -> Option<Node<'p>> {
+        coerce_in(
+            pg_sys::CoercionContext::COERCION_ASSIGNMENT,
+            self,
+            self.type_oid(),
+            target,
+        )
     }
 
     /// The expression without changes of its type's name.
@@ -254,6 +276,17 @@ pub fn is_equality(operator: pg_sys::Oid) -> bool {
         pg_sys::F_JSONB_EQ,
     ]
     .contains(&function)
+}
+
+/// Whether an operator is equality of a type in the type's own order or hash, also with values of another type.
+pub fn is_equality_of_type(operator: pg_sys::Oid, type_oid: pg_sys::Oid) -> bool {
+    let parts = pg_sys::TYPECACHE_BTREE_OPFAMILY | pg_sys::TYPECACHE_HASH_OPFAMILY;
+    let entry = type_cache_entry(type_oid, parts as i32);
+    let is_in = |family, equality: u32| {
+        family != pg_sys::InvalidOid && strategy(operator, family) as u32 == equality
+    };
+    is_in(entry.btree_opf, pg_sys::BTEqualStrategyNumber)
+        || is_in(entry.hash_opf, pg_sys::HTEqualStrategyNumber)
 }
 
 /// A column of a relation, without a type modifier or collation.
@@ -315,6 +348,11 @@ pub fn make_case<'p>(condition: Node<'p>, value: Node<'p>) -> Node<'p> {
 /// A null.
 pub fn make_null<'p>(type_oid: pg_sys::Oid) -> Node<'p> {
     null_constant(type_oid, collation_of_type(type_oid)).as_node()
+}
+
+/// A constant boolean.
+pub fn make_boolean<'p>(value: bool) -> Node<'p> {
+    boolean_constant(value, false)
 }
 
 /// A constant bigint.

@@ -14,6 +14,7 @@ pub mod extensions;
 pub mod fmgr;
 pub mod guc;
 pub mod input;
+pub mod jsonb;
 pub mod list;
 pub mod memory_context;
 pub mod modify_table;

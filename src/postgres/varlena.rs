@@ -1,4 +1,4 @@
-//! Values of text, json and jsonb (varatt.h), and their comparison (typcache.h).
+//! Values of any type, their copies and their comparison (varatt.h, datum.h, typcache.h).
 
 use super::refs::{Ref, ToRaw, calls, parts, pointers};
 use super::text;
@@ -7,11 +7,48 @@ use crate::memory;
 use pgrx::pg_sys;
 use std::ffi::CStr;
 
+/// How values of a type are stored (pg_type).
+#[derive(Clone, Copy)]
+struct Storage {
+    /// Bytes, or -1 where they vary and stand behind a header.
+    length: i16,
+    by_value: bool,
+    alignment: std::ffi::c_char,
+}
+
+impl Storage {
+    fn of(type_oid: pg_sys::Oid) -> Storage {
+        let mut storage = Storage {
+            length: -1,
+            by_value: false,
+            alignment: pg_sys::TYPALIGN_INT as _,
+        };
+        let is_known = matches!(
+            type_oid,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::JSONOID | pg_sys::JSONBOID
+        );
+        if !is_known {
+            look_up_storage(
+                type_oid,
+                &mut storage.length,
+                &mut storage.by_value,
+                &mut storage.alignment,
+            );
+        }
+        storage
+    }
+
+    fn is_varlena(self) -> bool {
+        self.length == -1
+    }
+}
+
 /// A value that may be compressed, or stored elsewhere.
 #[derive(Clone, Copy)]
 pub struct Toasted {
     datum: pg_sys::Datum,
     type_oid: pg_sys::Oid,
+    storage: Storage,
 }
 
 impl ToRaw<pg_sys::Datum> for Toasted {
@@ -28,6 +65,9 @@ parts! {
 }
 
 calls! {
+    fn look_up_storage(type_oid: pg_sys::Oid, length: &mut i16, by_value: &mut bool, alignment: &mut std::ffi::c_char)
+        = get_typlenbyvalalign(type_oid, length, by_value, alignment);
+    fn copied_datum(datum: pg_sys::Datum, by_value: bool, length: i32) -> pg_sys::Datum = datumCopy(datum, by_value, length);
     fn widest_character() -> i32 = pg_database_encoding_max_length();
     fn raw_size(value: Toasted) -> usize = toast_raw_datum_size(value);
     fn detoasted<'p>(value: Toasted) -> Ref<'p, pg_sys::varlena> = pg_detoast_datum(value);
@@ -44,16 +84,31 @@ calls! {
 }
 
 impl Toasted {
-    /// A value of a type: text, varchar, json or jsonb.
+    /// A value of a type.
     ///
     /// # Safety
     /// The datum is of the type, and in memory as long as this value and what is made of it are used.
     pub unsafe fn new(datum: pg_sys::Datum, type_oid: pg_sys::Oid) -> Toasted {
-        Toasted { datum, type_oid }
+        Toasted {
+            datum,
+            type_oid,
+            storage: Storage::of(type_oid),
+        }
     }
 
-    /// The bytes of the value, if its printed form surely has more than `most`. The value is not read.
+    fn with(self, datum: pg_sys::Datum) -> Varlena {
+        Varlena(Toasted { datum, ..self })
+    }
+
+    /// The bytes of a text, json or jsonb, if its printed form surely has more than `most`. The value is not read.
     pub fn longer_than(self, most: usize) -> Option<usize> {
+        let is_text = matches!(
+            self.type_oid,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::JSONOID | pg_sys::JSONBOID
+        );
+        if !is_text {
+            return None;
+        }
         let bytes = raw_size(self).saturating_sub(pg_sys::VARHDRSZ);
         let (encoding, widest) = (text::database_encoding(), widest_character());
         let at_most = if self.type_oid == pg_sys::JSONBOID {
@@ -70,12 +125,24 @@ impl Toasted {
 
     /// A copy in the current memory context.
     pub fn copy(self) -> Varlena {
-        Varlena::made(detoasted_copy(self), self.type_oid)
+        let storage = self.storage;
+        self.with(match storage.is_varlena() {
+            true => detoasted_copy(self).as_ptr().into(),
+            false => copied_datum(self.datum, storage.by_value, storage.length.into()),
+        })
     }
 
     /// The whole value: this one, or a copy in the current memory context.
     pub fn detoast(self) -> Varlena {
-        Varlena::made(detoasted(self), self.type_oid)
+        self.with(match self.storage.is_varlena() {
+            true => detoasted(self).as_ptr().into(),
+            false => self.datum,
+        })
+    }
+
+    /// The value for a call into PostgreSQL.
+    pub fn datum(self) -> pg_sys::Datum {
+        self.datum
     }
 
     /// Whether a value that `detoast` gave is this one and no copy.
@@ -93,6 +160,7 @@ impl Varlena {
         Varlena(Toasted {
             datum: whole.as_ptr().into(),
             type_oid,
+            storage: Storage::of(type_oid),
         })
     }
 
@@ -126,11 +194,25 @@ impl Varlena {
     /// # Safety
     /// It was allocated by itself, and is not used afterwards.
     pub unsafe fn free(self) {
-        // SAFETY: the contract of this function says that nobody else has the value.
-        unsafe { pg_sys::pfree(self.datum().cast_mut_ptr()) };
+        if !self.0.storage.by_value {
+            // SAFETY: the contract of this function says that nobody else has the value.
+            unsafe { pg_sys::pfree(self.datum().cast_mut_ptr()) };
+        }
     }
 
-    /// The printed form, in UTF-8.
+    /// The printed form of a jsonb, in the database's encoding.
+    pub fn print_for_server(self) -> Vec<u8> {
+        // SAFETY: jsonb_out gives a zero-terminated string, which is freed once it is copied.
+        unsafe {
+            let function = pg_sys::Oid::from(pg_sys::F_JSONB_OUT);
+            let printed = pg_sys::OidOutputFunctionCall(function, self.datum());
+            let copy = CStr::from_ptr(printed).to_bytes().to_vec();
+            pg_sys::pfree(printed.cast());
+            copy
+        }
+    }
+
+    /// The printed form of a text, json or jsonb, in UTF-8.
     ///
     /// Errors where there is no memory for it.
     pub fn print(self) -> Result<Vec<u8>, Error> {
@@ -183,24 +265,26 @@ pub struct Elements<'p> {
     datums: &'p [pg_sys::Datum],
     nulls: &'p [bool],
     type_oid: pg_sys::Oid,
+    storage: Storage,
 }
 
 impl Elements<'_> {
-    /// Reads an array of text or jsonb into the current memory context.
+    /// Reads an array of a type into the current memory context.
     ///
     /// # Safety
     /// The datum is an array of the type, and in memory as long as the elements are used.
     pub unsafe fn new(array: pg_sys::Datum, type_oid: pg_sys::Oid) -> Self {
         let (mut datums, mut nulls) = (std::ptr::null_mut(), std::ptr::null_mut());
         let mut length = 0;
-        // SAFETY: the datum is an array. Both types are of variable length and aligned as integers (pg_type). The results have so many elements.
+        let storage = Storage::of(type_oid);
+        // SAFETY: the datum is an array of the type, which is stored so. The results have so many elements.
         unsafe {
             pg_sys::deconstruct_array(
                 pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast(),
                 type_oid,
-                -1,
-                false,
-                pg_sys::TYPALIGN_INT as _,
+                storage.length.into(),
+                storage.by_value,
+                storage.alignment,
                 &mut datums,
                 &mut nulls,
                 &mut length,
@@ -209,6 +293,7 @@ impl Elements<'_> {
                 datums: std::slice::from_raw_parts(datums, length as usize),
                 nulls: std::slice::from_raw_parts(nulls, length as usize),
                 type_oid,
+                storage,
             }
         }
     }
@@ -220,17 +305,18 @@ impl Elements<'_> {
 
     /// Those that are not null.
     pub fn iter(&self) -> impl Iterator<Item = Toasted> {
-        let type_oid = self.type_oid;
+        let (type_oid, storage) = (self.type_oid, self.storage);
         (self.datums.iter().zip(self.nulls))
             .filter(|(_, is_null)| !**is_null)
             .map(move |(datum, _)| Toasted {
                 datum: *datum,
                 type_oid,
+                storage,
             })
     }
 }
 
-/// Equality and hash of text or jsonb under one collation.
+/// Equality and hash of a type under one collation.
 pub struct Comparer {
     entry: Ref<'static, pg_sys::TypeCacheEntry>,
     collation: pg_sys::Oid,
@@ -241,10 +327,9 @@ impl Comparer {
     pub fn new(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Comparer {
         let parts = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_PROC_FINFO;
         let entry = type_cache_entry(type_oid, parts as i32);
-        let collation = if collation == pg_sys::InvalidOid && type_oid == pg_sys::TEXTOID {
-            pg_sys::DEFAULT_COLLATION_OID
-        } else {
-            collation
+        let collation = match collation {
+            pg_sys::InvalidOid => pg_sys::DEFAULT_COLLATION_OID,
+            _ => collation,
         };
         Comparer { entry, collation }
     }
@@ -253,9 +338,9 @@ impl Comparer {
         value.0.type_oid == self.entry.type_id
     }
 
-    /// The hash of a value of the type.
+    /// The hash of a value of the type: 0 where the type has none.
     pub fn hash(&self, value: Varlena) -> u32 {
-        if !self.is_for(value) {
+        if !self.is_for(value) || self.entry.hash_function().fn_oid == pg_sys::InvalidOid {
             return 0;
         }
         call_1(self.entry.hash_function(), self.collation, value.0).value() as u32
@@ -263,7 +348,8 @@ impl Comparer {
 
     /// Whether two values of the type are equal.
     pub fn equal(&self, a: Varlena, b: Varlena) -> bool {
-        if !self.is_for(a) || !self.is_for(b) {
+        let has_equality = self.entry.equality().fn_oid != pg_sys::InvalidOid;
+        if !self.is_for(a) || !self.is_for(b) || !has_equality {
             return false;
         }
         call_2(self.entry.equality(), self.collation, a.0, b.0).value() != 0

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::postgres::executor::EState;
 use crate::postgres::plans::PlanState;
 use crate::rows::inserted::InsertedRows;
+use crate::rows::payload::InputColumns;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
@@ -27,6 +28,8 @@ pub struct ScanConsumer {
     pub user: pg_sys::Oid,
     /// The table's columns.
     pub layout: Rc<Layout>,
+    /// Its input columns.
+    pub columns: Rc<InputColumns>,
     /// The table's index in the range table, from 1.
     pub range_table_index: pg_sys::Index,
     /// Whether rows show the payload that was sent.

@@ -22,6 +22,7 @@ use crate::postgres::refs::{Ref, as_ptr};
 use crate::postgres::rel;
 use crate::postgres::slots::Slot;
 use crate::rows::call_result;
+use crate::rows::payload::InputColumns;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{Cell, RefMut};
 use std::ffi::{CStr, c_int};
@@ -200,9 +201,11 @@ fn serve_itself(node: PrefetchNode, prefetch: &SharedPrefetch) -> Result<(), Err
         true => catalog::current_role(),
         false => *owner,
     };
+    let context = node.scan().estate().query_context();
     prefetch.get()?.serve(Consumer::Scan(ScanConsumer {
         table,
         user,
+        columns: Rc::new(InputColumns::new(&layout, context)),
         layout,
         range_table_index: 0,
         shows_payload: false,
@@ -392,7 +395,7 @@ fn explain_call(explain: Explain, node: PrefetchNode) {
     let mut expressions = plan.expressions().iter();
     let bindings = plan::decode(&numbers(plan, 1), &mut expressions, &layout);
     let printer = Printer::new(explain, plan.as_plan());
-    explain::bound(explain, &printer, &bindings);
+    explain::bound(explain, &printer, &bindings, &layout);
     if explain.analyze && node.prefetch.get().is_some() {
         let mut prefetch = node.prefetch().or_report();
         explain::counters(explain, prefetch.dispatch(), false);

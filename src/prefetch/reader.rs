@@ -145,6 +145,7 @@ impl Reader {
             .transpose()?;
         InvocationSet::new(
             fixed,
+            &scan.columns,
             &expressions.bindings,
             &expressions.conditions,
             scan.shows_payload,

@@ -168,6 +168,11 @@ impl Prefetch {
         Ok(Some((&row.set, taken, dispatch.config.on_error)))
     }
 
+    /// What the current outer row invokes.
+    pub fn current_set(&self) -> Option<&InvocationSet> {
+        self.rows.current.as_ref().map(|row| &row.set)
+    }
+
     /// Starts over. What source rows have invoked is forgotten if it depends on one of the parameters that have changed.
     pub fn start_over(&mut self, changed: Relids) {
         self.drop_rows();

@@ -70,6 +70,7 @@ pub fn writers() -> Vec<Writer> {
             type_oid,
             base_type: type_oid,
             typmod: -1,
+            is_required: false,
         };
         Writer::new(attribute, MemoryContext::current())
     };

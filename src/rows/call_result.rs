@@ -28,8 +28,8 @@ pub fn row(outcome: &Outcome, json_type: pg_sys::Oid) -> Result<pg_sys::Datum, E
     let mut values = [pg_sys::Datum::null(); RESULT.len()];
     let mut nulls = [true; RESULT.len()];
     // Whatever the table's option says, as none of the four columns would show a failure.
-    output::write(&mut writers, outcome, OnError::Raise, |writer, datum| {
-        let index = writer.attribute.number as usize - 1;
+    output::write(&mut writers, outcome, OnError::Raise, |number, datum| {
+        let index = number as usize - 1;
         nulls[index] = datum.is_none();
         values[index] = datum.unwrap_or(pg_sys::Datum::null());
     })?;
@@ -50,6 +50,7 @@ fn writer(column: Column, json_type: pg_sys::Oid) -> Writer {
         type_oid,
         base_type: type_oid,
         typmod: -1,
+        is_required: false,
     };
     Writer::new(attribute, MemoryContext::current())
 }

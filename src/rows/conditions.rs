@@ -35,7 +35,7 @@ struct Condition {
 }
 
 /// The value of each list that a combination has, by its index.
-pub type ValueIndexes = [usize; Column::INPUTS.len()];
+pub type ValueIndexes = Vec<usize>;
 
 /// The combinations of values that are invoked.
 pub struct Selection {
@@ -79,7 +79,7 @@ impl Selection {
             Some(passing) => passing[index as usize] as u64,
             None => index,
         };
-        let mut value_indexes = [0; Column::INPUTS.len()];
+        let mut value_indexes = vec![0; self.values.len()];
         for list in (0..self.values.len()).rev() {
             let length = self.length(list) as u64;
             value_indexes[list] = self.value(list, (rest % length) as usize);
@@ -214,7 +214,7 @@ impl Conditions {
                 value_indexes[list] = selection.value(list, index);
             }
             let condition = std::slice::from_ref(condition);
-            if self.are_true(condition, lists, value_indexes) {
+            if self.are_true(condition, lists, &value_indexes) {
                 values.push(list.map_or(0, |list| value_indexes[list]));
             }
         }
@@ -231,7 +231,7 @@ impl Conditions {
         let mut passing = Vec::new();
         for index in 0..selection.count() {
             let value_indexes = selection.value_indexes(index);
-            if self.are_true(conditions, lists, value_indexes) {
+            if self.are_true(conditions, lists, &value_indexes) {
                 let room = passing.try_reserve(1);
                 room.map_err(|_| Error::OutOfMemory {
                     what: "list of combinations",
@@ -244,12 +244,7 @@ impl Conditions {
     }
 
     /// Whether conditions are true of a combination.
-    fn are_true(
-        &self,
-        conditions: &[Condition],
-        lists: &[List],
-        value_indexes: ValueIndexes,
-    ) -> bool {
+    fn are_true(&self, conditions: &[Condition], lists: &[List], value_indexes: &[usize]) -> bool {
         pgrx::check_for_interrupts!();
         for (column, number) in &self.inputs {
             let list = lists.iter().position(|list| list.column == *column);

@@ -2,10 +2,13 @@
 
 use super::checks::Checks;
 use super::missing_payload;
+use super::payload::{InputColumns, PrintedFields};
+use super::values::Value;
 use crate::backend::config::Config;
-use crate::columns::{Column, Layout};
+use crate::columns::{Attribute, Column, Layout};
 use crate::dispatch::Dispatch;
 use crate::error::{Error, StatementError};
+use crate::fields::Part;
 use crate::lambda::request::Inputs;
 use crate::options::OnError;
 use crate::plan::clause::value_type;
@@ -23,6 +26,7 @@ const DEFAULT_TYPE: &str = "Event";
 pub struct InsertedRows {
     /// The columns of the table.
     pub layout: Layout,
+    columns: InputColumns,
     table: pg_sys::Oid,
     user: pg_sys::Oid,
     estate: EState<'static>,
@@ -53,6 +57,7 @@ impl InsertedRows {
             checks: None,
             are_read: None,
             missing_payload: missing_payload::number(relation, estate, &layout),
+            columns: InputColumns::new(&layout, estate.query_context()),
             layout,
         })
     }
@@ -123,14 +128,21 @@ impl InsertedRows {
     /// Errors if the row has a value in an output column, or another value than the table's option.
     pub fn inputs(&self, fixed: &Inputs, slot: Slot) -> Result<Inputs, Error> {
         let mut inputs = fixed.clone();
+        let mut fields = PrintedFields::new();
         slot.deform();
         for attribute in &self.layout.attributes {
-            let Some(datum) = slot.get(attribute.number) else {
+            let datum = slot.get(attribute.number);
+            if attribute.column.part() == Some(Part::Payload) {
+                fields.extend(self.field(attribute, datum)?);
+                continue;
+            }
+            let Some(datum) = datum else {
                 continue;
             };
+            let name = || self.layout.name(attribute.column).to_owned();
             if !attribute.column.is_input() {
                 return Err(Error::Statement(StatementError::OutputColumn {
-                    column: attribute.column.name(),
+                    column: name(),
                     table: self.layout.table.clone(),
                 }));
             }
@@ -154,9 +166,55 @@ impl InsertedRows {
                 _ => inputs.set(attribute.column, Some(value)),
             }
         }
+        self.set_payload(&mut inputs, fields)?;
         if inputs.invocation_type.is_none() {
             inputs.set(Column::InvocationType, Some(DEFAULT_TYPE.into()));
         }
         Ok(inputs)
+    }
+
+    /// A field of the payload, printed. A null that the statement does not name is left out.
+    fn field(
+        &self,
+        attribute: &Attribute,
+        datum: Option<pg_sys::Datum>,
+    ) -> Result<Option<(Column, Vec<u8>)>, Error> {
+        let column = attribute.column;
+        let value = match datum {
+            None if attribute.is_required => return Ok(None),
+            None if !self.relation.names_column(self.estate, attribute.number) => return Ok(None),
+            None => Value::NULL,
+            // SAFETY: the row is one of the table, whose column has the type.
+            Some(datum) => Value::of_row(unsafe { Toasted::new(datum, attribute.base_type) }),
+        };
+        Ok(Some((column, self.columns.print(column, &value)?)))
+    }
+
+    /// Makes the payload of its fields, if the row does not have it as a whole.
+    fn set_payload(&self, inputs: &mut Inputs, fields: PrintedFields) -> Result<(), Error> {
+        let has_whole = inputs.payload.is_some() || inputs.too_large.is_some();
+        let given = fields.iter().find(|(_, printed)| printed != b"null");
+        match given {
+            Some((column, _)) if has_whole => Err(Error::Statement(StatementError::TwoPayloads {
+                column: self.layout.name(*column).to_owned(),
+                table: self.layout.table.clone(),
+            })),
+            _ if has_whole => Ok(()),
+            _ => {
+                let is_missing = |attribute: &&Attribute| {
+                    let mut given = fields.iter().map(|(column, _)| *column);
+                    attribute.is_required && !given.any(|column| column == attribute.column)
+                };
+                if let Some(missing) = self.layout.attributes.iter().find(is_missing) {
+                    return Err(Error::Statement(StatementError::NullField {
+                        column: self.layout.name(missing.column).to_owned(),
+                        table: self.layout.table.clone(),
+                    }));
+                }
+                let payload = self.columns.payload(&fields)?;
+                inputs.payload = payload.or(inputs.payload.take());
+                Ok(())
+            }
+        }
     }
 }

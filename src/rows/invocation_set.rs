@@ -5,6 +5,7 @@
 
 use super::conditions::{Conditions, Selection, ValueIndexes};
 use super::lists::{self, List};
+use super::payload::{InputColumns, PrintedFields};
 use super::sources::Source;
 use super::values::{ReadyBinding, Value};
 use crate::columns::Column;
@@ -15,7 +16,7 @@ use crate::lambda::api_request::ApiRequest;
 use crate::lambda::request::Inputs;
 use crate::lambda::response::InvokeResponse;
 use bytes::Bytes;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -32,6 +33,8 @@ pub struct InvocationSet {
     lists: Vec<List>,
     /// Values that options fix, for columns that the table does not have.
     fixed: Inputs,
+    /// The table's input columns; `None` where the values are those of one row.
+    columns: Option<Rc<InputColumns>>,
     /// The combinations of values that are invoked.
     selection: Selection,
     /// Whether others may be selected later.
@@ -42,6 +45,8 @@ pub struct InvocationSet {
     source: Option<Source>,
     /// The ctid of the first of the foreign table's rows, as a number.
     first_row: u64,
+    /// The same for each invocation, where one makes several rows.
+    first_rows: RefCell<HashMap<u64, u64>>,
     /// Why the only request can't be made.
     refusal: Option<Error>,
     /// How many were started.
@@ -57,11 +62,13 @@ impl InvocationSet {
         InvocationSet {
             lists,
             fixed,
+            columns: None,
             selection,
             may_select_again: false,
             started_before: HashMap::new(),
             source: None,
             first_row: 0,
+            first_rows: RefCell::default(),
             refusal: None,
             started: 0,
             next: 0,
@@ -73,6 +80,7 @@ impl InvocationSet {
     /// condition is true. Rows show the payload if `shows_payload` says so. What `source` has invoked is not invoked again.
     pub fn new(
         fixed: &Inputs,
+        columns: &Rc<InputColumns>,
         bindings: &[ReadyBinding],
         conditions: &Conditions,
         shows_payload: bool,
@@ -83,7 +91,7 @@ impl InvocationSet {
         let storing = source.as_ref().filter(|source| source.stores_values);
         let stored = storing.and_then(Source::values);
         let is_stored = stored.is_some();
-        let evaluate = || lists::evaluate(fixed, bindings, &is_shown, conditions);
+        let evaluate = || lists::evaluate(fixed, columns, bindings, &is_shown, conditions);
         let mut lists = match (stored, storing) {
             (Some(lists), _) => lists,
             (None, Some(source)) => source.context.switch_to(evaluate)?,
@@ -100,6 +108,7 @@ impl InvocationSet {
         let rows = || new_rows(combinations(&lists));
         let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
         let mut set = InvocationSet::of(fixed.clone(), lists, selection);
+        set.columns = Some(columns.clone());
         set.may_select_again = conditions.may_change;
         set.first_row = first_row;
         set.source = source;
@@ -233,6 +242,18 @@ impl InvocationSet {
         Ok(self.inputs(index)?.region)
     }
 
+    /// The ctid of the first of the rows that an invocation makes, of which each has another number below `most`. They are reserved once.
+    pub fn first_row_of(&self, index: u64, most: u64) -> u64 {
+        let number = self.number(index);
+        match &self.source {
+            Some(source) => source.first_row_of(number, || new_rows(most)),
+            None => {
+                let mut known = self.first_rows.borrow_mut();
+                *known.entry(number).or_insert_with(|| new_rows(most))
+            }
+        }
+    }
+
     /// Takes the next outcome, which is known. It is kept if a rescan may want it.
     pub fn take(
         &mut self,
@@ -281,18 +302,33 @@ impl InvocationSet {
 
     fn inputs(&self, index: u64) -> Result<Inputs, Error> {
         let mut inputs = self.fixed.clone();
+        let mut fields = PrintedFields::new();
+        let mut has_payload = false;
         for (list, value) in self.values_in_lists(index) {
+            has_payload |= list.column == Column::Payload;
             if list.printed.is_some() {
                 inputs.payload = list.printed.clone();
                 continue;
             }
             inputs.too_large = inputs.too_large.or(value.too_large);
-            // The payload is the last list, and the only value that may be too large for memory. So the name is known.
-            let printed = value.print().map_err(|error| match &inputs.function_name {
+            // The payload and its fields are the last lists, and the only values that may be too large for memory. So the name is known.
+            let unsent = |error: Error| match &inputs.function_name {
                 Some(name) => error.of_unsent(name),
                 None => error,
-            })?;
-            inputs.set(list.column, printed);
+            };
+            match &self.columns {
+                Some(columns) if list.column.part().is_some() => {
+                    let printed = columns.print(list.column, value).map_err(unsent)?;
+                    fields.push((list.column, printed));
+                }
+                _ => {
+                    let printed = value.print().map_err(unsent)?;
+                    inputs.set(list.column, printed);
+                }
+            }
+        }
+        if let Some(columns) = self.columns.as_ref().filter(|_| !has_payload) {
+            inputs.payload = columns.payload(&fields)?;
         }
         Ok(inputs.with_row_literal_unless_fixed(&self.fixed))
     }

@@ -1,6 +1,7 @@
 //! The list of values of each input column. An invocation has one value of each list.
 
 use super::conditions::Conditions;
+use super::payload::InputColumns;
 use super::values::{self, ReadyBinding, Value};
 use crate::columns::Column;
 use crate::error::Error;
@@ -41,20 +42,25 @@ impl List {
 /// Evaluates the values of each input column that has any.
 pub fn evaluate(
     fixed: &Inputs,
+    inputs: &InputColumns,
     bindings: &[ReadyBinding],
     is_shown: &dyn Fn(Column) -> bool,
     conditions: &Conditions,
 ) -> Result<Vec<List>, Error> {
     let mut lists = Vec::new();
-    for column in Column::INPUTS {
+    for column in inputs.order.iter().copied() {
         let mut values = fixed.get(column).map(|text| vec![Value::of_text(text)]);
         for binding in bindings.iter().filter(|binding| binding.column() == column) {
             // A condition needs the value, however large it is.
-            let most = match column == Column::Payload && !conditions.read(column) {
+            let is_sent = column == Column::Payload || column.part().is_some();
+            let most = match is_sent && !conditions.read(column) {
                 true => fixed.most_payload(),
                 false => usize::MAX,
             };
-            let by = binding.evaluate(is_shown(column), most)?;
+            let mut by = binding.evaluate(is_shown(column), most)?;
+            if binding.attribute().is_required {
+                by.retain(|value| !value.is_null());
+            }
             values = Some(values::narrow(binding, values, by));
         }
         if let Some(values) = values {

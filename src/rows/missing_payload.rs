@@ -12,7 +12,9 @@ use pgrx::pg_sys;
 
 /// The payload's number, if an INSERT leaves the column out and the table that the statement names has no default for it.
 pub fn number(relation: ResultRel, estate: EState, layout: &Layout) -> Option<i16> {
-    let number = layout.find(Column::Payload)?.number;
+    // A payload of fields may have none.
+    let payload = (layout.find(Column::Payload)).filter(|_| !layout.has_payload_fields());
+    let number = payload?.number;
     let has_default = match relation.root() {
         None => has_default(relation),
         // A partition's default does not count, but a column that it computes does.
@@ -62,7 +64,7 @@ pub fn refuse_all(
 
 fn error(layout: &Layout) -> Error {
     Error::Statement(StatementError::NoValue {
-        columns: vec![Column::Payload.name()],
+        columns: vec![Column::Payload.name().to_owned()],
         table: layout.table.clone(),
         reason: NoValueReason::LeftOut,
         has_invoked: false,

@@ -54,6 +54,8 @@ struct Known {
     values: HashMap<Vec<u8>, Vec<List>>,
     /// The ctid of the foreign table's first row for each source row, as a number.
     rows: HashMap<Vec<u8>, u64>,
+    /// The same for each invocation, where one makes several rows.
+    rows_of: HashMap<Vec<u8>, u64>,
     /// Bytes of outcomes in memory.
     held: usize,
     file: File,
@@ -97,6 +99,7 @@ impl Sources {
                 outcomes: HashMap::new(),
                 values: HashMap::new(),
                 rows: HashMap::new(),
+                rows_of: HashMap::new(),
                 held: 0,
                 file: File::new(context),
                 values_context: context.child(),
@@ -254,6 +257,13 @@ impl Source {
         let mut known = self.known.borrow_mut();
         *known.rows.entry(self.key.clone()).or_insert_with(make)
     }
+
+    /// The number of the first row that an invocation makes, which `make` gives if it has none yet.
+    pub fn first_row_of(&self, number: u64, make: impl FnOnce() -> u64) -> u64 {
+        let mut known = self.known.borrow_mut();
+        let key = self.key_of(number);
+        *known.rows_of.entry(key).or_insert_with(make)
+    }
 }
 
 impl Known {
@@ -263,6 +273,7 @@ impl Known {
         // SAFETY: whoever had values has dropped them.
         unsafe { self.values_context.reset() };
         self.rows.clear();
+        self.rows_of.clear();
         self.held = 0;
     }
 }

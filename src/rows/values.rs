@@ -3,7 +3,7 @@
 //! Values keep the order of their first occurrence. Equality is PostgreSQL's, in the collation of the clause. The meaning of a value to
 //! Lambda is request.rs's.
 
-use crate::columns::Column;
+use crate::columns::{Attribute, Column};
 use crate::error::Error;
 use crate::memory;
 use crate::plan::clause::{Binding, Kind, value_type};
@@ -33,9 +33,19 @@ impl Value {
         too_large: None,
     };
 
+    /// Whether it is null.
+    pub fn is_null(&self) -> bool {
+        self.datum.is_none() && self.too_large.is_none()
+    }
+
     /// The value of a text that an option gives.
     pub fn of_text(text: &str) -> Value {
         Value::of(Varlena::of_text(text), true)
+    }
+
+    /// A value of a row that is there as long as the value is used.
+    pub fn of_row(datum: Toasted) -> Value {
+        Value::of(datum.detoast(), false)
     }
 
     /// A single value may have megabytes. Unless it is to be `copied`, it stays where it is. Of a value with more than `most` bytes only the
@@ -186,6 +196,11 @@ impl ReadyBinding {
             binding: *binding,
             expression: (binding.node()).map(|node| Expression::init(node, parent, econtext)),
         }
+    }
+
+    /// The column of the table.
+    pub fn attribute(&self) -> &Attribute {
+        &self.binding.attribute
     }
 
     /// The column.

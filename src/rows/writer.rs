@@ -50,14 +50,14 @@ impl Writer {
     /// Errors with [`Error::Response`] if the type refuses it, as too long, too large or too deep, or if the database's encoding lacks a
     /// character. A domain's refusal is raised, as its check may run any function.
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<Option<pg_sys::Datum>, Error> {
-        let column = self.attribute.column.name();
+        let column = self.attribute.column.name().to_owned();
         let unfit = |error: CaughtError| {
             let report = report_of(&error);
             if !UNFIT.contains(&report.sql_error_code()) {
                 error.rethrow();
             }
             Err(Error::Response {
-                column,
+                column: column.clone(),
                 problem: ResponseProblem::Unfit {
                     sqlstate: report.sql_error_code(),
                     message: report.message().to_owned(),
@@ -125,6 +125,14 @@ impl Writer {
             .map_err(|problem| self.unfit(problem, bytes))
     }
 
+    /// Makes a datum of the base type, which is not json or jsonb, of text in the database's encoding.
+    pub(super) fn read_server(&mut self, text: &[u8]) -> pg_sys::Datum {
+        match &mut self.input {
+            Some(function) => function.call(text.to_vec(), self.typmod),
+            None => Varlena::of_server(text).datum(),
+        }
+    }
+
     /// Makes a datum of the base type of text in the database's encoding.
     fn read(&mut self, text: &[u8]) -> Result<pg_sys::Datum, ResponseProblem> {
         self.read_into(Vec::new(), text)
@@ -159,7 +167,7 @@ impl Writer {
 
     fn unfit(&self, problem: ResponseProblem, bytes: &[u8]) -> Error {
         Error::Response {
-            column: self.attribute.column.name(),
+            column: self.attribute.column.name().to_owned(),
             problem,
             beginning: beginning(bytes),
         }

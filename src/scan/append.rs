@@ -106,7 +106,7 @@ fn poll(request: Request) -> Result<bool, Error> {
     };
     // Requests are printed in the memory of a row, as when the scan is iterated.
     let context = node.expr_context().row_context();
-    context.switch_to(|| scan.own.poll(|| others_are_asked(request)))
+    context.switch_to(|| scan.poll(|| others_are_asked(request)))
 }
 
 /// Whether another branch is about to give a row: one that PostgreSQL runs itself, or one of ours.

@@ -8,6 +8,7 @@ use crate::columns::{Column, Layout};
 use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{self, Dispatch, InvocationHandle};
 use crate::error::Error;
+use crate::fields::{Field, Part};
 use crate::options::OnError;
 use crate::plan::{Mode, PlanData};
 use crate::postgres::compat;
@@ -18,6 +19,7 @@ use crate::prefetch::ScanConsumer;
 use crate::rows::conditions::{self, Conditions};
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
 use crate::rows::parameters::Parameters;
+use crate::rows::payload::InputColumns;
 use crate::rows::sources::Sources;
 use crate::rows::values::ReadyBinding;
 use pgrx::pg_sys;
@@ -29,6 +31,7 @@ pub struct Invocations {
     table: pg_sys::Oid,
     user: pg_sys::Oid,
     layout: Rc<Layout>,
+    columns: Rc<InputColumns>,
     plan: PlanData<'static>,
     bindings: Vec<ReadyBinding>,
     conditions: Conditions,
@@ -85,6 +88,7 @@ impl Invocations {
             node,
             table: node.table().rd_id,
             user: compat::scan_user(node),
+            columns: Rc::new(InputColumns::new(&layout, estate.query_context())),
             layout,
             plan,
             bindings,
@@ -112,16 +116,31 @@ impl Invocations {
             table: self.table,
             user: self.user,
             layout: self.layout.clone(),
+            columns: self.columns.clone(),
             range_table_index: self.node.plan().scan.scanrelid,
             shows_payload: self.reads(Column::Payload),
-            reads_response: self.reads(Column::Response),
+            reads_response: self.reads_response(),
             is_call: self.plan.call.is_some(),
         }
+    }
+
+    /// Whether a row depends on the response.
+    fn reads_response(&self) -> bool {
+        let is_field = |field: &Field| field.column.part() == Some(Part::Response);
+        let mut fields = self.layout.fields.iter().filter(|field| is_field(field));
+        self.layout.rows.is_some()
+            || self.reads(Column::Response)
+            || fields.any(|field| self.reads(field.column))
     }
 
     fn reads(&self, column: Column) -> bool {
         let attribute = self.layout.find(column);
         attribute.is_some_and(|attribute| self.plan.reads(attribute.number))
+    }
+
+    /// What is invoked; `None` before the first row.
+    pub fn set(&self) -> Option<&InvocationSet> {
+        self.set.as_ref()
     }
 
     /// The invocations; `None` before the first row.
@@ -202,7 +221,7 @@ impl Invocations {
     }
 
     fn begun_dispatch(&mut self) -> Result<&mut Dispatch, Error> {
-        let reads_response = self.reads(Column::Response);
+        let reads_response = self.reads_response();
         match &mut self.dispatch {
             Some(dispatch) => Ok(dispatch),
             none => {
@@ -231,6 +250,7 @@ impl Invocations {
             let source = self.sources.as_ref().map(Sources::now).transpose()?;
             InvocationSet::new(
                 &fixed,
+                &self.columns,
                 &self.bindings,
                 &self.conditions,
                 shows_payload,

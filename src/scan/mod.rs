@@ -20,7 +20,7 @@ use crate::postgres::slots::Slot;
 use crate::postgres::varlena::Varlena;
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::rows::invocation_set::{InvocationSet, TakenOutcome};
-use crate::rows::output;
+use crate::rows::output::{Begun, Output};
 use crate::rows::writer::Writer;
 use invocations::Invocations;
 use pgrx::{pg_guard, pg_sys};
@@ -33,9 +33,22 @@ pub struct Scan {
     own: Invocations,
     /// What the node on the outer side of the scan's join makes for it, if there is one.
     prefetch: Option<SharedPrefetch>,
-    writers: Vec<Writer>,
+    output: Output,
     /// The rows, if they are functions.
     functions: Option<FunctionRows>,
+    /// The outcome whose rows are being given.
+    current: Option<Current>,
+}
+
+/// An outcome that was taken, and whose rows are being given.
+struct Current {
+    taken: TakenOutcome,
+    on_error: OnError,
+    begun: Begun,
+    /// The number of its first row.
+    first_row: u64,
+    /// Whether the outcome is one that was prefetched.
+    is_prefetched: bool,
 }
 
 /// Callback: prepares a scan.
@@ -68,18 +81,16 @@ fn begin(node: ForeignScanState<'static>) -> Result<(), Error> {
     if let Some(prefetch) = &prefetch {
         prefetch.get()?.serve(Consumer::Scan(own.consumer()));
     }
-    let writers = (layout.attributes.iter())
-        .filter(|attribute| layout.is_output(attribute.column))
-        .filter(|attribute| own.plan().reads(attribute.number))
-        .map(|attribute| Writer::new(*attribute, estate.query_context()))
-        .collect();
+    let is_read = |number| own.plan().reads(number);
+    let output = Output::new(&layout, is_read, estate.query_context());
     let functions = layout.is_of_functions().then(FunctionRows::default);
     node.set_state(RefCell::new(Scan {
         layout,
         own,
         prefetch,
-        writers,
+        output,
         functions,
+        current: None,
     }));
     Ok(())
 }
@@ -132,6 +143,7 @@ pub unsafe extern "C-unwind" fn rescan_foreign_scan(node: *mut pg_sys::ForeignSc
 fn rescan(node: ForeignScanState) -> Result<(), Error> {
     executor_hooks::refuse_rewind(node.estate())?;
     if let Some(mut scan) = Scan::of(node)? {
+        scan.current = None;
         scan.own.start_over(node.as_plan_state().changed());
         if let Some(rows) = &mut scan.functions {
             rows.start_over();
@@ -148,6 +160,7 @@ fn rescan(node: ForeignScanState) -> Result<(), Error> {
 pub unsafe extern "C-unwind" fn end_foreign_scan(node: *mut pg_sys::ForeignScanState) {
     // SAFETY: the executor passes a node that is valid during the callback.
     if let Some(mut scan) = Scan::of(unsafe { Ref::new(node) }).or_report() {
+        scan.current = None;
         scan.own.end();
     }
 }
@@ -180,33 +193,95 @@ impl Scan {
         }
     }
 
+    /// Asks for the next row of a scan that is a branch of an Append. True if the row, or the end, is there; see [`Invocations::poll`].
+    fn poll(&mut self, others: impl Fn() -> bool) -> Result<bool, Error> {
+        let has_row = |current: &Current| current.begun.has_next(&current.taken.outcome);
+        match self.current.as_ref().is_some_and(has_row) {
+            true => Ok(true),
+            false => self.own.poll(others),
+        }
+    }
+
     /// Puts the next row into the scan's slot; false when there is none.
     fn next(&mut self, slot: Slot) -> Result<bool, Error> {
-        let Scan {
-            layout,
-            own,
-            prefetch,
-            writers,
-            functions,
-        } = self;
-        if let Some(rows) = functions {
-            return next_function(rows, layout, own, prefetch.as_ref(), writers, slot);
+        if let Some(rows) = &mut self.functions {
+            let (prefetch, writers) = (self.prefetch.as_ref(), self.output.writers());
+            return next_function(rows, &self.layout, &mut self.own, prefetch, writers, slot);
         }
-        if let Some(prefetch) = prefetch {
+        loop {
+            if self.current.is_some() {
+                if self.write(slot)? {
+                    return Ok(true);
+                }
+                self.current = None;
+            }
+            if !self.take()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes the next outcome; false after the last one.
+    fn take(&mut self) -> Result<bool, Error> {
+        let output = &self.output;
+        let begin = |set: &InvocationSet, taken: TakenOutcome, on_error, is_prefetched| {
+            let begun = output.begin(&taken.outcome, on_error)?;
+            let first_row = match output.has_rows() {
+                true => set.first_row_of(taken.index, begun.most_positions()),
+                false => set.row_number(taken.index),
+            };
+            Ok(Current {
+                taken,
+                on_error,
+                begun,
+                first_row,
+                is_prefetched,
+            })
+        };
+        if let Some(prefetch) = &self.prefetch {
             let mut prefetch = prefetch.get()?;
             // Where the node was not asked for a row, the scan is on its own.
             if prefetch.dispatch().is_some() {
-                let Some((set, taken, on_error)) = prefetch.next_outcome()? else {
-                    return Ok(false);
-                };
-                write(layout, writers, slot, set, &taken, on_error)?;
-                return Ok(true);
+                let next = prefetch.next_outcome()?;
+                let next = next.map(|(set, taken, on_error)| begin(set, taken, on_error, true));
+                self.current = next.transpose()?;
+                return Ok(self.current.is_some());
             }
         }
-        let Some((set, taken, on_error)) = own.next()? else {
+        let next = self.own.next()?;
+        let next = next.map(|(set, taken, on_error)| begin(set, taken, on_error, false));
+        self.current = next.transpose()?;
+        Ok(self.current.is_some())
+    }
+
+    /// Makes the current outcome's next row in a slot for rows of the table; false after the last one. The datums of inputs live as long as the
+    /// set, the others in the per-tuple context.
+    fn write(&mut self, slot: Slot) -> Result<bool, Error> {
+        let Some(current) = &mut self.current else {
             return Ok(false);
         };
-        write(layout, writers, slot, set, &taken, on_error)?;
+        slot.store_nulls();
+        let (outcome, on_error) = (&current.taken.outcome, current.on_error);
+        let put = |number, datum| slot.set(number, datum);
+        if !(self.output).write(&mut current.begun, outcome, on_error, put)? {
+            return Ok(false);
+        }
+        slot.set_ctid(current.first_row.wrapping_add(current.begun.position()));
+        let show = |set: &InvocationSet| {
+            for (column, value) in set.values(current.taken.index) {
+                if let Some(attribute) = self.layout.find(column) {
+                    slot.set(attribute.number, value.datum.map(Varlena::datum));
+                }
+            }
+        };
+        match &self.prefetch {
+            Some(prefetch) if current.is_prefetched => prefetch.get()?.current_set().map(show),
+            _ => self.own.set().map(show),
+        };
+        if !self.output.has_rows() {
+            // The response is not needed any more.
+            self.current = None;
+        }
         Ok(true)
     }
 }
@@ -244,26 +319,4 @@ fn next_function(
         };
         rows.begin(layout, set, &taken, is_kept)?;
     }
-}
-
-/// Makes a virtual tuple in a slot for rows of the table, whose columns are `layout`. The datums of inputs live as long as the set, the others in
-/// the per-tuple context.
-fn write(
-    layout: &Layout,
-    writers: &mut [Writer],
-    slot: Slot,
-    set: &InvocationSet,
-    taken: &TakenOutcome,
-    on_error: OnError,
-) -> Result<(), Error> {
-    slot.store_nulls();
-    slot.set_ctid(set.row_number(taken.index));
-    for (column, value) in set.values(taken.index) {
-        if let Some(attribute) = layout.find(column) {
-            slot.set(attribute.number, value.datum.map(Varlena::datum));
-        }
-    }
-    output::write(writers, &taken.outcome, on_error, |writer, datum| {
-        slot.set(writer.attribute.number, datum)
-    })
 }

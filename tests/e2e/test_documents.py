@@ -140,6 +140,7 @@ def test_all_options_settings_and_columns_are_there(emulated):
         CREATE SERVER s FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (nothing_like_it '');
         CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda OPTIONS (nothing_like_it '');
         CREATE FOREIGN TABLE t () SERVER aws_lambda OPTIONS (nothing_like_it '');
+        CREATE FOREIGN TABLE t (a int OPTIONS (nothing_like_it '')) SERVER aws_lambda;
         SELECT 'Settings here are ' || string_agg(name, ', ') || '.' FROM pg_settings WHERE name LIKE 'aws\\_lambda.%';
         SELECT 'Columns here are ' || string_agg(attname, ', ') || '.' FROM pg_attribute
         WHERE attrelid = 'aws_lambda.lambda_invocations'::regclass AND attnum > 0 AND NOT attisdropped;

@@ -228,3 +228,15 @@ pub fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> pg_sys::AclResul
         result
     }
 }
+
+/// Prepares a descriptor whose columns are set, which 19 wants.
+///
+/// # Safety
+/// All columns of the descriptor are set.
+pub unsafe fn finish_descriptor(_descriptor: pg_sys::TupleDesc) {
+    // SAFETY: the contract of this function says that the descriptor is complete.
+    #[cfg(feature = "pg19")]
+    unsafe {
+        pg_sys::TupleDescFinalize(_descriptor);
+    }
+}

@@ -209,8 +209,8 @@ fn write_outcomes(ended: &mut [&mut Ended]) -> Result<(), Error> {
             continue;
         }
         let mut columns = [None; OUTCOME_COLUMNS];
-        output::write(&mut writers, outcome, OnError::Return, |writer, datum| {
-            columns[writer.attribute.number as usize - 1] = datum;
+        output::write(&mut writers, outcome, OnError::Return, |number, datum| {
+            columns[number as usize - 1] = datum;
         })?;
         let pause = micros(pause_after(row.attempts + row.postponements));
         rows::update(row, *state, rows::now().saturating_add(pause), &columns)?;
