@@ -36,16 +36,9 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
     let fixed = |column: Column| Some(format!("{} = '{}'", column.name(), fixed.get(column)?));
     let fixed: Vec<String> = Column::INPUTS.into_iter().filter_map(fixed).collect();
     let printer = Printer::new(explain, plan.as_plan());
-    if layout.is_of_functions() {
-        let by_name =
-            (data.bindings.iter()).any(|binding| binding.attribute.column == Column::FunctionName);
-        explain.text(
-            c"Request",
-            match by_name {
-                true => b"GetFunctionConfiguration",
-                false => b"ListFunctions",
-            },
-        );
+    let of_functions = layout.is_of_functions();
+    if of_functions {
+        explain.text(c"Request", requests(&layout, &data));
     }
     explain_plan(explain, &printer, (&data, &layout), &fixed);
     let several = estimate::known_values(&data.bindings) != Some(1);
@@ -55,12 +48,13 @@ pub unsafe extern "C-unwind" fn explain_foreign_scan(
             limits.limit_calls();
         }
         explain.number(c"Max Concurrency", limits.max_concurrency as u64);
-        batching(explain, config::batching(table.rd_id).as_ref());
+        if !of_functions {
+            batching(explain, config::batching(table.rd_id).as_ref());
+        }
     }
     if explain.analyze
         && let Ok(Some(mut scan)) = Scan::of(node)
     {
-        let of_functions = layout.is_of_functions();
         scan.with_dispatch(|dispatch| counters(explain, dispatch, of_functions))
             .or_report();
     }
@@ -71,6 +65,19 @@ pub fn batching(explain: Explain, batching: Option<&Batching>) {
     if let Some(batching) = batching {
         explain.number(c"Batch Rows", batching.rows as u64);
         explain.text(c"Batch Format", batching.format.name().as_bytes());
+    }
+}
+
+/// The requests that a scan of functions makes.
+fn requests(layout: &Layout, data: &PlanData) -> &'static [u8] {
+    let mut bindings = data.bindings.iter();
+    let state = layout.find(Column::State);
+    if bindings.any(|binding| binding.attribute.column == Column::FunctionName) {
+        b"GetFunctionConfiguration"
+    } else if state.is_some_and(|state| data.reads(state.number)) {
+        b"ListFunctions, GetFunctionConfiguration"
+    } else {
+        b"ListFunctions"
     }
 }
 

@@ -12,6 +12,7 @@ SHOWN = {
     "lateral": "card from another country",
     "enrich": "Invocations: 2  Retries: 0  Throttles: 0  Errors: 1",
     "trigger": "delivered",
+    "import": "Greets: the smallest function that shows payload and answer.",
     "least_privilege": "permission denied for foreign server greeter_lambda",
 }
 

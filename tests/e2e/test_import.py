@@ -1,5 +1,6 @@
 """IMPORT FOREIGN SCHEMA: what a user's credentials allow, interrupts, and dumps. tests/regress/sql/import.sql has the rest."""
 
+import contextlib
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ from psycopg import sql
 import scripted
 import tables
 from background import error_within_2_s, pid_of, running_until
+from own_server import connect
 from tables import failure, keys
 
 IMPORT = "IMPORT FOREIGN SCHEMA lambda FROM SERVER {} INTO {}"
@@ -139,3 +141,25 @@ def test_dump_and_restore(session, database, endpoint, schema):
         assert other.execute(listed).fetchall() == before
         assert other.execute("SELECT count(*) FROM pg_class WHERE relname = 'kept'").fetchone() == (0,)
     session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier("restored")))
+
+
+@pytest.mark.parametrize("libraries", ["pg_stat_statements", "aws_lambda_fdw, pg_stat_statements", "pg_stat_statements, aws_lambda_fdw"])
+def test_beside_another_hook(session, start, endpoint, libraries):
+    """The hook of another library sees the statement once, and the comments are there."""
+    try:
+        session.execute("LOAD 'pg_stat_statements'")
+    except psycopg.errors.UndefinedFile:
+        pytest.skip("needs pg_stat_statements")
+    except psycopg.Error:
+        pass
+    server = start(f"shared_preload_libraries = '{libraries}'", "pg_stat_statements.track = 'all'")
+    with contextlib.closing(connect(server)) as other:
+        other.execute("CREATE EXTENSION pg_stat_statements")
+        other.execute("CREATE SCHEMA app")
+        other.execute("SELECT pg_stat_statements_reset()")
+        import_into(other, "app")
+        assert other.execute("SELECT obj_description('app.alpha'::regclass)").fetchone() == ("the first",)
+        calls = "SELECT sum(calls) FROM pg_stat_statements WHERE query LIKE %s"
+        assert other.execute(calls, ["IMPORT FOREIGN SCHEMA%"]).fetchone() == (1,)
+        failure(other.execute, "CREATE TABLE app.alpha ()")
+        assert other.execute("SELECT 1").fetchone() == (1,)
