@@ -10,8 +10,10 @@ import random
 
 import psycopg
 import pytest
+from psycopg import sql
 
-from scripted import counter, reset, rows as rows_of
+from scripted import EXAMPLE_KEYS, counter, reset, rows as rows_of
+from tables import options as options_of
 
 TABLES = int(os.environ.get("RANDOM_QUERIES", 220)) // 4
 # Types with texts of JSON that they take, and of SQL. Any type also meets the values of another.
@@ -223,3 +225,28 @@ def test_hostile_responses_are_errors(types, on_error):
                 )
     assert types.execute("SELECT 1").fetchone() == (1,)
     types.execute("DROP FOREIGN TABLE one, several")
+
+
+def test_in_latin1(session):
+    """Text is converted on both ways, and a character that the database lacks is the field's failure."""
+    session.execute("CREATE DATABASE latin1_typed TEMPLATE template0 ENCODING LATIN1 LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        with psycopg.connect(dbname="latin1_typed", autocommit=True, client_encoding="UTF8") as there:
+            there.execute("CREATE EXTENSION aws_lambda CASCADE")
+            there.execute(sql.SQL("CREATE USER MAPPING FOR PUBLIC SERVER aws_lambda {}").format(options_of(EXAMPLE_KEYS)))
+            there.execute(
+                f"CREATE FOREIGN TABLE typed (payload text, \"ä\" text {options(in_='payload', key='é')}, t text {options(in_='response', key='é')},"
+                f" j jsonb {options(in_='response', key='é')}, n int {options(in_='response')}, error_code text)"
+                " SERVER aws_lambda OPTIONS (function_name 'echo', on_error 'return')"
+            )
+            reset()
+            assert there.execute("SELECT t, j FROM typed WHERE \"ä\" = 'ü'").fetchall() == [("ü", "ü")]
+            assert [payload for *_, payload in rows_of("invocations")] == ['{"é": "ü"}']
+            for response, expected in [
+                ('{"é": "\\u00fc"}', ("ü", None)), ('{"é": "\\u20ac", "n": 1}', (None, "InvalidResponse")), ('{"e": "\\u20ac"}', (None, None)),
+            ]:  # fmt: skip
+                assert there.execute("SELECT t, error_code FROM typed WHERE payload = %s", [response]).fetchone() == expected
+                assert there.execute("SELECT j, error_code FROM typed WHERE payload = %s", [response]).fetchone() == expected
+            assert there.execute("SELECT n, error_code FROM typed WHERE payload = %s", ['{"é": "\\u20ac", "n": 1}']).fetchone() == (1, None)
+    finally:
+        session.execute("DROP DATABASE latin1_typed WITH (FORCE)")

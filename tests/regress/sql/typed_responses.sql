@@ -146,6 +146,14 @@ SELECT * FROM endpoint.explain($$SELECT n FROM numbers WHERE ns IN ('{1,2}', '{}
 SELECT * FROM endpoint.explain($$SELECT t.id, n FROM t JOIN numbers USING (ns) WHERE t.id IN (1, 3)$$, 'ANALYZE');
 SELECT endpoint.made();
 
+-- Rows that share an invocation
+CREATE FOREIGN TABLE batched (ns int[] OPTIONS ("in" 'payload', key 'body') NOT NULL, n int OPTIONS ("in" 'response', key '@'))
+    SERVER aws_lambda OPTIONS (function_name 'echo', rows 'body', batch_rows '10');
+SELECT t.id, n FROM t LEFT JOIN batched USING (ns) ORDER BY 1, 2;
+SELECT endpoint.made();
+SELECT n FROM batched WHERE ns IN ('{1,2}', '{}', '{3}');
+SELECT invocation_type, payload FROM endpoint.arrived();
+
 -- INSERT returns one row for each
 INSERT INTO numbers (ns) VALUES ('{1}') RETURNING n;
 INSERT INTO numbers (ns) VALUES ('{1}') RETURNING *;
