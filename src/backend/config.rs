@@ -251,6 +251,8 @@ impl Config {
         Ok(Config {
             fixed: Inputs {
                 max_payload,
+                are_arguments: (batching.as_ref())
+                    .is_some_and(|batching| batching.format == BatchFormat::Redshift),
                 ..inputs(&table_options)
             },
             object,

@@ -116,6 +116,8 @@ pub struct Inputs {
     pub durable_execution_name: Option<String>,
     /// Most bytes of a payload, where it is another number than Lambda's.
     pub max_payload: Option<usize>,
+    /// Whether a payload that is made of fields is an array of them.
+    pub are_arguments: bool,
     /// Bytes of a payload that is not here, being too large for any invocation.
     pub too_large: Option<usize>,
 }

@@ -211,7 +211,7 @@ impl InsertedRows {
                         table: self.layout.table.clone(),
                     }));
                 }
-                let payload = self.columns.payload(&fields)?;
+                let payload = self.columns.payload(&fields, inputs.are_arguments)?;
                 inputs.payload = payload.or(inputs.payload.take());
                 Ok(())
             }

@@ -328,7 +328,7 @@ impl InvocationSet {
             }
         }
         if let Some(columns) = self.columns.as_ref().filter(|_| !has_payload) {
-            inputs.payload = columns.payload(&fields)?;
+            inputs.payload = columns.payload(&fields, self.fixed.are_arguments)?;
         }
         Ok(inputs.with_row_literal_unless_fixed(&self.fixed))
     }

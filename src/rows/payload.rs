@@ -71,8 +71,13 @@ impl InputColumns {
         printer.call(datum).print()
     }
 
-    /// The payload; `None` where it is not made of fields. A field that is not given is left out, and so is an object without fields.
-    pub fn payload(&self, fields: &PrintedFields) -> Result<Option<Bytes>, Error> {
+    /// The payload; `None` where it is not made of fields. A field that is not given is left out, and so is an object without fields. Arguments
+    /// are an array of the fields, in the order of the columns, with a null for one that is not given.
+    pub fn payload(
+        &self,
+        fields: &PrintedFields,
+        are_arguments: bool,
+    ) -> Result<Option<Bytes>, Error> {
         let Some(members) = &self.payload else {
             return Ok(None);
         };
@@ -83,7 +88,10 @@ impl InputColumns {
             what: "payload",
             bytes: length,
         })?;
-        if !write(members, fields, &mut text) {
+        if are_arguments {
+            let columns = self.printers.borrow();
+            write_arguments(columns.iter().map(|(column, _)| *column), fields, &mut text);
+        } else if !write(members, fields, &mut text) {
             text.extend(b"{}");
         }
         Ok(Some(Bytes::from(text)))
@@ -155,6 +163,23 @@ fn write(members: &[Member], fields: &PrintedFields, text: &mut Vec<u8>) -> bool
         false => text.push(b'}'),
     }
     !is_empty
+}
+
+/// Writes the values of columns as an array.
+fn write_arguments(
+    columns: impl Iterator<Item = Column>,
+    fields: &PrintedFields,
+    text: &mut Vec<u8>,
+) {
+    text.push(b'[');
+    for (index, column) in columns.enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        let value = fields.iter().find(|(known, _)| *known == column);
+        text.extend(value.map_or(&b"null"[..], |(_, value)| value));
+    }
+    text.push(b']');
 }
 
 #[cfg(test)]

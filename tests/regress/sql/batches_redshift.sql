@@ -34,5 +34,12 @@ SELECT count(DISTINCT payload::jsonb ->> 'request_id') AS requests, count(DISTIN
 ALTER FOREIGN TABLE pairs OPTIONS (SET batch_rows '1');
 SELECT response FROM pairs WHERE payload IN ('1', '2');
 SELECT payload::jsonb -> 'arguments' AS arguments, payload::jsonb -> 'num_records' AS records FROM endpoint.arrived() ORDER BY 1;
+-- Fields of the payload are the arguments, in the order of the columns.
+CREATE FOREIGN TABLE fields (number int OPTIONS ("in" 'payload'), word text OPTIONS ("in" 'payload'), missing text OPTIONS ("in" 'payload'), response jsonb)
+    SERVER aws_lambda OPTIONS (function_name 'redshift', batch_rows '10', batch_format 'redshift');
+SELECT number, word, response FROM fields WHERE number IN (1, 2) AND word = 'x"';
+SELECT payload::jsonb -> 'arguments' AS arguments FROM endpoint.arrived();
+INSERT INTO fields (word, number) VALUES ('y', 3), (NULL, 4);
+SELECT payload::jsonb -> 'arguments' AS arguments FROM endpoint.arrived();
 SET client_min_messages = warning;
 DROP SCHEMA batches_redshift CASCADE;
