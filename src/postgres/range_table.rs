@@ -104,12 +104,14 @@ fn map_columns<'p>(node: Node<'p>, index: i32, columns: &Columns) -> Node<'p> {
 /// Callback: what takes the place of a column of the function.
 #[pg_guard]
 unsafe extern "C-unwind" fn column_of_table(
-    var: *mut pg_sys::Var,
+    var: compat::PassedVar,
     context: *mut pg_sys::replace_rte_variables_context,
 ) -> *mut pg_sys::Node {
     // SAFETY: PostgreSQL passes a column of the function, and what `map_columns` has passed.
-    let (var, columns): (Ref<pg_sys::Var>, &Columns) =
-        unsafe { (Ref::new(var), &*(*context).callback_arg.cast::<Columns>()) };
+    let (var, columns): (Ref<pg_sys::Var>, &Columns) = unsafe {
+        let var = std::ptr::from_ref(&*var).cast_mut();
+        (Ref::new(var), &*(*context).callback_arg.cast::<Columns>())
+    };
     columns.of_table(var).as_ptr()
 }
 

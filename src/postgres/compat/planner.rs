@@ -413,6 +413,13 @@ fields! {
     UpperUniquePath.subpath as child: Option<Path<'p>>;
 }
 
+/// The column that PostgreSQL passes to a callback of `replace_rte_variables`.
+#[cfg(not(feature = "pg19"))]
+pub type PassedVar = *mut pg_sys::Var;
+/// The same: since 19 the callback may not change it.
+#[cfg(feature = "pg19")]
+pub type PassedVar = *const pg_sys::Var;
+
 /// A function that gives a node or null for one that PostgreSQL passes, with what it was passed.
 pub type Mutator =
     unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> *mut pg_sys::Node;
