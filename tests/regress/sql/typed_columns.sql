@@ -100,7 +100,7 @@ SELECT endpoint.made();
 
 -- EXPLAIN
 SELECT * FROM endpoint.explain($$SELECT sent FROM geocode WHERE city IN ('a', 'b') AND country = 'DE' AND zz = 5::bigint AND street <> 'x' AND sent LIKE 'x%'$$);
-SELECT * FROM endpoint.explain($$SELECT c.id, g.sent FROM cities c JOIN geocode g ON g.city = c.name AND g.zz = c.n$$);
+SELECT * FROM endpoint.explain($$SELECT c.id, g.sent FROM cities c JOIN geocode g ON g.city = c.name AND g.zz = c.id$$);
 SELECT * FROM endpoint.explain($$SELECT sent FROM geocode$$);
 
 -- INSERT: a null that is named is null, and what is not named is left out
