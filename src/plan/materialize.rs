@@ -30,11 +30,17 @@ fn runs_again(path: Path) -> bool {
     use pg_sys::NodeTag::{T_AppendPath, T_ForeignPath, T_ProjectionPath, T_SubqueryScanPath};
     match path.tag() {
         T_ForeignPath => false,
+        // Above a node that keeps its rows, a target list is evaluated for each of them again.
+        T_ProjectionPath if evaluates_volatile(path) => true,
         T_AppendPath | T_ProjectionPath | T_SubqueryScanPath => {
             path.children().into_iter().any(runs_again)
         }
         _ => !keeps_rows(path.pathtype),
     }
+}
+
+fn evaluates_volatile(path: Path) -> bool {
+    (path.target()).is_some_and(|target| is_volatile(target.expressions().as_node()))
 }
 
 /// Whether a path invokes, as far as that is known.

@@ -6,7 +6,7 @@
 //! both. The columns are evaluated in the order of the list, as without this. A call that CASE, COALESCE, AND, OR or FILTER may leave out stays where it is.
 
 use super::calls::{self, Call, Callee, FunctionCall};
-use crate::postgres::expressions::{change, make_field, make_text};
+use crate::postgres::expressions::{Walk, change, make_field, make_null, make_text, walk};
 use crate::postgres::list::List;
 use crate::postgres::planner::Root;
 use crate::postgres::plans::Plan;
@@ -25,6 +25,8 @@ pub struct TargetCalls<'p> {
     pub calls: Vec<TargetCall<'p>>,
     /// The targets, made of columns and of calls.
     pub targets: Vec<Node<'p>>,
+    /// Whether something volatile is evaluated with the result of a call, and not with the columns.
+    is_volatile: bool,
 }
 
 /// A column of the plan below.
@@ -70,21 +72,30 @@ impl<'p> TargetCalls<'p> {
         targets: &[(Node<'p>, u32)],
         names_all: bool,
     ) -> Option<TargetCalls<'p>> {
-        if !targets.iter().any(|(it, _)| has_call(root, *it)) {
-            return None;
-        }
+        // PostgreSQL finds a sort key by its expression, unless that is volatile, which a subquery with a call is not.
+        let is_kept = |(it, sort_group): &(Node, u32)| *sort_group != 0 && !it.is_volatile();
+        let is_call = |target: &&(Node<'p>, u32)| !is_kept(target) && has_call(root, target.0);
+        targets.iter().find(is_call)?;
         let mut parts = TargetCalls {
             root,
             names_all,
             columns: Vec::new(),
             calls: Vec::new(),
             targets: Vec::new(),
+            is_volatile: false,
         };
-        for (expression, sort_group) in targets {
-            let target = parts.take_apart(*expression, *sort_group)?;
-            parts.targets.push(target);
+        for target in targets {
+            let (expression, sort_group) = *target;
+            let made = match is_kept(target) {
+                true => parts.column(expression, sort_group)?,
+                false => parts.take_apart(expression, sort_group)?,
+            };
+            parts.targets.push(made);
         }
-        Some(parts)
+        // Their order would be another.
+        let mut columns = parts.columns.iter();
+        let is_mixed = parts.is_volatile && columns.any(|column| column.expression.is_volatile());
+        (!is_mixed).then_some(parts)
     }
 
     /// The expression with columns and calls in their places; `None` where it can't be taken apart after all.
@@ -103,22 +114,25 @@ impl<'p> TargetCalls<'p> {
             part.unwrap_or(operand)
         });
         is_whole.then_some(())?;
-        match eligible(self.root, node) {
-            Some(callee) => self.call(changed.cast()?, callee),
-            None => Some(changed),
+        if let Some(callee) = eligible(self.root, node) {
+            return self.call(changed.cast()?, callee);
         }
+        let itself = node.with_operands(&mut |operand| make_null(operand.type_oid()));
+        self.is_volatile |= itself.is_volatile();
+        Some(changed)
     }
 
     /// A subquery's result, made of that of its call.
     fn result_of(&mut self, subquery: &Subquery<'p>, call: Node<'p>) -> Option<Node<'p>> {
+        self.is_volatile |= subquery.result.is_volatile();
         let mut is_whole = true;
         let result = change(subquery.result, &mut |node| {
             if let Some(var) = node.cast::<pg_sys::Var>() {
+                // A function's row as a whole has names of its own.
+                is_whole &= var.varattno != 0;
                 let index = (subquery.columns.iter()).position(|number| *number == var.varattno);
                 return Some(match index {
                     Some(index) => make_field(call, index as i16 + 1, var.vartype),
-                    // A function's row as a whole.
-                    None if var.varattno == 0 => call,
                     // That a call has a row is what other columns are asked for.
                     None => make_text(c"there"),
                 });
@@ -133,18 +147,15 @@ impl<'p> TargetCalls<'p> {
 
     /// What stands for an expression without calls.
     fn column(&mut self, expression: Node<'p>, sort_group: u32) -> Option<Node<'p>> {
-        // What `SET (a, b) = (SELECT ...)` gives goes with the row that is read.
-        let parameter = expression.cast::<pg_sys::Param>();
-        let is_of_row = parameter
-            .is_some_and(|parameter| parameter.paramkind == pg_sys::ParamKind::PARAM_MULTIEXPR);
-        let is_given =
-            expression.cast::<pg_sys::Const>().is_some() || (parameter.is_some() && !is_of_row);
+        let belongs_below = belongs_below(expression);
+        let is_given = !belongs_below
+            && (expression.cast::<pg_sys::Const>().is_some()
+                || expression.cast::<pg_sys::Param>().is_some());
         if is_given && sort_group == 0 {
             return Some(expression);
         }
-        // Two volatile expressions that are equal have values of their own. A row identity is a name that may not stay in a plan.
-        let is_named =
-            self.names_all || is_of_row || expression.is_volatile() || expression.is_row_identity();
+        // Two volatile expressions that are equal have values of their own.
+        let is_named = self.names_all || belongs_below || expression.is_volatile();
         let known = (self.columns.iter()).find(|column| {
             !is_named && column.sort_group == sort_group && column.expression.equals(expression)
         });
@@ -176,6 +187,22 @@ impl<'p> TargetCalls<'p> {
     }
 }
 
+/// Whether a node means something in the plan below alone: a row identity is a name that may not stay in a plan, a window function has a window,
+/// and what `SET (a, b) = (SELECT ...)` gives goes with the row that is read.
+pub fn is_of_below(node: Node) -> bool {
+    let parameter = node.cast::<pg_sys::Param>();
+    node.is_row_identity()
+        || node.cast::<pg_sys::WindowFunc>().is_some()
+        || parameter.is_some_and(|it| it.paramkind == pg_sys::ParamKind::PARAM_MULTIEXPR)
+}
+
+fn belongs_below(expression: Node) -> bool {
+    walk(Some(expression), &mut |node| match is_of_below(node) {
+        true => Walk::Stop,
+        false => Walk::Into,
+    })
+}
+
 /// A subquery that is a call in FROM and nothing else, as a scalar. The call is planned as a scan of a table.
 struct Subquery<'p> {
     plan: Ref<'p, pg_sys::SubPlan>,
@@ -205,6 +232,18 @@ impl<'p> Subquery<'p> {
         }
         let query = root.global()?.queries().get(index)?;
         let (call, columns) = scanned(query, below)?;
+        // Of a call that depends on nothing that the subquery is given, PostgreSQL keeps the row.
+        let depends = |node: Node<'p>| {
+            let number = node.cast::<pg_sys::Param>().map(|it| it.paramid);
+            (plan.given_parameters().iter()).any(|given| Some(given) == number)
+        };
+        let is_given = walk(Some(call.as_node()), &mut |node| match depends(node) {
+            true => Walk::Stop,
+            false => Walk::Into,
+        });
+        if !is_given || call.as_node().has_subqueries() {
+            return None;
+        }
         let mut subquery = Subquery {
             plan,
             columns,

@@ -61,8 +61,6 @@ fields! {
 }
 
 setters! {
-    /// Sets what the placeholder stands for.
-    PlaceHolderVar.phexpr as set_expression: Node<'p>;
     /// Sets the expression of a column.
     TargetEntry.expr as set_expression: Node<'p>;
 }

@@ -81,7 +81,7 @@ macro_rules! only_child {
 }
 only_child! {
     MaterialPath, ProjectionPath, ProjectSetPath, SortPath, GroupPath, AggPath, GroupingSetsPath, WindowAggPath, UniquePath,
-    LimitPath, LockRowsPath, SubqueryScanPath
+    LimitPath, LockRowsPath, SubqueryScanPath, GatherPath, GatherMergePath
 }
 
 calls! {

@@ -26,6 +26,7 @@ parts! {
 setters! {
     /// Sets the paths.
     RelOptInfo.pathlist as set_paths: List<'p, pg_sys::Path>;
+    RelOptInfo.baserestrictinfo as set_restrictions: List<'p, pg_sys::RestrictInfo>;
     ModifyTablePath.subpath as set_child: Path<'p>;
     /// Sets the lists of RETURNING, one for each table that is written.
     ModifyTablePath.returningLists as set_returning: List<'p, pg_sys::Node>;
@@ -58,6 +59,15 @@ impl<'p> Root<'p> {
     /// A path with other columns, which PostgreSQL has the plan below give if it can.
     pub fn project(self, rel: Rel<'p>, path: Path<'p>, target: Target<'p>) -> Path<'p> {
         projection(self, rel, path, target).as_path()
+    }
+}
+
+impl<'p> Rel<'p> {
+    /// A copy of the relation without clauses.
+    pub fn without_clauses(self) -> Rel<'p> {
+        let copy = self.duplicate();
+        copy.set_restrictions(List::EMPTY);
+        copy
     }
 }
 

@@ -8,13 +8,14 @@ use super::node::INVOKE_METHODS;
 use crate::error::{Error, OrReport};
 use crate::plan;
 use crate::plan::calls::{self, Called};
-use crate::plan::target_calls::{TargetCall, TargetCalls};
+use crate::plan::target_calls::{self, TargetCall, TargetCalls};
 use crate::postgres::custom_scan::make_target;
+use crate::postgres::expressions::{change, make_null};
 use crate::postgres::list::{IntList, List};
 use crate::postgres::paths::Path;
 use crate::postgres::planner::{Rel, Root};
 use crate::postgres::plans::Plan;
-use crate::postgres::refs::{FromRaw, Node, Ref};
+use crate::postgres::refs::{FromRaw, Node, Ref, as_ptr};
 use crate::postgres::upper_paths::Target;
 use crate::postgres::{catalog, range_table};
 use crate::settings;
@@ -146,6 +147,8 @@ fn make_path<'p>(
     is_returning: bool,
 ) -> Path<'p> {
     let mut node = below;
+    // For a custom path PostgreSQL would check the relation's clauses without columns once more, in a node above that evaluates the calls again.
+    let parent = path.relation().map(Rel::without_clauses);
     let columns = parts.columns.iter().map(|column| column.reference);
     let mut columns: Vec<Node> = columns.collect();
     for (number, call) in (1..).zip(&parts.calls) {
@@ -164,6 +167,11 @@ fn make_path<'p>(
         made.path.type_ = pg_sys::NodeTag::T_CustomPath;
         made.path.pathtype = pg_sys::NodeTag::T_CustomScan;
         made.path.pathtarget = given.as_ptr();
+        made.path.parent = as_ptr(parent);
+        made.path.param_info = std::ptr::null_mut();
+        made.path.parallel_safe = false;
+        made.path.parallel_aware = false;
+        made.path.parallel_workers = 0;
         made.custom_paths = List::of([node]).as_ptr();
         made.custom_private = private(&columns, targets, call, is_returning).as_ptr();
         made.methods = &PATH_METHODS.0;
@@ -274,14 +282,9 @@ fn plan_node<'p>(
     Some(Ref::allocate(plan).as_plan())
 }
 
-/// A column of the rows that the node scans. A row identity is no more than its type, as its name may not stay in a plan.
+/// A column of the rows that the node scans. What means something in the plan below alone is no more than its type.
 fn scanned_column(column: Node) -> Node {
-    let column = column.copy();
-    if let Some(placeholder) = column.cast::<pg_sys::PlaceHolderVar>()
-        && let Some(held) = placeholder.expression()
-        && held.is_row_identity()
-    {
-        placeholder.set_expression(crate::postgres::expressions::make_null(held.type_oid()));
-    }
-    column
+    change(column.copy(), &mut |node| {
+        target_calls::is_of_below(node).then(|| make_null(node.type_oid()))
+    })
 }

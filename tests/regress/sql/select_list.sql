@@ -115,6 +115,42 @@ SELECT * FROM endpoint.compare($$SELECT count((aws_lambda.invoke('accept-10', to
 SELECT * FROM endpoint.compare($$SELECT id FROM t WHERE g = 1 AND (aws_lambda.invoke('accept-10', to_jsonb(id))).status_code = 200$$);
 SELECT * FROM endpoint.compare($$SELECT (SELECT payload FROM aws_lambda.invoke('accept-10', to_jsonb(t.id)) WHERE status_code = 202) FROM t$$);
 SELECT * FROM endpoint.compare($$SELECT (SELECT payload FROM aws_lambda.invoke('accept-10', to_jsonb(t.id)) LIMIT (t.g > 10)::int) FROM t$$);
+-- Conditions without columns, which PostgreSQL checks in a node of their own
+SELECT * FROM endpoint.compare($$SELECT id, (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t WHERE (SELECT true)$$);
+SELECT * FROM endpoint.compare($$SELECT id, (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t WHERE now() < '2020-01-01' OR g = 1$$);
+SELECT * FROM endpoint.compare($$SELECT id, (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t WHERE now() > '2020-01-01'$$);
+SELECT * FROM endpoint.compare($$SELECT id, (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM p WHERE now() > '2020-01-01'$$);
+SELECT * FROM endpoint.compare($$SELECT (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t WHERE false$$);
+SELECT * FROM endpoint.compare($$UPDATE t SET r = (aws_lambda.invoke('accept-10', to_jsonb(id))).payload WHERE (SELECT true)$$, 'SELECT * FROM t ORDER BY id');
+SELECT * FROM endpoint.compare($$SELECT u.id, x.* FROM u, LATERAL (SELECT t.id, (aws_lambda.invoke('accept-10', to_jsonb(t.id + u.id))).payload FROM t WHERE u.g = 1 OFFSET 0) x$$);
+-- A subquery is a sort key: PostgreSQL finds that by its expression, so the call is made one after the other.
+SELECT * FROM endpoint.compare($$SELECT id, (SELECT payload FROM aws_lambda.invoke('accept-10', to_jsonb(t.id))) FROM t ORDER BY 2$$);
+SELECT * FROM endpoint.compare($$SELECT count(*) FROM (SELECT id, (SELECT payload FROM aws_lambda.invoke('accept-10', to_jsonb(t.id)))::text || s FROM t ORDER BY 2) y$$);
+-- A subquery whose call depends on nothing that it is given keeps its row, and one with a subquery in an argument stays where it is.
+SELECT * FROM endpoint.compare($$SELECT (SELECT payload || to_jsonb(t.id) FROM aws_lambda.invoke('accept-10', '1'::jsonb)) FROM t$$);
+SELECT * FROM endpoint.compare($$SELECT (SELECT payload FROM aws_lambda.invoke('accept-10', to_jsonb(1 IN (SELECT u.id FROM u WHERE u.g = t.g)))) FROM t$$);
+SELECT * FROM endpoint.compare($$SELECT (SELECT to_jsonb(i) FROM aws_lambda.invoke('accept-10', to_jsonb(t.id)) AS i(a, b, c, d)) FROM t$$);
+SELECT * FROM endpoint.compare($$SELECT (SELECT to_jsonb(i) FROM aws_lambda.invoke('accept-10', (aws_lambda.invoke('accept-10', to_jsonb(t.id))).payload) AS i(a, b, c, d)) FROM t$$);
+-- Something volatile that needs the result is evaluated with it, so other volatile columns are, too.
+SELECT * FROM endpoint.compare($$SELECT setval('one', 1), ARRAY(SELECT ROW((SELECT payload || to_jsonb(nextval('one')) FROM aws_lambda.invoke('accept-10', to_jsonb(t.id))), nextval('one'))::text FROM t)$$);
+-- A parallel plan
+CREATE FUNCTION safe(k int) RETURNS jsonb LANGUAGE sql PARALLEL SAFE AS $f$ SELECT (aws_lambda.invoke('accept-10', to_jsonb(k))).payload $f$;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SELECT * FROM endpoint.compare($$SELECT count(x) FROM (SELECT id, safe(id) x FROM t OFFSET 0) y$$);
+SELECT * FROM endpoint.compare($$SELECT id, safe(id) x FROM t ORDER BY 2$$);
+RESET parallel_setup_cost;
+RESET parallel_tuple_cost;
+RESET min_parallel_table_scan_size;
+-- A nested loop that would run a sorted subquery again keeps its rows.
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_material = off;
+SELECT * FROM endpoint.compare($$SELECT u.id, x.* FROM u LEFT JOIN (SELECT s, id, (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t ORDER BY s) x ON x.id < u.id$$);
+RESET enable_hashjoin;
+RESET enable_mergejoin;
+RESET enable_material;
 -- Set-returning functions and a single row
 SELECT * FROM endpoint.compare($$SELECT id, generate_series(1, 2), (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t$$);
 SELECT * FROM endpoint.compare($$SELECT (aws_lambda.invoke('accept-10', '1'::jsonb)).payload$$);
@@ -134,6 +170,8 @@ SELECT * FROM endpoint.explain($$SELECT id, (aws_lambda.invoke('accept-10', to_j
 SELECT * FROM endpoint.explain($$UPDATE t SET r = (SELECT payload FROM aws_lambda.invoke('accept-10', to_jsonb(t.id)))$$, '');
 SELECT * FROM endpoint.explain($$UPDATE t SET s = 'x' RETURNING (aws_lambda.invoke('accept-10', to_jsonb(s))).payload$$, '');
 SELECT regexp_replace("QUERY PLAN", 'Flight: ([2-9]|\d\d)', 'Flight: many') AS plan FROM endpoint.explain($$SELECT (aws_lambda.invoke('accept-10', to_jsonb(id))).payload FROM t$$, 'ANALYZE') WHERE "QUERY PLAN" !~ 'Bytes|Memory|Wait';
+SELECT count(*) > 3 AS explained FROM endpoint.explain($$SELECT id, rank() OVER (ORDER BY id), (aws_lambda.invoke('accept-10', to_jsonb(rank() OVER (ORDER BY id)))).payload FROM t$$, 'VERBOSE');
+SELECT count(*) > 3 AS explained FROM endpoint.explain($$UPDATE t SET (id, s) = (SELECT t.id + 100, 'y' WHERE t.g > 0), r = (aws_lambda.invoke('accept-10', to_jsonb(s))).payload$$, 'VERBOSE');
 SELECT endpoint.reset();
 
 -- No further ahead than rows are wanted
