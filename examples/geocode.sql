@@ -1,4 +1,4 @@
--- The function geocode as a table of cities and positions.
+-- The function geocode as a table of cities and positions, and another one that takes many cities in one invocation.
 
 CREATE EXTENSION IF NOT EXISTS aws_lambda CASCADE;
 
@@ -19,5 +19,16 @@ FROM geocode_trips t JOIN geocode g ON g.city = t.destination
 WHERE g.lat > 0
 ORDER BY t.id;
 
-DROP FOREIGN TABLE geocode;
+-- A function that takes many rows at once is invoked once for many.
+CREATE FOREIGN TABLE geocode_many (
+    city text OPTIONS ("in" 'payload') NOT NULL,
+    lat float OPTIONS ("in" 'response'),
+    lon float OPTIONS ("in" 'response')
+) SERVER aws_lambda OPTIONS (function_name 'geocode_rows', batch_rows '100');
+
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
+SELECT t.id, g.city, g.lat, g.lon
+FROM geocode_trips t JOIN geocode_many g ON g.city = t.destination;
+
+DROP FOREIGN TABLE geocode, geocode_many;
 DROP TABLE geocode_trips;
