@@ -232,8 +232,10 @@ impl Dispatch {
             .prefetch_limit
             .wanted()
             .min(limits.max_concurrency as u64) as usize;
-        let is_full = is_spent || self.limiter.counters.unfinished.load(Relaxed) >= allowed;
-        if self.will_raise() || is_full && self.open_batch().is_none() {
+        let unfinished = self.limiter.counters.unfinished.load(Relaxed);
+        let is_full = is_spent || unfinished >= allowed;
+        // A row that does not fit into the open batch has that sent, which is one more than may be in flight. It waits for a permit.
+        if self.will_raise() || unfinished > allowed || is_full && self.open_batch().is_none() {
             return false;
         }
         untaken < self.most_untaken() && self.budget.has_room()

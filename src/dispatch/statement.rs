@@ -77,7 +77,10 @@ impl Drop for Registration {
                 .position(|(context, _)| *context == self.0)?;
             Some(statements.swap_remove(index))
         });
-        // Dropped without the borrow, as that may abort invocations in flight.
+        // Dropped without the borrow, as that may abort invocations in flight. A batch that was not sent holds its statement.
+        if let Ok(Some((_, statement))) = &forgotten {
+            drop(statement.handles.take());
+        }
         drop(forgotten);
     }
 }

@@ -104,6 +104,7 @@ impl Window {
         dispatch: &mut Dispatch,
     ) -> Result<(), Error> {
         while requests.start_next(self, dispatch)? {
+            pgrx::check_for_interrupts!();
             if requests.poll(self)?.is_some() {
                 return Ok(());
             }

@@ -1,8 +1,9 @@
 //! Raises errors as PostgreSQL's.
 
-use super::{Error, InvokedBy};
+use super::{Error, InvokedBy, Row};
 use crate::postgres::context;
 use crate::postgres::text::for_server;
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgLogLevel, pg_sys};
 use std::ffi::CStr;
 
@@ -40,9 +41,29 @@ pub fn raise_of_call(error: Error, by: InvokedBy) -> ! {
     context::with(&line, || raise(&error.invoked_by(by)))
 }
 
+/// Raises an error of PostgreSQL's that was caught and that PostgreSQL has forgotten.
+pub fn raise_caught(caught: CaughtError) -> ! {
+    let CaughtError::PostgresError(report) = &caught else {
+        caught.rethrow()
+    };
+    let row = Row {
+        sqlstate: report.sql_error_code(),
+        message: report.message().to_owned(),
+        detail: report.detail().map(str::to_owned),
+        hint: report.hint().map(str::to_owned),
+    };
+    loop {
+        // An error does not return.
+        throw(&row, PgLogLevel::ERROR);
+    }
+}
+
 /// pgrx's errors are not used: their messages are Rust strings, and PostgreSQL's are in the database's encoding.
 fn report(error: &Error, level: PgLogLevel) {
-    let row = error.row();
+    throw(&error.row(), level);
+}
+
+fn throw(row: &Row, level: PgLogLevel) {
     let message = for_server(&row.message);
     let detail = row.detail.as_deref().map(for_server);
     let hint = row.hint.as_deref().map(for_server);

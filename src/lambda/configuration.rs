@@ -4,6 +4,7 @@
 
 use super::api_request::{ListFunctions, MAX_MARKER};
 use crate::error::{Error, Question};
+use crate::memory;
 use serde::Deserialize;
 
 /// The configuration of a function, as far as it is of use here.
@@ -26,6 +27,9 @@ pub struct FunctionConfiguration {
     pub code_size: Option<i64>,
     pub architectures: Option<Vec<String>>,
 }
+
+/// Most bytes in memory for each byte of an answer: a function may be nothing but its name.
+const IN_MEMORY: usize = 40;
 
 /// One page of functions.
 #[derive(Debug, Deserialize)]
@@ -78,6 +82,7 @@ impl Pages {
     ///
     /// Errors if it is not Lambda's, or if it leads back to a page before.
     pub fn read(&mut self, body: &[u8]) -> Result<Vec<FunctionConfiguration>, Error> {
+        memory::check_available(body.len().saturating_mul(IN_MEMORY), "list of functions")?;
         let page: Page = serde_json::from_slice(body)
             .map_err(|error| unreadable(Question::Functions, &error))?;
         let bad = |problem: &str| Err(Error::bad_answer(Question::Functions, problem.to_owned()));

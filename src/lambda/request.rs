@@ -260,7 +260,7 @@ impl InvokeRequest {
             InvocationType::Event => MAX_EVENT,
             InvocationType::RequestResponse | InvocationType::DryRun => MAX_PAYLOAD,
         });
-        let bytes = inputs.payload.as_ref().map(Bytes::len).or(inputs.too_large);
+        let bytes = (inputs.too_large).or(inputs.payload.as_ref().map(Bytes::len));
         if let Some(bytes) = bytes.filter(|bytes| *bytes > limit) {
             return Err(Error::Request(RequestError::PayloadTooLarge {
                 is_event: invocation_type == InvocationType::Event,

@@ -184,7 +184,8 @@ extern "C-unwind" fn exit_when_terminated(code: c_int, _arg: pg_sys::Datum) {
     }
 }
 
-/// Works in a subtransaction. An error, also one of PostgreSQL's, takes back what was done in it and is returned.
+/// Works in a subtransaction. An error, also one of PostgreSQL's, takes back what was done in it and is returned. PostgreSQL has forgotten it by then, so
+/// [`raise_caught`](crate::error::raise_caught) raises it.
 pub fn in_subtransaction<T>(
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Box<CaughtError>> {

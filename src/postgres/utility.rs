@@ -151,11 +151,17 @@ unsafe extern "C-unwind" fn process_utility(
 fn made_table(statement: Ref<pg_sys::PlannedStmt>) -> Option<pg_sys::Oid> {
     let made: Ref<pg_sys::CreateForeignTableStmt> = statement.utility()?.cast()?;
     let name = made.relation()?;
-    // SAFETY: looks the name up, without a lock beyond the one that making the table took. The table is there.
-    Some(unsafe {
-        let no_lock = pg_sys::NoLock as _;
-        pg_sys::RangeVarGetRelidExtended(name.as_ptr(), no_lock, 0, None, std::ptr::null_mut())
-    })
+    // SAFETY: looks the name up, which is there and whole, without a lock beyond the one that making the table took. Unlike PostgreSQL's look-up of a table
+    // for a query it needs no right to use the schema.
+    unsafe {
+        let name = name.as_ptr();
+        if (*name).schemaname.is_null() {
+            return None;
+        }
+        let schema = pg_sys::get_namespace_oid((*name).schemaname, true);
+        let table = pg_sys::get_relname_relid((*name).relname, schema);
+        (table != pg_sys::InvalidOid).then_some(table)
+    }
 }
 
 /// Makes a comment on a table that the current role has made.

@@ -7,17 +7,17 @@ use super::json;
 use super::response::beginning;
 use super::writer::Writer;
 use crate::columns::Attribute;
-use crate::error::{Error, FieldProblem};
+use crate::error::{Error, FieldProblem, raise_caught};
 use crate::fields::Field;
 use crate::memory;
 use crate::options::OnError;
 use crate::postgres::catalog;
-use crate::postgres::input::{InputFunction, server_bytes};
+use crate::postgres::input::{InputFunction, base_typmod, server_bytes};
 use crate::postgres::jsonb::ToRecord;
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::process;
 use crate::postgres::varlena::{Toasted, Varlena};
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{PgTryBuilder, pg_sys};
 use std::panic::AssertUnwindSafe;
 
@@ -43,7 +43,8 @@ enum Kind {
 impl FieldWriter {
     /// Looks the type up. The writer is not used after `context` is deleted.
     pub fn new(attribute: Attribute, context: MemoryContext<'static>) -> FieldWriter {
-        let (base_type, typmod) = (attribute.base_type, attribute.typmod);
+        let base_type = attribute.base_type;
+        let typmod = base_typmod(attribute.type_oid, attribute.typmod);
         let element = catalog::element_type(base_type);
         let kind = match base_type {
             pg_sys::JSONOID => Kind::Json,
@@ -91,8 +92,12 @@ impl FieldWriter {
                 .catch_others(problem)
                 .execute(),
             true if process::is_in_parallel_mode() => self.make(value),
-            true => process::in_subtransaction(|| Ok(self.make(value)))
-                .unwrap_or_else(|caught| problem(*caught)),
+            true => process::in_subtransaction(|| Ok(self.make(value))).unwrap_or_else(|caught| {
+                if !is_refusal(&caught) {
+                    raise_caught(*caught)
+                }
+                problem(*caught)
+            }),
         };
         made.map_err(|problem| Error::Field {
             column: field.name.clone(),
@@ -170,19 +175,28 @@ fn is_in_normal_form(value: &str) -> bool {
 
 /// Why the type of a column has refused a value. Another error goes on.
 fn problem<T>(caught: CaughtError) -> Result<T, FieldProblem> {
+    if !is_refusal(&caught) {
+        caught.rethrow()
+    }
+    let report = report(&caught);
+    Err(FieldProblem::Unfit {
+        sqlstate: report.sql_error_code(),
+        message: report.message().to_owned(),
+    })
+}
+
+/// Whether an error says that a value does not fit.
+fn is_refusal(caught: &CaughtError) -> bool {
+    REFUSALS.contains(&(report(caught).sql_error_code() as u32 & CLASS))
+}
+
+fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
     let (CaughtError::PostgresError(report)
     | CaughtError::ErrorReport(report)
     | CaughtError::RustPanic {
         ereport: report, ..
-    }) = &caught;
-    let sqlstate = report.sql_error_code();
-    if !REFUSALS.contains(&(sqlstate as u32 & CLASS)) {
-        caught.rethrow()
-    }
-    Err(FieldProblem::Unfit {
-        sqlstate,
-        message: report.message().to_owned(),
-    })
+    }) = caught;
+    report
 }
 
 /// The bits of a SQLSTATE that have its class (ERRCODE_TO_CATEGORY in elog.h).

@@ -317,6 +317,8 @@ impl InvocationSet {
                 None => error,
             };
             match &self.columns {
+                // What is too large is not here, and nothing is sent without it.
+                Some(_) if value.too_large.is_some() => (),
                 Some(columns) if list.column.part().is_some() => {
                     let printed = columns.print(list.column, value).map_err(unsent)?;
                     fields.push((list.column, printed));
@@ -327,7 +329,8 @@ impl InvocationSet {
                 }
             }
         }
-        if let Some(columns) = self.columns.as_ref().filter(|_| !has_payload) {
+        let is_whole = !has_payload && inputs.too_large.is_none();
+        if let Some(columns) = self.columns.as_ref().filter(|_| is_whole) {
             inputs.payload = columns.payload(&fields, self.fixed.are_arguments)?;
         }
         Ok(inputs.with_row_literal_unless_fixed(&self.fixed))

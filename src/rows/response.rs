@@ -262,6 +262,15 @@ pub fn beginning(text: &str) -> String {
     quotable(&text.chars().take(200).collect::<String>())
 }
 
+/// The error of fields that are wanted of a text that is no JSON, or that JSON can't have.
+fn not_json(wanted: &[(String, Tree)], text: &str) -> NotJson {
+    let below = wanted.iter().flat_map(|(_, tree)| tree.indexes());
+    NotJson {
+        field: below.min().unwrap_or_default(),
+        beginning: beginning(text),
+    }
+}
+
 /// Finds the fields of a tree in a value. Of members of one name the last counts, as in jsonb.
 fn find<'a>(tree: &Tree, value: &'a str, values: &mut Values<'a>) -> Result<(), NotJson> {
     for index in &tree.here {
@@ -270,7 +279,7 @@ fn find<'a>(tree: &Tree, value: &'a str, values: &mut Values<'a>) -> Result<(), 
     match json::first(value) {
         _ if tree.members.is_empty() => Ok(()),
         b'"' => {
-            let text = json::text(value).unwrap_or(Cow::Borrowed(value));
+            let text = json::text(value).ok_or_else(|| not_json(&tree.members, value))?;
             find_in_text(&tree.members, &text, values)
         }
         _ => find_members(&tree.members, value, values),
@@ -304,17 +313,13 @@ fn find_in_text(wanted: &[(String, Tree)], text: &str, values: &mut Values) -> R
         return Ok(());
     }
     if !json::is_valid(text) {
-        let below = wanted.iter().flat_map(|(_, tree)| tree.indexes());
-        return Err(NotJson {
-            field: below.min().unwrap_or_default(),
-            beginning: beginning(text),
-        });
+        return Err(not_json(wanted, text));
     }
     let mut inner = vec![None; values.len()];
     match json::first(text) {
         // A string in the string.
         b'"' => {
-            let again = json::text(text).unwrap_or_default();
+            let again = json::text(text).ok_or_else(|| not_json(wanted, text))?;
             find_in_text(wanted, &again, &mut inner)?;
         }
         _ => find_members(wanted, text, &mut inner)?,

@@ -214,6 +214,8 @@ impl Scan {
                     return Ok(true);
                 }
                 self.current = None;
+                // Many outcomes may have no row.
+                pgrx::check_for_interrupts!();
             }
             if !self.take()? {
                 return Ok(false);

@@ -2,7 +2,7 @@
 
 use super::{Delivery, Transactions};
 use crate::dispatch::Outcome;
-use crate::error::{Error, warn};
+use crate::error::{Error, raise_caught, warn};
 use crate::options::OnError;
 use crate::postgres::process;
 use crate::queue::outcome::{micros, pause_after, state_of, writers};
@@ -108,7 +108,7 @@ impl Delivery {
         if let Some(error) = written.error
             && is_cancel(&error)
         {
-            error.rethrow();
+            raise_caught(*error);
         }
         earlier.map(|()| self.ended.len() < before)
     }

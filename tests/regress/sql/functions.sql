@@ -139,8 +139,8 @@ SELECT * FROM endpoint.explain('SELECT function_name FROM aws_lambda.functions W
 SELECT * FROM endpoint.explain('SELECT function_name FROM aws_lambda.functions WHERE function_name IN (''alpha'', ''beta'')');
 SELECT * FROM endpoint.explain('SELECT * FROM names n JOIN aws_lambda.functions f ON f.function_name = n.name', 'VERBOSE') WHERE "QUERY PLAN" !~ 'Filter: .*function_name';
 SELECT endpoint.counter('lists') + endpoint.counter('configurations') AS asked;
-SELECT regexp_replace("QUERY PLAN", 'Received: \d+', 'Received: N') FROM endpoint.explain('SELECT function_name FROM aws_lambda.functions', 'ANALYZE');
-SELECT regexp_replace("QUERY PLAN", 'Received: \d+', 'Received: N')
+SELECT regexp_replace("QUERY PLAN", '(Received|Flight): \d+', '\1: N', 'g') FROM endpoint.explain('SELECT function_name FROM aws_lambda.functions', 'ANALYZE');
+SELECT regexp_replace("QUERY PLAN", '(Received|Flight): \d+', '\1: N', 'g')
 FROM endpoint.explain('SELECT function_name FROM aws_lambda.functions WHERE function_name IN (''alpha'', ''omega'')', 'ANALYZE');
 
 -- They are no invocations

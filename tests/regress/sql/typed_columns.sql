@@ -162,5 +162,14 @@ SELECT * FROM names WHERE region = 'north' AND "ä.b" = 1;
 SELECT payload FROM endpoint.arrived();
 SELECT * FROM endpoint.explain($$SELECT * FROM names WHERE region = 'north' AND "ä.b" = 1$$);
 
+-- A field that is too large is not sent, and nothing is sent in its place.
+CREATE FOREIGN TABLE small (id int OPTIONS ("in" 'payload'), doc text OPTIONS ("in" 'payload'), response jsonb, error_code text)
+    SERVER aws_lambda OPTIONS (function_name 'echo', max_payload_bytes '30');
+SELECT * FROM endpoint.error_of($$SELECT response FROM small WHERE doc = repeat('x', 40)$$);
+SELECT * FROM endpoint.error_of($$SELECT response FROM (VALUES (1, 'x'), (2, repeat('x', 40))) t (i, d) JOIN small ON id = i AND doc = d$$);
+ALTER FOREIGN TABLE small OPTIONS (ADD batch_rows '2', ADD on_error 'return');
+SELECT id, response, error_code FROM (VALUES (1, 'x'), (2, repeat('x', 40))) t (i, d) JOIN small ON id = i AND doc = d;
+SELECT payload FROM endpoint.arrived();
+
 SET client_min_messages = warning;
 DROP SCHEMA typed CASCADE;
