@@ -88,8 +88,8 @@ SELECT function_name FROM aws_lambda.functions;
 SELECT endpoint.reset();
 CREATE TABLE names (name text, note text);
 INSERT INTO names VALUES ('beta', 'two'), ('omega', 'none'), ('alpha', 'one'), (NULL, 'null'), ('beta', 'again');
-SELECT n.note, f.function_name, f.state FROM names n JOIN aws_lambda.functions f ON f.function_name = n.name;
-SELECT n.note, f.function_name, f.state FROM names n LEFT JOIN aws_lambda.functions f ON f.function_name = n.name;
+SELECT n.note, f.function_name, f.state FROM names n JOIN aws_lambda.functions f ON f.function_name = n.name ORDER BY n.note;
+SELECT n.note, f.function_name, f.state FROM names n LEFT JOIN aws_lambda.functions f ON f.function_name = n.name ORDER BY n.note;
 SELECT n.note, f.version FROM names n, LATERAL (SELECT * FROM aws_lambda.functions f WHERE f.function_name = n.name AND f.qualifier = 'prod') f;
 SELECT operation, function, qualifier, count(*) FROM endpoint.questions() GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 -- Few names are asked for by themselves, and more of them are looked up in the list
