@@ -228,17 +228,26 @@ impl Dispatch {
         }
         let limits = &self.config.limits;
         let is_spent = (limits.max_invocations).is_some_and(|most| self.statement.begun() >= most);
-        let allowed = self
-            .prefetch_limit
-            .wanted()
-            .min(limits.max_concurrency as u64) as usize;
-        let unfinished = self.limiter.counters.unfinished.load(Relaxed);
+        let (unfinished, allowed) = self.in_flight();
         let is_full = is_spent || unfinished >= allowed;
         // A row that does not fit into the open batch has that sent, which is one more than may be in flight. It waits for a permit.
         if self.will_raise() || unfinished > allowed || is_full && self.open_batch().is_none() {
             return false;
         }
         untaken < self.most_untaken() && self.budget.has_room()
+    }
+
+    /// How many invocations are in flight, and how many may be.
+    fn in_flight(&self) -> (usize, usize) {
+        let most = self.config.limits.max_concurrency as u64;
+        let allowed = self.prefetch_limit.wanted().min(most) as usize;
+        (self.limiter.counters.unfinished.load(Relaxed), allowed)
+    }
+
+    /// Whether one more invocation may be in flight.
+    fn has_room(&self) -> bool {
+        let (unfinished, allowed) = self.in_flight();
+        unfinished < allowed
     }
 
     /// Whether one more outer row may be read beside so many that wait.

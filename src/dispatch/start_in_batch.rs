@@ -21,7 +21,7 @@ impl Dispatch {
     ) -> Result<Rc<InvocationHandle>, Error> {
         self.budget
             .note_payload(request.payload.as_ref().map_or(0, Bytes::len));
-        if let Some(open) = self.open_batch() {
+        if let Some(open) = self.open.upgrade() {
             if open.takes(&request) {
                 return match open.add(request.payload.as_ref()) {
                     Ok(row) => self.started(&open, row),
@@ -86,10 +86,11 @@ impl Dispatch {
         Ok(batch)
     }
 
-    /// The handle of a row that was just added. A batch that is full is sent.
+    /// The handle of a row that was just added. A batch that is full is sent as soon as one more may be in flight: one that waits for a permit would be
+    /// sent even if an invocation before it failed.
     fn started(&mut self, batch: &Rc<Batch>, row: usize) -> Result<Rc<InvocationHandle>, Error> {
         let handle = batch.handle(row);
-        if !batch.is_open() {
+        if !batch.is_open() && self.has_room() {
             batch.send()?;
         }
         Ok(handle)
@@ -100,22 +101,23 @@ impl Dispatch {
         self.open.upgrade().filter(|batch| batch.is_open())
     }
 
-    /// Sends the rows that wait for others, where no others come: none are left, or as many as are wanted were started.
+    /// Sends the batch that was not sent, if it may be in flight and no other row joins it: it is full, none are left, or as many as are wanted were
+    /// started.
     pub fn send_if_last(&mut self, untaken: usize, has_ended: bool) -> Result<(), Error> {
-        let Some(open) = self.open_batch() else {
+        let Some(batch) = self.open.upgrade() else {
             return Ok(());
         };
-        let is_last = has_ended || self.prefetch_limit.is_satisfied(untaken);
-        match is_last && !self.will_raise() {
-            true => open.send(),
+        let is_last = has_ended || !batch.is_open() || self.prefetch_limit.is_satisfied(untaken);
+        match is_last && self.has_room() && !self.will_raise() {
+            true => batch.send(),
             false => Ok(()),
         }
     }
 
     /// Sends the rows that wait for others.
     pub fn send(&mut self) -> Result<(), Error> {
-        match self.open_batch() {
-            Some(open) if !self.will_raise() => open.send(),
+        match self.open.upgrade() {
+            Some(batch) if !self.will_raise() => batch.send(),
             _ => Ok(()),
         }
     }

@@ -24,7 +24,12 @@ pub trait Requests {
 }
 
 /// Nothing to start: each invocation is pushed by who has its request.
-impl Requests for () {
+pub struct Pushed {
+    /// Whether no more are pushed.
+    pub has_ended: bool,
+}
+
+impl Requests for Pushed {
     fn start_next(
         &mut self,
         _window: &mut Window,
@@ -37,9 +42,8 @@ impl Requests for () {
         window.poll()
     }
 
-    /// More may be pushed.
     fn has_ended(&self) -> bool {
-        false
+        self.has_ended
     }
 
     fn is_over(&self, window: &Window) -> bool {
@@ -152,6 +156,7 @@ impl Dispatch {
     pub fn wait_for(&mut self, handle: Rc<InvocationHandle>) -> Result<Rc<Outcome>, Error> {
         let mut window = Window::default();
         window.push(handle);
-        (window.wait(&mut (), self)?).ok_or(Error::Unexpected("invocation has no outcome"))
+        (window.wait(&mut Pushed { has_ended: true }, self)?)
+            .ok_or(Error::Unexpected("invocation has no outcome"))
     }
 }

@@ -35,7 +35,7 @@ pub use printable::is_visible;
 use printable::printable;
 pub use printable::{quotable, shortened};
 pub use question::Question;
-pub use report::{CALL_CONTEXT, OrReport, raise, raise_caught, raise_of_call, warn};
+pub use report::{CALL_CONTEXT, OrReport, raise, raise_caught, raise_of_call, report_of, warn};
 pub use request::RequestError;
 pub use response::ResponseProblem;
 pub use statement::StatementError;

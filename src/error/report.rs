@@ -3,7 +3,7 @@
 use super::{Error, InvokedBy, Row};
 use crate::postgres::context;
 use crate::postgres::text::for_server;
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{PgLogLevel, pg_sys};
 use std::ffi::CStr;
 
@@ -39,6 +39,16 @@ pub const CALL_CONTEXT: &CStr = c"SQL function \"invoke\" statement 1";
 pub fn raise_of_call(error: Error, by: InvokedBy) -> ! {
     let line = || CALL_CONTEXT.to_string_lossy().into_owned();
     context::with(&line, || raise(&error.invoked_by(by)))
+}
+
+/// What a caught error says.
+pub fn report_of(caught: &CaughtError) -> &ErrorReportWithLevel {
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic {
+        ereport: report, ..
+    }) = caught;
+    report
 }
 
 /// Raises an error of PostgreSQL's that was caught and that PostgreSQL has forgotten.

@@ -12,7 +12,7 @@ pub mod refused;
 
 use crate::backend;
 use crate::backend::config::Config;
-use crate::dispatch::window::Window;
+use crate::dispatch::window::{Pushed, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::{Error, OrReport};
 use crate::lambda::request::{Inputs, InvokeRequest};
@@ -271,8 +271,9 @@ impl OwnInvocations {
             return Ok(());
         };
         take_completed(&mut self.window)?;
-        dispatch.send()?;
-        (self.window).wait_until(&mut (), dispatch, |window, (), _| {
+        let mut last = Pushed { has_ended: true };
+        self.window.fill(&mut last, dispatch)?;
+        (self.window).wait_until(&mut last, dispatch, |window, _, _| {
             take_completed(window)?;
             Ok(window.is_empty().then_some(()))
         })
@@ -286,7 +287,8 @@ fn is_queued(config: &Config, inputs: &Inputs) -> bool {
 
 /// Waits until one more invocation may be started.
 fn make_room(window: &mut Window, dispatch: &mut Dispatch) -> Result<(), Error> {
-    window.wait_until(&mut (), dispatch, |window, (), dispatch| {
+    let mut more = Pushed { has_ended: false };
+    window.wait_until(&mut more, dispatch, |window, _, dispatch| {
         take_completed(window)?;
         Ok(dispatch.may_start(window.len()).then_some(()))
     })

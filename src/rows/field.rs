@@ -7,7 +7,7 @@ use super::json;
 use super::response::beginning;
 use super::writer::Writer;
 use crate::columns::Attribute;
-use crate::error::{Error, FieldProblem, raise_caught};
+use crate::error::{Error, FieldProblem, raise_caught, report_of};
 use crate::fields::Field;
 use crate::memory;
 use crate::options::OnError;
@@ -17,7 +17,7 @@ use crate::postgres::jsonb::ToRecord;
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::process;
 use crate::postgres::varlena::{Toasted, Varlena};
-use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgTryBuilder, pg_sys};
 use std::panic::AssertUnwindSafe;
 
@@ -178,7 +178,7 @@ fn problem<T>(caught: CaughtError) -> Result<T, FieldProblem> {
     if !is_refusal(&caught) {
         caught.rethrow()
     }
-    let report = report(&caught);
+    let report = report_of(&caught);
     Err(FieldProblem::Unfit {
         sqlstate: report.sql_error_code(),
         message: report.message().to_owned(),
@@ -187,16 +187,7 @@ fn problem<T>(caught: CaughtError) -> Result<T, FieldProblem> {
 
 /// Whether an error says that a value does not fit.
 fn is_refusal(caught: &CaughtError) -> bool {
-    REFUSALS.contains(&(report(caught).sql_error_code() as u32 & CLASS))
-}
-
-fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
-    let (CaughtError::PostgresError(report)
-    | CaughtError::ErrorReport(report)
-    | CaughtError::RustPanic {
-        ereport: report, ..
-    }) = caught;
-    report
+    REFUSALS.contains(&(report_of(caught).sql_error_code() as u32 & CLASS))
 }
 
 /// The bits of a SQLSTATE that have its class (ERRCODE_TO_CATEGORY in elog.h).

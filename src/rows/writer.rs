@@ -1,13 +1,13 @@
 //! Makes datums of a column's type.
 
 use crate::columns::{Attribute, Column};
-use crate::error::{Error, ResponseProblem, quotable};
+use crate::error::{Error, ResponseProblem, quotable, report_of};
 use crate::memory;
 use crate::postgres::input::{Domain, InputFunction, base_typmod, server_bytes};
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::text::for_server;
 use crate::postgres::varlena::Varlena;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 use std::panic::AssertUnwindSafe;
 
@@ -172,15 +172,6 @@ impl Writer {
             beginning: beginning(bytes),
         }
     }
-}
-
-fn report_of(error: &CaughtError) -> &ErrorReportWithLevel {
-    let (CaughtError::PostgresError(report)
-    | CaughtError::ErrorReport(report)
-    | CaughtError::RustPanic {
-        ereport: report, ..
-    }) = error;
-    report
 }
 
 fn beginning(bytes: &[u8]) -> String {

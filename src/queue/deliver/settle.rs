@@ -2,7 +2,7 @@
 
 use super::{Delivery, Transactions};
 use crate::dispatch::Outcome;
-use crate::error::{Error, raise_caught, warn};
+use crate::error::{Error, raise_caught, report_of, warn};
 use crate::options::OnError;
 use crate::postgres::process;
 use crate::queue::outcome::{micros, pause_after, state_of, writers};
@@ -11,7 +11,7 @@ use crate::queue::{as_owner, locks};
 use crate::rows::output;
 use crate::settings;
 use pgrx::PgSqlErrorCode;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
+use pgrx::pg_sys::panic::CaughtError;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -228,13 +228,4 @@ fn is_cancel(error: &CaughtError) -> bool {
 
 fn message_of(error: &CaughtError) -> String {
     report_of(error).message().to_owned()
-}
-
-fn report_of(error: &CaughtError) -> &ErrorReportWithLevel {
-    let (CaughtError::PostgresError(report)
-    | CaughtError::ErrorReport(report)
-    | CaughtError::RustPanic {
-        ereport: report, ..
-    }) = error;
-    report
 }
