@@ -185,11 +185,13 @@ SELECT * FROM endpoint.error_of($$ALTER FOREIGN TABLE b OPTIONS (ADD batch_bytes
 SELECT * FROM endpoint.error_of($$ALTER FOREIGN TABLE b OPTIONS (ADD batch_format 'csv')$$);
 -- A batch that is full does not wait for a permit, which it would get although the invocation before it has failed.
 CREATE FOREIGN TABLE hanging (payload text, qualifier text, response text)
-    SERVER aws_lambda OPTIONS (function_name 'hang', batch_rows '2', max_concurrency '1', request_timeout_ms '300');
+    SERVER aws_lambda OPTIONS (function_name 'hang', batch_rows '2', max_concurrency '1');
 SELECT endpoint.reset();
+SET aws_lambda.request_timeout_ms = 300;
 SELECT sqlstate FROM endpoint.error_of($$SELECT response FROM (VALUES ('1', 'a'), ('2', 'b'), ('3', 'b'), ('4', 'b')) t
     JOIN hanging ON payload = column1 AND qualifier = column2$$);
 SELECT pg_sleep(0.2), endpoint.made();
+RESET aws_lambda.request_timeout_ms;
 
 SET client_min_messages = warning;
 DROP SCHEMA batches CASCADE;
