@@ -175,7 +175,8 @@ impl Kept {
 impl Source for Kept {
     async fn client(&self, retry_policy: RetryPolicy) -> Result<Arc<Client>, Error> {
         let cell = self.cell();
-        cell.get_or_init(|| self.connect(retry_policy))
+        // To make a client takes a future of many kilobytes, which would be a part of each attempt's.
+        cell.get_or_init(|| Box::pin(self.connect(retry_policy)))
             .await
             .clone()
     }

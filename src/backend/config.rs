@@ -15,6 +15,7 @@ use crate::postgres::text;
 use crate::postgres::{catalog, process};
 use crate::settings;
 use pgrx::pg_sys;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const BATCH_BYTES: usize = 5 << 20;
 /// Configuration of all invocations of one scan.
 pub struct Config {
     /// Values that the table's options fix.
-    pub fixed: Inputs,
+    pub fixed: Rc<Inputs>,
     /// What the rows of the table are.
     pub object: TableObject,
     /// The foreign server.
@@ -163,13 +164,14 @@ pub fn fixed_inputs(table: pg_sys::Oid) -> Inputs {
 
 /// The values that options of a table fix.
 pub fn inputs(table: &Options) -> Inputs {
+    let text = |text: &Option<String>| text.as_deref().map(Arc::from);
     Inputs {
-        function_name: table.function_name.clone(),
-        region: table.region.clone(),
-        qualifier: table.qualifier.clone(),
-        tenant_id: table.tenant_id.clone(),
-        invocation_type: table.invocation_type.clone(),
-        log_type: table.log_type.clone(),
+        function_name: text(&table.function_name),
+        region: text(&table.region),
+        qualifier: text(&table.qualifier),
+        tenant_id: text(&table.tenant_id),
+        invocation_type: text(&table.invocation_type),
+        log_type: text(&table.log_type),
         ..Inputs::default()
     }
 }
@@ -249,12 +251,12 @@ impl Config {
         };
         let [table_options, server_options] = options;
         Ok(Config {
-            fixed: Inputs {
+            fixed: Rc::new(Inputs {
                 max_payload,
                 are_arguments: (batching.as_ref())
                     .is_some_and(|batching| batching.format == BatchFormat::Redshift),
                 ..inputs(&table_options)
-            },
+            }),
             object,
             server: server.serverid,
             user,

@@ -29,6 +29,7 @@ use super::wakeup::Wakeup;
 use crate::lambda;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -52,6 +53,9 @@ pub struct Driver {
     runtime: Weak<Runtime>,
     wakeup: Arc<Wakeup>,
     state: Mutex<State>,
+    /// Whether the only task is left for the backend to drive. Written while the state is locked. Only the backend's thread sets it, which reads it
+    /// without the lock, as it does so for each row.
+    is_deferred: AtomicBool,
     /// Wakes the thread while it sleeps.
     called: Condvar,
     /// Wakes [`Driver::notify_of_ends`] when a task has ended while the network thread drives.
@@ -69,8 +73,6 @@ struct State {
     unfinished: usize,
     /// Those of them that have not been started.
     queue: Vec<Work>,
-    /// Whether the only task is left for the backend to drive.
-    is_deferred: bool,
     /// Whether the thread drives, or is about to.
     is_driven: bool,
     /// Until when the thread drives without a task.
@@ -87,6 +89,7 @@ impl Driver {
             runtime: Arc::downgrade(runtime),
             wakeup,
             state: Mutex::default(),
+            is_deferred: AtomicBool::new(false),
             called: Condvar::new(),
             ended: Notify::new(),
             all_ended: Notify::new(),
@@ -106,7 +109,7 @@ impl Driver {
         work: impl FnOnce(Registered) -> Work,
     ) -> io::Result<()> {
         let mut state = self.lock();
-        let is_deferred = may_defer && !state.is_driven && !state.is_deferred;
+        let is_deferred = may_defer && !state.is_driven && !self.has_deferred();
         if !is_deferred {
             self.start_thread(&mut state)?;
         }
@@ -118,7 +121,7 @@ impl Driver {
         let is_first = state.queue.is_empty();
         state.queue.push(work);
         if is_deferred {
-            state.is_deferred = true;
+            self.is_deferred.store(true, Relaxed);
         } else if self.call(state) && is_first {
             self.submitted.notify_one();
         }
@@ -127,7 +130,7 @@ impl Driver {
 
     /// Whether a task is left for the backend to drive.
     pub fn has_deferred(&self) -> bool {
-        self.lock().is_deferred
+        self.is_deferred.load(Relaxed)
     }
 
     /// Starts the tasks that are queued. Called inside the runtime, by the thread that drives.
@@ -151,8 +154,8 @@ impl Driver {
 
     /// Has the thread drive for the deferred task.
     pub fn flush(self: &Arc<Self>) -> io::Result<()> {
-        let mut state = self.lock();
-        if state.is_deferred {
+        if self.has_deferred() {
+            let mut state = self.lock();
             self.start_thread(&mut state)?;
             self.call(state);
         }
@@ -185,7 +188,7 @@ impl Driver {
 
     /// Has the thread drive, which was started. Tells whether it drove before. The lock is released first: a thread that is woken takes it.
     fn call(&self, mut state: MutexGuard<'_, State>) -> bool {
-        state.is_deferred = false;
+        self.is_deferred.store(false, Relaxed);
         let was_driven = std::mem::replace(&mut state.is_driven, true);
         drop(state);
         if !was_driven {
@@ -348,7 +351,7 @@ impl Drop for Registered {
         state.unfinished -= 1;
         let is_last = state.unfinished == 0;
         if is_last {
-            state.is_deferred = false;
+            self.0.is_deferred.store(false, Relaxed);
         }
         let is_driven = state.is_driven;
         drop(state);

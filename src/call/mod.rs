@@ -12,7 +12,7 @@ use crate::backend::config::Config;
 use crate::columns::Column;
 use crate::dispatch::{Dispatch, Outcome};
 use crate::error::{CALL_CONTEXT, Error, OrReport};
-use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::lambda::request::Inputs;
 use crate::options::Events;
 use crate::plan::calls;
 use crate::plan::estimate::INVOCATION_COST;
@@ -124,10 +124,7 @@ fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
     }
     let mut dispatch = Dispatch::alone(table, config);
     dispatch.note_expected(None)?;
-    let handle = match InvokeRequest::new(inputs) {
-        Ok(request) => dispatch.start(request)?,
-        Err(error) => dispatch.refuse(error),
-    };
+    let handle = dispatch.start_inputs(Ok(inputs))?;
     let outcome = dispatch.wait_for(handle)?;
     call_result::row(&outcome, kind.type_oid)
 }

@@ -102,7 +102,7 @@ impl Batch {
         [payload_share, share]: [Arc<Share>; 2],
         sender: Sender,
     ) -> Rc<Batch> {
-        let name = request.full_name().into();
+        let name = request.head.full_name().into();
         let open = Open {
             _counted: OpenGuard::new(&sender.statement),
             request: InvokeRequest {
@@ -258,7 +258,7 @@ impl Open {
             statement,
         } = sender;
         let unfinished = InFlightGuard::new(limiter, statement.totals.clone());
-        let is_answered = request.invocation_type == InvocationType::RequestResponse;
+        let is_answered = request.head.invocation_type == InvocationType::RequestResponse;
         let format = is_answered.then_some(batching.format);
         let request = ApiRequest::Invoke(request);
         let task = backend::spawn(lifetime, async move {

@@ -27,6 +27,7 @@ use crate::error::{Error, StatementError};
 use crate::lambda::api_request::ApiRequest;
 use crate::lambda::budget::Budget;
 use crate::lambda::limiter::Limiter;
+use crate::lambda::request::{Checker, Inputs};
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use crate::options::{OnError, TableObject};
@@ -86,6 +87,7 @@ pub struct Dispatch {
     counted: Option<Vec<Counted>>,
     /// The batch that takes further rows, which its rows hold.
     open: Weak<Batch>,
+    checker: Checker,
 }
 
 impl Dispatch {
@@ -186,6 +188,7 @@ impl Dispatch {
             client: None,
             counted: None,
             open: Weak::new(),
+            checker: Checker::default(),
         }
     }
 
@@ -266,6 +269,27 @@ impl Dispatch {
             .most()
             .saturating_mul(MOST_UNTAKEN as u64);
         self.prefetch_limit.wanted().min(most) as usize
+    }
+
+    /// Starts the invocation of a row's inputs, or asks the question that they stand for. One that can't be made fails with its error.
+    ///
+    /// Errors if the statement has made all invocations that it may make.
+    pub fn start_inputs(
+        &mut self,
+        inputs: Result<Inputs, Error>,
+    ) -> Result<Rc<InvocationHandle>, Error> {
+        let request = match (inputs, self.config.object) {
+            (Ok(inputs), TableObject::Invocations) => {
+                (self.checker.request(inputs)).map(|request| Some(request.into()))
+            }
+            (Ok(inputs), TableObject::Functions) => ApiRequest::of_functions(inputs),
+            (Err(error), _) => Err(error),
+        };
+        match request {
+            Ok(Some(request)) => self.start(request),
+            Ok(None) => Ok(self.completed(InvokeResponse::empty(404, None), None)),
+            Err(error) => Ok(self.refuse(error)),
+        }
     }
 
     /// Starts an invocation, or finds the equal one that this statement has started before.

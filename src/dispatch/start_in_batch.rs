@@ -25,7 +25,7 @@ impl Dispatch {
             if open.takes(&request) {
                 return match open.add(request.payload.as_ref()) {
                     Ok(row) => self.started(&open, row),
-                    Err(error) => Ok(self.refuse(error.of_unsent(&request.full_name()))),
+                    Err(error) => Ok(self.refuse(error.of_unsent(&request.head.full_name()))),
                 };
             }
             open.send()?;
@@ -46,7 +46,7 @@ impl Dispatch {
         let added = match refused {
             Some(error) => Err(error),
             None => (payload.add(request.payload.as_ref()))
-                .map_err(|error| error.of_unsent(&request.full_name())),
+                .map_err(|error| error.of_unsent(&request.head.full_name())),
         };
         if let Err(error) = added {
             return Ok(self.refuse(error));
@@ -61,9 +61,9 @@ impl Dispatch {
         payload: BatchPayload,
         batching: &Batching,
     ) -> Result<Rc<Batch>, Error> {
-        let client = (self.client(request.region.as_deref()))
-            .map_err(|error| error.of_unsent(&request.full_name()))?;
-        let is_alone = request.durable_execution_name.is_some();
+        let client = (self.client(request.head.region.as_deref()))
+            .map_err(|error| error.of_unsent(&request.head.full_name()))?;
+        let is_alone = request.head.durable_execution_name.is_some();
         let sender = Sender {
             batching: Batching {
                 rows: if is_alone { 1 } else { batching.rows },

@@ -5,6 +5,7 @@
 
 use super::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
+use crate::memory;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -68,7 +69,19 @@ impl Window {
         self.handles.is_empty()
     }
 
-    /// Adds one behind the others.
+    /// Makes room for one more. Errors if there is no memory, before anything is started that would not have its place.
+    pub fn reserve(&mut self) -> Result<(), Error> {
+        let (length, capacity) = (self.handles.len(), self.handles.capacity());
+        match length == capacity {
+            true => memory::check_available(
+                2 * capacity * size_of::<Rc<InvocationHandle>>(),
+                "list of invocations",
+            ),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds one behind the others. [`Window::reserve`] was called before it was started.
     pub fn push(&mut self, handle: Rc<InvocationHandle>) {
         self.handles.push_back(handle);
     }
@@ -107,7 +120,11 @@ impl Window {
         requests: &mut impl Requests,
         dispatch: &mut Dispatch,
     ) -> Result<(), Error> {
-        while requests.start_next(self, dispatch)? {
+        loop {
+            self.reserve()?;
+            if !requests.start_next(self, dispatch)? {
+                break;
+            }
             pgrx::check_for_interrupts!();
             if requests.poll(self)?.is_some() {
                 return Ok(());

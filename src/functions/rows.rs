@@ -79,8 +79,7 @@ impl FunctionRows {
             })
             .collect();
         let number = set.row_number(taken.index);
-        let mut names = set.values(taken.index).map(|(column, _)| column);
-        self.current = if names.any(|column| column == Column::FunctionName) {
+        self.current = if set.gives(taken.index, Column::FunctionName) {
             let name = taken.outcome.function_name.as_deref().unwrap_or_default();
             Current::One(number, Box::new(configuration::read(body, name)?))
         } else {

@@ -7,8 +7,8 @@ use super::region::check_region;
 use super::request::{Inputs, InvokeRequest, MAX_PAYLOAD};
 use super::response::InvokeResponse;
 use crate::error::{Cause, Error, Question};
-use crate::options::TableObject;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Most bytes of a marker, which is part of a URL.
 pub const MAX_MARKER: usize = 4096;
@@ -63,30 +63,27 @@ impl From<GetFunctionConfiguration> for ApiRequest {
 }
 
 impl ApiRequest {
-    /// The request for a table's rows: an invocation, or the question for one function or all of them. `None` where there can be no function of
-    /// the name.
-    pub fn of_inputs(object: TableObject, inputs: Inputs) -> Result<Option<ApiRequest>, Error> {
-        if object == TableObject::Invocations {
-            return InvokeRequest::new(inputs).map(|request| Some(request.into()));
-        }
+    /// The question for one function or all of them. `None` where there can be no function of the name.
+    pub fn of_functions(inputs: Inputs) -> Result<Option<ApiRequest>, Error> {
         if let Some(region) = &inputs.region {
             check_region(region)?;
         }
         if let Some(qualifier) = &inputs.qualifier {
             check_qualifier(qualifier)?;
         }
-        let region = inputs.region;
+        let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
+        let region = text(inputs.region);
         Ok(match inputs.function_name {
             None => Some(ApiRequest::ListFunctions(ListFunctions {
                 region,
                 marker: None,
             })),
             Some(name) if !is_bare_name(&name) => None,
-            Some(function_name) => Some(ApiRequest::GetFunctionConfiguration(
+            Some(name) => Some(ApiRequest::GetFunctionConfiguration(
                 GetFunctionConfiguration {
-                    function_name,
+                    function_name: name.to_string(),
                     region,
-                    qualifier: inputs.qualifier,
+                    qualifier: text(inputs.qualifier),
                 },
             )),
         })
@@ -106,7 +103,7 @@ impl ApiRequest {
     /// The region in the request; `None` leaves it to the configuration.
     pub fn region(&self) -> Option<&str> {
         match self {
-            ApiRequest::Invoke(request) => request.region.as_deref(),
+            ApiRequest::Invoke(request) => request.head.region.as_deref(),
             ApiRequest::ListFunctions(request) => request.region.as_deref(),
             ApiRequest::GetFunctionConfiguration(request) => request.region.as_deref(),
         }
@@ -115,7 +112,7 @@ impl ApiRequest {
     /// The function with its qualifier; empty where it is about all functions.
     pub fn full_name(&self) -> String {
         match self {
-            ApiRequest::Invoke(request) => request.full_name(),
+            ApiRequest::Invoke(request) => request.head.full_name(),
             ApiRequest::ListFunctions(_) => String::new(),
             ApiRequest::GetFunctionConfiguration(request) => request.function_name.clone(),
         }
@@ -124,7 +121,7 @@ impl ApiRequest {
     /// What Lambda knows equal invocations by.
     pub fn durable_execution_name(&self) -> Option<&str> {
         match self {
-            ApiRequest::Invoke(request) => request.durable_execution_name.as_deref(),
+            ApiRequest::Invoke(request) => request.head.durable_execution_name.as_deref(),
             _ => None,
         }
     }
@@ -148,7 +145,7 @@ impl ApiRequest {
     /// Most bytes of a response that are expected.
     pub fn max_response(&self) -> usize {
         match self {
-            ApiRequest::Invoke(request) => request.max_response,
+            ApiRequest::Invoke(request) => request.head.max_response,
             _ => MAX_PAYLOAD,
         }
     }

@@ -123,12 +123,9 @@ impl Budget {
         share
     }
 
-    /// A share of a prefetched outer row.
-    pub fn row(self: &Arc<Budget>, bytes: usize) -> Arc<Share> {
+    /// Notes the size of a prefetched outer row.
+    pub fn note_row(&self, bytes: usize) {
         self.row.store(bytes, Relaxed);
-        let share = self.share();
-        share.set(bytes);
-        share
     }
 
     /// A share of a response to come, of the expected size.

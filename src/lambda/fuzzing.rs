@@ -28,7 +28,7 @@ use std::time::Duration;
 pub fn names(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let mut lines = text.split('\n');
-    let mut next = || lines.next().map(str::to_owned);
+    let mut next = || lines.next().map(Arc::from);
     let inputs = Inputs {
         function_name: next(),
         region: next(),
@@ -38,8 +38,8 @@ pub fn names(data: &[u8]) {
         ..Inputs::default()
     };
     let given = inputs.function_name.clone().unwrap_or_default();
-    let request = match InvokeRequest::new(inputs) {
-        Ok(request) => request,
+    let head = match InvokeRequest::new(inputs) {
+        Ok(request) => request.head,
         Err(error) => return assert_printable(&error),
     };
     let safe = |text: &str, more: &[u8]| {
@@ -47,22 +47,22 @@ pub fn names(data: &[u8]) {
             .all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
     };
     assert!(given.len() <= name::MAX_NAME);
-    assert!(safe(&request.function_name, b"-_.:"));
-    assert!(!["", ".", ".."].contains(&request.function_name.as_str()));
-    assert!(request.qualifier.as_deref().is_none_or(|qualifier| {
+    assert!(safe(&head.function_name, b"-_.:"));
+    assert!(!["", ".", ".."].contains(&head.function_name.as_str()));
+    assert!(head.qualifier.as_deref().is_none_or(|qualifier| {
         safe(qualifier, b"-_$.") && !qualifier.is_empty() && qualifier.len() <= name::MAX_NAME
     }));
-    assert!((request.region.as_deref()).is_none_or(|region| safe(region, b"-")));
-    assert!((request.tenant_id.as_deref()).is_none_or(|tenant| {
+    assert!((head.region.as_deref()).is_none_or(|region| safe(region, b"-")));
+    assert!((head.tenant_id.as_deref()).is_none_or(|tenant| {
         safe(tenant, b"._:/=+-@ ") && tenant.trim() == tenant && !tenant.is_empty()
     }));
     assert!(
-        (request.durable_execution_name.as_deref())
+        (head.durable_execution_name.as_deref())
             .is_none_or(|name| safe(name, b"_-") && !name.is_empty() && name.len() <= 64)
     );
-    if let Ok(again) = FunctionName::parse(&request.full_name()) {
-        assert_eq!(again.name, request.function_name);
-        assert_eq!(again.qualifier, request.qualifier);
+    if let Ok(again) = FunctionName::parse(&head.full_name()) {
+        assert_eq!(again.name, head.function_name);
+        assert_eq!(again.qualifier, head.qualifier);
     }
 }
 
@@ -113,7 +113,7 @@ pub fn answer(data: &[u8]) {
     };
     let is_success = answer.status.is_success();
     let inputs = Inputs {
-        function_name: Some("f".to_owned()),
+        function_name: Some("f".into()),
         ..Inputs::default()
     };
     let (Ok(request), Ok(runtime)) = (

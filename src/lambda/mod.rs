@@ -248,15 +248,16 @@ impl Client {
         &self,
         request: &InvokeRequest,
     ) -> Result<InvokeOutput, SdkError<InvokeError, HttpResponse>> {
+        let head = &*request.head;
         self.sdk
             .invoke()
-            .function_name(&request.function_name)
-            .set_qualifier(request.qualifier.clone())
-            .invocation_type(invocation_type(request.invocation_type))
-            .set_log_type(log_type(request.log_type))
-            .set_client_context(request.client_context.clone())
-            .set_tenant_id(request.tenant_id.clone())
-            .set_durable_execution_name(request.durable_execution_name.clone())
+            .function_name(&head.function_name)
+            .set_qualifier(head.qualifier.clone())
+            .invocation_type(invocation_type(head.invocation_type))
+            .set_log_type(log_type(head.log_type))
+            .set_client_context(head.client_context.clone())
+            .set_tenant_id(head.tenant_id.clone())
+            .set_durable_execution_name(head.durable_execution_name.clone())
             .set_payload(request.payload.clone().map(Blob::from_maybe_shared))
             .send()
             .await

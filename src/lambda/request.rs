@@ -9,6 +9,7 @@ use crate::lambda::name::{
 use crate::lambda::region::check_region;
 use base64::Engine;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Most bytes of a client context in base64.
 pub const MAX_CLIENT_CONTEXT: usize = 3583;
@@ -93,27 +94,27 @@ fn one_of<T: Copy>(what: &'static str, given: &str, all: &[(&str, T)]) -> Result
         })
 }
 
-/// The values of a row's input columns; `None` is "not given".
-#[derive(Debug, Clone, Default)]
+/// The values of a row's input columns; `None` is "not given". Rows share the texts that options fix.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inputs {
     /// Name, partial ARN or ARN.
-    pub function_name: Option<String>,
+    pub function_name: Option<Arc<str>>,
     /// Where the function is.
-    pub region: Option<String>,
+    pub region: Option<Arc<str>>,
     /// UTF-8 bytes to send as they are.
     pub payload: Option<Bytes>,
     /// See [`InvocationType`].
-    pub invocation_type: Option<String>,
+    pub invocation_type: Option<Arc<str>>,
     /// See [`LogType`].
-    pub log_type: Option<String>,
+    pub log_type: Option<Arc<str>>,
     /// JSON text of the client context.
-    pub context: Option<String>,
+    pub context: Option<Arc<str>>,
     /// Alias or version.
-    pub qualifier: Option<String>,
+    pub qualifier: Option<Arc<str>>,
     /// Whom the function runs for.
-    pub tenant_id: Option<String>,
+    pub tenant_id: Option<Arc<str>>,
     /// What Lambda knows equal requests by.
-    pub durable_execution_name: Option<String>,
+    pub durable_execution_name: Option<Arc<str>>,
     /// Most bytes of a payload, where it is another number than Lambda's.
     pub max_payload: Option<usize>,
     /// Whether a payload that is made of fields is an array of them.
@@ -125,6 +126,17 @@ pub struct Inputs {
 /// A request that Lambda's grammar accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvokeRequest {
+    /// All but the payload.
+    pub head: Arc<Head>,
+    /// The bytes to send, which are not copied for another attempt; `None` sends no payload.
+    pub payload: Option<Bytes>,
+    /// How many rows share it.
+    pub rows: usize,
+}
+
+/// What a request has beside the payload.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Head {
     /// Name or ARN, without the qualifier.
     pub function_name: String,
     /// From the row or from the ARN; `None` leaves it to the configuration.
@@ -141,14 +153,10 @@ pub struct InvokeRequest {
     pub log_type: LogType,
     /// Already in base64.
     pub client_context: Option<String>,
-    /// The bytes to send, which are not copied for another attempt; `None` sends no payload.
-    pub payload: Option<Bytes>,
     /// Most bytes of a payload.
     pub most_payload: usize,
     /// Most bytes of a response that are expected.
     pub max_response: usize,
-    /// How many rows share it.
-    pub rows: usize,
 }
 
 impl Inputs {
@@ -163,15 +171,14 @@ impl Inputs {
     }
 
     /// The text of an input that is a name or a keyword.
-    pub fn word(mut bytes: Vec<u8>) -> String {
+    pub fn word(mut bytes: Vec<u8>) -> Arc<str> {
         bytes.truncate(MAX_WORD);
         Inputs::text(bytes)
     }
 
     /// The text of an input. It is UTF-8, but may have been cut inside a character.
-    pub fn text(bytes: Vec<u8>) -> String {
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    pub fn text(bytes: Vec<u8>) -> Arc<str> {
+        String::from_utf8_lossy(&bytes).into()
     }
 
     /// Reads a function name that is a row literal of name and region, such as `(my-function,us-west-2)`. psql's `\\gset` makes such a text of
@@ -185,15 +192,18 @@ impl Inputs {
         let Some((name, region)) = structure else {
             return self;
         };
-        let field =
-            |text: &str| Some(text.trim_matches('"').to_owned()).filter(|text| !text.is_empty());
+        let field = |text: &str| {
+            Some(text.trim_matches('"'))
+                .filter(|text| !text.is_empty())
+                .map(Arc::from)
+        };
         let (name, region) = (field(name), field(region));
         if let Some(third) = self.region {
             let fourth = self.invocation_type.replace(third);
             let fifth = self.log_type.take();
             self.log_type = match fourth {
-                Some(fourth) if fourth != DEFAULT_TYPE => Some(fourth),
-                _ => fifth.filter(|fifth| fifth == "Tail"),
+                Some(fourth) if *fourth != *DEFAULT_TYPE => Some(fourth),
+                _ => fifth.filter(|fifth| **fifth == *"Tail"),
             };
         }
         self.function_name = name;
@@ -210,19 +220,67 @@ impl Inputs {
     }
 }
 
+/// Checks inputs, and makes requests of them. Rows often differ in nothing but the payload, so the head that was checked last is kept.
+#[derive(Default)]
+pub struct Checker {
+    /// The inputs without their payload, and what was made of them.
+    last: Option<(Inputs, Arc<Head>)>,
+}
+
+impl Checker {
+    /// Makes a request; see [`InvokeRequest::new`].
+    pub fn request(&mut self, mut inputs: Inputs) -> Result<InvokeRequest, Error> {
+        let payload = inputs.payload.take();
+        let bytes = (inputs.too_large.take()).or(payload.as_ref().map(Bytes::len));
+        let checked = match self.last.take() {
+            Some(last) if last.0 == inputs => last,
+            _ => {
+                let head = Arc::new(Head::new(&inputs)?);
+                (inputs, head)
+            }
+        };
+        let (given, head) = self.last.insert(checked);
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > head.most_payload) {
+            let error = Error::Request(RequestError::PayloadTooLarge {
+                is_event: head.invocation_type == InvocationType::Event,
+                bytes,
+                limit: head.most_payload,
+            });
+            return Err(error.of_unsent(given.function_name.as_deref().unwrap_or_default()));
+        }
+        Ok(InvokeRequest {
+            head: head.clone(),
+            payload,
+            rows: 1,
+        })
+    }
+}
+
 impl InvokeRequest {
     /// Checks the inputs, and makes a request of them.
     ///
     /// Errors if the function's name is missing, if a value is outside the API's grammar, and if `region` or `qualifier` contradicts the name.
-    pub fn new(mut inputs: Inputs) -> Result<InvokeRequest, Error> {
-        let given = inputs
-            .function_name
-            .take()
-            .ok_or(Error::Request(RequestError::NoFunctionName))?;
-        InvokeRequest::of_function(&given, inputs).map_err(|error| error.of_unsent(&given))
+    pub fn new(inputs: Inputs) -> Result<InvokeRequest, Error> {
+        Checker::default().request(inputs)
     }
 
-    fn of_function(given: &str, inputs: Inputs) -> Result<InvokeRequest, Error> {
+    /// Whether it differs from another one in nothing but the payload and the number of rows. With a durable execution name it is an execution of
+    /// its own.
+    pub fn may_share(&self, other: &InvokeRequest) -> bool {
+        self.head.durable_execution_name.is_none() && self.head == other.head
+    }
+}
+
+impl Head {
+    fn new(inputs: &Inputs) -> Result<Head, Error> {
+        let given = inputs
+            .function_name
+            .as_deref()
+            .ok_or(Error::Request(RequestError::NoFunctionName))?;
+        Head::of_function(given, inputs).map_err(|error| error.of_unsent(given))
+    }
+
+    fn of_function(given: &str, inputs: &Inputs) -> Result<Head, Error> {
         let name = FunctionName::parse(given)?;
         if let Some(region) = &inputs.region {
             check_region(region)?;
@@ -236,8 +294,8 @@ impl InvokeRequest {
         if let Some(name) = &inputs.durable_execution_name {
             check_durable_execution_name(name)?;
         }
-        let region = agree("region", inputs.region, name.region)?;
-        let qualifier = agree("qualifier", inputs.qualifier, name.qualifier)?;
+        let region = agree("region", owned(&inputs.region), name.region)?;
+        let qualifier = agree("qualifier", owned(&inputs.qualifier), name.qualifier)?;
         let invocation_type = match &inputs.invocation_type {
             Some(given) => InvocationType::parse(given)?,
             None => InvocationType::default(),
@@ -246,74 +304,30 @@ impl InvokeRequest {
             Some(given) => LogType::parse(given)?,
             None => LogType::default(),
         };
-        let encoded = (inputs.context.as_ref()).map_or(0, |context| context.len().div_ceil(3) * 4);
+        let context = inputs.context.as_deref();
+        let encoded = context.map_or(0, |context| context.len().div_ceil(3) * 4);
         if encoded > MAX_CLIENT_CONTEXT {
             return Err(Error::Request(RequestError::ContextTooLong {
                 length: encoded,
                 limit: MAX_CLIENT_CONTEXT,
             }));
         }
-        let client_context = inputs
-            .context
-            .map(|context| base64::engine::general_purpose::STANDARD.encode(context));
-        let limit = inputs.max_payload.unwrap_or(match invocation_type {
-            InvocationType::Event => MAX_EVENT,
-            InvocationType::RequestResponse | InvocationType::DryRun => MAX_PAYLOAD,
-        });
-        let bytes = (inputs.too_large).or(inputs.payload.as_ref().map(Bytes::len));
-        if let Some(bytes) = bytes.filter(|bytes| *bytes > limit) {
-            return Err(Error::Request(RequestError::PayloadTooLarge {
-                is_event: invocation_type == InvocationType::Event,
-                bytes,
-                limit,
-            }));
-        }
-        Ok(InvokeRequest {
-            most_payload: limit,
+        Ok(Head {
+            most_payload: inputs.max_payload.unwrap_or(match invocation_type {
+                InvocationType::Event => MAX_EVENT,
+                InvocationType::RequestResponse | InvocationType::DryRun => MAX_PAYLOAD,
+            }),
             max_response: inputs.max_payload.unwrap_or_default().max(MAX_PAYLOAD),
-            rows: 1,
             function_name: name.name,
             region,
             qualifier,
-            tenant_id: inputs.tenant_id,
-            durable_execution_name: inputs.durable_execution_name,
+            tenant_id: owned(&inputs.tenant_id),
+            durable_execution_name: owned(&inputs.durable_execution_name),
             invocation_type,
             log_type,
-            client_context,
-            payload: inputs.payload,
+            client_context: context
+                .map(|context| base64::engine::general_purpose::STANDARD.encode(context)),
         })
-    }
-}
-
-impl InvokeRequest {
-    /// Whether it differs from another one in nothing but the payload and the number of rows. With a durable execution name it is an execution of
-    /// its own.
-    pub fn may_share(&self, other: &InvokeRequest) -> bool {
-        let InvokeRequest {
-            function_name,
-            region,
-            qualifier,
-            tenant_id,
-            durable_execution_name,
-            invocation_type,
-            log_type,
-            client_context,
-            payload: _,
-            most_payload,
-            max_response,
-            rows: _,
-        } = self;
-        durable_execution_name.is_none()
-            && other.durable_execution_name.is_none()
-            && *function_name == other.function_name
-            && *region == other.region
-            && *qualifier == other.qualifier
-            && *tenant_id == other.tenant_id
-            && *invocation_type == other.invocation_type
-            && *log_type == other.log_type
-            && *client_context == other.client_context
-            && *most_payload == other.most_payload
-            && *max_response == other.max_response
     }
 
     /// Name or ARN, with the qualifier.
@@ -323,6 +337,10 @@ impl InvokeRequest {
             None => self.function_name.clone(),
         }
     }
+}
+
+fn owned(text: &Option<Arc<str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
 }
 
 fn agree(

@@ -15,7 +15,7 @@ use crate::backend::config::Config;
 use crate::dispatch::window::{Pushed, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::{Error, OrReport};
-use crate::lambda::request::{Inputs, InvokeRequest};
+use crate::lambda::request::Inputs;
 use crate::options::{Events, OnError};
 use crate::postgres::executor::{ModifyTableState, ResultRel};
 use crate::postgres::list::IntList;
@@ -252,10 +252,7 @@ impl OwnInvocations {
                 Entry::of_config(rows.table(), &dispatch.config, inputs).insert()?;
                 InvocationHandle::completed(Rc::new(Outcome::accepted()))
             }
-            inputs => match inputs.and_then(InvokeRequest::new) {
-                Ok(request) => dispatch.start(request)?,
-                Err(error) => dispatch.refuse(error),
-            },
+            inputs => dispatch.start_inputs(inputs)?,
         };
         if !is_read {
             window.push(handle);
@@ -290,6 +287,7 @@ fn make_room(window: &mut Window, dispatch: &mut Dispatch) -> Result<(), Error> 
     let mut more = Pushed { has_ended: false };
     window.wait_until(&mut more, dispatch, |window, _, dispatch| {
         take_completed(window)?;
+        window.reserve()?;
         Ok(dispatch.may_start(window.len()).then_some(()))
     })
 }

@@ -12,7 +12,7 @@ unsafe extern "C-unwind" {
 struct Line<'a> {
     write: &'a dyn Fn() -> String,
     /// The text is here, so that Rust frees it where PostgreSQL has no memory for a copy.
-    text: CString,
+    text: Option<CString>,
 }
 
 /// Takes the callback away again, however the work ends.
@@ -29,7 +29,7 @@ impl Drop for Pushed {
 pub fn with<T>(line: &dyn Fn() -> String, work: impl FnOnce() -> T) -> T {
     let mut line = Line {
         write: line,
-        text: CString::default(),
+        text: None,
     };
     // SAFETY: called in the backend's thread. The callback is taken away before this returns or unwinds.
     unsafe {
@@ -69,7 +69,7 @@ unsafe extern "C-unwind" fn add_line(line: *mut c_void) {
     // SAFETY: PostgreSQL calls this while it puts an error together, with the argument that `with` has pushed.
     unsafe {
         let line = &mut *line.cast::<Line>();
-        line.text = for_server(&(line.write)());
-        errcontext_msg(c"%s".as_ptr(), line.text.as_ptr());
+        let text = line.text.insert(for_server(&(line.write)()));
+        errcontext_msg(c"%s".as_ptr(), text.as_ptr());
     }
 }

@@ -20,6 +20,10 @@ pub fn base_typmod(type_oid: pg_sys::Oid, typmod: i32) -> i32 {
 
 /// Text in the database's encoding: these bytes, or others in the current memory context.
 pub fn server_bytes(utf8: &[u8]) -> &[u8] {
+    // ASCII is a part of all encodings of a database.
+    if utf8.is_ascii() {
+        return utf8;
+    }
     let given = utf8.as_ptr().cast_mut().cast();
     // SAFETY: PostgreSQL reads that many bytes. It gives them back as they are, or a string that ends in a zero byte.
     unsafe {

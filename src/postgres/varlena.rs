@@ -100,6 +100,26 @@ impl Toasted {
         Varlena(Toasted { datum, ..self })
     }
 
+    /// Whether all of a value is here as it is: neither compressed nor stored elsewhere. It may have a short header, which functions and slots take.
+    fn is_plain(self) -> bool {
+        let start = self.datum.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: the value begins with a header.
+        self.storage.is_varlena()
+            && unsafe {
+                pgrx::varlena::varatt_is_4b_u(start)
+                    || pgrx::varlena::varatt_is_1b(start) && !pgrx::varlena::varatt_is_1b_e(start)
+            }
+    }
+
+    /// Bytes of a value, which is whole or not.
+    fn bytes(self) -> usize {
+        match self.is_plain() {
+            // SAFETY: the value is here, and has a header.
+            true => unsafe { pgrx::varlena::varsize_any_exhdr(self.datum.cast_mut_ptr()) },
+            false => raw_size(self).saturating_sub(pg_sys::VARHDRSZ),
+        }
+    }
+
     /// The bytes of a text, json or jsonb, if its printed form surely has more than `most`. The value is not read.
     pub fn longer_than(self, most: usize) -> Option<usize> {
         let is_text = matches!(
@@ -109,7 +129,10 @@ impl Toasted {
         if !is_text {
             return None;
         }
-        let bytes = raw_size(self).saturating_sub(pg_sys::VARHDRSZ);
+        let bytes = self.bytes();
+        if bytes <= most {
+            return None;
+        }
         let (encoding, widest) = (text::database_encoding(), widest_character());
         let at_most = if self.type_oid == pg_sys::JSONBOID {
             // A number of one digit takes four times its printed form, and nothing takes more. Twice that leaves a margin.
@@ -126,7 +149,7 @@ impl Toasted {
     /// A copy in the current memory context.
     pub fn copy(self) -> Varlena {
         let storage = self.storage;
-        self.with(match storage.is_varlena() {
+        self.with(match storage.is_varlena() && !self.is_plain() {
             true => detoasted_copy(self).as_ptr().into(),
             false => copied_datum(self.datum, storage.by_value, storage.length.into()),
         })
@@ -134,7 +157,7 @@ impl Toasted {
 
     /// The whole value: this one, or a copy in the current memory context.
     pub fn detoast(self) -> Varlena {
-        self.with(match self.storage.is_varlena() {
+        self.with(match self.storage.is_varlena() && !self.is_plain() {
             true => detoasted(self).as_ptr().into(),
             false => self.datum,
         })
@@ -230,7 +253,12 @@ impl Varlena {
                     pgrx::varlena::varsize_any_exhdr(text),
                 )
             };
-            let utf8 = pg_sys::pg_server_to_any(start, length as _, pg_sys::pg_enc::PG_UTF8 as _);
+            let bytes = std::slice::from_raw_parts(start.cast::<u8>(), length);
+            // ASCII is a part of all encodings of a database.
+            let utf8 = match bytes.is_ascii() {
+                true => start,
+                false => pg_sys::pg_server_to_any(start, length as _, pg_sys::pg_enc::PG_UTF8 as _),
+            };
             let length = if utf8 == start {
                 length
             } else {

@@ -10,7 +10,7 @@
 //!
 //! - [`paths`] puts the node into paths, [`plans`] into plans. [`targets`] does both for calls in a select list.
 //! - [`node`] has the callbacks. [`rows`] is what the node and the scan share: the rows that were read, and their invocations.
-//! - [`reader`] reads a row and evaluates what it invokes. [`consumer`] says whose invocations they are.
+//! - [`reader`] reads a row and evaluates what it invokes. [`row_memory`] holds what was read. [`consumer`] says whose invocations they are.
 
 mod consumer;
 mod methods;
@@ -18,6 +18,7 @@ mod node;
 mod paths;
 mod plans;
 mod reader;
+mod row_memory;
 mod rows;
 mod targets;
 

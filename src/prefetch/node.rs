@@ -238,10 +238,12 @@ pub unsafe extern "C-unwind" fn exec_custom_scan(
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: the state is the one that was begun.
     let node = unsafe { PrefetchNode::new(node.cast()) };
-    match (next(node), called(node.scan().plan())) {
-        (Ok(row), _) => as_ptr(row),
-        (Err(error), Some(called)) => raise_of_call(error, called.by),
-        (Err(error), None) => raise(&error),
+    match next(node) {
+        Ok(row) => as_ptr(row),
+        Err(error) => match called(node.scan().plan()) {
+            Some(called) => raise_of_call(error, called.by),
+            None => raise(&error),
+        },
     }
 }
 

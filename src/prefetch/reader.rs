@@ -1,11 +1,11 @@
 //! Reads outer rows, and evaluates for each what it invokes.
 
 use super::consumer::Consumer;
+use super::row_memory::RowMemory;
 use crate::backend;
 use crate::columns::{Column, Layout};
 use crate::dispatch::{Dispatch, InvocationHandle};
 use crate::error::Error;
-use crate::lambda::budget::Share;
 use crate::plan;
 use crate::plan::sources::Source;
 use crate::postgres::executor::{CustomScanState, ExprContext};
@@ -18,8 +18,7 @@ use crate::rows::invocation_set::InvocationSet;
 use crate::rows::sources::Sources;
 use crate::rows::values::ReadyBinding;
 use pgrx::pg_sys;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::rc::{Rc, Weak};
 
 /// What the node's plan carries.
 pub struct Carried {
@@ -42,6 +41,8 @@ pub struct Reader {
     econtext: ExprContext<'static>,
     /// Holds the row whose bindings are evaluated.
     slot: Slot<'static>,
+    /// Where the last row is.
+    memory: Weak<RowMemory>,
     /// Whether the last row was read.
     has_ended: bool,
 }
@@ -64,6 +65,7 @@ impl Reader {
             expressions: None,
             econtext: estate.new_expr_context(),
             slot: estate.new_slot(node.slot().descriptor()),
+            memory: Weak::new(),
             has_ended: false,
         }
     }
@@ -89,8 +91,8 @@ impl Reader {
             return Ok(None);
         };
         // All of a row is in a context that goes with the query's after an error.
-        let context = query_context.child();
-        let (tuple, set) = context.switch_to(|| {
+        let memory = RowMemory::next(&mut self.memory, query_context, dispatch);
+        let (tuple, set) = memory.context().switch_to(|| {
             let tuple = below.copy();
             // SAFETY: the slot has the columns of the rows below, and is emptied before the row is freed. What was evaluated for the row
             // before was copied.
@@ -104,14 +106,15 @@ impl Reader {
             (tuple, set)
         });
         let set = set?;
-        let share = dispatch.budget.row(Row::bytes(context, &set));
+        let printed = set.printed();
+        memory.note_row(printed, dispatch);
         Ok(Some(Row {
             tuple,
             set,
             untaken: 0,
             print_context: self.econtext.row_context(),
-            context,
-            share,
+            memory,
+            printed,
         }))
     }
 
@@ -225,9 +228,9 @@ pub struct Row {
     /// Where values are printed to be sent.
     print_context: MemoryContext<'static>,
     /// Holds the row and its values.
-    context: MemoryContext<'static>,
-    /// The row's part of the budget.
-    share: Arc<Share>,
+    memory: Rc<RowMemory>,
+    /// Bytes of the value that is printed and waits to be sent.
+    printed: usize,
 }
 
 impl Row {
@@ -236,21 +239,18 @@ impl Row {
         let started = self.print_context.switch_to(|| self.set.start(dispatch));
         // SAFETY: nothing stays in the context from one row to the next.
         unsafe { self.print_context.reset() };
-        self.share.set(Row::bytes(self.context, &self.set));
+        let printed = self.set.printed();
+        (self.memory).note_printed(std::mem::replace(&mut self.printed, printed), printed);
         let handle = started?;
         self.untaken += 1;
         Ok(handle)
     }
 
-    fn bytes(context: MemoryContext, set: &InvocationSet) -> usize {
-        context.allocated() + set.printed()
-    }
-
     /// Frees the row, whose invocations have left the window.
     pub fn free(self) {
-        let context = self.context;
-        drop(self);
-        // SAFETY: nothing else points into the row's context.
-        unsafe { context.delete() };
+        let Row { set, memory, .. } = self;
+        drop(set);
+        // SAFETY: nothing else points to the row.
+        unsafe { memory.free() };
     }
 }

@@ -24,6 +24,7 @@ use crate::postgres::{catalog, process, spi};
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::sync::Arc;
 
 /// The invocation type of an entry that has none.
 const DEFAULT_TYPE: &str = "Event";
@@ -61,10 +62,10 @@ impl Entry {
     ///
     /// Errors if Lambda's grammar does not accept it, so that nothing is queued which can never be delivered.
     pub fn insert(mut self) -> Result<i64, Error> {
-        (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.to_owned());
+        (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.into());
         let request = InvokeRequest::new(self.inputs.clone())?;
-        if request.region.is_none() {
-            self.inputs.region = self.region_of_setting.take();
+        if request.head.region.is_none() {
+            self.inputs.region = self.region_of_setting.take().map(Arc::from);
         }
         if process::is_in_parallel_mode() {
             return Err(Error::Statement(StatementError::QueuesInParallelQuery));

@@ -12,6 +12,7 @@ use crate::postgres::{catalog, process};
 use bytes::Bytes;
 use pgrx::pg_sys::{self, Datum};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::thread::LocalKey;
 
 /// A row of the queue that is to be delivered.
@@ -185,12 +186,15 @@ fn text(utf8: &[u8]) -> Datum {
 pub fn insert(entry: &Entry) -> Result<i64, Error> {
     let inputs = &entry.inputs;
     let now = now();
-    let word = |word: &Option<String>| word.as_ref().map(|word| text(word.as_bytes()));
+    let word = |word: &Option<Arc<str>>| word.as_ref().map(|word| text(word.as_bytes()));
     // The durable execution name has the id too. A statement that takes the id itself needs a subquery for that, which costs more than a call.
     process::prevent_if_read_only(c"INSERT");
     let id = catalog::next_value(sequence()?);
-    let name = (inputs.durable_execution_name.clone())
-        .or_else(|| entry.durable.then(|| durable_execution_name(now, id)));
+    let name = (inputs.durable_execution_name.clone()).or_else(|| {
+        entry
+            .durable
+            .then(|| durable_execution_name(now, id).into())
+    });
     let values = [
         Some(id.into()),
         Some(now.into()),

@@ -12,6 +12,7 @@ use crate::postgres::refs::Node;
 use crate::postgres::slots::Slot;
 use crate::postgres::varlena::Varlena;
 use pgrx::pg_sys;
+use smallvec::SmallVec;
 
 /// Conditions of a scan, ready to be checked.
 pub struct Conditions {
@@ -34,15 +35,18 @@ struct Condition {
     reads: Vec<Column>,
 }
 
-/// The value of each list that a combination has, by its index.
-pub type ValueIndexes = Vec<usize>;
-
 /// The combinations of values that are invoked.
 pub struct Selection {
-    /// The values of each list.
-    values: Vec<Values>,
+    lists: SmallVec<[Selected; 1]>,
     /// The indexes of the combinations of these values that are invoked; `None` is all.
     passing: Option<Vec<usize>>,
+}
+
+/// The values of a list.
+struct Selected {
+    values: Values,
+    /// How many combinations in a row have the same one of them; more than there are combinations where a `u64` can't hold it.
+    stride: u64,
 }
 
 enum Values {
@@ -55,48 +59,73 @@ enum Values {
 impl Selection {
     /// All combinations. Without lists there is one.
     pub fn all(lists: &[List]) -> Selection {
-        Selection {
-            values: (lists.iter())
-                .map(|list| Values::All(list.values.len()))
-                .collect(),
+        let selected = |list: &List| Selected {
+            values: Values::All(list.values.len()),
+            stride: 1,
+        };
+        let mut selection = Selection {
+            lists: lists.iter().map(selected).collect(),
             passing: None,
+        };
+        selection.set_strides();
+        selection
+    }
+
+    fn set_strides(&mut self) {
+        let mut stride = 1;
+        for list in self.lists.iter_mut().rev() {
+            list.stride = stride;
+            stride = stride.saturating_mul(list.len() as u64);
         }
+    }
+
+    /// Leaves a list out that has one value.
+    pub fn forget(&mut self, list: usize) {
+        self.lists.remove(list);
+    }
+
+    fn narrow(&mut self, list: usize, values: Vec<usize>) {
+        self.lists[list].values = Values::Some(values);
+        self.set_strides();
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
         match &self.passing {
             Some(passing) => passing.len() as u64,
-            None => (0..self.values.len())
-                .map(|list| self.length(list) as u64)
-                .fold(1, u64::saturating_mul),
+            None => (self.lists.first())
+                .map_or(1, |first| first.stride.saturating_mul(first.len() as u64)),
         }
     }
 
-    /// The values of the combination with an index. The value of the last list varies fastest.
-    pub fn value_indexes(&self, index: u64) -> ValueIndexes {
-        let mut rest = match &self.passing {
+    /// The value of each list that the combination with an index has, by its index. The value of the last list varies fastest.
+    pub fn value_indexes(&self, index: u64) -> impl Iterator<Item = usize> {
+        let index = match &self.passing {
             Some(passing) => passing[index as usize] as u64,
             None => index,
         };
-        let mut value_indexes = vec![0; self.values.len()];
-        for list in (0..self.values.len()).rev() {
-            let length = self.length(list) as u64;
-            value_indexes[list] = self.value(list, (rest % length) as usize);
-            rest /= length;
-        }
-        value_indexes
+        let of_list = move |list: &Selected| {
+            let position = index / list.stride % list.len() as u64;
+            list.value(position as usize)
+        };
+        self.lists.iter().map(of_list)
     }
 
-    fn length(&self, list: usize) -> usize {
-        match &self.values[list] {
+    fn len(&self, list: usize) -> usize {
+        self.lists[list].len()
+    }
+}
+
+impl Selected {
+    fn len(&self) -> usize {
+        match &self.values {
             Values::All(length) => *length,
             Values::Some(values) => values.len(),
         }
     }
 
-    fn value(&self, list: usize, index: usize) -> usize {
-        match &self.values[list] {
+    fn value(&self, index: usize) -> usize {
+        match &self.values {
             Values::All(_) => index,
             Values::Some(values) => values[index],
         }
@@ -175,7 +204,7 @@ impl Conditions {
         let mut rest = &self.all[..];
         while let Some((condition, others)) = rest.split_first() {
             let varies = |list: &usize| {
-                selection.length(*list) > 1 && condition.reads.contains(&lists[*list].column)
+                selection.len(*list) > 1 && condition.reads.contains(&lists[*list].column)
             };
             let mut varying = (0..lists.len()).filter(varies);
             let (column, another) = (varying.next(), varying.next());
@@ -188,7 +217,7 @@ impl Conditions {
                     selection.passing = Some(values);
                     return Ok(());
                 }
-                Some(list) => selection.values[list] = Values::Some(values),
+                Some(list) => selection.narrow(list, values),
                 None => (),
             }
             rest = others;
@@ -207,11 +236,11 @@ impl Conditions {
         selection: &Selection,
         list: Option<usize>,
     ) -> Vec<usize> {
-        let mut value_indexes = selection.value_indexes(0);
+        let mut value_indexes: Vec<usize> = selection.value_indexes(0).collect();
         let mut values = Vec::new();
-        for index in 0..list.map_or(1, |list| selection.length(list)) {
+        for index in 0..list.map_or(1, |list| selection.len(list)) {
             if let Some(list) = list {
-                value_indexes[list] = selection.value(list, index);
+                value_indexes[list] = selection.lists[list].value(index);
             }
             let condition = std::slice::from_ref(condition);
             if self.are_true(condition, lists, &value_indexes) {
@@ -230,7 +259,7 @@ impl Conditions {
     ) -> Result<Vec<usize>, Error> {
         let mut passing = Vec::new();
         for index in 0..selection.count() {
-            let value_indexes = selection.value_indexes(index);
+            let value_indexes: Vec<usize> = selection.value_indexes(index).collect();
             if self.are_true(conditions, lists, &value_indexes) {
                 let room = passing.try_reserve(1);
                 room.map_err(|_| Error::OutOfMemory {

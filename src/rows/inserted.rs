@@ -159,7 +159,7 @@ impl InsertedRows {
                 Some(fixed) if fixed.as_bytes() != value.as_slice() => {
                     return Err(Error::Statement(StatementError::FixedColumn {
                         column: attribute.column.name(),
-                        value: Inputs::word(value),
+                        value: Inputs::word(value).to_string(),
                         fixed: fixed.to_owned(),
                     }));
                 }

@@ -3,8 +3,8 @@
 //! An invocation has two numbers. Its index counts those of the set that the conditions select. Its number counts all
 //! combinations of values, so another selection does not change it.
 
-use super::conditions::{Conditions, Selection, ValueIndexes};
-use super::lists::{self, List};
+use super::conditions::{Conditions, Selection};
+use super::lists::{self, List, Lists};
 use super::payload::{InputColumns, PrintedFields};
 use super::sources::Source;
 use super::values::{ReadyBinding, Value};
@@ -12,12 +12,10 @@ use crate::columns::Column;
 use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
-use crate::lambda::api_request::ApiRequest;
 use crate::lambda::request::Inputs;
-use crate::lambda::response::InvokeResponse;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// An outcome that was taken.
@@ -30,25 +28,27 @@ pub struct TakenOutcome {
 
 /// What a scan invokes until its parameters change.
 pub struct InvocationSet {
-    lists: Vec<List>,
-    /// Values that options fix, for columns that the table does not have.
-    fixed: Inputs,
+    lists: Lists,
+    /// The payload as it is sent, where there is only one and rows do not show it. It is in no list then.
+    payload: Option<Bytes>,
+    /// Values that options fix, or those of a row that is inserted.
+    fixed: Rc<Inputs>,
     /// The table's input columns; `None` where the values are those of one row.
     columns: Option<Rc<InputColumns>>,
     /// The combinations of values that are invoked.
     selection: Selection,
     /// Whether others may be selected later.
     may_select_again: bool,
-    /// The invocations of earlier selections, by the values that they have.
-    started_before: HashMap<ValueIndexes, Rc<InvocationHandle>>,
+    /// The invocations of earlier selections, by the indexes of the values that they have.
+    started_before: BTreeMap<Vec<usize>, Rc<InvocationHandle>>,
     /// The source row that gives the values, if it may come again.
     source: Option<Source>,
     /// The ctid of the first of the foreign table's rows, as a number.
     first_row: u64,
     /// The same for each invocation, where one makes several rows.
-    first_rows: RefCell<HashMap<u64, u64>>,
+    first_rows: RefCell<BTreeMap<u64, u64>>,
     /// Why the only request can't be made.
-    refusal: Option<Error>,
+    refusal: Option<Box<Error>>,
     /// How many were started.
     started: u64,
     /// The index of the invocation that is taken next.
@@ -58,14 +58,15 @@ pub struct InvocationSet {
 }
 
 impl InvocationSet {
-    fn of(fixed: Inputs, lists: Vec<List>, selection: Selection) -> InvocationSet {
+    fn of(fixed: Rc<Inputs>, lists: Lists, selection: Selection) -> InvocationSet {
         InvocationSet {
             lists,
+            payload: None,
             fixed,
             columns: None,
             selection,
             may_select_again: false,
-            started_before: HashMap::new(),
+            started_before: BTreeMap::new(),
             source: None,
             first_row: 0,
             first_rows: RefCell::default(),
@@ -79,7 +80,7 @@ impl InvocationSet {
     /// Evaluates the bindings into the current memory context, which outlives the set, and selects the combinations of which every
     /// condition is true. Rows show the payload if `shows_payload` says so. What `source` has invoked is not invoked again.
     pub fn new(
-        fixed: &Inputs,
+        fixed: &Rc<Inputs>,
         columns: &Rc<InputColumns>,
         bindings: &[ReadyBinding],
         conditions: &Conditions,
@@ -98,16 +99,22 @@ impl InvocationSet {
             (None, None) => evaluate()?,
         };
         // A condition is not checked where there is nothing to invoke, as the join would not check it either.
-        let selection = conditions.select(&lists)?;
+        let mut selection = conditions.select(&lists)?;
         for list in (lists.iter_mut()).filter(|list| !is_stored && !is_shown(list.column)) {
             list.print_or_copy()?;
         }
         if let Some(storing) = storing.filter(|_| !is_stored) {
             storing.store_values(&lists);
         }
+        let printed = lists.iter().position(|list| list.printed.is_some());
+        let payload = printed.and_then(|index| {
+            selection.forget(index);
+            lists.remove(index).printed
+        });
         let rows = || new_rows(combinations(&lists));
         let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
         let mut set = InvocationSet::of(fixed.clone(), lists, selection);
+        set.payload = payload;
         set.columns = Some(columns.clone());
         set.may_select_again = conditions.may_change;
         set.first_row = first_row;
@@ -126,7 +133,7 @@ impl InvocationSet {
             .map(InvocationHandle::completed)
             .chain(window.take_all());
         for (index, handle) in started.enumerate() {
-            let values = self.selection.value_indexes(index as u64);
+            let values = self.selection.value_indexes(index as u64).collect();
             self.started_before.insert(values, handle);
         }
         (self.started, self.next) = (0, 0);
@@ -136,13 +143,13 @@ impl InvocationSet {
 
     /// One invocation.
     pub fn single(inputs: Inputs) -> InvocationSet {
-        InvocationSet::of(inputs, Vec::new(), Selection::all(&[]))
+        InvocationSet::of(Rc::new(inputs), Lists::new(), Selection::all(&[]))
     }
 
     /// One invocation whose request can't be made.
     pub fn refused(error: Error) -> InvocationSet {
         let mut set = InvocationSet::single(Inputs::default());
-        set.refusal = Some(error);
+        set.refusal = Some(Box::new(error));
         set
     }
 
@@ -153,8 +160,7 @@ impl InvocationSet {
 
     /// Bytes of the value that is printed and waits to be sent.
     pub fn printed(&self) -> usize {
-        let printed = |list: &List| list.printed.as_ref().map_or(0, Bytes::len);
-        self.lists.iter().map(printed).sum()
+        self.payload.as_ref().map_or(0, Bytes::len)
     }
 
     /// Whether one was not started yet.
@@ -179,16 +185,24 @@ impl InvocationSet {
                 "more invocations are started than there are values",
             ));
         }
-        let values = self.selection.value_indexes(self.started);
-        let handle = match self.started_before.get(&values) {
-            Some(handle) => handle.clone(),
+        let handle = match self.started_before() {
+            Some(handle) => handle,
             None => self.start_or_find(dispatch)?,
         };
         self.started += 1;
         if !self.can_start() && !self.may_select_again {
-            (self.lists.iter_mut()).for_each(|list| list.printed = None);
+            self.payload = None;
         }
         Ok(handle)
+    }
+
+    /// The next one, if an earlier selection had it.
+    fn started_before(&self) -> Option<Rc<InvocationHandle>> {
+        if self.started_before.is_empty() {
+            return None;
+        }
+        let values: Vec<usize> = self.selection.value_indexes(self.started).collect();
+        self.started_before.get(&values).cloned()
     }
 
     /// Starts the next one, unless the source row has.
@@ -207,16 +221,11 @@ impl InvocationSet {
     }
 
     fn start_new(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
-        let request = match self.refusal.take() {
-            Some(error) => Err(error),
-            None => (self.inputs(self.started))
-                .and_then(|inputs| ApiRequest::of_inputs(dispatch.config.object, inputs)),
+        let inputs = match self.refusal.take() {
+            Some(error) => Err(*error),
+            None => self.inputs(self.started),
         };
-        match request {
-            Ok(Some(request)) => dispatch.start(request),
-            Ok(None) => Ok(dispatch.completed(InvokeResponse::empty(404, None), None)),
-            Err(error) => Ok(dispatch.refuse(error)),
-        }
+        dispatch.start_inputs(inputs)
     }
 
     /// The number of an invocation among all combinations of values, whatever is selected.
@@ -239,7 +248,7 @@ impl InvocationSet {
 
     /// The region of an invocation, if it is given one.
     pub fn region(&self, index: u64) -> Result<Option<String>, Error> {
-        Ok(self.inputs(index)?.region)
+        Ok(self.inputs(index)?.region.as_deref().map(str::to_owned))
     }
 
     /// The ctid of the first of the rows that an invocation makes, of which each has another number below `most`. They are reserved once.
@@ -294,6 +303,11 @@ impl InvocationSet {
             .map(|(list, value)| (list.column, value))
     }
 
+    /// Whether an invocation has a value of a column that is no part of the payload.
+    pub fn gives(&self, index: u64, column: Column) -> bool {
+        self.fixed.get(column).is_some() || self.values(index).any(|(known, _)| known == column)
+    }
+
     fn values_in_lists(&self, index: u64) -> impl Iterator<Item = (&List, &Value)> {
         (self.lists.iter())
             .zip(self.selection.value_indexes(index))
@@ -301,13 +315,16 @@ impl InvocationSet {
     }
 
     fn inputs(&self, index: u64) -> Result<Inputs, Error> {
-        let mut inputs = self.fixed.clone();
+        let mut inputs = (*self.fixed).clone();
         let mut fields = PrintedFields::new();
-        let mut has_payload = false;
+        let mut has_payload = self.payload.is_some();
+        if has_payload {
+            inputs.payload = self.payload.clone();
+        }
         for (list, value) in self.values_in_lists(index) {
             has_payload |= list.column == Column::Payload;
-            if list.printed.is_some() {
-                inputs.payload = list.printed.clone();
+            // Clauses leave no other value than the option's.
+            if self.fixed.get(list.column).is_some() {
                 continue;
             }
             inputs.too_large = inputs.too_large.or(value.too_large);

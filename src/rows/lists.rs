@@ -2,11 +2,12 @@
 
 use super::conditions::Conditions;
 use super::payload::InputColumns;
-use super::values::{self, ReadyBinding, Value};
+use super::values::{self, ReadyBinding, Value, Values};
 use crate::columns::Column;
 use crate::error::Error;
 use crate::lambda::request::Inputs;
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 /// An input column with its values.
 #[derive(Clone)]
@@ -14,8 +15,8 @@ pub struct List {
     /// The column.
     pub column: Column,
     /// At least one, where anything is invoked.
-    pub values: Vec<Value>,
-    /// The only value as it is sent, where rows do not show it. The datum is freed then, as it may have megabytes.
+    pub values: Values,
+    /// The only value as it is sent, where rows do not show it. The datum is freed then, as it may have megabytes; see [`super::invocation_set`].
     pub printed: Option<Bytes>,
 }
 
@@ -39,6 +40,9 @@ impl List {
     }
 }
 
+/// The lists of a set, which often has one.
+pub type Lists = SmallVec<[List; 1]>;
+
 /// Evaluates the values of each input column that has any.
 pub fn evaluate(
     fixed: &Inputs,
@@ -46,10 +50,12 @@ pub fn evaluate(
     bindings: &[ReadyBinding],
     is_shown: &dyn Fn(Column) -> bool,
     conditions: &Conditions,
-) -> Result<Vec<List>, Error> {
-    let mut lists = Vec::new();
+) -> Result<Lists, Error> {
+    let mut lists = Lists::new();
     for column in inputs.order.iter().copied() {
-        let mut values = fixed.get(column).map(|text| vec![Value::of_text(text)]);
+        let mut values = fixed
+            .get(column)
+            .map(|text| smallvec![Value::of_text(text)]);
         for binding in bindings.iter().filter(|binding| binding.column() == column) {
             // A condition needs the value, however large it is.
             let is_sent = column == Column::Payload || column.part().is_some();

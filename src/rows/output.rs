@@ -282,9 +282,8 @@ fn write_columns(
     let mut failure = failure(outcome).or_else(|| problem.as_ref().map(of_error));
     let response = outcome.response();
     // The response comes first: if it does not fit into its column, the columns of the failure say so.
-    let (first, others): (Vec<&mut Writer>, Vec<&mut Writer>) =
-        (writers.iter_mut()).partition(|writer| writer.attribute.column == Column::Response);
-    for writer in first {
+    let is_response = |writer: &&mut Writer| writer.attribute.column == Column::Response;
+    for writer in writers.iter_mut().filter(is_response) {
         let payload = response.and_then(|response| response.payload.as_deref());
         let written = match payload {
             Some(payload) => writer.try_write(payload),
@@ -299,7 +298,7 @@ fn write_columns(
         };
         put(writer.attribute.number, datum);
     }
-    for writer in others {
+    for writer in writers.iter_mut().filter(|writer| !is_response(writer)) {
         let datum = match writer.attribute.column {
             Column::StatusCode => writer.check(status_code(outcome).map(pg_sys::Datum::from)),
             column => writer.write_about(text(column, outcome, failure.as_ref()).as_deref())?,

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 /// The input columns of a table.
 pub struct InputColumns {
-    /// All of them, in the order of a product of lists, those among them that only options can give values.
+    /// All of them, in the order of a product of lists.
     pub order: Vec<Column>,
     /// The members of the payload; `None` where it is not made of fields.
     payload: Option<Vec<Member>>,
@@ -25,7 +25,20 @@ pub struct InputColumns {
 /// A member of an object.
 struct Member {
     name: String,
+    /// The name as JSON.
+    printed: Vec<u8>,
     value: MemberValue,
+}
+
+impl Member {
+    fn new(name: &str, value: MemberValue) -> Member {
+        let printed = serde_json::Value::from(name).to_string();
+        Member {
+            name: name.to_owned(),
+            printed: printed.into_bytes(),
+            value,
+        }
+    }
 }
 
 enum MemberValue {
@@ -54,7 +67,9 @@ impl InputColumns {
         }
         sort(&mut members);
         InputColumns {
-            order: layout.inputs_in_order().collect(),
+            order: (layout.inputs_in_order())
+                .filter(|column| layout.find(*column).is_some())
+                .collect(),
             payload: (!members.is_empty()).then_some(members),
             printers: RefCell::new(printers),
         }
@@ -107,14 +122,12 @@ fn add(members: &mut Vec<Member>, names: &[String], column: Column) {
         return;
     };
     if rest.is_empty() {
-        let (name, value) = (name.clone(), MemberValue::Field(column));
-        members.push(Member { name, value });
+        members.push(Member::new(name, MemberValue::Field(column)));
         return;
     }
     let known = members.iter().position(|member| member.name == *name);
     let index = known.unwrap_or_else(|| {
-        let (name, value) = (name.clone(), MemberValue::Object(Vec::new()));
-        members.push(Member { name, value });
+        members.push(Member::new(name, MemberValue::Object(Vec::new())));
         members.len() - 1
     });
     if let MemberValue::Object(members) = &mut members[index].value {
@@ -139,11 +152,7 @@ fn write(members: &[Member], fields: &PrintedFields, text: &mut Vec<u8>) -> bool
     for member in members {
         let before = text.len();
         text.extend(if is_empty { &b"{"[..] } else { b", " });
-        text.extend(
-            serde_json::Value::from(member.name.as_str())
-                .to_string()
-                .bytes(),
-        );
+        text.extend(&member.printed);
         text.extend(b": ");
         let is_written = match &member.value {
             MemberValue::Object(members) => write(members, fields, text),

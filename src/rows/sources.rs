@@ -3,7 +3,7 @@
 //! The key of a source row is made of the ctids that its plan carries; see plan/sources.rs. Outcomes are kept in memory as far as half of
 //! `work_mem`, and then in a temporary file of PostgreSQL's.
 
-use super::lists::List;
+use super::lists::{List, Lists};
 use super::parameters::Parameters;
 use super::values::not_initialised;
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
@@ -51,7 +51,7 @@ pub struct Source {
 struct Known {
     /// By source row, and the number of an invocation among its values.
     outcomes: HashMap<Vec<u8>, Kept>,
-    values: HashMap<Vec<u8>, Vec<List>>,
+    values: HashMap<Vec<u8>, Lists>,
     /// The ctid of the foreign table's first row for each source row, as a number.
     rows: HashMap<Vec<u8>, u64>,
     /// The same for each invocation, where one makes several rows.
@@ -242,14 +242,16 @@ impl Source {
     }
 
     /// Its stored values.
-    pub fn values(&self) -> Option<Vec<List>> {
+    pub fn values(&self) -> Option<Lists> {
         self.known.borrow().values.get(&self.key).cloned()
     }
 
     /// Stores its values.
     pub fn store_values(&self, values: &[List]) {
         let mut known = self.known.borrow_mut();
-        known.values.insert(self.key.clone(), values.to_vec());
+        known
+            .values
+            .insert(self.key.clone(), values.iter().cloned().collect());
     }
 
     /// The number of its first row of the foreign table, which `make` gives if it has none yet.

@@ -11,6 +11,7 @@ use crate::postgres::executor::{ExprContext, Expression};
 use crate::postgres::plans::PlanState;
 use crate::postgres::varlena::{Comparer, Elements, Toasted, Varlena};
 use pgrx::pg_sys;
+use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -24,6 +25,9 @@ pub struct Value {
     /// Bytes of a value that is too large to be sent, and so has no datum. It equals no other.
     pub too_large: Option<usize>,
 }
+
+/// Values of a column, which often has one.
+pub type Values = SmallVec<[Value; 1]>;
 
 impl Value {
     /// Null.
@@ -91,15 +95,18 @@ impl Value {
     }
 }
 
-/// Distinct values with a look-up.
+/// Distinct values with a look-up. An array has fewer elements than a `u32` can count.
 struct Set<'a> {
     comparer: &'a Comparer,
-    values: Vec<Value>,
+    values: Values,
     /// The last value with a hash, by index.
-    last: HashMap<u32, usize, BuildHasherDefault<Scrambler>>,
-    /// For each value the one before it with the same hash.
-    before: Vec<Option<usize>>,
+    last: HashMap<u32, u32, BuildHasherDefault<Scrambler>>,
+    /// For each value the one before it with the same hash, or [`NONE`].
+    before: Vec<u32>,
 }
+
+/// No value.
+const NONE: u32 = u32::MAX;
 
 /// Spreads a hash that PostgreSQL has made of a value. Values that were chosen to have one hash would be as slow with any other hash of it.
 #[derive(Default)]
@@ -120,47 +127,53 @@ impl Hasher for Scrambler {
 }
 
 impl<'a> Set<'a> {
-    fn new(comparer: &'a Comparer, values: impl IntoIterator<Item = Value>) -> Set<'a> {
+    fn new(comparer: &'a Comparer, values: Values) -> Set<'a> {
+        let most = values.len();
         let mut set = Set {
             comparer,
-            values: Vec::new(),
-            last: HashMap::default(),
-            before: Vec::new(),
+            values: Values::with_capacity(most),
+            last: HashMap::with_capacity_and_hasher(most, BuildHasherDefault::default()),
+            before: Vec::with_capacity(most),
         };
         for value in values {
             pgrx::check_for_interrupts!();
-            if value.too_large.is_some() {
-                set.before.push(None);
-                set.values.push(value);
-                continue;
-            }
-            let hash = value.hash(comparer);
-            if !set.has(hash, &value) {
-                let before = set.last.insert(hash, set.values.len());
-                set.before.push(before);
-                set.values.push(value);
-            }
+            set.add(value);
         }
         set
     }
 
-    fn has(&self, hash: u32, value: &Value) -> bool {
-        let last = self.last.get(&hash).copied();
-        std::iter::successors(last, |index| self.before[*index])
-            .any(|index| self.values[index].equals(value, self.comparer))
+    fn add(&mut self, value: Value) {
+        let mut before = NONE;
+        if value.too_large.is_none() {
+            let last = self.last.entry(value.hash(self.comparer)).or_insert(NONE);
+            if has(&self.values, &self.before, *last, &value, self.comparer) {
+                return;
+            }
+            before = std::mem::replace(last, self.values.len() as u32);
+        }
+        self.before.push(before);
+        self.values.push(value);
     }
 
     fn contains(&self, value: &Value) -> bool {
-        self.has(value.hash(self.comparer), value)
+        let last = self.last.get(&value.hash(self.comparer));
+        last.is_some_and(|last| has(&self.values, &self.before, *last, value, self.comparer))
     }
+}
+
+/// Whether a value equals the one with index `last`, or one before it.
+fn has(values: &[Value], before: &[u32], last: u32, value: &Value, comparer: &Comparer) -> bool {
+    let index = |index: u32| Some(index).filter(|index| *index != NONE);
+    std::iter::successors(index(last), |last| index(before[*last as usize]))
+        .any(|index| values[index as usize].equals(value, comparer))
 }
 
 /// Narrows a column's values by one more clause: `None` so far means any value.
 pub fn narrow(
     ReadyBinding { binding, .. }: &ReadyBinding,
-    so_far: Option<Vec<Value>>,
-    by: Vec<Value>,
-) -> Vec<Value> {
+    so_far: Option<Values>,
+    by: Values,
+) -> Values {
     // A single value is distinct. To hash megabytes would take milliseconds.
     if so_far.is_none() && by.len() < 2 {
         return by;
@@ -210,14 +223,14 @@ impl ReadyBinding {
 
     /// Evaluates the expression, and copies its values into the current memory context. A single value that is not to be `copied` stays in the
     /// per-tuple memory, which is there until the expression is evaluated for another row.
-    pub fn evaluate(&self, copied: bool, most: usize) -> Result<Vec<Value>, Error> {
+    pub fn evaluate(&self, copied: bool, most: usize) -> Result<Values, Error> {
         if self.binding.kind == Kind::Null {
-            return Ok(vec![Value::NULL]);
+            return Ok(smallvec![Value::NULL]);
         }
         let datum = self.expression.ok_or_else(not_initialised)?.evaluate();
         match (self.binding.kind, datum) {
-            (Kind::NotDistinct, None) => Ok(vec![Value::NULL]),
-            (_, None) => Ok(Vec::new()),
+            (Kind::NotDistinct, None) => Ok(smallvec![Value::NULL]),
+            (_, None) => Ok(Values::new()),
             (kind, Some(datum)) => self.values(kind, datum, copied, most),
         }
     }
@@ -228,12 +241,12 @@ impl ReadyBinding {
         datum: pg_sys::Datum,
         copied: bool,
         most: usize,
-    ) -> Result<Vec<Value>, Error> {
+    ) -> Result<Values, Error> {
         let value_type = value_type(&self.binding.attribute);
         if kind != Kind::Any {
             // SAFETY: the planner has coerced the expression to the type.
             let value = unsafe { Toasted::new(datum, value_type) };
-            return Ok(vec![Value::new(value, copied, most)]);
+            return Ok(smallvec![Value::new(value, copied, most)]);
         }
         // SAFETY: the planner has coerced the expression to an array of the type.
         let elements = unsafe { Elements::new(datum, value_type) };

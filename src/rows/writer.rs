@@ -50,14 +50,14 @@ impl Writer {
     /// Errors with [`Error::Response`] if the type refuses it, as too long, too large or too deep, or if the database's encoding lacks a
     /// character. A domain's refusal is raised, as its check may run any function.
     pub fn try_write(&mut self, bytes: &[u8]) -> Result<Option<pg_sys::Datum>, Error> {
-        let column = self.attribute.column.name().to_owned();
+        let column = self.attribute.column;
         let unfit = |error: CaughtError| {
             let report = report_of(&error);
             if !UNFIT.contains(&report.sql_error_code()) {
                 error.rethrow();
             }
             Err(Error::Response {
-                column: column.clone(),
+                column: column.name().to_owned(),
                 problem: ResponseProblem::Unfit {
                     sqlstate: report.sql_error_code(),
                     message: report.message().to_owned(),
@@ -65,10 +65,13 @@ impl Writer {
                 beginning: beginning(bytes),
             })
         };
-        // One handler, as each of several is allocated for each row.
-        let datum = PgTryBuilder::new(AssertUnwindSafe(|| self.make(bytes)))
-            .catch_others(unfit)
-            .execute()?;
+        // A handler is allocated for each row. ASCII is text without one.
+        let datum = match self.input.is_none() && bytes.is_ascii() {
+            true => self.make(bytes)?,
+            false => PgTryBuilder::new(AssertUnwindSafe(|| self.make(bytes)))
+                .catch_others(unfit)
+                .execute()?,
+        };
         Ok(self.check(Some(datum)))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The function is not trusted to keep to the format. What it says is checked before a row has an answer: all rows have theirs, or none.
 
+use super::PER_ROW;
 use crate::error::{BatchProblem, quotable, shortened};
 use crate::memory;
 use crate::options::BatchFormat;
@@ -23,7 +24,7 @@ pub struct Answers {
 impl Answers {
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.body.len() + self.ranges.len() * size_of::<Range<u32>>()
+        self.body.len() + self.ranges.len() * (size_of::<Range<u32>>() + PER_ROW)
     }
 
     /// The answer to a row, whose bytes are those of the response.
@@ -82,11 +83,13 @@ fn unquoted(json: &str) -> Result<Option<Bytes>, BatchProblem> {
 
 /// Where the elements of an array are in `body`, which the array is a part of. `None` if it is no array.
 fn ranges(body: &Bytes, array: &str, rows: usize) -> Result<Option<Vec<Range<u32>>>, BatchProblem> {
-    let bytes = rows.min(array.len()) * size_of::<Range<u32>>();
+    let most = rows.min(array.len());
+    let bytes = most * size_of::<Range<u32>>();
     memory::check_available(bytes, "response").map_err(|_| BatchProblem::NoMemory { bytes })?;
     let elements = Elements {
         start: body.as_ptr() as usize,
         rows,
+        most,
     };
     let mut deserializer = serde_json::Deserializer::from_str(array);
     let Ok((ranges, answers)) = deserializer.deserialize_seq(elements) else {
@@ -106,6 +109,8 @@ struct Elements {
     /// The address of the text that positions are counted from.
     start: usize,
     rows: usize,
+    /// For how many there is memory.
+    most: usize,
 }
 
 impl<'de> Visitor<'de> for Elements {
@@ -116,7 +121,7 @@ impl<'de> Visitor<'de> for Elements {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let mut ranges = Vec::new();
+        let mut ranges = Vec::with_capacity(self.most);
         while ranges.len() < self.rows {
             let Some(element) = array.next_element::<&'de RawValue>()? else {
                 let answers = ranges.len();

@@ -76,9 +76,9 @@ impl BatchPayload {
                 BatchFormat::Array => [String::new(), "[".to_owned(), "]".to_owned()],
                 BatchFormat::Redshift => redshift_frame(request, &batching.caller, ids),
             },
-            most: batching.bytes.min(request.most_payload),
-            most_of_one: request.most_payload,
-            is_event: request.invocation_type == InvocationType::Event,
+            most: batching.bytes.min(request.head.most_payload),
+            most_of_one: request.head.most_payload,
+            is_event: request.head.invocation_type == InvocationType::Event,
             rows: Vec::new(),
             ends: Vec::new(),
         }
@@ -134,6 +134,10 @@ impl BatchPayload {
 
     /// Doubles the capacity where it does not suffice, if there is memory.
     fn reserve(&mut self, more: usize) -> Result<(), Error> {
+        if self.ends.len() == self.ends.capacity() {
+            let bytes = 2 * self.ends.len() * size_of::<usize>();
+            memory::check_available(bytes, "payload")?;
+        }
         if self.rows.capacity() - self.rows.len() >= more {
             return Ok(());
         }
@@ -173,9 +177,12 @@ impl BatchPayload {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.rows.capacity()
+        self.rows.capacity() + self.ends.capacity() * size_of::<usize>() + self.len() * PER_ROW
     }
 }
+
+/// Bytes that a row has until it is taken, whatever its payload: what it is known by, and its place among others.
+pub const PER_ROW: usize = 128;
 
 /// The payload of a row that has none.
 const NULL: &[u8] = b"null";
@@ -211,12 +218,12 @@ fn redshift_frame(request: &InvokeRequest, caller: &Caller, ids: &Ids) -> [Strin
 
 /// The ARN that the cluster would have in the region and the account of the function, as far as the request tells them.
 fn cluster_arn(request: &InvokeRequest, name: &str) -> String {
-    let parts: Vec<&str> = request.function_name.split(':').collect();
+    let parts: Vec<&str> = request.head.function_name.split(':').collect();
     let (partition, account) = match parts[..] {
         ["arn", partition, "lambda", _, account, ..] => (partition, account),
         _ => ("aws", ""),
     };
-    let region = request.region.as_deref().unwrap_or_default();
+    let region = request.head.region.as_deref().unwrap_or_default();
     format!("arn:{partition}:redshift:{region}:{account}:cluster:{name}")
 }
 

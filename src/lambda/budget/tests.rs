@@ -68,5 +68,6 @@ fn what_does_not_fit_waits_unless_it_is_awaited() {
     assert!(!budget.has_room());
     drop(payload);
     budget.note_response(0);
-    assert!(budget.has_room() && !budget.row(10).budget.has_room_for_row());
+    budget.note_row(101);
+    assert!(budget.has_room() && !budget.has_room_for_row());
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn inputs(function_name: &str) -> Inputs {
     Inputs {
-        function_name: Some(function_name.to_owned()),
+        function_name: Some(function_name.into()),
         ..Inputs::default()
     }
 }
@@ -21,10 +21,13 @@ fn refusal(inputs: Inputs) -> Error {
 #[test]
 fn defaults() {
     let request = InvokeRequest::new(inputs("f")).unwrap();
-    assert_eq!(request.invocation_type, InvocationType::RequestResponse);
-    assert_eq!(request.log_type, LogType::None);
+    assert_eq!(
+        request.head.invocation_type,
+        InvocationType::RequestResponse
+    );
+    assert_eq!(request.head.log_type, LogType::None);
     assert_eq!(request.payload, None);
-    assert_eq!(request.region, None);
+    assert_eq!(request.head.region, None);
 }
 
 #[test]
@@ -40,11 +43,11 @@ fn region_and_qualifier_come_from_either_side_and_must_agree() {
     let arn = "arn:aws:lambda:us-west-2:123456789012:function:f:v1";
     let request = InvokeRequest::new(inputs(arn)).unwrap();
     assert_eq!(
-        request.function_name,
+        request.head.function_name,
         "arn:aws:lambda:us-west-2:123456789012:function:f"
     );
-    assert_eq!(request.region.as_deref(), Some("us-west-2"));
-    assert_eq!(request.qualifier.as_deref(), Some("v1"));
+    assert_eq!(request.head.region.as_deref(), Some("us-west-2"));
+    assert_eq!(request.head.qualifier.as_deref(), Some("v1"));
 
     let same = Inputs {
         region: Some("us-west-2".into()),
@@ -76,7 +79,7 @@ fn region_and_qualifier_come_from_either_side_and_must_agree() {
 #[test]
 fn a_row_literal_moves_the_inputs_behind_it() {
     let call = |name: &str, others: [Option<&str>; 3]| {
-        let [region, invocation_type, log_type] = others.map(|other| other.map(str::to_owned));
+        let [region, invocation_type, log_type] = others.map(|other| other.map(Arc::from));
         let given = Inputs {
             region,
             invocation_type,
@@ -86,23 +89,23 @@ fn a_row_literal_moves_the_inputs_behind_it() {
         InvokeRequest::new(given.with_row_literal())
     };
     let request = call("(f,us-west-2)", [None, Some("DryRun"), Some("Tail")]).unwrap();
-    assert_eq!(request.function_name, "f");
-    assert_eq!(request.region.as_deref(), Some("us-west-2"));
-    assert_eq!(request.invocation_type, InvocationType::DryRun);
-    assert_eq!(request.log_type, LogType::Tail);
+    assert_eq!(request.head.function_name, "f");
+    assert_eq!(request.head.region.as_deref(), Some("us-west-2"));
+    assert_eq!(request.head.invocation_type, InvocationType::DryRun);
+    assert_eq!(request.head.log_type, LogType::Tail);
 
     let moved = [Some("Event"), Some("Tail"), Some("{}")];
     let request = call("(f,)", moved).unwrap();
-    assert_eq!(request.region, None);
-    assert_eq!(request.invocation_type, InvocationType::Event);
-    assert_eq!(request.log_type, LogType::Tail);
+    assert_eq!(request.head.region, None);
+    assert_eq!(request.head.invocation_type, InvocationType::Event);
+    assert_eq!(request.head.log_type, LogType::Tail);
     // The default of the fourth argument is not what was given for the third.
     let request = call(
         "(f,)",
         [Some("Event"), Some("RequestResponse"), Some("None")],
     )
     .unwrap();
-    assert_eq!(request.log_type, LogType::None);
+    assert_eq!(request.head.log_type, LogType::None);
 
     for name in [
         "(f",
@@ -127,7 +130,7 @@ fn spelling_of_types_matters() {
 fn a_payload_has_the_limit_of_its_type_or_of_its_table() {
     let given = |bytes: usize, invocation_type: &str, max_payload| Inputs {
         payload: Some(vec![b' '; bytes].into()),
-        invocation_type: Some(invocation_type.to_owned()),
+        invocation_type: Some(invocation_type.into()),
         max_payload,
         ..inputs("f")
     };
@@ -160,7 +163,7 @@ fn a_payload_has_the_limit_of_its_type_or_of_its_table() {
 #[test]
 fn client_context_has_a_limit() {
     let context = |length: usize| Inputs {
-        context: Some("x".repeat(length)),
+        context: Some("x".repeat(length).into()),
         ..inputs("f")
     };
     // 2,685 bytes are 3,580 of base64; one group more is 3,584, over the limit of 3,583.
@@ -169,4 +172,22 @@ fn client_context_has_a_limit() {
         refusal(context(2686)),
         Error::Request(RequestError::ContextTooLong { length: 3584, .. })
     ));
+}
+
+#[test]
+fn rows_that_differ_in_the_payload_share_a_head() {
+    let mut checker = Checker::default();
+    let mut make = |name: &str, payload: &'static str| {
+        let given = Inputs {
+            payload: Some(payload.into()),
+            ..inputs(name)
+        };
+        checker.request(given).unwrap()
+    };
+    let (first, second, other) = (make("f", "1"), make("f", "2"), make("g", "3"));
+    assert!(Arc::ptr_eq(&first.head, &second.head));
+    assert_eq!(first.payload.as_deref(), Some(&b"1"[..]));
+    assert_eq!(second.payload.as_deref(), Some(&b"2"[..]));
+    assert_eq!(other.head.function_name, "g");
+    assert!(first.may_share(&second) && !first.may_share(&other));
 }
