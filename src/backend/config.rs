@@ -236,7 +236,7 @@ impl Config {
             limits.max_invocations = None;
         }
         let retry_policy = retry_policy(&options);
-        let mut batching = batching_of(&options).filter(|_| object == TableObject::Invocations);
+        let mut batching = batching_of(&options);
         if let Some(batching) = batching
             .as_mut()
             .filter(|batching| batching.format == BatchFormat::Redshift)
@@ -300,8 +300,11 @@ pub fn batching(table: pg_sys::Oid) -> Option<Batching> {
     ])
 }
 
-/// A function that is given a format is sent it with a single row too.
+/// A function that is given a format is sent it with a single row too. Questions about functions are asked one by one.
 fn batching_of(options: &[Options; 2]) -> Option<Batching> {
+    if options[0].object == Some(TableObject::Functions) {
+        return None;
+    }
     let rows = first(options, |options| options.batch_rows).unwrap_or(1);
     let format = first(options, |options| options.batch_format);
     (rows > 1 || format.is_some()).then(|| Batching {

@@ -53,8 +53,8 @@ pub struct Driver {
     runtime: Weak<Runtime>,
     wakeup: Arc<Wakeup>,
     state: Mutex<State>,
-    /// Whether the only task is left for the backend to drive. Written while the state is locked. Only the backend's thread sets it, which reads it
-    /// without the lock, as it does so for each row.
+    /// Whether the only task is left for the backend to drive. It is written while the state is locked. Only the backend's thread sets it to true. So
+    /// that thread needs no lock to see that it is false, which it does for each row.
     is_deferred: AtomicBool,
     /// Wakes the thread while it sleeps.
     called: Condvar,

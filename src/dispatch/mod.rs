@@ -2,7 +2,8 @@
 //!
 //! - [`executor_hooks`] knows which query runs. [`rows_wanted`] finds out how many rows that query wants of a scan.
 //!   [`prefetch_limit`] makes of it how many invocations the scan may start.
-//! - [`handle`] is one invocation, or a row of a [`batch`], which rows share. [`start_in_batch`] puts rows into batches.
+//! - [`start`] starts a request, and [`start_in_batch`] puts rows into batches. [`handle`] is one invocation, or a row of a [`batch`], which rows
+//!   share.
 //! - [`window`] is the invocations that were started and not yet taken, in order.
 //! - [`counted`] is the invocations that EXPLAIN counts. [`statement`] is what all scans of a statement share.
 //!
@@ -14,6 +15,7 @@ pub mod executor_hooks;
 mod handle;
 pub mod prefetch_limit;
 pub mod rows_wanted;
+mod start;
 mod start_in_batch;
 pub mod statement;
 pub mod window;
@@ -21,22 +23,17 @@ pub mod window;
 pub use handle::{InvocationHandle, Outcome};
 
 use crate::backend::config::Config;
-use crate::backend::{self, Lifetime, SharedClient, wait};
+use crate::backend::{Lifetime, SharedClient, wait};
 use crate::columns::Layout;
 use crate::error::{Error, StatementError};
-use crate::lambda::api_request::ApiRequest;
 use crate::lambda::budget::Budget;
 use crate::lambda::limiter::Limiter;
-use crate::lambda::request::{Checker, Inputs};
-use crate::lambda::response::InvokeResponse;
-use crate::memory;
+use crate::lambda::request::Checker;
 use crate::options::{OnError, TableObject};
 use crate::postgres::executor::EState;
 use crate::postgres::plans::PlanState;
 use batch::Batch;
-use bytes::Bytes;
 use counted::Counted;
-use handle::InFlightGuard;
 use pgrx::pg_sys;
 use prefetch_limit::PrefetchLimit;
 use statement::Statement;
@@ -269,145 +266,6 @@ impl Dispatch {
             .most()
             .saturating_mul(MOST_UNTAKEN as u64);
         self.prefetch_limit.wanted().min(most) as usize
-    }
-
-    /// Starts the invocation of a row's inputs, or asks the question that they stand for. One that can't be made fails with its error.
-    ///
-    /// Errors if the statement has made all invocations that it may make.
-    pub fn start_inputs(
-        &mut self,
-        inputs: Result<Inputs, Error>,
-    ) -> Result<Rc<InvocationHandle>, Error> {
-        let request = match (inputs, self.config.object) {
-            (Ok(inputs), TableObject::Invocations) => {
-                (self.checker.request(inputs)).map(|request| Some(request.into()))
-            }
-            (Ok(inputs), TableObject::Functions) => ApiRequest::of_functions(inputs),
-            (Err(error), _) => Err(error),
-        };
-        match request {
-            Ok(Some(request)) => self.start(request),
-            Ok(None) => Ok(self.completed(InvokeResponse::empty(404, None), None)),
-            Err(error) => Ok(self.refuse(error)),
-        }
-    }
-
-    /// Starts an invocation, or finds the equal one that this statement has started before.
-    ///
-    /// Errors if the statement has made all invocations that it may make.
-    pub fn start(&mut self, request: impl Into<ApiRequest>) -> Result<Rc<InvocationHandle>, Error> {
-        let request = request.into();
-        let Some(equal) = self.equal.clone() else {
-            return self.start_new(request);
-        };
-        let client = self.config.client(request.region());
-        let key = (self.table, self.config.user, client, request);
-        if let Some(handle) = equal.find(&key) {
-            return Ok(handle);
-        }
-        let handle = self.start_new(key.3.clone())?;
-        equal.insert(key, &handle);
-        Ok(handle)
-    }
-
-    fn start_new(&mut self, request: ApiRequest) -> Result<Rc<InvocationHandle>, Error> {
-        let request = match (request, self.config.batching.clone()) {
-            (ApiRequest::Invoke(request), Some(batching)) => {
-                return self.start_in_batch(request, &batching);
-            }
-            (request, _) => request,
-        };
-        executor_hooks::refuse_unrunnable(self.statement.started() > 0)?;
-        let is_question = request.question().is_some();
-        self.check_limits()?;
-        let name: Arc<str> = request.full_name().into();
-        let client = match self.client(request.region()) {
-            Ok(client) => client,
-            Err(error) => return Err(request.unsent(error)),
-        };
-        // Progress is that of invocations.
-        let totals = match is_question {
-            true => Arc::default(),
-            false => self.statement.totals.clone(),
-        };
-        let unfinished = InFlightGuard::new(self.limiter.clone(), totals);
-        let unsent = request.question();
-        let (retry_policy, keeps_payload) = (self.config.retry_policy, self.keeps_payload);
-        let function_name = name.clone();
-        let is_shared = self.config.deduplicate;
-        let payload_share = self.budget.payload(request.payload_bytes());
-        let share = self.budget.response();
-        let response_share = share.clone();
-        let task = backend::spawn(self.lifetime, async move {
-            let limiter = unfinished.limiter();
-            let sent = client.send(&request, retry_policy, limiter, &response_share);
-            let result = request.settle(sent.await);
-            drop((request, payload_share));
-            let outcome = unfinished.ended(function_name, result, keeps_payload, response_share);
-            if is_shared {
-                outcome.leave_budget();
-            }
-            outcome
-        })
-        .map_err(|error| match unsent {
-            Some(question) => error.of_question(question),
-            None => error.of_unsent(&name),
-        })?;
-        if !is_question {
-            self.statement.count();
-        }
-        let handle = InvocationHandle::in_flight(task, name, share);
-        self.count(Counted::Invocation(Rc::downgrade(&handle)));
-        Ok(handle)
-    }
-
-    /// Errors if the statement may make no more invocations, or if memory is short.
-    fn check_limits(&self) -> Result<(), Error> {
-        let made = self.statement.begun();
-        match self.config.limits.max_invocations {
-            Some(most) if made >= most => {
-                Err(Error::Statement(StatementError::TooManyInvocations {
-                    most,
-                    made,
-                    wanted: None,
-                }))
-            }
-            _ if memory::is_short() && (made > 0 || !memory::recover()) => {
-                Err(Error::MemoryIsShort)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A completed invocation, made of a response that was in a temporary file.
-    pub fn completed(
-        &self,
-        response: InvokeResponse,
-        function_name: Option<Arc<str>>,
-    ) -> Rc<InvocationHandle> {
-        let share = self.budget.share();
-        share.set(response.payload.as_ref().map_or(0, Bytes::len));
-        let outcome = Outcome::new(Ok(response), function_name, Some(share));
-        InvocationHandle::completed(Rc::new(outcome))
-    }
-
-    /// A completed invocation of a request that can't be made. It fails with the error.
-    pub fn refuse(&self, error: Error) -> Rc<InvocationHandle> {
-        let unfinished = InFlightGuard::new(self.limiter.clone(), self.statement.totals.clone());
-        let outcome = unfinished.failure(None, Err(error), None);
-        InvocationHandle::completed(Rc::new(outcome))
-    }
-
-    fn client(&mut self, region: Option<&str>) -> Result<SharedClient, Error> {
-        if let Some((known, client)) = &self.client
-            && known.as_deref() == region
-        {
-            return Ok(client.clone());
-        }
-        let run = executor_hooks::with_innermost(|run| run.number);
-        let client = backend::client(&self.config, region, run)?;
-        self.client = Some((region.map(str::to_owned), client.clone()));
-        Ok(client)
     }
 
     /// Notes that the scan has other values now. Rows that were asked for before, and failures, do not count any more.

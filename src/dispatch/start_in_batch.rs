@@ -38,9 +38,9 @@ impl Dispatch {
             Err(error @ Error::Statement(_)) => Some(error),
             Err(error) => return Err(error),
         };
-        let ids = Ids {
-            request_id: process::random_uuid(),
-            query_id: self.statement.number(),
+        let ids = match &request.head.durable_execution_name {
+            Some(name) => Ids::of_execution(&request.head.full_name(), name),
+            None => Ids::of_statement(process::random_bytes(), self.statement.number()),
         };
         let mut payload = BatchPayload::new(batching, &request, &ids);
         let added = match refused {

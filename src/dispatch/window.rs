@@ -69,7 +69,7 @@ impl Window {
         self.handles.is_empty()
     }
 
-    /// Makes room for one more. Errors if there is no memory, before anything is started that would not have its place.
+    /// Errors if there is no memory for one more. Called before it is started, as it would be sent and have no place otherwise.
     pub fn reserve(&mut self) -> Result<(), Error> {
         let (length, capacity) = (self.handles.len(), self.handles.capacity());
         match length == capacity {
@@ -120,11 +120,7 @@ impl Window {
         requests: &mut impl Requests,
         dispatch: &mut Dispatch,
     ) -> Result<(), Error> {
-        loop {
-            self.reserve()?;
-            if !requests.start_next(self, dispatch)? {
-                break;
-            }
+        while requests.start_next(self, dispatch)? {
             pgrx::check_for_interrupts!();
             if requests.poll(self)?.is_some() {
                 return Ok(());

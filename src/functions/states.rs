@@ -97,6 +97,7 @@ impl Requests for Unasked<'_> {
         if !dispatch.may_start(window.len()) {
             return Ok(false);
         }
+        window.reserve()?;
         window.push(self.ask(function, dispatch)?);
         *self.asked += 1;
         Ok(true)

@@ -19,7 +19,8 @@ const MEAN_WEIGHT: usize = 8;
 pub struct Budget {
     most: usize,
     used: AtomicUsize,
-    /// The expected sizes of the next payload, outer row and response: those of the last payload and row, and the mean response.
+    /// The expected sizes of the next payload, outer row and response: those of the last payload, of a row like the last ones, and the
+    /// mean response.
     payload: AtomicUsize,
     row: AtomicUsize,
     response: AtomicUsize,
@@ -96,6 +97,11 @@ impl Budget {
             row: AtomicUsize::new(0),
             response: AtomicUsize::new(0),
         })
+    }
+
+    /// How many bytes it has.
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// A share of no bytes.

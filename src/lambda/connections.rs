@@ -263,7 +263,8 @@ impl Shared {
             let is_kept = kept.is_some();
             let connection = match kept {
                 Some(kept) => kept,
-                None => self.connect(url, through, to_connect).await?,
+                // Its future has many kilobytes, which would be a part of each request's.
+                None => Box::pin(self.connect(url, through, to_connect)).await?,
             };
             has_connection.store(true, Ordering::Relaxed);
             match connection.send(key.clone(), request).await {

@@ -108,7 +108,7 @@ pub struct Inputs {
     /// See [`LogType`].
     pub log_type: Option<Arc<str>>,
     /// JSON text of the client context.
-    pub context: Option<Arc<str>>,
+    pub context: Option<String>,
     /// Alias or version.
     pub qualifier: Option<Arc<str>>,
     /// Whom the function runs for.
@@ -173,12 +173,13 @@ impl Inputs {
     /// The text of an input that is a name or a keyword.
     pub fn word(mut bytes: Vec<u8>) -> Arc<str> {
         bytes.truncate(MAX_WORD);
-        Inputs::text(bytes)
+        Inputs::text(bytes).into()
     }
 
     /// The text of an input. It is UTF-8, but may have been cut inside a character.
-    pub fn text(bytes: Vec<u8>) -> Arc<str> {
-        String::from_utf8_lossy(&bytes).into()
+    pub fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
     /// Reads a function name that is a row literal of name and region, such as `(my-function,us-west-2)`. psql's `\\gset` makes such a text of

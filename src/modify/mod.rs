@@ -12,6 +12,7 @@ pub mod refused;
 
 use crate::backend;
 use crate::backend::config::Config;
+use crate::columns::Layout;
 use crate::dispatch::window::{Pushed, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::{Error, OrReport};
@@ -25,7 +26,8 @@ use crate::postgres::slots::Slot;
 use crate::prefetch::{Consumer, SharedPrefetch};
 use crate::queue::Entry;
 use crate::rows::inserted::InsertedRows;
-use crate::rows::output::{self, Output};
+use crate::rows::invocation_columns;
+use crate::rows::output::Output;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::{RefCell, RefMut};
 use std::ffi::c_int;
@@ -39,7 +41,11 @@ pub struct Insert {
 }
 
 struct State {
-    output: Output,
+    relation: ResultRel<'static>,
+    query_context: MemoryContext<'static>,
+    layout: Rc<Layout>,
+    /// Made when the first row is read. PostgreSQL does not know before which columns are.
+    output: Option<Output>,
     invocations: Invocations,
 }
 
@@ -111,7 +117,7 @@ fn begin(
     prefetch: Option<SharedPrefetch>,
 ) -> Result<(), Error> {
     let estate = state.estate();
-    let output = Output::of_insert(&rows.layout, estate.query_context());
+    let layout = rows.layout.clone();
     let invocations = match prefetch {
         Some(prefetch) => {
             prefetch.get()?.serve(Consumer::Insert(Box::new(rows)));
@@ -126,7 +132,10 @@ fn begin(
     let insert = Insert {
         row_context: estate.query_context().child(),
         state: RefCell::new(State {
-            output,
+            relation,
+            query_context: estate.query_context(),
+            layout,
+            output: None,
             invocations,
         }),
     };
@@ -217,16 +226,41 @@ impl State {
     fn insert(&mut self, row: Slot) -> Result<(), Error> {
         match &mut self.invocations {
             Invocations::Own(own) => match own.insert(row)? {
-                Some((outcome, on_error)) => put(&mut self.output, row, &outcome, on_error),
+                Some((outcome, on_error)) => self.put(row, &outcome, on_error),
                 None => Ok(()),
             },
             Invocations::Prefetched(prefetch) => {
-                let mut prefetch = prefetch.get()?;
-                let (_, taken, on_error) = (prefetch.next_outcome()?)
-                    .ok_or(Error::Unexpected("inserted row was not prefetched"))?;
-                put(&mut self.output, row, &taken.outcome, on_error)
+                let (outcome, on_error) = {
+                    let mut prefetch = prefetch.get()?;
+                    let (_, taken, on_error) = (prefetch.next_outcome()?)
+                        .ok_or(Error::Unexpected("inserted row was not prefetched"))?;
+                    (taken.outcome, on_error)
+                };
+                self.put(row, &outcome, on_error)
             }
         }
+    }
+
+    /// Adds what came back to a row, in the current memory context, which is the row's.
+    fn put(&mut self, row: Slot, outcome: &Outcome, on_error: OnError) -> Result<(), Error> {
+        let output = self.output.get_or_insert_with(|| {
+            let read = InsertedRows::columns_read(self.relation);
+            let is_read = |number| {
+                let among = |read: &Vec<i32>| read.contains(&i32::from(number));
+                read.as_ref().is_none_or(among)
+            };
+            Output::of_insert(&self.layout, is_read, self.query_context)
+        });
+        let (mut values, mut nulls) = row.values();
+        let mut begun = output.begin(outcome, on_error)?;
+        output.write(&mut begun, outcome, on_error, |number, datum| {
+            let index = number as usize - 1;
+            nulls[index] = datum.is_none();
+            values[index] = datum.unwrap_or(pg_sys::Datum::from(0));
+        })?;
+        // SAFETY: the writers make values of their columns' types. The memory context is reset before the next row comes.
+        unsafe { row.store_values(&mut values, &mut nulls) };
+        Ok(())
     }
 }
 
@@ -252,7 +286,7 @@ impl OwnInvocations {
                 Entry::of_config(rows.table(), &dispatch.config, inputs).insert()?;
                 InvocationHandle::completed(Rc::new(Outcome::accepted()))
             }
-            inputs => dispatch.start_inputs(inputs)?,
+            inputs => dispatch.invoke(inputs)?,
         };
         if !is_read {
             window.push(handle);
@@ -287,32 +321,20 @@ fn make_room(window: &mut Window, dispatch: &mut Dispatch) -> Result<(), Error> 
     let mut more = Pushed { has_ended: false };
     window.wait_until(&mut more, dispatch, |window, _, dispatch| {
         take_completed(window)?;
-        window.reserve()?;
-        Ok(dispatch.may_start(window.len()).then_some(()))
+        if !dispatch.may_start(window.len()) {
+            return Ok(None);
+        }
+        window.reserve().map(Some)
     })
 }
 
 /// Takes the invocations that have ended, as far as none before them is in flight. Errors with the first failure.
 fn take_completed(window: &mut Window) -> Result<(), Error> {
     while let Some(outcome) = window.poll()? {
-        if let Some(error) = output::error(&outcome) {
+        if let Some(error) = invocation_columns::error(&outcome) {
             return Err(error);
         }
         window.pop();
     }
-    Ok(())
-}
-
-/// Adds what came back to a row, in the current memory context, which is the row's.
-fn put(output: &mut Output, row: Slot, outcome: &Outcome, on_error: OnError) -> Result<(), Error> {
-    let (mut values, mut nulls) = row.values();
-    let mut begun = output.begin(outcome, on_error)?;
-    output.write(&mut begun, outcome, on_error, |number, datum| {
-        let index = number as usize - 1;
-        nulls[index] = datum.is_none();
-        values[index] = datum.unwrap_or(pg_sys::Datum::from(0));
-    })?;
-    // SAFETY: the writers make values of their columns' types. The memory context is reset before the next row comes.
-    unsafe { row.store_values(&mut values, &mut nulls) };
     Ok(())
 }

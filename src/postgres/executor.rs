@@ -6,7 +6,7 @@
 use super::list::List;
 use super::memory_context::MemoryContext;
 use super::plans::{Plan, PlanState};
-use super::refs::{Node, Ref, Untyped, calls, fields, parts, setters};
+use super::refs::{FromRaw, Node, Ref, Untyped, calls, fields, parts, setters};
 use super::rel::OpenRelation;
 use super::relids::Relids;
 use super::slots::Slot;
@@ -211,6 +211,15 @@ impl<'p> Ref<'p, pg_sys::WithCheckOption> {
 }
 
 impl<'p> ResultRel<'p> {
+    /// The targets of RETURNING, once the statement runs.
+    pub fn returning(self) -> Option<Node<'p>> {
+        // SAFETY: a projection is null or there, and is made of a list of targets.
+        unsafe {
+            let projection = self.ri_projectReturning.as_ref()?;
+            FromRaw::from_raw(projection.pi_state.expr.cast::<pg_sys::Node>())
+        }
+    }
+
     /// Whether an INSERT, a COPY or a partitioned table above names a column.
     pub fn names_column(self, estate: EState<'p>, number: i16) -> bool {
         let member = i32::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;

@@ -13,7 +13,6 @@ calls! {
     fn new_context<'p>(parent: MemoryContext, name: &CStr, least: usize, first: usize, most: usize) -> MemoryContext<'p>
         = AllocSetContextCreateInternal(parent, name, least, first, most);
     fn enter(context: MemoryContext) -> MemoryContext = MemoryContextSwitchTo(context);
-    fn bytes_of(context: MemoryContext, with_children: bool) -> usize = MemoryContextMemAllocated(context, with_children);
 }
 
 variables! {
@@ -53,9 +52,9 @@ impl<'p> MemoryContext<'p> {
         unsafe { &*value }
     }
 
-    /// How many bytes the context and those below it have.
+    /// How many bytes the context has. Those below it do not count.
     pub fn allocated(self) -> usize {
-        bytes_of(self, true)
+        self.mem_allocated
     }
 
     /// Frees all that is in the context.
@@ -63,6 +62,10 @@ impl<'p> MemoryContext<'p> {
     /// # Safety
     /// Nothing that is in the context is used afterwards.
     pub unsafe fn reset(self) {
+        // Nothing was allocated, as often for a row.
+        if self.isReset && self.firstchild.is_null() {
+            return;
+        }
         // SAFETY: the contract of this function says that nothing of the context is used afterwards.
         unsafe { pg_sys::MemoryContextReset(self.as_ptr()) };
     }

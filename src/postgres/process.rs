@@ -55,29 +55,15 @@ calls! {
     pub fn release_descriptor() = ReleaseExternalFD();
 }
 
-/// A random UUID (version 4).
-pub fn random_uuid() -> String {
+/// Random bytes.
+pub fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
     // SAFETY: fills the bytes, and takes no reference of them.
     let is_random = unsafe { pg_sys::pg_strong_random(bytes.as_mut_ptr().cast(), bytes.len()) };
-    let number = match is_random {
-        true => u128::from_ne_bytes(bytes),
-        false => fastrand::u128(..),
-    };
-    // Version and variant have bits of their own (RFC 9562).
-    let number = number & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let field = |shift: u32, digits: usize| {
-        let mask = (1u128 << (4 * digits)) - 1;
-        format!("{:0digits$x}", number >> shift & mask)
-    };
-    [
-        field(96, 8),
-        field(80, 4),
-        field(64, 4),
-        field(48, 4),
-        field(0, 12),
-    ]
-    .join("-")
+    match is_random {
+        true => bytes,
+        false => fastrand::u128(..).to_ne_bytes(),
+    }
 }
 
 /// Registers functions of this library, which is never unloaded: one for the exit of the process, and one for the end of a resource owner.

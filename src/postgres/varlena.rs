@@ -240,11 +240,16 @@ impl Varlena {
     /// Errors where there is no memory for it.
     pub fn print(self) -> Result<Vec<u8>, Error> {
         let (datum, is_jsonb) = (self.datum(), self.0.type_oid == pg_sys::JSONBOID);
+        // The output function would leave such a copy of a value with a short header.
+        let whole = match is_jsonb {
+            true => detoasted(self.0).as_ptr().into(),
+            false => datum,
+        };
         // SAFETY: jsonb_out gives a zero-terminated string. The other types are text with a header, which is whole.
         unsafe {
             let (start, length) = if is_jsonb {
                 let printed =
-                    pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_OUT), datum);
+                    pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(pg_sys::F_JSONB_OUT), whole);
                 (printed, CStr::from_ptr(printed).count_bytes())
             } else {
                 let text = datum.cast_mut_ptr::<pg_sys::varlena>();
@@ -271,6 +276,9 @@ impl Varlena {
             }
             if is_jsonb {
                 pg_sys::pfree(start.cast());
+            }
+            if whole != datum {
+                pg_sys::pfree(whole.cast_mut_ptr());
             }
             printed
         }

@@ -9,7 +9,6 @@ use crate::error::Error;
 use crate::plan;
 use crate::plan::sources::Source;
 use crate::postgres::executor::{CustomScanState, ExprContext};
-use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::refs::Node;
 use crate::postgres::relids::Relids;
 use crate::postgres::slots::Slot;
@@ -112,7 +111,6 @@ impl Reader {
             tuple,
             set,
             untaken: 0,
-            print_context: self.econtext.row_context(),
             memory,
             printed,
         }))
@@ -225,8 +223,6 @@ pub struct Row {
     pub set: InvocationSet,
     /// How many of its invocations were started and not yet taken.
     pub untaken: usize,
-    /// Where values are printed to be sent.
-    print_context: MemoryContext<'static>,
     /// Holds the row and its values.
     memory: Rc<RowMemory>,
     /// Bytes of the value that is printed and waits to be sent.
@@ -236,9 +232,7 @@ pub struct Row {
 impl Row {
     /// Starts its next invocation.
     pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
-        let started = self.print_context.switch_to(|| self.set.start(dispatch));
-        // SAFETY: nothing stays in the context from one row to the next.
-        unsafe { self.print_context.reset() };
+        let started = self.set.start(dispatch);
         let printed = self.set.printed();
         (self.memory).note_printed(std::mem::replace(&mut self.printed, printed), printed);
         let handle = started?;

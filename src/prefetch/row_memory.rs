@@ -11,11 +11,14 @@ use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-/// Bytes of a context that takes no further rows.
+/// Bytes of rows that are not joined by further ones. They are free for others when the last of the rows goes.
 const FULL: usize = 16 << 10;
 
-/// Bytes of a row that are in no context: the row itself and what its invocations are known by.
-const PER_ROW: usize = size_of::<Row>() + 256;
+/// The same, as a part of the budget.
+const FULL_PART: usize = 16;
+
+/// Bytes of a row that are in no context.
+const PER_ROW: usize = size_of::<Row>();
 
 /// The smallest printed value that is counted for itself.
 const COUNTED: usize = 512;
@@ -39,8 +42,8 @@ impl RowMemory {
         parent: MemoryContext<'static>,
         dispatch: &Dispatch,
     ) -> Rc<RowMemory> {
-        let open = last.upgrade();
-        if let Some(open) = open.filter(|open| open.allocated.get() < FULL) {
+        let full = FULL.min(dispatch.budget.most() / FULL_PART);
+        if let Some(open) = last.upgrade().filter(|open| open.bytes() < full) {
             return open;
         }
         let memory = Rc::new(RowMemory {
@@ -64,8 +67,11 @@ impl RowMemory {
         let before = self.allocated.replace(self.context.allocated());
         let allocated = self.allocated.get();
         self.rows.set(self.rows.get() + 1);
-        let mean = allocated / self.rows.get();
-        let bytes = mean.max(allocated.saturating_sub(before));
+        let bytes = match allocated < FULL {
+            // Blocks double, so the last one tells little of the next row.
+            true => allocated / self.rows.get(),
+            false => allocated.saturating_sub(before),
+        };
         dispatch.budget.note_row(bytes + PER_ROW + printed);
         self.note_printed(0, printed);
         self.set_share();
@@ -81,13 +87,15 @@ impl RowMemory {
         }
     }
 
-    fn set_share(&self) {
-        let rows = self.rows.get() * PER_ROW;
-        self.share
-            .set(self.allocated.get() + self.printed.get() + rows);
+    fn bytes(&self) -> usize {
+        self.allocated.get() + self.printed.get() + self.rows.get() * PER_ROW
     }
 
-    /// Frees a row's part, and all if it is the last.
+    fn set_share(&self) {
+        self.share.set(self.bytes());
+    }
+
+    /// Lets go of a row. The last one frees all.
     ///
     /// # Safety
     /// Nothing else points to what was read into the context for the row.

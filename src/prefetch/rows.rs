@@ -7,6 +7,7 @@ use super::reader::{Carried, Reader, Row};
 use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, Outcome};
 use crate::error::Error;
+use crate::memory;
 use crate::options::OnError;
 use crate::postgres::executor::{CustomScanState, EState};
 use crate::postgres::relids::Relids;
@@ -218,6 +219,7 @@ impl Rows {
         let Some(row) = row else {
             return Ok(false);
         };
+        window.reserve()?;
         window.push_first(row.start(dispatch)?);
         Ok(true)
     }
@@ -237,6 +239,7 @@ impl Requests for Rows {
                 if !dispatch.may_start(window.len()) {
                     return Ok(false);
                 }
+                window.reserve()?;
                 window.push(row.start(dispatch)?);
                 return Ok(true);
             }
@@ -245,6 +248,10 @@ impl Requests for Rows {
             };
             if self.reader.has_ended() || !dispatch.may_read(self.queue.len(), window.len()) {
                 return Ok(false);
+            }
+            if self.queue.len() == self.queue.capacity() {
+                let bytes = 2 * self.queue.len() * size_of::<Row>();
+                memory::check_available(bytes, "outer rows")?;
             }
             let row = self.reader.read(consumer, dispatch)?;
             self.queue.extend(row);

@@ -12,7 +12,6 @@ use crate::postgres::{catalog, process};
 use bytes::Bytes;
 use pgrx::pg_sys::{self, Datum};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::thread::LocalKey;
 
 /// A row of the queue that is to be delivered.
@@ -186,7 +185,7 @@ fn text(utf8: &[u8]) -> Datum {
 pub fn insert(entry: &Entry) -> Result<i64, Error> {
     let inputs = &entry.inputs;
     let now = now();
-    let word = |word: &Option<Arc<str>>| word.as_ref().map(|word| text(word.as_bytes()));
+    let word = |word: Option<&str>| word.map(|word| text(word.as_bytes()));
     // The durable execution name has the id too. A statement that takes the id itself needs a subquery for that, which costs more than a call.
     process::prevent_if_read_only(c"INSERT");
     let id = catalog::next_value(sequence()?);
@@ -202,15 +201,15 @@ pub fn insert(entry: &Entry) -> Result<i64, Error> {
         Some(entry.table.into()),
         Some(entry.user_mapping_of.into()),
         Some(entry.not_before.unwrap_or(now).max(now).into()),
-        word(&inputs.function_name),
-        word(&inputs.region),
+        word(inputs.function_name.as_deref()),
+        word(inputs.region.as_deref()),
         inputs.payload.as_ref().map(|payload| text(payload)),
-        word(&inputs.invocation_type),
-        word(&inputs.log_type),
-        word(&inputs.context),
-        word(&inputs.qualifier),
-        word(&inputs.tenant_id),
-        word(&name),
+        word(inputs.invocation_type.as_deref()),
+        word(inputs.log_type.as_deref()),
+        word(inputs.context.as_deref()),
+        word(inputs.qualifier.as_deref()),
+        word(inputs.tenant_id.as_deref()),
+        word(name.as_deref()),
     ];
     // SAFETY: the caller has opened a connection. The values are of the statement's types.
     let ids = INSERT.with(|insert| unsafe { insert.execute(&values, |row| row.bigint(1)) })?;

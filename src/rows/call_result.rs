@@ -1,6 +1,6 @@
 //! The row that `aws_lambda.invoke` returns, made of an outcome.
 
-use super::output;
+use super::invocation_columns;
 use super::writer::Writer;
 use crate::columns::{Attribute, Column};
 use crate::dispatch::Outcome;
@@ -28,7 +28,7 @@ pub fn row(outcome: &Outcome, json_type: pg_sys::Oid) -> Result<pg_sys::Datum, E
     let mut values = [pg_sys::Datum::null(); RESULT.len()];
     let mut nulls = [true; RESULT.len()];
     // Whatever the table's option says, as none of the four columns would show a failure.
-    output::write(&mut writers, outcome, OnError::Raise, |number, datum| {
+    invocation_columns::write(&mut writers, outcome, OnError::Raise, |number, datum| {
         let index = number as usize - 1;
         nulls[index] = datum.is_none();
         values[index] = datum.unwrap_or(pg_sys::Datum::null());

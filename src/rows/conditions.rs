@@ -45,7 +45,7 @@ pub struct Selection {
 /// The values of a list.
 struct Selected {
     values: Values,
-    /// How many combinations in a row have the same one of them; more than there are combinations where a `u64` can't hold it.
+    /// How many combinations in a row have the same one of them. A `u64` that can't hold it has its largest value, which no index reaches.
     stride: u64,
 }
 

@@ -4,7 +4,7 @@
 //! own `jsonb_to_record`.
 
 use super::json;
-use super::response::beginning;
+use super::tree::{FieldText, beginning};
 use super::writer::Writer;
 use crate::columns::Attribute;
 use crate::error::{Error, FieldProblem, raise_caught, report_of};
@@ -75,16 +75,28 @@ impl FieldWriter {
         self.writer.check(None)
     }
 
-    /// Makes a datum of a field, in the current memory context; `None` stands for a field that is not there.
+    /// Makes a datum of a field, in the current memory context;
     ///
     /// Errors with [`Error::Field`] if the type refuses it. Where the failure becomes a row, and reading the value may run any function, it is read
     /// in a subtransaction, which leaves nothing of it behind. A parallel query can have none, and PostgreSQL's error ends it.
     pub fn write(
         &mut self,
         field: &Field,
-        value: Option<&str>,
+        text: &FieldText,
         on_error: OnError,
     ) -> Result<Option<pg_sys::Datum>, Error> {
+        let value = match text {
+            FieldText::Missing => None,
+            FieldText::Json(text) => Some(&**text),
+            FieldText::NotJson(beginning) => {
+                return Err(Error::Field {
+                    column: field.name.clone(),
+                    key: field.key.to_string(),
+                    problem: FieldProblem::NotJson,
+                    beginning: beginning.clone(),
+                });
+            }
+        };
         memory::check_available(value.map_or(0, str::len) * COPIES, "field")?;
         let goes_on = on_error == OnError::Return && !self.is_built_in;
         let made = match goes_on {

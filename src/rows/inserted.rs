@@ -15,9 +15,11 @@ use crate::plan::clause::value_type;
 use crate::postgres::compat;
 use crate::postgres::executor::{EState, ModifyTableState, ResultRel};
 use crate::postgres::plans::PlanState;
+use crate::postgres::refs::Ref;
 use crate::postgres::slots::Slot;
 use crate::postgres::varlena::Toasted;
 use pgrx::pg_sys;
+use std::rc::Rc;
 
 /// The invocation type of a row that has none, where the table's options have none either.
 const DEFAULT_TYPE: &str = "Event";
@@ -25,7 +27,7 @@ const DEFAULT_TYPE: &str = "Event";
 /// The rows of one foreign table that a statement inserts.
 pub struct InsertedRows {
     /// The columns of the table.
-    pub layout: Layout,
+    pub layout: Rc<Layout>,
     columns: InputColumns,
     table: pg_sys::Oid,
     user: pg_sys::Oid,
@@ -47,7 +49,7 @@ impl InsertedRows {
         relation: ResultRel<'static>,
     ) -> Result<InsertedRows, Error> {
         let estate = state.estate();
-        let layout = Layout::read(relation.table())?;
+        let layout = Rc::new(Layout::read(relation.table())?);
         Ok(InsertedRows {
             table: relation.table().rd_id,
             user: compat::insert_user(estate, relation),
@@ -108,6 +110,20 @@ impl InsertedRows {
             || !relation.ri_WithCheckOptions.is_null()
             || (relation.triggers()).is_some_and(|triggers| triggers.trig_insert_after_row);
         *self.are_read.insert(are_read)
+    }
+
+    /// The columns that are read of a row once it is inserted, which tells itself as [`InsertedRows::are_read`] does; `None` for all of them.
+    pub fn columns_read(relation: ResultRel) -> Option<Vec<i32>> {
+        let reads_all = |triggers: Ref<pg_sys::TriggerDesc>| triggers.trig_insert_after_row;
+        if !relation.ri_WithCheckOptions.is_null() || relation.triggers().is_some_and(reads_all) {
+            return None;
+        }
+        let targets = relation.returning()?;
+        // A partition knows the columns as those of the table above.
+        let columns: Vec<i32> = (targets.relids_in_plan().iter())
+            .flat_map(|table| targets.columns(table as pg_sys::Index))
+            .collect();
+        (!columns.contains(&0)).then_some(columns)
     }
 
     /// Refuses a row of the table that may not be inserted, with PostgreSQL's error or one of ours.

@@ -13,6 +13,7 @@ use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
 use crate::error::Error;
 use crate::lambda::request::Inputs;
+use crate::options::TableObject;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -221,11 +222,15 @@ impl InvocationSet {
     }
 
     fn start_new(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
-        let inputs = match self.refusal.take() {
-            Some(error) => Err(*error),
-            None => self.inputs(self.started),
+        let inputs = match (self.refusal.take(), &self.columns) {
+            (Some(error), _) => Err(*error),
+            (None, Some(columns)) => columns.printing(|| self.inputs(self.started)),
+            (None, None) => self.inputs(self.started),
         };
-        dispatch.start_inputs(inputs)
+        match dispatch.config.object {
+            TableObject::Invocations => dispatch.invoke(inputs),
+            TableObject::Functions => dispatch.ask(inputs),
+        }
     }
 
     /// The number of an invocation among all combinations of values, whatever is selected.
@@ -359,6 +364,7 @@ impl Requests for InvocationSet {
         if self.replays() || !self.can_start() || !dispatch.may_start(window.len()) {
             return Ok(false);
         }
+        window.reserve()?;
         window.push(self.start(dispatch)?);
         Ok(true)
     }

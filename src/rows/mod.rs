@@ -7,8 +7,9 @@
 //! - [`parameters`] finds the executor parameters that expressions depend on.
 //! - [`sources`] remembers what the rows that give the values have invoked.
 //! - [`inserted`] checks a row that is inserted, and makes inputs of it. [`checks`] and [`missing_payload`] have the checks.
-//! - [`output`] makes columns of an outcome, and [`writer`] makes their datums. [`call_result`] makes the row of a function of them.
-//! - [`response`] takes a response apart, by means of [`json`], and [`field`] makes the datums of its fields.
+//! - [`output`] makes the rows of an outcome. [`invocation_columns`] has the columns about the invocation, [`writer`] makes their datums, and
+//!   [`call_result`] makes the row of a function of them.
+//! - [`response`] takes a response apart, by means of [`tree`] and [`json`], and [`field`] makes the datums of its fields.
 
 pub mod call_result;
 mod checks;
@@ -16,6 +17,7 @@ pub mod conditions;
 mod field;
 mod inputs;
 pub mod inserted;
+pub mod invocation_columns;
 pub mod invocation_set;
 mod json;
 pub mod lists;
@@ -25,5 +27,6 @@ pub mod parameters;
 pub mod payload;
 mod response;
 pub mod sources;
+mod tree;
 pub mod values;
 pub mod writer;

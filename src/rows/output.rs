@@ -1,56 +1,27 @@
-//! An outcome as the output columns of a row.
-//!
-//! Where `on_error` is `return`, a failure is a row too, and so is a response that does not fit into its column.
+//! An outcome as the output columns of its rows: the columns about the invocation, and the fields of the response.
 
 use super::field::FieldWriter;
+use super::invocation_columns::{
+    error, of_invocation, with_context, write_but_failure, write_failure,
+};
 use super::response::{Response, ResponseShape};
+use super::tree::FieldText;
 use super::writer::Writer;
 use crate::columns::{Column, Layout};
 use crate::dispatch::Outcome;
-use crate::error::{Error, StatementError, quotable, shortened};
+use crate::error::Error;
 use crate::lambda::response::Thrown;
 use crate::options::OnError;
 use crate::postgres::context;
 use crate::postgres::memory_context::MemoryContext;
 use pgrx::pg_sys;
-use std::borrow::Cow;
-
-/// Most bytes of a function's error payload that a message carries.
-const MAX_ERROR_PAYLOAD: usize = 8192;
-
-/// The error that an outcome raises, if it is a failure.
-pub fn error(outcome: &Outcome) -> Option<Error> {
-    let response = match &outcome.result {
-        Ok(response) => response,
-        Err(error) => return Some(of_invocation(error.clone(), outcome)),
-    };
-    let function_error = response.function_error.as_deref()?;
-    let payload = response.payload.as_deref().unwrap_or_default();
-    let shown = &payload[..payload.len().min(MAX_ERROR_PAYLOAD)];
-    let error = Error::Function {
-        function_name: outcome
-            .function_name
-            .as_deref()
-            .unwrap_or_default()
-            .to_owned(),
-        function_error: quotable(function_error),
-        payload: shortened(&String::from_utf8_lossy(shown), MAX_ERROR_PAYLOAD),
-    };
-    Some(of_invocation(error, outcome))
-}
-
-/// An error with the function and the request id.
-fn of_invocation(error: Error, outcome: &Outcome) -> Error {
-    match &outcome.function_name {
-        Some(name) => error.of(name, request_id(outcome)),
-        None => error,
-    }
-}
 
 /// The output columns of a table that a statement reads.
 pub struct Output {
     writers: Vec<Writer>,
     fields: Option<Fields>,
+    /// Holds what the rows of the outcome share that was begun last.
+    shared_context: MemoryContext<'static>,
 }
 
 /// Those that are fields of the response.
@@ -68,6 +39,7 @@ pub struct Begun {
     problem: Option<Error>,
     /// Whether the one row of an outcome without such a response was made.
     is_made: bool,
+    shared: Shared,
 }
 
 impl Begun {
@@ -117,12 +89,27 @@ impl Output {
                 .collect(),
             shape,
         });
-        Output { writers, fields }
+        Output {
+            writers,
+            fields,
+            shared_context: context.child(),
+        }
     }
 
-    /// Those of a row that INSERT returns. A field of an element has no value there.
-    pub fn of_insert(layout: &Layout, context: MemoryContext<'static>) -> Output {
-        let mut output = Output::new(layout, |_| true, context);
+    /// Those of a row that INSERT returns: all that are no fields, and of the fields those that are read. A field of an element has no value there.
+    pub fn of_insert(
+        layout: &Layout,
+        is_read: impl Fn(i16) -> bool,
+        context: MemoryContext<'static>,
+    ) -> Output {
+        let of_elements: Vec<Column> = layout.fields_of_elements().map(|it| it.column).collect();
+        let is_read = |number| {
+            let column = layout.attribute(number).map(|attribute| attribute.column);
+            column.is_some_and(|column| {
+                column.part().is_none() || is_read(number) && !of_elements.contains(&column)
+            })
+        };
+        let mut output = Output::new(layout, is_read, context);
         if let Some(fields) = &mut output.fields {
             fields.shape.leave_elements_out();
         }
@@ -148,10 +135,17 @@ impl Output {
         {
             return Err(error);
         }
+        // SAFETY: nobody reads a row of the outcome before any more.
+        unsafe { self.shared_context.reset() };
         let mut begun = Begun {
             response: None,
             problem: None,
             is_made: false,
+            shared: Shared {
+                context: self.shared_context,
+                columns: None,
+                fields: Vec::new(),
+            },
         };
         let response = outcome.result.as_ref().ok();
         let answer = response.filter(|response| response.function_error.is_none());
@@ -186,15 +180,22 @@ impl Output {
             if begun.response.is_none() && std::mem::replace(&mut begun.is_made, true) {
                 return Ok(false);
             }
+            let (writers, shared) = (&mut self.writers, &mut begun.shared);
             if let (Some(fields), Some(response)) = (&mut self.fields, &begun.response) {
-                match fields.write(response, payload_of(outcome), on_error, &mut put) {
+                match fields.write(response, shared, payload_of(outcome), on_error, &mut put) {
                     Ok(true) => (),
                     Ok(false) => return Ok(false),
                     Err(error) if on_error == OnError::Return => problem = Some(error),
                     Err(error) => return Err(of_invocation(error, outcome)),
                 }
             }
-            write_columns(&mut self.writers, outcome, on_error, problem, put)?;
+            let misfit = match &self.fields {
+                Some(fields) if fields.shape.has_rows() => {
+                    shared.columns(writers, outcome, on_error, &mut put)?
+                }
+                _ => write_but_failure(writers, outcome, on_error, &mut put)?,
+            };
+            write_failure(writers, outcome, problem.as_ref(), misfit.as_ref(), put)?;
             Ok(true)
         })
     }
@@ -205,19 +206,26 @@ impl Fields {
     fn write(
         &mut self,
         response: &Response,
+        shared: &mut Shared,
         payload: &[u8],
         on_error: OnError,
         put: &mut dyn FnMut(i16, Option<pg_sys::Datum>),
     ) -> Result<bool, Error> {
-        let Some(values) = self.shape.next(response, payload)? else {
+        let Some(texts) = self.shape.next(response, payload)? else {
             return Ok(false);
         };
         let mut first = None;
-        let fields = self.shape.fields.iter().zip(&values);
-        for (writer, (field, value)) in self.writers.iter_mut().zip(fields) {
-            let value = value.as_deref();
-            let line = || format!("column \"{}\", field \"{}\"", field.name, field.key);
-            match context::with(&line, || writer.write(field, value, on_error)) {
+        let fields = self.shape.fields.iter().zip(&texts);
+        for (index, (writer, (field, text))) in self.writers.iter_mut().zip(fields).enumerate() {
+            let mut make = |text: &FieldText| {
+                let line = || format!("column \"{}\", field \"{}\"", field.name, field.key);
+                context::with(&line, || writer.write(field, text, on_error))
+            };
+            let made = match self.shape.has_rows() && field.key.is_of_response() {
+                true => shared.field(index, || make(self.shape.common(response, index))),
+                false => make(text),
+            };
+            match made {
                 Ok(datum) => put(writer.number(), datum),
                 Err(error @ Error::Field { .. }) if on_error == OnError::Return => {
                     first.get_or_insert(error);
@@ -229,132 +237,49 @@ impl Fields {
     }
 }
 
-/// Gives each writer's datum, made in the current memory context, to `put`, with the column's number.
-///
-/// Errors if the outcome is a failure that ends the statement.
-pub fn write(
-    writers: &mut [Writer],
-    outcome: &Outcome,
-    on_error: OnError,
-    put: impl FnMut(i16, Option<pg_sys::Datum>),
-) -> Result<(), Error> {
-    with_context(outcome, || {
-        write_columns(writers, outcome, on_error, None, put)
-    })
+/// A column's number and its datum.
+type ColumnDatum = (i16, Option<pg_sys::Datum>);
+
+/// What the rows of one outcome share: columns about the invocation, and fields in the response as a whole. Made once, as they may have megabytes.
+struct Shared {
+    /// Holds the datums until the next outcome.
+    context: MemoryContext<'static>,
+    columns: Option<(Vec<ColumnDatum>, Option<Thrown>)>,
+    fields: Vec<(usize, Result<Option<pg_sys::Datum>, Error>)>,
 }
 
-/// Works, and says in PostgreSQL's own errors which invocation the row is of.
-fn with_context<T>(outcome: &Outcome, work: impl FnOnce() -> T) -> T {
-    // The CONTEXT of PostgreSQL's own errors, for example of a domain that refuses a value.
-    let line = || {
-        let name = (outcome.function_name.as_deref()).map(quotable);
-        let id = request_id(outcome).map(quotable);
-        match (name, id) {
-            (Some(name), Some(id)) => format!("answer of function \"{name}\", request id {id}"),
-            (Some(name), None) => format!("answer of function \"{name}\""),
-            (None, _) => "row of an invocation that was not made".to_owned(),
+impl Shared {
+    fn field(
+        &mut self,
+        index: usize,
+        make: impl FnOnce() -> Result<Option<pg_sys::Datum>, Error>,
+    ) -> Result<Option<pg_sys::Datum>, Error> {
+        if let Some((_, made)) = self.fields.iter().find(|(known, _)| *known == index) {
+            return made.clone();
         }
-    };
-    context::with(&line, work)
-}
+        let made = self.context.switch_to(make);
+        self.fields.push((index, made.clone()));
+        made
+    }
 
-fn write_columns(
-    writers: &mut [Writer],
-    outcome: &Outcome,
-    on_error: OnError,
-    problem: Option<Error>,
-    mut put: impl FnMut(i16, Option<pg_sys::Datum>),
-) -> Result<(), Error> {
-    if on_error == OnError::Raise
-        && let Some(error) = error(outcome)
-    {
-        return Err(error);
-    }
-    // The statement is wrong, and not one of its rows.
-    if let Err(
-        error @ Error::Statement(
-            StatementError::OutputColumn { .. } | StatementError::TooManyInvocations { .. },
-        ),
-    ) = &outcome.result
-    {
-        return Err(error.clone());
-    }
-    let mut failure = failure(outcome).or_else(|| problem.as_ref().map(of_error));
-    let response = outcome.response();
-    // The response comes first: if it does not fit into its column, the columns of the failure say so.
-    let is_response = |writer: &&mut Writer| writer.attribute.column == Column::Response;
-    for writer in writers.iter_mut().filter(is_response) {
-        let payload = response.and_then(|response| response.payload.as_deref());
-        let written = match payload {
-            Some(payload) => writer.try_write(payload),
-            None => Ok(writer.check(None)),
-        };
-        let datum = match written {
-            Err(error) if on_error == OnError::Return => {
-                failure.get_or_insert(of_error(&error));
-                writer.check(None)
+    fn columns(
+        &mut self,
+        writers: &mut [Writer],
+        outcome: &Outcome,
+        on_error: OnError,
+        mut put: impl FnMut(i16, Option<pg_sys::Datum>),
+    ) -> Result<Option<Thrown>, Error> {
+        let (columns, misfit) = match &self.columns {
+            Some(columns) => columns,
+            None => {
+                let mut columns = Vec::new();
+                let add = |number, datum| columns.push((number, datum));
+                let write = || write_but_failure(writers, outcome, on_error, add);
+                let misfit = self.context.switch_to(write)?;
+                self.columns.insert((columns, misfit))
             }
-            written => written.map_err(|error| of_invocation(error, outcome))?,
         };
-        put(writer.attribute.number, datum);
-    }
-    for writer in writers.iter_mut().filter(|writer| !is_response(writer)) {
-        let datum = match writer.attribute.column {
-            Column::StatusCode => writer.check(status_code(outcome).map(pg_sys::Datum::from)),
-            column => writer.write_about(text(column, outcome, failure.as_ref()).as_deref())?,
-        };
-        put(writer.attribute.number, datum);
-    }
-    Ok(())
-}
-
-/// The text of a column about the invocation.
-fn text<'a>(
-    column: Column,
-    outcome: &'a Outcome,
-    failure: Option<&'a Thrown>,
-) -> Option<Cow<'a, str>> {
-    let response = outcome.response();
-    let text = match (column, response) {
-        (Column::RequestId, _) => request_id(outcome),
-        (Column::ErrorCode, _) => failure.map(|failure| failure.code.as_str()),
-        (Column::ErrorMessage, _) => failure.and_then(|failure| failure.message.as_deref()),
-        (Column::Log, Some(response)) => return response.log().map(Cow::from),
-        (Column::ExecutedVersion, Some(response)) => response.executed_version.as_deref(),
-        (Column::LogResult, Some(response)) => response.log_result.as_deref(),
-        (Column::FunctionError, Some(response)) => response.function_error.as_deref(),
-        (Column::DurableExecutionArn, Some(response)) => response.durable_execution_arn.as_deref(),
-        _ => None,
-    };
-    text.map(Cow::from)
-}
-
-fn status_code(outcome: &Outcome) -> Option<i32> {
-    match &outcome.result {
-        Err(Error::Api(failure)) => Some(failure.answer.as_ref()?.status.into()),
-        _ => Some(outcome.response()?.status_code),
-    }
-}
-
-fn request_id(outcome: &Outcome) -> Option<&str> {
-    match &outcome.result {
-        Err(Error::Api(failure)) => failure.answer.as_ref()?.request_id.as_deref(),
-        _ => outcome.response()?.request_id.as_deref(),
-    }
-}
-
-/// Code and message of a failure, for its columns.
-fn failure(outcome: &Outcome) -> Option<Thrown> {
-    match &outcome.result {
-        Ok(response) => response.thrown(),
-        Err(error) => Some(of_error(error)),
-    }
-}
-
-fn of_error(error: &Error) -> Thrown {
-    let (code, message) = error.as_columns();
-    Thrown {
-        code: code.to_owned(),
-        message: Some(message.replace('\0', "?")),
+        (columns.iter()).for_each(|(number, datum)| put(*number, *datum));
+        Ok(misfit.clone())
     }
 }

@@ -20,6 +20,8 @@ pub struct InputColumns {
     payload: Option<Vec<Member>>,
     /// One for each field.
     printers: RefCell<Vec<(Column, ToJsonb)>>,
+    /// Holds what PostgreSQL allocates while values are printed.
+    context: MemoryContext<'static>,
 }
 
 /// A member of an object.
@@ -72,7 +74,16 @@ impl InputColumns {
                 .collect(),
             payload: (!members.is_empty()).then_some(members),
             printers: RefCell::new(printers),
+            context: context.child(),
         }
+    }
+
+    /// Prints values, and frees what PostgreSQL has allocated for that. Many may be printed before there is a row.
+    pub fn printing<T>(&self, print: impl FnOnce() -> T) -> T {
+        let printed = self.context.switch_to(print);
+        // SAFETY: what is printed is a copy.
+        unsafe { self.context.reset() };
+        printed
     }
 
     /// A field's value as JSON, in UTF-8.

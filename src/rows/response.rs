@@ -3,11 +3,11 @@
 //! A response stays text. Of a field only its own part of the text is read, and `rows/field.rs` makes a datum of that.
 
 use super::json;
+use super::tree::{FieldText, FieldTexts, Tree, beginning, find};
 use crate::columns::{Column, Layout};
-use crate::error::{Error, FieldProblem, ResponseProblem, quotable};
+use crate::error::{Error, ResponseProblem};
 use crate::fields::{ELEMENT, Field, Key, Part, RESPONSE};
 use crate::memory;
-use std::borrow::Cow;
 use std::cell::Cell;
 
 /// Most copies of a text in memory at once, where JSON in it is a string.
@@ -25,46 +25,6 @@ pub struct ResponseShape {
     of_response: Tree,
 }
 
-/// The fields that are wanted of an object, by their indexes.
-#[derive(Default)]
-struct Tree {
-    /// Those that are the value itself.
-    here: Vec<usize>,
-    /// Those that are in members.
-    members: Vec<(String, Tree)>,
-}
-
-impl Tree {
-    fn add(&mut self, names: &[String], index: usize) {
-        let Some((name, rest)) = names.split_first() else {
-            self.here.push(index);
-            return;
-        };
-        let known = self.members.iter().position(|(known, _)| known == name);
-        let position = known.unwrap_or_else(|| {
-            self.members.push((name.clone(), Tree::default()));
-            self.members.len() - 1
-        });
-        self.members[position].1.add(rest, index);
-    }
-
-    /// All fields in it.
-    fn indexes(&self) -> Vec<usize> {
-        let below = self.members.iter().flat_map(|(_, tree)| tree.indexes());
-        self.here.iter().copied().chain(below).collect()
-    }
-}
-
-/// The values of a row's fields as JSON text, by their indexes; `None` where there is none.
-pub type Values<'a> = Vec<Option<Cow<'a, str>>>;
-
-/// A text that has no JSON although a key goes on behind it.
-struct NotJson {
-    /// One of the fields that are behind it.
-    field: usize,
-    beginning: String,
-}
-
 /// One response.
 pub struct Response {
     /// The array with the rows. `None` where the response is one row.
@@ -72,7 +32,7 @@ pub struct Response {
     /// Whether the one row of a response without an array was given.
     is_given: Cell<bool>,
     /// The fields in the response as a whole, where it has several rows.
-    common: Vec<Option<String>>,
+    common: FieldTexts<'static>,
 }
 
 /// Where an array is.
@@ -151,7 +111,7 @@ impl ResponseShape {
     ///
     /// Errors if it is not JSON, or has no array where the rows ought to be.
     pub fn begin(&self, payload: &[u8]) -> Result<Response, Error> {
-        memory::check_available(payload.len() * COPIES, "response")?;
+        memory::check_available(payload.len() * (COPIES + self.fields.len()), "response")?;
         let text = text_of(payload)?;
         let mut response = self.nothing();
         let Some(key) = &self.rows else {
@@ -166,11 +126,8 @@ impl ResponseShape {
             beginning: beginning(text),
         };
         response.array = Some(find_array(text, names).ok_or_else(not_rows)?);
-        response.common = vec![None; self.fields.len()];
-        let values = self.find(&self.of_response, text)?;
-        for (common, value) in response.common.iter_mut().zip(values) {
-            *common = value.map(Cow::into_owned);
-        }
+        let common = self.find(&self.of_response, text).into_iter();
+        response.common = common.map(FieldText::into_owned).collect();
         Ok(response)
     }
 
@@ -179,18 +136,19 @@ impl ResponseShape {
         &self,
         response: &'a Response,
         payload: &'a [u8],
-    ) -> Result<Option<Values<'a>>, Error> {
+    ) -> Result<Option<FieldTexts<'a>>, Error> {
         let Some(array) = &response.array else {
             if response.is_given.replace(true) {
                 return Ok(None);
             }
             let text = std::str::from_utf8(payload).unwrap_or_default();
-            let mut values = self.find(&self.of_element, text)?;
-            let whole = self.find(&self.of_response, text)?;
-            for (value, of_whole) in values.iter_mut().zip(whole) {
-                *value = value.take().or(of_whole);
+            let mut texts = self.find(&self.of_element, text);
+            for (text, of_whole) in texts.iter_mut().zip(self.find(&self.of_response, text)) {
+                if text.is_missing() {
+                    *text = of_whole;
+                }
             }
-            return Ok(Some(values));
+            return Ok(Some(texts));
         };
         let mut at = array.at.get();
         let next = json::next_element(array.text(payload), &mut at);
@@ -198,26 +156,20 @@ impl ResponseShape {
         let Some(element) = next else {
             return Ok(None);
         };
-        memory::check_available(element.len() * COPIES, "row")?;
-        let mut values = self.find(&self.of_element, element)?;
-        for (value, common) in values.iter_mut().zip(&response.common) {
-            *value = value.take().or(common.as_deref().map(Cow::Borrowed));
-        }
-        Ok(Some(values))
+        memory::check_available(element.len() * (COPIES + self.fields.len()), "row")?;
+        // Those of the response as a whole are the same in each row; see `common`.
+        Ok(Some(self.find(&self.of_element, element)))
     }
 
-    fn find<'a>(&self, tree: &Tree, text: &'a str) -> Result<Values<'a>, Error> {
-        let mut values = vec![None; self.fields.len()];
-        find(tree, text, &mut values).map_err(|NotJson { field, beginning }| {
-            let field = self.fields.get(field);
-            Error::Field {
-                column: field.map_or(String::new(), |field| field.name.clone()),
-                key: field.map_or(String::new(), |field| field.key.to_string()),
-                problem: FieldProblem::NotJson,
-                beginning,
-            }
-        })?;
-        Ok(values)
+    /// The text of a field in the response as a whole, where it has several rows.
+    pub fn common<'a>(&self, response: &'a Response, index: usize) -> &'a FieldText<'static> {
+        response.common.get(index).unwrap_or(&FieldText::Missing)
+    }
+
+    fn find<'a>(&self, tree: &Tree, text: &'a str) -> FieldTexts<'a> {
+        let mut texts = vec![FieldText::Missing; self.fields.len()];
+        find(tree, text, &mut texts);
+        texts
     }
 }
 
@@ -255,81 +207,6 @@ fn text_of(payload: &[u8]) -> Result<&str, Error> {
         true => Ok(text),
         false => Err(unfit(ResponseProblem::NotJson)),
     }
-}
-
-/// The first characters of a text, for a message.
-pub fn beginning(text: &str) -> String {
-    quotable(&text.chars().take(200).collect::<String>())
-}
-
-/// The error of fields that are wanted of a text that is no JSON, or that JSON can't have.
-fn not_json(wanted: &[(String, Tree)], text: &str) -> NotJson {
-    let below = wanted.iter().flat_map(|(_, tree)| tree.indexes());
-    NotJson {
-        field: below.min().unwrap_or_default(),
-        beginning: beginning(text),
-    }
-}
-
-/// Finds the fields of a tree in a value. Of members of one name the last counts, as in jsonb.
-fn find<'a>(tree: &Tree, value: &'a str, values: &mut Values<'a>) -> Result<(), NotJson> {
-    for index in &tree.here {
-        values[*index] = Some(Cow::Borrowed(value));
-    }
-    match json::first(value) {
-        _ if tree.members.is_empty() => Ok(()),
-        b'"' => {
-            let text = json::text(value).ok_or_else(|| not_json(&tree.members, value))?;
-            find_in_text(&tree.members, &text, values)
-        }
-        _ => find_members(&tree.members, value, values),
-    }
-}
-
-/// Finds fields in the members of a value. What is no object has none.
-fn find_members<'a>(
-    wanted: &[(String, Tree)],
-    value: &'a str,
-    values: &mut Values<'a>,
-) -> Result<(), NotJson> {
-    let mut at = 0;
-    while let Some((name, member)) = json::next_member(value, &mut at) {
-        let tree = json::text(name)
-            .and_then(|name| wanted.iter().find(|(known, _)| *known == name))
-            .map(|(_, tree)| tree);
-        if let Some(tree) = tree {
-            for index in tree.indexes() {
-                values[index] = None;
-            }
-            find(tree, member, values)?;
-        }
-    }
-    Ok(())
-}
-
-/// Finds fields in the JSON that a string has. An empty string has none.
-fn find_in_text(wanted: &[(String, Tree)], text: &str, values: &mut Values) -> Result<(), NotJson> {
-    if text.trim_ascii().is_empty() {
-        return Ok(());
-    }
-    if !json::is_valid(text) {
-        return Err(not_json(wanted, text));
-    }
-    let mut inner = vec![None; values.len()];
-    match json::first(text) {
-        // A string in the string.
-        b'"' => {
-            let again = json::text(text).ok_or_else(|| not_json(wanted, text))?;
-            find_in_text(wanted, &again, &mut inner)?;
-        }
-        _ => find_members(wanted, text, &mut inner)?,
-    }
-    for (value, found) in values.iter_mut().zip(inner) {
-        if let Some(found) = found {
-            *value = Some(Cow::Owned(found.into_owned()));
-        }
-    }
-    Ok(())
 }
 
 /// The array at a key, which null stands for too: it is an empty one.
@@ -401,8 +278,18 @@ mod tests {
         loop {
             match shape.next(&response, payload.as_bytes()) {
                 Ok(None) => return rows,
-                Ok(Some(values)) => {
-                    let shown = values.iter().map(|value| value.as_deref().unwrap_or("-"));
+                Ok(Some(texts)) => {
+                    let shown = (texts.iter().enumerate()).map(|(index, text)| {
+                        let text = match text {
+                            FieldText::Missing => shape.common(&response, index),
+                            text => text,
+                        };
+                        match text {
+                            FieldText::Missing => "-".to_owned(),
+                            FieldText::Json(text) => text.to_string(),
+                            FieldText::NotJson(beginning) => format!("!{beginning}"),
+                        }
+                    });
                     rows.push(shown.collect::<Vec<_>>().join(" "));
                 }
                 Err(problem) => {
@@ -445,8 +332,8 @@ mod tests {
         assert_eq!(rows(&shape, r#"{"body":"7"}"#), [r#"- "7" -"#]);
         let whole = quoted(r#"{"body":{"a":1}}"#);
         assert_eq!(rows(&shape, &whole), [r#"1 {"a":1} -"#]);
-        let error = rows(&shape, r#"{"body":"oops"}"#);
-        assert!(error[0].contains("body.a"), "{error:?}");
+        let plain = r#"{"body":"oops","code":500}"#;
+        assert_eq!(rows(&shape, plain), [r#"!oops "oops" 500"#]);
     }
 
     #[test]

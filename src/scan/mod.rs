@@ -15,6 +15,7 @@ use crate::options::OnError;
 use crate::plan::{Mode, called_function, is_our_routine};
 use crate::postgres::catalog;
 use crate::postgres::executor::ForeignScanState;
+use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::refs::{Ref, as_ptr};
 use crate::postgres::slots::Slot;
 use crate::postgres::varlena::Varlena;
@@ -124,7 +125,7 @@ fn report(node: ForeignScanState, error: Error) -> ! {
 fn next(node: ForeignScanState) -> Result<Option<Slot>, Error> {
     let slot = node.slot();
     let has_row = match Scan::of(node)? {
-        Some(mut scan) => scan.next(slot)?,
+        Some(mut scan) => scan.next(slot, node.expr_context().row_context())?,
         None => false,
     };
     Ok(has_row.then_some(slot))
@@ -202,8 +203,8 @@ impl Scan {
         }
     }
 
-    /// Puts the next row into the scan's slot; false when there is none.
-    fn next(&mut self, slot: Slot) -> Result<bool, Error> {
+    /// Puts the next row into the scan's slot; false when there is none. `row_context` is the executor's for one row.
+    fn next(&mut self, slot: Slot, row_context: MemoryContext) -> Result<bool, Error> {
         if let Some(rows) = &mut self.functions {
             let (prefetch, writers) = (self.prefetch.as_ref(), self.output.writers());
             return next_function(rows, &self.layout, &mut self.own, prefetch, writers, slot);
@@ -216,6 +217,8 @@ impl Scan {
                 self.current = None;
                 // Many outcomes may have no row.
                 pgrx::check_for_interrupts!();
+                // SAFETY: the executor has reset the context before it asked for a row, and there is none yet.
+                unsafe { row_context.reset() };
             }
             if !self.take()? {
                 return Ok(false);

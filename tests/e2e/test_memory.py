@@ -19,6 +19,10 @@ TABLES = """
     CREATE FOREIGN TABLE crowded (payload text, response text)
         SERVER narrow OPTIONS (function_name 'size-50000', max_concurrency '12');
     CREATE FOREIGN TABLE narrow_too (function_name text, payload text, response text) SERVER narrow;
+    CREATE FOREIGN TABLE parts (items jsonb OPTIONS ("in" 'payload'), pad text OPTIONS ("in" 'payload'), n int OPTIONS ("in" 'payload'), part int OPTIONS ("in" 'response'))
+        SERVER aws_lambda OPTIONS (function_name 'echo', rows 'items');
+    CREATE FOREIGN TABLE numbers (n int OPTIONS ("in" 'payload'), same int OPTIONS ("in" 'response', key 'n'))
+        SERVER aws_lambda OPTIONS (function_name 'echo');
     CREATE FUNCTION asks(text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
         BEGIN RETURN (SELECT left(response, 1) FROM narrow_too WHERE function_name = 'size-30000' AND payload = $1); END $$;
 """
@@ -82,6 +86,27 @@ def test_many(warm, endpoint, statement):
     assert cursor.rowcount == COUNT or cursor.fetchone() == (COUNT,)
     assert endpoint.counter("invocations") == COUNT
     assert grown < 30
+
+
+def test_responses_without_rows(warm, endpoint):
+    """What was printed to be sent is freed although no row comes."""
+    cursor, grown = growth(
+        warm, f"SELECT count(part) FROM parts WHERE items = '[]' AND pad = repeat('x', {SIZE}) AND n = ANY (ARRAY(SELECT i FROM {NUMBERS}))"
+    )
+    assert cursor.fetchone() == (0,)
+    assert endpoint.counter("invocations") == COUNT
+    assert grown < 30
+
+
+def test_typed_values_in_one_invocation(warm, endpoint):
+    """Many values are printed before the first row comes."""
+    warm.execute("ALTER FOREIGN TABLE numbers OPTIONS (ADD batch_rows '200000')")
+    numbers = "SELECT i FROM generate_series(1, 200000) i"
+    alone = growth(warm, f"SELECT count(*) FROM unnest(ARRAY({numbers})) n")[1]
+    cursor, grown = growth(warm, f"SELECT count(same) FROM numbers WHERE n = ANY (ARRAY({numbers}))")
+    assert cursor.fetchone() == (200_000,)
+    assert endpoint.counter("invocations") == 1
+    assert grown - alone < 150
 
 
 def test_large_responses(warm, endpoint):

@@ -12,6 +12,7 @@ use crate::memory;
 use crate::options::BatchFormat;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// How rows share invocations, as options say.
@@ -41,12 +42,43 @@ pub struct Caller {
 }
 
 /// What Redshift's protocol has to tell invocations apart.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ids {
     /// A UUID that no other invocation has.
     pub request_id: String,
     /// A number that the invocations of one statement share.
     pub query_id: u64,
+}
+
+impl Ids {
+    /// Those of an invocation of a statement.
+    pub fn of_statement(random: [u8; 16], query_id: u64) -> Ids {
+        Ids {
+            request_id: uuid::Builder::from_random_bytes(random)
+                .into_uuid()
+                .to_string(),
+            query_id,
+        }
+    }
+
+    /// Those of a durable execution. They depend on it alone: Lambda refuses an execution that is there already if its payload is another one.
+    pub fn of_execution(function: &str, name: &str) -> Ids {
+        let digest = Sha256::new()
+            .chain_update(function)
+            .chain_update([0])
+            .chain_update(name)
+            .finalize();
+        let (id, number) = (first_bytes(&digest[..]), first_bytes(&digest[16..]));
+        Ids {
+            request_id: uuid::Builder::from_custom_bytes(id).into_uuid().to_string(),
+            // JavaScript's numbers have no more bits.
+            query_id: u64::from_be_bytes(number) >> 11,
+        }
+    }
+}
+
+fn first_bytes<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
 /// A payload that grows by a row at a time.
@@ -181,7 +213,7 @@ impl BatchPayload {
     }
 }
 
-/// Bytes that a row has until it is taken, whatever its payload: what it is known by, and its place among others.
+/// Bytes of a row beside its payload, from its start until it is taken.
 pub const PER_ROW: usize = 128;
 
 /// The payload of a row that has none.

@@ -28,6 +28,19 @@ fn request() -> InvokeRequest {
     .unwrap()
 }
 
+#[test]
+fn ids_of_an_execution_are_the_same_each_time() {
+    let ids = Ids::of_execution("f:1", "order-7");
+    assert_eq!(ids, Ids::of_execution("f:1", "order-7"));
+    // Another release of this library must make the same: the execution may be there already.
+    assert_eq!(ids.request_id, "8bb67c38-cf48-8142-9235-2e03932c5cbf");
+    assert!(ids.query_id < 1 << 53);
+    for (function, name) in [("f:2", "order-7"), ("f:1", "order-8"), ("f:1o", "rder-7")] {
+        let other = Ids::of_execution(function, name);
+        assert!(other.request_id != ids.request_id && other.query_id != ids.query_id);
+    }
+}
+
 fn payload_of(format: BatchFormat, rows: &[Option<&str>], without: &[usize]) -> String {
     let ids = Ids {
         request_id: "1-2".into(),

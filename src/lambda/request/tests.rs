@@ -163,7 +163,7 @@ fn a_payload_has_the_limit_of_its_type_or_of_its_table() {
 #[test]
 fn client_context_has_a_limit() {
     let context = |length: usize| Inputs {
-        context: Some("x".repeat(length).into()),
+        context: Some("x".repeat(length)),
         ..inputs("f")
     };
     // 2,685 bytes are 3,580 of base64; one group more is 3,584, over the limit of 3,583.

@@ -8,7 +8,7 @@ use crate::postgres::process;
 use crate::queue::outcome::{micros, pause_after, state_of, writers};
 use crate::queue::rows::{self, OUTCOME_COLUMNS, QueuedRow, State};
 use crate::queue::{as_owner, locks};
-use crate::rows::output;
+use crate::rows::invocation_columns;
 use crate::settings;
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::panic::CaughtError;
@@ -209,7 +209,7 @@ fn write_outcomes(ended: &mut [&mut Ended]) -> Result<(), Error> {
             continue;
         }
         let mut columns = [None; OUTCOME_COLUMNS];
-        output::write(&mut writers, outcome, OnError::Return, |number, datum| {
+        invocation_columns::write(&mut writers, outcome, OnError::Return, |number, datum| {
             columns[number as usize - 1] = datum;
         })?;
         let pause = micros(pause_after(row.attempts + row.postponements));

@@ -41,5 +41,12 @@ SELECT number, word, response FROM fields WHERE number IN (1, 2) AND word = 'x"'
 SELECT payload::jsonb -> 'arguments' AS arguments FROM endpoint.arrived();
 INSERT INTO fields (word, number) VALUES ('y', 3), (NULL, 4);
 SELECT payload::jsonb -> 'arguments' AS arguments FROM endpoint.arrived();
+-- A durable execution has the same payload each time: Lambda refuses one that is there already with another.
+CREATE FOREIGN TABLE executions (payload jsonb, response jsonb, qualifier text, durable_execution_name text)
+    SERVER aws_lambda OPTIONS (function_name 'redshift', batch_rows '10', batch_format 'redshift');
+SELECT response FROM executions WHERE qualifier = '1' AND durable_execution_name = 'order-7' AND payload = '5';
+SELECT response FROM executions WHERE qualifier = '1' AND durable_execution_name = 'order-7' AND payload = '5';
+SELECT response FROM executions WHERE qualifier = '1' AND durable_execution_name = 'order-8' AND payload = '5';
+SELECT count(*), count(DISTINCT payload), count(DISTINCT payload::jsonb ->> 'request_id') FROM endpoint.arrived();
 SET client_min_messages = warning;
 DROP SCHEMA batches_redshift CASCADE;

@@ -206,6 +206,13 @@ SELECT function_name FROM aws_lambda.functions;
 SELECT endpoint.functions_are('descriptions');
 SELECT function_name, left(description, 40) AS description FROM aws_lambda.functions WHERE function_name NOT IN ('letters', 'lines');
 
+-- A server's batches are of invocations.
+
+CREATE SERVER batches FOREIGN DATA WRAPPER aws_lambda_fdw OPTIONS (batch_rows '100');
+CREATE FOREIGN TABLE unbatched (function_name text, timeout int) SERVER batches OPTIONS (object 'functions');
+EXPLAIN (COSTS OFF) SELECT timeout FROM (VALUES ('a'), ('b')) v(x) LEFT JOIN unbatched ON function_name = x;
+DROP SERVER batches CASCADE;
+
 -- Who may
 
 CREATE ROLE asker;

@@ -176,5 +176,31 @@ ALTER FOREIGN TABLE of_domains ADD error_code text;
 ALTER FOREIGN TABLE of_domains OPTIONS (SET on_error 'return');
 SELECT * FROM endpoint.error_of($$SELECT text, error_code FROM of_domains WHERE p = '{"t": "x"}'$$);
 
+-- What rows share is made once for each response: columns about it, and fields of it as a whole
+CREATE FOREIGN TABLE shared (payload text, n int OPTIONS ("in" 'response'), whole jsonb OPTIONS ("in" 'response', key '$'),
+    total int OPTIONS ("in" 'response', key '$.total'), response jsonb, status_code int, error_code text, error_message text)
+    SERVER aws_lambda OPTIONS (function_name 'echo', rows 'items', on_error 'return');
+SELECT n, whole, total, response, status_code, error_code FROM shared WHERE payload IN ('{"total": 7, "items": [{"n": 1}, {"n": 2}]}', '{"items": [{"n": 3}]}');
+SELECT n, total, status_code, error_code, error_message FROM shared WHERE payload = '{"total": "x", "items": [{"n": 1}, {"n": "y"}]}';
+SELECT count(whole), count(response), count(DISTINCT whole) FROM shared
+    WHERE payload = (SELECT json_build_object('items', json_agg(json_build_object('n', i, 'text', repeat('x', 150))))::text FROM generate_series(1, 5000) i);
+
+-- A text that is no JSON is the problem of the fields behind it alone
+CREATE FOREIGN TABLE gateway (payload text, status int OPTIONS ("in" 'response', key 'statusCode'), body text OPTIONS ("in" 'response'),
+    city text OPTIONS ("in" 'response', key 'body.city'), error_code text, error_message text)
+    SERVER aws_lambda OPTIONS (function_name 'echo', on_error 'return');
+SELECT status, body, city, error_code, error_message FROM gateway
+    WHERE payload IN ('{"statusCode": 500, "body": "Internal Server Error"}', '{"statusCode": 200, "body": "{\"city\": \"Lima\"}"}');
+CREATE FOREIGN TABLE pages (payload text, n int OPTIONS ("in" 'response'), element text OPTIONS ("in" 'response', key '@'),
+    page int OPTIONS ("in" 'response', key '$.page'), error_message text) SERVER aws_lambda OPTIONS (function_name 'echo', rows 'items', on_error 'return');
+SELECT n, element, page, error_message FROM pages WHERE payload = '{"page": 3, "items": [{"n": 1}, "oops", {"n": 2}]}';
+
+-- INSERT makes those fields alone that are returned.
+CREATE FOREIGN TABLE articles (payload text, article text OPTIONS ("in" 'response'), page int OPTIONS ("in" 'response', key '$.page'))
+    SERVER aws_lambda OPTIONS (function_name 'echo', rows 'items', invocation_type 'RequestResponse');
+INSERT INTO articles (payload) VALUES ('{"page": "x", "items": []}') RETURNING payload;
+INSERT INTO articles (payload) VALUES ('{"page": 4, "items": []}') RETURNING page;
+INSERT INTO articles (payload) VALUES ('{"page": "x", "items": []}') RETURNING page;
+
 SET client_min_messages = warning;
 DROP SCHEMA responses CASCADE;
