@@ -173,7 +173,7 @@ impl Dispatch {
         Dispatch {
             limiter: Limiter::new(statement.limit(&config.limits)),
             budget: statement.budget(&config.limits),
-            prefetch_limit: PrefetchLimit::new(node, most),
+            prefetch_limit: PrefetchLimit::new(node, most, rows > 1),
             waited: Duration::ZERO,
             table,
             config,

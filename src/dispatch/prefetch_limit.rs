@@ -11,6 +11,8 @@ use crate::postgres::plans::PlanState;
 pub struct PrefetchLimit {
     node: Option<PlanState<'static>>,
     most: usize,
+    /// Whether rows share invocations.
+    are_batched: bool,
     rows_wanted: RowsWanted,
     /// The run in which the rows wanted were found out.
     run: u64,
@@ -28,10 +30,11 @@ pub struct PrefetchLimit {
 
 impl PrefetchLimit {
     /// The limit of a scan that was not asked for a row yet. Without a node all rows are wanted.
-    pub fn new(node: Option<PlanState<'static>>, most: usize) -> PrefetchLimit {
+    pub fn new(node: Option<PlanState<'static>>, most: usize, are_batched: bool) -> PrefetchLimit {
         PrefetchLimit {
             node,
             most,
+            are_batched,
             rows_wanted: node.map_or(RowsWanted::ALL, |_| RowsWanted::UNKNOWN),
             run: 0,
             runs: 0,
@@ -113,17 +116,39 @@ impl PrefetchLimit {
         let rows_wanted = &self.rows_wanted;
         let mut wanted = u64::MAX;
         if rows_wanted.may_end_early {
-            wanted = doubled(self.asked).min(self.most as u64);
+            wanted = self.guess(self.asked);
         }
         if let Some(rows) = rows_wanted.limit {
-            wanted = wanted.min(left(rows, self.asked));
+            wanted = wanted.min(self.left(rows, self.asked));
         }
         if let Some(rows) = rows_wanted.rows {
+            let left = self.left(rows, self.asked_in_run);
             // A client that fetches again may do so once more: so once as many ahead, then three times, then seven times as many.
             let ahead = rows.saturating_mul((1 << (self.runs - 1).min(16)) - 1);
-            wanted = wanted.min(left(rows, self.asked_in_run).saturating_add(ahead));
+            wanted = wanted.min(match self.are_batched && self.runs > 1 {
+                true => left.max(self.guess(self.asked)),
+                false => left.saturating_add(ahead),
+            });
         }
         wanted
+    }
+
+    /// How many of the wanted rows are left, the one being asked for included. If more are asked for, not every one became a row of the
+    /// result, and it is not known how many more will be.
+    fn left(&self, rows: u64, asked: u64) -> u64 {
+        match rows.saturating_add(1).checked_sub(asked) {
+            Some(left) if left > 0 => left,
+            _ => self.guess(asked - rows),
+        }
+    }
+
+    /// How many more are wanted where that is not known, and so many were asked for.
+    fn guess(&self, asked: u64) -> u64 {
+        let most = self.most as u64;
+        match self.are_batched && asked < most {
+            true => left_of_step(asked),
+            false => doubled(asked).min(most),
+        }
     }
 }
 
@@ -135,13 +160,10 @@ fn doubled(asked: u64) -> u64 {
     1 << asked.saturating_sub(1).min(MOST_DOUBLED.ilog2().into())
 }
 
-/// How many of the wanted rows are left, the one being asked for included. If more are asked for, not every one became a row of the
-/// result, and it is not known how many more will be.
-fn left(rows: u64, asked: u64) -> u64 {
-    match rows.saturating_add(1).checked_sub(asked) {
-        Some(left) if left > 0 => left,
-        _ => doubled(asked - rows),
-    }
+/// Of 1 row, then 2, then 4, and so on, how many of the step are left, the one being asked for included. Rows that share an invocation are so sent
+/// together, and no more than twice as many as were asked for.
+fn left_of_step(asked: u64) -> u64 {
+    (2 << asked.max(1).ilog2()) - asked.max(1)
 }
 
 #[cfg(test)]
@@ -152,7 +174,7 @@ mod tests {
         PrefetchLimit {
             rows_wanted,
             runs,
-            ..PrefetchLimit::new(None, 64)
+            ..PrefetchLimit::new(None, 64, false)
         }
     }
 
@@ -226,6 +248,23 @@ mod tests {
         );
         last.asked = 1;
         assert!(last.is_satisfied(10));
+    }
+
+    #[test]
+    fn rows_that_share_invocations() {
+        let mut limit = PrefetchLimit {
+            are_batched: true,
+            most: 12,
+            ..prefetch_limit(
+                RowsWanted {
+                    may_end_early: true,
+                    ..RowsWanted::ALL
+                },
+                1,
+            )
+        };
+        let expected = [1, 2, 1, 4, 3, 2, 1, 8, 7, 6, 5, 12, 12];
+        assert_eq!(allowed(&mut limit, 13), expected);
     }
 
     #[test]

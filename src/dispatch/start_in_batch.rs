@@ -96,6 +96,15 @@ impl Dispatch {
         Ok(handle)
     }
 
+    /// Starts a row that shares its invocation with no other.
+    pub fn start_alone(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
+        let others = std::mem::take(&mut self.open);
+        let started = self.start(request);
+        let sent = self.send();
+        self.open = others;
+        sent.and(started)
+    }
+
     /// The batch that takes further rows.
     pub(super) fn open_batch(&self) -> Option<Rc<Batch>> {
         self.open.upgrade().filter(|batch| batch.is_open())

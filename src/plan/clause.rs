@@ -106,7 +106,7 @@ pub fn classify<'p>(scan: ForeignRel<'p>, clause: Node<'p>) -> Option<Binding<'p
         (column, any.arguments().get(1)?, Kind::Any, any.inputcollid)
     } else {
         let test = clause.cast::<pg_sys::NullTest>()?;
-        if test.nulltesttype != pg_sys::NullTestType::IS_NULL || test.argisrow {
+        if test.nulltesttype != pg_sys::NullTestType::IS_NULL {
             return None;
         }
         let column = column_of(scan, test.argument()?)?;

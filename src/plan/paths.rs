@@ -65,7 +65,12 @@ fn offer_paths(scan: ForeignRel) {
     if let Some((column, in_join)) = missing {
         let mode = Mode::Missing(column, in_join);
         let estimated = Estimate::of_invocations(scan.rel.tuples);
-        add_path(scan, lateral, estimated, mode, Rank::LastResort);
+        let rank = match in_join {
+            // A path for which a join gives this column, and that lacks another, can tell which.
+            true => Rank::Unjoined,
+            false => Rank::LastResort,
+        };
+        add_path(scan, lateral, estimated, mode, rank);
     }
     let mut choices = choices(&requirements, lateral, scan.rel.relid as i32);
     if missing.is_none() {
@@ -290,6 +295,8 @@ enum Rank {
     Avoided,
     /// Any other.
     LastResort,
+    /// One that a join gives no values.
+    Unjoined,
 }
 
 fn add_path(scan: ForeignRel, required_outer: Relids, estimated: Estimate, mode: Mode, rank: Rank) {
@@ -297,6 +304,7 @@ fn add_path(scan: ForeignRel, required_outer: Relids, estimated: Estimate, mode:
         Rank::Any => (INVOCATION_COST * estimated.requests, 0),
         Rank::Avoided => (AVOIDED_COST, 100),
         Rank::LastResort => (IMPOSSIBLE_COST, 1000),
+        Rank::Unjoined => (2.0 * IMPOSSIBLE_COST, 2000),
     };
     let share = scan.rel.rows / scan.rel.tuples.max(1.0);
     let path = compat::create_foreignscan_path(

@@ -75,6 +75,13 @@ def test_unknown_demand_grows_row_by_row(table):
     assert sum(map(len, rows)) <= 32
 
 
+def test_unknown_demand_doubles_by_batches(table):
+    """Rows that a filter leaves out are no more than twice as many as the query has read."""
+    session = table("b", "accept-20", batch_rows=1000)
+    session.execute("SELECT response FROM generate_series(1, 100000) i JOIN b ON payload = to_jsonb(i) WHERE response::int >= 20 LIMIT 1")
+    assert [len(rows) for rows in sent()] == [1, 1, 2, 4, 8, 16]
+
+
 def test_fetches(table):
     session = table("b", "echo", batch_rows=1000)
     with session.transaction():
@@ -83,6 +90,16 @@ def test_fetches(table):
         assert sent() == [list(range(1, 11))]
         session.execute("FETCH 10 FROM c")
         assert len(sum(sent(), [])) <= 30
+
+
+def test_fetches_of_one_row(table):
+    """No more rows are sent ahead than were fetched."""
+    session = table("b", "echo", batch_rows=1000)
+    with session.transaction():
+        session.execute("DECLARE c CURSOR FOR SELECT response FROM generate_series(1, 5000) i JOIN b ON payload = to_jsonb(i)")
+        for number in range(1, 21):
+            assert session.execute("FETCH c").fetchone() == (number,)
+        assert len(sum(sent(), [])) <= 40
 
 
 def test_rows_that_nobody_wants_are_not_sent(table):
@@ -158,6 +175,24 @@ def test_queue(table):
     assert session.execute("SELECT count(*) FROM aws_lambda.queue").fetchone() == (0,)
     assert sorted(sum(sent(), [])) == list(range(1, 26))
     assert len(sent()) == 3
+
+
+def test_queued_failure_is_tried_alone(table):
+    """A row that makes its invocation fail does not keep the others that shared it from being delivered."""
+    session = table("b", "echo")
+    session.execute("ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (ADD batch_rows '10')")
+    session.execute("""
+        SELECT aws_lambda.enqueue('unless-bad', CASE i WHEN 2 THEN '"bad"' ELSE to_jsonb(i) END, invocation_type => 'RequestResponse')
+        FROM generate_series(1, 6) i
+    """)
+    session.execute("CALL aws_lambda.deliver()")
+    assert sent() == [[1, "bad", 3, 4, 5, 6]]
+    session.execute("UPDATE aws_lambda.queue SET due_at = now()")
+    session.execute("CALL aws_lambda.deliver()")
+    assert sorted(map(str, sent()[1:])) == sorted(map(str, [[1], ["bad"], [3], [4], [5], [6]]))
+    assert session.execute("SELECT payload FROM aws_lambda.queue").fetchall() == [('"bad"',)]
+    session.execute("DELETE FROM aws_lambda.queue")
+    session.execute("ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (DROP batch_rows)")
 
 
 # Random queries

@@ -96,9 +96,6 @@ pub struct BatchPayload {
     ends: Vec<usize>,
 }
 
-/// Digits of the largest number of rows.
-const DIGITS: usize = 10;
-
 impl BatchPayload {
     /// An empty payload of an invocation like `request`.
     pub fn new(batching: &Batching, request: &InvokeRequest, ids: &Ids) -> BatchPayload {
@@ -121,23 +118,32 @@ impl BatchPayload {
         self.ends.len()
     }
 
-    /// Bytes of the payload with one more row of so many bytes.
-    fn bytes_with(&self, bytes: usize) -> usize {
+    /// Bytes of the payload with one more row.
+    fn bytes_with(&self, payload: &[u8]) -> usize {
         let frame: usize = self.frame.iter().map(String::len).sum();
-        let digits = if self.frame[0].is_empty() { 0 } else { DIGITS };
-        // A comma, and the brackets of a row's arguments.
-        frame + digits + self.rows.len() + 3 + bytes
+        let digits = match self.frame[0].is_empty() {
+            true => 0,
+            false => (self.ends.len() + 1).ilog10() as usize + 1,
+        };
+        let comma = usize::from(!self.ends.is_empty());
+        let brackets = if self.has_brackets(payload) { 2 } else { 0 };
+        frame + digits + self.rows.len() + comma + brackets + payload.len()
+    }
+
+    /// Whether a row's payload is its only argument.
+    fn has_brackets(&self, payload: &[u8]) -> bool {
+        self.format == BatchFormat::Redshift && !is_array(payload)
     }
 
     /// Whether one more row fits.
     pub fn fits(&self, payload: Option<&Bytes>) -> bool {
-        self.bytes_with(payload.map_or(NULL.len(), Bytes::len)) <= self.most
+        self.bytes_with(payload.map_or(NULL, |payload| &payload[..])) <= self.most
     }
 
     /// Adds a row, which fits or is the first. Errors if the row alone is more than Lambda takes, if it is not JSON, or if there is no memory.
     pub fn add(&mut self, payload: Option<&Bytes>) -> Result<(), Error> {
         let payload = payload.map_or(NULL, |payload| &payload[..]);
-        let bytes = self.bytes_with(payload.len());
+        let bytes = self.bytes_with(payload);
         if bytes > self.most_of_one {
             return Err(Error::Request(RequestError::PayloadTooLarge {
                 is_event: self.is_event,
@@ -152,13 +158,13 @@ impl BatchPayload {
         if !self.ends.is_empty() {
             self.rows.push(b',');
         }
-        match self.format {
-            BatchFormat::Redshift if !is_array(payload) => {
+        match self.has_brackets(payload) {
+            true => {
                 self.rows.push(b'[');
                 self.rows.extend_from_slice(payload);
                 self.rows.push(b']');
             }
-            _ => self.rows.extend_from_slice(payload),
+            false => self.rows.extend_from_slice(payload),
         }
         self.ends.push(self.rows.len());
         Ok(())

@@ -222,7 +222,12 @@ impl Delivery {
                 max_payload: dispatch.config.fixed.max_payload,
                 ..row.inputs.clone()
             });
-            match request.and_then(|request| dispatch.start(request)) {
+            // What has failed may be the reason why others that share its invocation fail, and go on to.
+            let started = request.and_then(|request| match row.attempts {
+                0 => dispatch.start(request),
+                _ => dispatch.start_alone(request),
+            });
+            match started {
                 Ok(handle) => self.in_flight.push(InFlight { row, handle }),
                 Err(error) => {
                     let outcome = Rc::new(Outcome::unsent(error));

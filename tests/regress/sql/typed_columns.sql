@@ -171,5 +171,13 @@ ALTER FOREIGN TABLE small OPTIONS (ADD batch_rows '2', ADD on_error 'return');
 SELECT id, response, error_code FROM (VALUES (1, 'x'), (2, repeat('x', 40))) t (i, d) JOIN small ON id = i AND doc = d;
 SELECT payload FROM endpoint.arrived();
 
+-- The column that lacks a value is named, and not one that a join condition gives its value.
+CREATE FOREIGN TABLE lacks (city text OPTIONS ("in" 'payload') NOT NULL, n int OPTIONS ("in" 'payload'), response jsonb) SERVER aws_lambda OPTIONS (function_name 'echo');
+CREATE TABLE towns (name text, n int, num numeric);
+INSERT INTO towns VALUES ('Lima', 1, 1);
+SELECT response FROM towns c JOIN lacks l ON l.city = c.name AND l.n = c.num;
+SELECT response FROM towns c JOIN lacks l ON l.city = c.name AND l.n = c.num::int;
+SELECT response FROM towns c FULL JOIN lacks l ON l.city = c.name;
+
 SET client_min_messages = warning;
 DROP SCHEMA typed CASCADE;

@@ -182,7 +182,7 @@ CREATE FOREIGN TABLE shared (payload text, n int OPTIONS ("in" 'response'), whol
     SERVER aws_lambda OPTIONS (function_name 'echo', rows 'items', on_error 'return');
 SELECT n, whole, total, response, status_code, error_code FROM shared WHERE payload IN ('{"total": 7, "items": [{"n": 1}, {"n": 2}]}', '{"items": [{"n": 3}]}');
 SELECT n, total, status_code, error_code, error_message FROM shared WHERE payload = '{"total": "x", "items": [{"n": 1}, {"n": "y"}]}';
-SELECT count(whole), count(response), count(DISTINCT whole) FROM shared
+SELECT count(whole), count(response) FROM shared
     WHERE payload = (SELECT json_build_object('items', json_agg(json_build_object('n', i, 'text', repeat('x', 150))))::text FROM generate_series(1, 5000) i);
 
 -- A text that is no JSON is the problem of the fields behind it alone
