@@ -304,7 +304,8 @@ fn add_path(scan: ForeignRel, required_outer: Relids, estimated: Estimate, mode:
         Rank::Any => (INVOCATION_COST * estimated.requests, 0),
         Rank::Avoided => (AVOIDED_COST, 100),
         Rank::LastResort => (IMPOSSIBLE_COST, 1000),
-        Rank::Unjoined => (2.0 * IMPOSSIBLE_COST, 2000),
+        // A join multiplies the cost of a path by the rows of its other side.
+        Rank::Unjoined => (1e12 * IMPOSSIBLE_COST, 2000),
     };
     let share = scan.rel.rows / scan.rel.tuples.max(1.0);
     let path = compat::create_foreignscan_path(

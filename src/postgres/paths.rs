@@ -152,6 +152,12 @@ impl<'p> Ref<'p, pg_sys::AppendPath> {
 }
 
 impl<'p> Ref<'p, pg_sys::JoinPath> {
+    /// Makes the join cost more.
+    pub fn add_cost(self, more: f64) {
+        // SAFETY: the planner is making the path.
+        unsafe { (*self.as_ptr()).path.total_cost += more };
+    }
+
     /// A copy of a nested loop with another outer side.
     pub fn nested_loop_with_outer(self, outer: Path<'p>) -> Option<Path<'p>> {
         let nested_loop: Ref<pg_sys::NestPath> = self.cast()?;

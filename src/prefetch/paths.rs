@@ -1,9 +1,11 @@
 //! Puts a node that prefetches below nested loops.
 //!
-//! A nested loop that PostgreSQL has found gets the node at no cost, so the same plan wins as without it.
+//! A nested loop that PostgreSQL has found gets the node at no cost, so the same plan wins as without it. Among equals
+//! one wins that prefetches all rows at once.
 
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
+use crate::plan::estimate::INVOCATION_COST;
 use crate::plan::relation::{is_call, is_ours};
 use crate::plan::{
     self, ForeignRel, Mode, join_order, materialize, memoize, semijoins, sort_outer, sources,
@@ -24,6 +26,9 @@ static PATH_METHODS: Methods<pg_sys::CustomPathMethods> = Methods(pg_sys::Custom
 });
 
 static PREVIOUS: OnceLock<pg_sys::set_join_pathlist_hook_type> = OnceLock::new();
+
+/// What it costs to prefetch anew for each row of another join. It is little beside an invocation, and more than what the planner takes for the same.
+const BEGINNING_COST: f64 = INVOCATION_COST / 20.0;
 
 /// The parameter's number in a path. Only a plan gets a parameter, and one of many paths becomes a plan.
 const UNNUMBERED: i32 = -1;
@@ -218,6 +223,9 @@ fn put_above_outer<'p>(root: Root<'p>, join: Join<'p>, outer: Path<'p>, scan: Fo
     node.custom_private = List::of_optional([Some(scan.as_node()), numbers.as_node()]).as_ptr();
     node.methods = &PATH_METHODS.0;
     let node = Ref::allocate(node).as_path();
+    if !outer.required_outer().is_empty() {
+        join.add_cost(BEGINNING_COST);
+    }
     join.set_outer(match has_row_identities(node) {
         true => by_position(node),
         false => node,

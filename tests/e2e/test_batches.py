@@ -82,6 +82,23 @@ def test_unknown_demand_doubles_by_batches(table):
     assert [len(rows) for rows in sent()] == [1, 1, 2, 4, 8, 16]
 
 
+def test_rows_of_a_join_share_invocations(table):
+    """The rows of a join with other tables are prefetched together, and not for each row of one of them."""
+    session = table("b", "echo", batch_rows=1000)
+    session.execute("CREATE TEMP TABLE buyers (id int PRIMARY KEY, city text)")
+    session.execute("CREATE TEMP TABLE bought (id int PRIMARY KEY, buyer int, n int)")
+    session.execute("INSERT INTO buyers SELECT i, 'city' || i FROM generate_series(1, 5000) i")
+    session.execute("INSERT INTO bought SELECT i, 1 + i % 5000, i FROM generate_series(1, 20000) i")
+    session.execute("CREATE INDEX ON bought (buyer)")
+    session.execute("ANALYZE buyers, bought")
+    query = """
+        SELECT count(response) FROM bought JOIN buyers ON buyers.id = buyer
+        JOIN b ON payload = jsonb_build_object('city', city, 'n', n) WHERE bought.id <= 20
+    """
+    assert session.execute(query).fetchone() == (20,)
+    assert [len(rows) for rows in sent()] == [20]
+
+
 def test_fetches(table):
     session = table("b", "echo", batch_rows=1000)
     with session.transaction():

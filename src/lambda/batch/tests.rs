@@ -115,7 +115,7 @@ fn what_is_no_json_makes_no_other_row() {
 #[test]
 fn bytes_are_bounded() {
     let small = Batching {
-        bytes: 20,
+        bytes: 18,
         ..batching(BatchFormat::Array)
     };
     let mut payload = BatchPayload::new(&small, &request(), &Ids::default());
