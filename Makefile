@@ -167,6 +167,8 @@ soak: venv installed build-19 build-18
 	tests/harness/fuzz names 120
 	tests/harness/fuzz options 120
 	tests/harness/fuzz answers 120
+	tests/harness/fuzz batches 120
+	tests/harness/fuzz functions 120
 
 # Servers are fetched for Linux on x86-64. Those with assertions are built from Debian's source.
 ifeq ($(shell uname -s -m),Linux x86_64)

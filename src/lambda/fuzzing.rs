@@ -1,8 +1,11 @@
-//! Fuzz targets: any bytes as the names of an invocation, as an option, and as a response.
+//! Fuzz targets: any bytes as the names of an invocation, as an option, and as an answer: to an invocation, to one of several rows, and to a question
+//! about functions.
 //!
 //! They are compiled for `fuzz/`, and for the tests below, which run the corpus.
 
+use super::batch::answers;
 use super::budget::Budget;
+use super::configuration::{self, Pages};
 use super::credentials::{Identity, NoKeys};
 use super::descriptor_limiter::DescriptorLimiter;
 use super::limiter::{ConcurrencyLimit, Limiter};
@@ -10,8 +13,8 @@ use super::name::{self, FunctionName};
 use super::request::{Inputs, InvokeRequest};
 use super::response::InvokeResponse;
 use super::{Client, RetryPolicy, Source, send};
-use crate::error::{Cause, Error};
-use crate::options::{self, Object};
+use crate::error::{BatchFailure, Cause, Error};
+use crate::options::{self, BatchFormat, Object};
 use crate::postgres::text::Text;
 use aws_sdk_lambda::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{
@@ -20,6 +23,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use serde::de::IgnoredAny;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -148,6 +153,45 @@ pub fn answer(data: &[u8]) {
     check_result(result, is_success);
 }
 
+/// Takes any bytes as the answer to an invocation of several rows: a byte for the format, one for the number of rows, and the body. All rows have an
+/// answer that is JSON, or none has one.
+pub fn batches(data: &[u8]) {
+    let [format, rows, body @ ..] = data else {
+        return;
+    };
+    let format = match format % 2 {
+        0 => BatchFormat::Array,
+        _ => BatchFormat::Redshift,
+    };
+    match answers::split(&Bytes::copy_from_slice(body), (*rows).into(), format) {
+        Ok(answers) => {
+            for row in 0..usize::from(*rows) {
+                let answer = answers.get(row).unwrap_or_default();
+                assert!(serde_json::from_slice::<IgnoredAny>(&answer).is_ok());
+            }
+            assert_eq!(answers.get((*rows).into()), None);
+        }
+        Err(problem) => {
+            let response = InvokeResponse::empty(200, Some(body.to_vec()));
+            // The function may give its own message.
+            let failure = Error::Batch(Box::new(BatchFailure { problem, response }));
+            assert_printable_within(&failure, 10_000);
+        }
+    }
+}
+
+/// Takes any bytes as a page of functions, and as the configuration of one.
+pub fn functions(data: &[u8]) {
+    for read in [
+        Pages::new(None).read(data).map(drop),
+        configuration::read(data, "f").map(drop),
+    ] {
+        if let Err(error) = read {
+            assert_printable(&error);
+        }
+    }
+}
+
 /// Checks the result of an invocation to which an answer with a status came.
 fn check_result(result: Result<InvokeResponse, Error>, is_success: bool) {
     match result {
@@ -200,10 +244,14 @@ impl Answer {
 
 /// Whatever the input, a message is short and printable.
 fn assert_printable(error: &Error) {
+    assert_printable_within(error, 4000);
+}
+
+fn assert_printable_within(error: &Error, most: usize) {
     let (message, detail) = error.texts();
     for text in [message, detail.unwrap_or_default()] {
         assert!(text.chars().all(crate::error::is_visible), "{text:?}");
-        assert!(text.len() < 4000, "{} bytes", text.len());
+        assert!(text.len() < most, "{} bytes", text.len());
     }
 }
 
@@ -290,5 +338,15 @@ mod tests {
     #[test]
     fn corpus_of_answers() {
         run("answers", super::answer);
+    }
+
+    #[test]
+    fn corpus_of_batches() {
+        run("batches", super::batches);
+    }
+
+    #[test]
+    fn corpus_of_functions() {
+        run("functions", super::functions);
     }
 }
