@@ -112,7 +112,7 @@ impl InsertedRows {
         *self.are_read.insert(are_read)
     }
 
-    /// The columns that are read of a row once it is inserted, which tells itself as [`InsertedRows::are_read`] does; `None` for all of them.
+    /// The columns that are read of a row once it is inserted; `None` for all of them. PostgreSQL knows them when the first row comes.
     pub fn columns_read(relation: ResultRel) -> Option<Vec<i32>> {
         let reads_all = |triggers: Ref<pg_sys::TriggerDesc>| triggers.trig_insert_after_row;
         if !relation.ri_WithCheckOptions.is_null() || relation.triggers().is_some_and(reads_all) {
