@@ -119,7 +119,7 @@ impl InsertedRows {
             return None;
         }
         let targets = relation.returning()?;
-        // A partition knows the columns as those of the table above.
+        // In a partition the numbers are those of its own columns, and the relation is that of the statement.
         let columns: Vec<i32> = (targets.relids_in_plan().iter())
             .flat_map(|table| targets.columns(table as pg_sys::Index))
             .collect();

@@ -202,6 +202,13 @@ CREATE FOREIGN TABLE articles (payload text, article text OPTIONS ("in" 'respons
 INSERT INTO articles (payload) VALUES ('{"page": "x", "items": []}') RETURNING payload;
 INSERT INTO articles (payload) VALUES ('{"page": 4, "items": []}') RETURNING page;
 INSERT INTO articles (payload) VALUES ('{"page": "x", "items": []}') RETURNING page;
+-- A partition with another order of columns
+CREATE FOREIGN TABLE part (lat int OPTIONS ("in" 'response'), north int OPTIONS ("in" 'response'), payload text)
+    SERVER aws_lambda OPTIONS (function_name 'echo', invocation_type 'RequestResponse');
+CREATE TABLE parted (payload text, north int, lat int) PARTITION BY LIST (payload);
+ALTER TABLE parted ATTACH PARTITION part DEFAULT;
+INSERT INTO parted (payload) VALUES ('{"lat": 1, "north": "x"}') RETURNING lat, payload;
+INSERT INTO parted (payload) VALUES ('{"lat": 1, "north": 2}') RETURNING parted, (SELECT north);
 
 SET client_min_messages = warning;
 DROP SCHEMA responses CASCADE;
