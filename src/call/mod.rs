@@ -124,7 +124,7 @@ fn invoke(arguments: Arguments) -> Result<pg_sys::Datum, Error> {
     }
     let mut dispatch = Dispatch::alone(table, config);
     dispatch.note_expected(None)?;
-    let handle = dispatch.invoke(Ok(inputs))?;
+    let handle = dispatch.invoke(Ok(inputs.into()))?;
     let outcome = dispatch.wait_for(handle)?;
     call_result::row(&outcome, kind.type_oid)
 }

@@ -3,7 +3,8 @@
 //! [`Dispatch`](super::Dispatch) opens a batch, and adds each row that fits. It is sent when it is full, when a row does not fit, when the
 //! executor waits for one of its rows, or when there are no more rows. What payload and response look like is lambda/batch/'s.
 
-use super::handle::{InFlightGuard, InvocationHandle, Outcome};
+use super::batch_rows::BatchRows;
+use super::handle::{InFlightGuard, Outcome, Started};
 use super::statement::Statement;
 use crate::backend::task::Task;
 use crate::backend::{self, Lifetime, SharedClient};
@@ -36,8 +37,8 @@ pub struct Batch {
 enum State {
     Open(Box<Open>),
     InFlight(Task<Ended>),
-    /// The rows have answers of their own.
-    Answered(Answered),
+    /// The rows have answers of their own. With the row whose outcome was made last.
+    Answered(Answered, Option<(usize, Rc<Outcome>)>),
     /// All rows have the same outcome.
     Same(Rc<Outcome>),
     GivenUp,
@@ -48,9 +49,14 @@ struct Open {
     request: InvokeRequest,
     payload: BatchPayload,
     payload_share: Arc<Share>,
+    /// Bytes of its rows and of their expected answers that the budget does not know of yet.
+    uncounted: usize,
     sender: Sender,
     _counted: OpenGuard,
 }
+
+/// Most bytes that the budget does not know of. To count each small row would take as long as to add it.
+const MOST_UNCOUNTED: usize = 4096;
 
 /// What sends a batch.
 pub(super) struct Sender {
@@ -81,6 +87,26 @@ pub(super) struct Answered {
 }
 
 impl Answered {
+    /// The outcome of a row. The one that was made last becomes it, if nobody has that any more: to make one takes longer than to read the answer.
+    fn next_outcome(&self, last: &mut Option<(usize, Rc<Outcome>)>, row: usize) -> Rc<Outcome> {
+        match last {
+            Some((known, outcome)) => {
+                if *known != row {
+                    match Rc::get_mut(outcome) {
+                        Some(outcome) => outcome.set_payload(self.answers.get(row)),
+                        None => *outcome = Rc::new(self.outcome(row)),
+                    }
+                    *known = row;
+                }
+                outcome.clone()
+            }
+            None => {
+                let outcome = Rc::new(self.outcome(row));
+                last.insert((row, outcome)).1.clone()
+            }
+        }
+    }
+
     fn outcome(&self, row: usize) -> Outcome {
         let response = InvokeResponse {
             payload: self.answers.get(row),
@@ -111,6 +137,7 @@ impl Batch {
             },
             payload,
             payload_share,
+            uncounted: 0,
             sender,
         };
         Rc::new(Batch {
@@ -147,9 +174,12 @@ impl Batch {
         let State::Open(open) = &mut *state else {
             return Err(Error::Unexpected("row is added to a batch that was sent"));
         };
+        let before = open.payload.bytes();
         open.payload.add(payload)?;
-        open.payload_share.set(open.payload.bytes());
-        self.share.expect_response();
+        open.uncounted += open.payload.bytes() - before + self.share.expected();
+        if open.uncounted > MOST_UNCOUNTED {
+            open.count(&self.share);
+        }
         Ok(open.payload.len() - 1)
     }
 
@@ -193,7 +223,7 @@ impl Batch {
         if let State::InFlight(task) = &mut *state {
             match task.poll() {
                 None => (),
-                Some(Ok(Ended::Answered(answered))) => *state = State::Answered(answered),
+                Some(Ok(Ended::Answered(answered))) => *state = State::Answered(answered, None),
                 Some(Ok(Ended::Same(outcome))) => {
                     if outcome.result.is_err() {
                         backend::drain_connections();
@@ -203,13 +233,13 @@ impl Batch {
                 Some(Err(())) => return Err(Error::Panicked.of(&self.name, None)),
             }
         }
-        match &*state {
+        match &mut *state {
             State::Open(_) | State::InFlight(_) if memory::is_short() => Err(Error::MemoryIsShort),
             State::Open(_) | State::InFlight(_) => Ok(None),
-            State::Answered(answered) => {
+            State::Answered(answered, last) => {
                 let dropped = self.dropped.borrow();
                 let row = row - dropped.partition_point(|dropped| *dropped < row);
-                Ok(Some(Rc::new(answered.outcome(row))))
+                Ok(Some(answered.next_outcome(last, row)))
             }
             State::Same(outcome) => Ok(Some(outcome.clone())),
             State::GivenUp => Err(Error::Unexpected("row was asked for after the end")),
@@ -231,18 +261,26 @@ impl Batch {
 }
 
 impl Open {
+    /// Tells the budget of all rows so far, and of their expected answers.
+    fn count(&mut self, response: &Share) {
+        self.uncounted = 0;
+        self.payload_share.set(self.payload.bytes());
+        response.expect(self.payload.len());
+    }
+
     fn send(
-        self,
+        mut self,
         name: Arc<str>,
         share: Arc<Share>,
         dropped: &[usize],
     ) -> Result<Task<Ended>, Error> {
+        self.count(&share);
         let Open {
             mut request,
             payload,
             payload_share,
             sender,
-            _counted,
+            ..
         } = self;
         let rows = payload.len() - dropped.len();
         request.rows = rows;
@@ -287,9 +325,9 @@ impl Ended {
 }
 
 impl Batch {
-    /// The handle of one of its rows.
-    pub(super) fn handle(self: &Rc<Self>, row: usize) -> Rc<InvocationHandle> {
-        InvocationHandle::batched(self.clone(), row)
+    /// One of its rows.
+    pub(super) fn row(self: &Rc<Self>, row: usize) -> Started {
+        Started::Rows(BatchRows::one(self.clone(), row))
     }
 }
 

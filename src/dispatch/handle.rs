@@ -1,6 +1,9 @@
 //! One invocation: in flight, or ended with an outcome.
+//!
+//! What was started is a [`Started`]. Who shares it with others makes an [`InvocationHandle`] of it.
 
-use super::batch::{Answered, Batch, Ended};
+use super::batch::{Answered, Ended};
+use super::batch_rows::BatchRows;
 use super::statement::Totals;
 use crate::backend;
 use crate::backend::task::Task;
@@ -17,6 +20,67 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// An invocation that was started, or rows that share one with others. It is aborted when nobody holds it or others of its rows.
+pub enum Started {
+    /// One that others may hold, too.
+    Handle(Rc<InvocationHandle>),
+    /// Rows of several, one behind the other.
+    Rows(BatchRows),
+}
+
+impl From<Rc<InvocationHandle>> for Started {
+    fn from(handle: Rc<InvocationHandle>) -> Started {
+        Started::Handle(handle)
+    }
+}
+
+impl Started {
+    /// One that has ended.
+    pub fn completed(outcome: Rc<Outcome>) -> Started {
+        Started::Handle(InvocationHandle::completed(outcome))
+    }
+
+    /// The first of the rows, for several holders.
+    pub fn into_handle(self) -> Rc<InvocationHandle> {
+        match self {
+            Started::Handle(handle) => handle,
+            Started::Rows(rows) => InvocationHandle::of_row(rows),
+        }
+    }
+
+    /// Sends the invocation, if it takes further rows.
+    pub fn send(&self) -> Result<(), Error> {
+        match self {
+            Started::Handle(handle) => handle.send(),
+            Started::Rows(rows) => rows.send(),
+        }
+    }
+
+    /// The outcome of the first of the rows; `None` while the invocation is in flight.
+    pub fn poll(&self) -> Result<Option<Rc<Outcome>>, Error> {
+        match self {
+            Started::Handle(handle) => handle.poll(),
+            Started::Rows(rows) => rows.poll(),
+        }
+    }
+
+    /// Tells the network thread that the executor waits for this invocation, and for no other.
+    pub(super) fn note_awaited(&self) {
+        match self {
+            Started::Handle(handle) => handle.with_share(Share::set_awaited),
+            Started::Rows(rows) => rows.share().set_awaited(),
+        }
+    }
+
+    /// Tells the network thread that an Append waits for this invocation among others.
+    pub fn note_awaited_too(&self) {
+        match self {
+            Started::Handle(handle) => handle.note_awaited_too(),
+            Started::Rows(rows) => rows.share().set_awaited_if_none(),
+        }
+    }
+}
+
 /// An invocation in flight, or its outcome. It is aborted when its last holder drops it.
 pub struct InvocationHandle {
     state: RefCell<State>,
@@ -28,7 +92,7 @@ enum State {
     /// With the function's name, for an error without an outcome.
     InFlight(Task<Outcome>, Arc<str>),
     /// A row of several.
-    Batched(Rc<Batch>, usize),
+    Row(BatchRows),
     Completed(Rc<Outcome>),
     GivenUp,
 }
@@ -47,9 +111,9 @@ impl InvocationHandle {
     }
 
     /// A row of an invocation of several.
-    pub(super) fn batched(batch: Rc<Batch>, row: usize) -> Rc<InvocationHandle> {
+    fn of_row(row: BatchRows) -> Rc<InvocationHandle> {
         Rc::new(InvocationHandle {
-            state: RefCell::new(State::Batched(batch, row)),
+            state: RefCell::new(State::Row(row)),
             share: None,
         })
     }
@@ -57,7 +121,7 @@ impl InvocationHandle {
     /// Sends the invocation, if it takes further rows.
     pub fn send(&self) -> Result<(), Error> {
         match &*self.state.borrow() {
-            State::Batched(batch, _) => batch.send(),
+            State::Row(row) => row.send(),
             _ => Ok(()),
         }
     }
@@ -66,7 +130,7 @@ impl InvocationHandle {
     fn with_share(&self, work: impl FnOnce(&Share)) {
         match (&self.share, &*self.state.borrow()) {
             (Some(share), _) => work(share),
-            (None, State::Batched(batch, _)) => work(batch.share()),
+            (None, State::Row(row)) => work(row.share()),
             _ => (),
         }
     }
@@ -77,11 +141,6 @@ impl InvocationHandle {
             state: RefCell::new(State::Completed(outcome)),
             share: None,
         })
-    }
-
-    /// Tells the network thread that the executor waits for this invocation, and for no other.
-    pub(super) fn note_awaited(&self) {
-        self.with_share(Share::set_awaited);
     }
 
     /// Tells the network thread that an Append waits for this invocation among others.
@@ -95,8 +154,8 @@ impl InvocationHandle {
         let (task, name) = match &mut *state {
             State::Completed(outcome) => return Ok(Some(outcome.clone())),
             State::InFlight(task, name) => (task, name),
-            State::Batched(batch, row) => {
-                let outcome = batch.poll(*row)?;
+            State::Row(row) => {
+                let outcome = row.poll()?;
                 if let Some(outcome) = &outcome {
                     *state = State::Completed(outcome.clone());
                 }
@@ -125,14 +184,6 @@ impl InvocationHandle {
             State::Completed(outcome) => State::Completed(outcome.clone()),
             _ => State::GivenUp,
         });
-    }
-}
-
-impl Drop for InvocationHandle {
-    fn drop(&mut self) {
-        if let State::Batched(batch, row) = self.state.get_mut() {
-            batch.note_dropped(*row);
-        }
     }
 }
 
@@ -176,6 +227,13 @@ impl Outcome {
             Ok(response) => Some(response),
             Err(Error::Batch(failure)) => Some(&failure.response),
             Err(_) => None,
+        }
+    }
+
+    /// Makes it the outcome of another row of the same invocation.
+    pub(super) fn set_payload(&mut self, payload: Option<Bytes>) {
+        if let Ok(response) = &mut self.result {
+            response.payload = payload;
         }
     }
 

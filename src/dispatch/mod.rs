@@ -3,13 +3,14 @@
 //! - [`executor_hooks`] knows which query runs. [`rows_wanted`] finds out how many rows that query wants of a scan.
 //!   [`prefetch_limit`] makes of it how many invocations the scan may start.
 //! - [`start`] starts a request, and [`start_in_batch`] puts rows into batches. [`handle`] is one invocation, or a row of a [`batch`], which rows
-//!   share.
+//!   share. [`batch_rows`] is several of those rows.
 //! - [`window`] is the invocations that were started and not yet taken, in order.
 //! - [`counted`] is the invocations that EXPLAIN counts. [`statement`] is what all scans of a statement share.
 //!
 //! This module decides when a request is sent. It does not decide what is sent.
 
 mod batch;
+mod batch_rows;
 mod counted;
 pub mod executor_hooks;
 mod handle;
@@ -20,7 +21,7 @@ mod start_in_batch;
 pub mod statement;
 pub mod window;
 
-pub use handle::{InvocationHandle, Outcome};
+pub use handle::{InvocationHandle, Outcome, Started};
 
 use crate::backend::config::Config;
 use crate::backend::{Lifetime, SharedClient, wait};
@@ -52,7 +53,7 @@ pub fn has_invoked() -> bool {
 const MOST_UNTAKEN: usize = 4;
 
 /// Waits until any invocation has ended, or for `longest`. `oldest` is read over the budget, so that those that wait for its memory go on.
-pub fn wait_for_any(oldest: &InvocationHandle, longest: Option<Duration>) -> Result<(), Error> {
+pub fn wait_for_any(oldest: &Started, longest: Option<Duration>) -> Result<(), Error> {
     oldest.note_awaited_too();
     wait::wait(longest)
 }
@@ -279,12 +280,12 @@ impl Dispatch {
         self.statement.report_progress();
     }
 
-    /// Waits until any invocation has ended. The network thread hears that `handle` is the one that is waited for. Callers look at the
-    /// handle first; [`window::Window::wait_until`] is the loop.
-    fn wait(&mut self, handle: Option<&InvocationHandle>) -> Result<(), Error> {
-        if let Some(handle) = handle {
-            handle.send()?;
-            handle.note_awaited();
+    /// Waits until any invocation has ended. The network thread hears that `first` is the one that is waited for. Callers look at its
+    /// outcome first; [`window::Window::wait_until`] is the loop.
+    fn wait(&mut self, first: Option<&Started>) -> Result<(), Error> {
+        if let Some(first) = first {
+            first.send()?;
+            first.note_awaited();
         }
         let start = Instant::now();
         let result = wait::wait(self.statement.progress_interval());

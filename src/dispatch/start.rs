@@ -2,11 +2,11 @@
 
 use super::counted::Counted;
 use super::handle::InFlightGuard;
-use super::{Dispatch, InvocationHandle, Outcome, executor_hooks};
+use super::{Dispatch, InvocationHandle, Outcome, Started, executor_hooks};
 use crate::backend::{self, SharedClient};
 use crate::error::{Error, StatementError};
 use crate::lambda::api_request::ApiRequest;
-use crate::lambda::request::Inputs;
+use crate::lambda::request::Given;
 use crate::lambda::response::InvokeResponse;
 use crate::memory;
 use bytes::Bytes;
@@ -17,16 +17,16 @@ impl Dispatch {
     /// Starts the invocation of a row's inputs. One that can't be made fails with its error.
     ///
     /// Errors if the statement has made all invocations that it may make.
-    pub fn invoke(&mut self, inputs: Result<Inputs, Error>) -> Result<Rc<InvocationHandle>, Error> {
-        match inputs.and_then(|inputs| self.checker.request(inputs)) {
+    pub fn invoke(&mut self, given: Result<Given, Error>) -> Result<Started, Error> {
+        match given.and_then(|given| self.checker.request(given)) {
             Ok(request) => self.start(request),
             Err(error) => Ok(self.refuse(error)),
         }
     }
 
     /// Asks the question about functions that a row's inputs stand for.
-    pub fn ask(&mut self, inputs: Result<Inputs, Error>) -> Result<Rc<InvocationHandle>, Error> {
-        match inputs.and_then(ApiRequest::of_functions) {
+    pub fn ask(&mut self, given: Result<Given, Error>) -> Result<Started, Error> {
+        match given.and_then(|given| ApiRequest::of_functions(&given.inputs)) {
             Ok(Some(request)) => self.start(request),
             Ok(None) => Ok(self.completed(InvokeResponse::empty(404, None), None)),
             Err(error) => Ok(self.refuse(error)),
@@ -36,7 +36,7 @@ impl Dispatch {
     /// Starts an invocation, or finds the equal one that this statement has started before.
     ///
     /// Errors if the statement has made all invocations that it may make.
-    pub fn start(&mut self, request: impl Into<ApiRequest>) -> Result<Rc<InvocationHandle>, Error> {
+    pub fn start(&mut self, request: impl Into<ApiRequest>) -> Result<Started, Error> {
         let request = request.into();
         let Some(equal) = self.equal.clone() else {
             return self.start_new(request);
@@ -44,14 +44,14 @@ impl Dispatch {
         let client = self.config.client(request.region());
         let key = (self.table, self.config.user, client, request);
         if let Some(handle) = equal.find(&key) {
-            return Ok(handle);
+            return Ok(handle.into());
         }
-        let handle = self.start_new(key.3.clone())?;
+        let handle = self.start_new(key.3.clone())?.into_handle();
         equal.insert(key, &handle);
-        Ok(handle)
+        Ok(handle.into())
     }
 
-    fn start_new(&mut self, request: ApiRequest) -> Result<Rc<InvocationHandle>, Error> {
+    fn start_new(&mut self, request: ApiRequest) -> Result<Started, Error> {
         let request = match (request, self.config.batching.clone()) {
             (ApiRequest::Invoke(request), Some(batching)) => {
                 return self.start_in_batch(request, &batching);
@@ -99,7 +99,7 @@ impl Dispatch {
         }
         let handle = InvocationHandle::in_flight(task, name, share);
         self.count(Counted::Invocation(Rc::downgrade(&handle)));
-        Ok(handle)
+        Ok(handle.into())
     }
 
     /// Errors if the statement may make no more invocations, or if memory is short.
@@ -121,22 +121,18 @@ impl Dispatch {
     }
 
     /// A completed invocation, made of a response that was in a temporary file.
-    pub fn completed(
-        &self,
-        response: InvokeResponse,
-        function_name: Option<Arc<str>>,
-    ) -> Rc<InvocationHandle> {
+    pub fn completed(&self, response: InvokeResponse, function_name: Option<Arc<str>>) -> Started {
         let share = self.budget.share();
         share.set(response.payload.as_ref().map_or(0, Bytes::len));
         let outcome = Outcome::new(Ok(response), function_name, Some(share));
-        InvocationHandle::completed(Rc::new(outcome))
+        Started::completed(Rc::new(outcome))
     }
 
     /// A completed invocation of a request that can't be made. It fails with the error.
-    pub fn refuse(&self, error: Error) -> Rc<InvocationHandle> {
+    pub fn refuse(&self, error: Error) -> Started {
         let unfinished = InFlightGuard::new(self.limiter.clone(), self.statement.totals.clone());
         let outcome = unfinished.failure(None, Err(error), None);
-        InvocationHandle::completed(Rc::new(outcome))
+        Started::completed(Rc::new(outcome))
     }
 
     pub(super) fn client(&mut self, region: Option<&str>) -> Result<SharedClient, Error> {

@@ -2,7 +2,7 @@
 
 use super::batch::{Batch, Sender};
 use super::counted::Counted;
-use super::{Dispatch, InvocationHandle, executor_hooks};
+use super::{Dispatch, Started, executor_hooks};
 use crate::error::Error;
 use crate::lambda::batch::{BatchPayload, Batching, Ids};
 use crate::lambda::request::InvokeRequest;
@@ -18,7 +18,7 @@ impl Dispatch {
         &mut self,
         request: InvokeRequest,
         batching: &Batching,
-    ) -> Result<Rc<InvocationHandle>, Error> {
+    ) -> Result<Started, Error> {
         self.budget
             .note_payload(request.payload.as_ref().map_or(0, Bytes::len));
         if let Some(open) = self.open.upgrade() {
@@ -86,18 +86,18 @@ impl Dispatch {
         Ok(batch)
     }
 
-    /// The handle of a row that was just added. A batch that is full is sent as soon as one more may be in flight: one that waits for a permit would be
+    /// A row that was just added. A batch that is full is sent as soon as one more may be in flight: one that waits for a permit would be
     /// sent even if an invocation before it failed.
-    fn started(&mut self, batch: &Rc<Batch>, row: usize) -> Result<Rc<InvocationHandle>, Error> {
-        let handle = batch.handle(row);
+    fn started(&mut self, batch: &Rc<Batch>, row: usize) -> Result<Started, Error> {
+        let started = batch.row(row);
         if !batch.is_open() && self.has_room() {
             batch.send()?;
         }
-        Ok(handle)
+        Ok(started)
     }
 
     /// Starts a row that shares its invocation with no other.
-    pub fn start_alone(&mut self, request: InvokeRequest) -> Result<Rc<InvocationHandle>, Error> {
+    pub fn start_alone(&mut self, request: InvokeRequest) -> Result<Started, Error> {
         let others = std::mem::take(&mut self.open);
         let started = self.start(request);
         let sent = self.send();

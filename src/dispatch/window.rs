@@ -3,7 +3,7 @@
 //! A scan, the node that prefetches, an INSERT and a function all start, wait and take here. What there is to start is theirs, as a
 //! [`Requests`]; how much of it may be started is [`Dispatch::may_start`]'s.
 
-use super::{Dispatch, InvocationHandle, Outcome};
+use super::{Dispatch, Outcome, Started};
 use crate::error::Error;
 use crate::memory;
 use std::collections::VecDeque;
@@ -52,66 +52,88 @@ impl Requests for Pushed {
     }
 }
 
-/// Invocations that were started and not yet taken. Those that are dropped are aborted.
+/// Invocations that were started and not yet taken. Those that are dropped are aborted. Rows that share an invocation count one by one.
 #[derive(Default)]
 pub struct Window {
-    handles: VecDeque<Rc<InvocationHandle>>,
+    started: VecDeque<Started>,
+    length: usize,
 }
 
 impl Window {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.handles.len()
+        self.length
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.handles.is_empty()
+        self.length == 0
     }
 
     /// Errors if there is no memory for one more. Called before it is started, as it would be sent and have no place otherwise.
     pub fn reserve(&mut self) -> Result<(), Error> {
-        let (length, capacity) = (self.handles.len(), self.handles.capacity());
+        let (length, capacity) = (self.started.len(), self.started.capacity());
         match length == capacity {
-            true => memory::check_available(
-                2 * capacity * size_of::<Rc<InvocationHandle>>(),
-                "list of invocations",
-            ),
+            true => {
+                memory::check_available(2 * capacity * size_of::<Started>(), "list of invocations")
+            }
             false => Ok(()),
         }
     }
 
     /// Adds one behind the others. [`Window::reserve`] was called before it was started.
-    pub fn push(&mut self, handle: Rc<InvocationHandle>) {
-        self.handles.push_back(handle);
+    pub fn push(&mut self, started: Started) {
+        self.length += 1;
+        match (self.started.back_mut(), started) {
+            (Some(Started::Rows(last)), Started::Rows(row)) => {
+                if let Some(row) = last.append(row) {
+                    self.started.push_back(Started::Rows(row));
+                }
+            }
+            (_, started) => self.started.push_back(started),
+        }
     }
 
     /// Adds one before the others.
-    pub fn push_first(&mut self, handle: Rc<InvocationHandle>) {
-        self.handles.push_front(handle);
+    pub fn push_first(&mut self, started: Started) {
+        self.length += 1;
+        self.started.push_front(started);
     }
 
     /// The first one.
-    pub fn first(&self) -> Option<&InvocationHandle> {
-        self.handles.front().map(Rc::as_ref)
+    pub fn first(&self) -> Option<&Started> {
+        self.started.front()
     }
 
     /// The outcome of the first one; `None` as long as it is not known.
     pub fn poll(&self) -> Result<Option<Rc<Outcome>>, Error> {
-        match self.handles.front() {
-            Some(handle) => handle.poll(),
+        match self.first() {
+            Some(first) => first.poll(),
             None => Ok(None),
         }
     }
 
     /// Removes the first one.
     pub fn pop(&mut self) {
-        self.handles.pop_front();
+        self.length = self.length.saturating_sub(1);
+        if let Some(Started::Rows(rows)) = self.started.front_mut() {
+            rows.drop_first();
+            if !rows.is_empty() {
+                return;
+            }
+        }
+        self.started.pop_front();
     }
 
-    /// Removes all of them.
-    pub fn take_all(&mut self) -> VecDeque<Rc<InvocationHandle>> {
-        std::mem::take(&mut self.handles)
+    /// Removes the first one, and gives it.
+    pub fn take_first(&mut self) -> Option<Started> {
+        self.length = self.length.saturating_sub(1);
+        if let Some(Started::Rows(rows)) = self.started.front_mut()
+            && rows.len() > 1
+        {
+            return rows.take_first().map(Started::Rows);
+        }
+        self.started.pop_front()
     }
 
     /// Starts what may be started, until the next outcome is there.
@@ -166,9 +188,9 @@ impl Window {
 
 impl Dispatch {
     /// Waits for an invocation that is alone.
-    pub fn wait_for(&mut self, handle: Rc<InvocationHandle>) -> Result<Rc<Outcome>, Error> {
+    pub fn wait_for(&mut self, started: Started) -> Result<Rc<Outcome>, Error> {
         let mut window = Window::default();
-        window.push(handle);
+        window.push(started);
         (window.wait(&mut Pushed { has_ended: true }, self)?)
             .ok_or(Error::Unexpected("invocation has no outcome"))
     }

@@ -1,7 +1,7 @@
 //! The states of listed functions, which Lambda's list leaves out. Each function is asked for by itself, with many requests in flight.
 
 use crate::dispatch::window::{Requests, Window};
-use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
+use crate::dispatch::{Dispatch, Outcome, Started};
 use crate::error::Error;
 use crate::lambda::api_request::{GetFunctionConfiguration, is_bare_name};
 use crate::lambda::configuration::{self, FunctionConfiguration};
@@ -76,7 +76,7 @@ impl Unasked<'_> {
         &self,
         function: &FunctionConfiguration,
         dispatch: &mut Dispatch,
-    ) -> Result<Rc<InvocationHandle>, Error> {
+    ) -> Result<Started, Error> {
         // An endpoint may list any names, and may tell the state.
         if function.state.is_some() || !is_bare_name(&function.function_name) {
             return Ok(dispatch.completed(InvokeResponse::empty(204, None), None));

@@ -64,26 +64,26 @@ impl From<GetFunctionConfiguration> for ApiRequest {
 
 impl ApiRequest {
     /// The question for one function or all of them. `None` where there can be no function of the name.
-    pub fn of_functions(inputs: Inputs) -> Result<Option<ApiRequest>, Error> {
+    pub fn of_functions(inputs: &Inputs) -> Result<Option<ApiRequest>, Error> {
         if let Some(region) = &inputs.region {
             check_region(region)?;
         }
         if let Some(qualifier) = &inputs.qualifier {
             check_qualifier(qualifier)?;
         }
-        let text = |text: Option<Arc<str>>| text.map(|text| text.to_string());
-        let region = text(inputs.region);
-        Ok(match inputs.function_name {
+        let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+        let region = text(&inputs.region);
+        Ok(match &inputs.function_name {
             None => Some(ApiRequest::ListFunctions(ListFunctions {
                 region,
                 marker: None,
             })),
-            Some(name) if !is_bare_name(&name) => None,
+            Some(name) if !is_bare_name(name) => None,
             Some(name) => Some(ApiRequest::GetFunctionConfiguration(
                 GetFunctionConfiguration {
                     function_name: name.to_string(),
                     region,
-                    qualifier: text(inputs.qualifier),
+                    qualifier: text(&inputs.qualifier),
                 },
             )),
         })

@@ -190,10 +190,14 @@ impl Share {
         }
     }
 
-    /// Adds a further response of the expected size.
-    pub fn expect_response(&self) {
-        let expected = self.budget.response.load(Relaxed);
-        self.set(self.bytes.load(Relaxed) + expected);
+    /// The expected size of a response.
+    pub fn expected(&self) -> usize {
+        self.budget.response.load(Relaxed)
+    }
+
+    /// Makes it a share of so many responses of the expected size.
+    pub fn expect(&self, responses: usize) {
+        self.set(self.expected().saturating_mul(responses));
     }
 
     /// Changes the size of the share once it fits. `limit` is the concurrency limit that the invocation has a permit of.

@@ -9,6 +9,7 @@ use crate::lambda::name::{
 use crate::lambda::region::check_region;
 use base64::Engine;
 use bytes::Bytes;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Most bytes of a client context in base64.
@@ -123,6 +124,28 @@ pub struct Inputs {
     pub too_large: Option<usize>,
 }
 
+/// What a row gives: inputs, which many rows often share, and a payload.
+#[derive(Debug)]
+pub struct Given {
+    /// All but the payload.
+    pub inputs: Rc<Inputs>,
+    /// UTF-8 bytes to send as they are.
+    pub payload: Option<Bytes>,
+    /// Bytes of a payload that is not here, being too large for any invocation.
+    pub too_large: Option<usize>,
+}
+
+impl From<Inputs> for Given {
+    fn from(mut inputs: Inputs) -> Given {
+        let (payload, too_large) = (inputs.payload.take(), inputs.too_large.take());
+        Given {
+            inputs: Rc::new(inputs),
+            payload,
+            too_large,
+        }
+    }
+}
+
 /// A request that Lambda's grammar accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct InvokeRequest {
@@ -224,17 +247,21 @@ impl Inputs {
 /// Checks inputs, and makes requests of them. Rows often differ in nothing but the payload, so the head that was checked last is kept.
 #[derive(Default)]
 pub struct Checker {
-    /// The inputs without their payload, and what was made of them.
-    last: Option<(Inputs, Arc<Head>)>,
+    /// The inputs, and what was made of them.
+    last: Option<(Rc<Inputs>, Arc<Head>)>,
 }
 
 impl Checker {
     /// Makes a request; see [`InvokeRequest::new`].
-    pub fn request(&mut self, mut inputs: Inputs) -> Result<InvokeRequest, Error> {
-        let payload = inputs.payload.take();
-        let bytes = (inputs.too_large.take()).or(payload.as_ref().map(Bytes::len));
+    pub fn request(&mut self, given: Given) -> Result<InvokeRequest, Error> {
+        let Given {
+            inputs,
+            payload,
+            too_large,
+        } = given;
+        let bytes = too_large.or(payload.as_ref().map(Bytes::len));
         let checked = match self.last.take() {
-            Some(last) if last.0 == inputs => last,
+            Some(last) if Rc::ptr_eq(&last.0, &inputs) || last.0 == inputs => last,
             _ => {
                 let head = Arc::new(Head::new(&inputs)?);
                 (inputs, head)
@@ -262,7 +289,7 @@ impl InvokeRequest {
     ///
     /// Errors if the function's name is missing, if a value is outside the API's grammar, and if `region` or `qualifier` contradicts the name.
     pub fn new(inputs: Inputs) -> Result<InvokeRequest, Error> {
-        Checker::default().request(inputs)
+        Checker::default().request(inputs.into())
     }
 
     /// Whether it differs from another one in nothing but the payload and the number of rows. With a durable execution name it is an execution of

@@ -14,9 +14,9 @@ use crate::backend;
 use crate::backend::config::Config;
 use crate::columns::Layout;
 use crate::dispatch::window::{Pushed, Window};
-use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
+use crate::dispatch::{Dispatch, Outcome, Started};
 use crate::error::{Error, OrReport};
-use crate::lambda::request::Inputs;
+use crate::lambda::request::{Given, Inputs};
 use crate::options::{Events, OnError};
 use crate::postgres::executor::{ModifyTableState, ResultRel};
 use crate::postgres::list::IntList;
@@ -281,18 +281,18 @@ impl OwnInvocations {
         make_room(window, dispatch)?;
         dispatch.note_expected(None)?;
         let inputs = rows.inputs(&dispatch.config.fixed, row);
-        let handle = match inputs {
+        let started = match inputs {
             Ok(inputs) if is_queued(&dispatch.config, &inputs) => {
                 Entry::of_config(rows.table(), &dispatch.config, inputs).insert()?;
-                InvocationHandle::completed(Rc::new(Outcome::accepted()))
+                Started::completed(Rc::new(Outcome::accepted()))
             }
-            inputs => dispatch.invoke(inputs)?,
+            inputs => dispatch.invoke(inputs.map(Given::from))?,
         };
         if !is_read {
-            window.push(handle);
+            window.push(started);
             return Ok(None);
         }
-        let outcome = dispatch.wait_for(handle)?;
+        let outcome = dispatch.wait_for(started)?;
         Ok(Some((outcome, dispatch.config.on_error)))
     }
 

@@ -6,6 +6,7 @@ use super::sources::{Decoded, Source};
 use crate::backend::config;
 use crate::columns::{Column, Layout};
 use crate::error::{Error, NoValueReason, StatementError};
+use crate::postgres::executor::EState;
 use crate::postgres::list::{IntList, List};
 use crate::postgres::refs::{Node, Ref};
 use pgrx::pg_sys;
@@ -128,6 +129,19 @@ impl<'p> PlanData<'p> {
     /// Whether the query reads a column.
     pub fn reads(&self, number: i16) -> bool {
         self.used.as_ref().is_none_or(|used| used.contains(&number))
+    }
+
+    /// Leaves columns out that the join above the scan does not read. The planner has a scan give each column of its join clauses.
+    pub fn narrow(&mut self, plan: Ref<'p, pg_sys::ForeignScan>, estate: EState<'p>) {
+        let statement = estate.statement();
+        let join = statement.and_then(|statement| statement.join_above(plan.as_plan()));
+        let Some(read) = join.map(|join| join.columns_of_inner(plan.scan.scanrelid)) else {
+            return;
+        };
+        let is_read = |number: &i16| read.contains(&0) || read.contains(&i32::from(*number));
+        if let Some(used) = &mut self.used {
+            used.retain(is_read);
+        }
     }
 
     /// The error of a plan that has no value for a column, which names all of those that are always needed. `has_invoked` tells whether the

@@ -64,6 +64,8 @@ setters! {
     JoinPath.outerjoinpath as set_outer: Path<'p>;
     /// Sets the inner side.
     JoinPath.innerjoinpath as set_inner: Path<'p>;
+    /// Sets whether a row of the outer side matches one row of the inner side at most.
+    JoinPath.inner_unique as set_inner_unique: bool;
 }
 
 /// Defines the path below, of kinds of paths that have one.

@@ -1,7 +1,7 @@
 //! Finished plans (plannodes.h), and their states in the executor (execnodes.h).
 
 use super::compat;
-use super::expressions::{Walk, walk};
+use super::expressions::{Walk, columns, walk};
 use super::list::List;
 use super::refs::{Node, Ref, arrays, calls, fields, parts};
 use super::relids::Relids;
@@ -96,6 +96,10 @@ fields! {
 parts! {
     /// The plan.
     ForeignScan.scan.plan as as_plan: Plan;
+    /// The join.
+    NestLoop.join as as_join: Join;
+    /// The plan.
+    Join.plan as as_plan: Plan;
 }
 
 arrays! {
@@ -103,6 +107,48 @@ arrays! {
     AppendState.appendplans[as_nplans] as part: Option<PlanState<'p>>;
     /// The node of a part.
     MergeAppendState.mergeplans[ms_nplans] as part: Option<PlanState<'p>>;
+}
+
+impl<'p> Ref<'p, pg_sys::PlannedStmt> {
+    /// The nested loop that has a plan as its inner side.
+    pub fn join_above(self, inner: Plan<'p>) -> Option<Ref<'p, pg_sys::NestLoop>> {
+        fn find<'p>(plan: Plan<'p>, inner: Plan<'p>) -> Option<Ref<'p, pg_sys::NestLoop>> {
+            match plan.cast::<pg_sys::NestLoop>() {
+                Some(join) if plan.right() == Some(inner) => Some(join),
+                _ => (plan.children().into_iter()).find_map(|child| find(child, inner)),
+            }
+        }
+        (self.top().into_iter().chain(self.subplans().iter())).find_map(|plan| find(plan, inner))
+    }
+}
+
+impl<'p> Ref<'p, pg_sys::NestLoop> {
+    /// The columns of the relation on the inner side that the join or the scan of that side reads, 0 for the whole row.
+    pub fn columns_of_inner(self, relation: pg_sys::Index) -> Vec<i32> {
+        let join = self.as_join();
+        let Some(inner) = join.as_plan().right() else {
+            return vec![0];
+        };
+        let read = [
+            join.as_plan().targets().as_node(),
+            join.as_plan().filters().as_node(),
+            join.conditions().as_node(),
+        ];
+        let numbers = (read.into_iter())
+            .flat_map(|expressions| columns(expressions, pg_sys::INNER_VAR as pg_sys::Index));
+        let of_target = |number: i32| {
+            let target = inner.targets().get(usize::try_from(number - 1).ok()?)?;
+            Some(columns(target.expression(), relation))
+        };
+        let mut found = columns(inner.filters().as_node(), relation);
+        for number in numbers {
+            match of_target(number) {
+                Some(columns) => found.extend(columns),
+                None => found.push(0),
+            }
+        }
+        found
+    }
 }
 
 impl<'p> Plan<'p> {

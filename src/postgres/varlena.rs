@@ -1,11 +1,12 @@
 //! Values of any type, their copies and their comparison (varatt.h, datum.h, typcache.h).
 
 use super::refs::{Ref, ToRaw, calls, parts, pointers};
-use super::text;
+use super::{catalog, text};
 use crate::error::Error;
 use crate::memory;
 use pgrx::pg_sys;
 use std::ffi::CStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How values of a type are stored (pg_type).
 #[derive(Clone, Copy)]
@@ -235,6 +236,16 @@ impl Varlena {
         }
     }
 
+    /// The bytes of a text or of what is stored as one.
+    fn text_bytes(&self) -> &[u8] {
+        let text = self.datum().cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: the value is whole, and has so many bytes behind its header.
+        unsafe {
+            let length = pgrx::varlena::varsize_any_exhdr(text);
+            std::slice::from_raw_parts(pgrx::varlena::vardata_any(text).cast(), length)
+        }
+    }
+
     /// The printed form of a text, json or jsonb, in UTF-8.
     ///
     /// Errors where there is no memory for it.
@@ -298,25 +309,29 @@ fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 
 /// The elements of an array.
 pub struct Elements<'p> {
-    datums: &'p [pg_sys::Datum],
+    array: *mut pg_sys::varlena,
+    /// Whether the array is a copy in the memory context that it was read into.
+    is_copy: bool,
+    datums: &'p mut [pg_sys::Datum],
     nulls: &'p [bool],
     type_oid: pg_sys::Oid,
     storage: Storage,
 }
 
 impl Elements<'_> {
-    /// Reads an array of a type into the current memory context.
+    /// Reads an array of a type, as far as it is not whole into the current memory context.
     ///
     /// # Safety
-    /// The datum is an array of the type, and in memory as long as the elements are used.
+    /// The datum is an array of the type, and in memory as long as the elements are used or until they are copied.
     pub unsafe fn new(array: pg_sys::Datum, type_oid: pg_sys::Oid) -> Self {
         let (mut datums, mut nulls) = (std::ptr::null_mut(), std::ptr::null_mut());
         let mut length = 0;
         let storage = Storage::of(type_oid);
         // SAFETY: the datum is an array of the type, which is stored so. The results have so many elements.
         unsafe {
+            let whole = pg_sys::pg_detoast_datum(array.cast_mut_ptr());
             pg_sys::deconstruct_array(
-                pg_sys::pg_detoast_datum(array.cast_mut_ptr()).cast(),
+                whole.cast(),
                 type_oid,
                 storage.length.into(),
                 storage.by_value,
@@ -326,11 +341,33 @@ impl Elements<'_> {
                 &mut length,
             );
             Elements {
-                datums: std::slice::from_raw_parts(datums, length as usize),
+                is_copy: array.cast_mut_ptr() != whole,
+                array: whole,
+                datums: std::slice::from_raw_parts_mut(datums, length as usize),
                 nulls: std::slice::from_raw_parts(nulls, length as usize),
                 type_oid,
                 storage,
             }
+        }
+    }
+
+    /// Has the elements be parts of a copy of the array in the current memory context, which is the one that it was read into.
+    pub fn copy(&mut self) {
+        if std::mem::replace(&mut self.is_copy, true) || self.storage.by_value {
+            return;
+        }
+        let before = self.array.addr();
+        // SAFETY: the array has as many bytes as its header says, and the elements are among them.
+        unsafe {
+            let bytes = pgrx::varlena::varsize_any(self.array);
+            let copy = pg_sys::palloc(bytes).cast::<u8>();
+            std::ptr::copy_nonoverlapping(self.array.cast::<u8>(), copy, bytes);
+            self.array = copy.cast();
+        }
+        for (datum, _) in (self.datums.iter_mut().zip(self.nulls)).filter(|(_, is_null)| !**is_null)
+        {
+            let offset = datum.value() - before;
+            *datum = self.array.wrapping_byte_add(offset).into();
         }
     }
 
@@ -356,6 +393,8 @@ impl Elements<'_> {
 pub struct Comparer {
     entry: Ref<'static, pg_sys::TypeCacheEntry>,
     collation: pg_sys::Oid,
+    /// Whether values are equal if their bytes are. That takes a part of the time of calls into PostgreSQL.
+    is_of_bytes: bool,
 }
 
 impl Comparer {
@@ -367,7 +406,12 @@ impl Comparer {
             pg_sys::InvalidOid => pg_sys::DEFAULT_COLLATION_OID,
             _ => collation,
         };
-        Comparer { entry, collation }
+        let is_text = entry.equality().fn_oid.to_u32() == pg_sys::F_TEXTEQ;
+        Comparer {
+            entry,
+            collation,
+            is_of_bytes: is_text && catalog::is_deterministic(collation),
+        }
     }
 
     fn is_for(&self, value: Varlena) -> bool {
@@ -376,6 +420,11 @@ impl Comparer {
 
     /// The hash of a value of the type: 0 where the type has none.
     pub fn hash(&self, value: Varlena) -> u32 {
+        if self.is_of_bytes && self.is_for(value) {
+            let mut hasher = DefaultHasher::new();
+            value.text_bytes().hash(&mut hasher);
+            return hasher.finish() as u32;
+        }
         if !self.is_for(value) || self.entry.hash_function().fn_oid == pg_sys::InvalidOid {
             return 0;
         }
@@ -387,6 +436,9 @@ impl Comparer {
         let has_equality = self.entry.equality().fn_oid != pg_sys::InvalidOid;
         if !self.is_for(a) || !self.is_for(b) || !has_equality {
             return false;
+        }
+        if self.is_of_bytes {
+            return a.text_bytes() == b.text_bytes();
         }
         call_2(self.entry.equality(), self.collation, a.0, b.0).value() != 0
     }

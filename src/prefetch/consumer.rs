@@ -32,8 +32,6 @@ pub struct ScanConsumer {
     pub columns: Rc<InputColumns>,
     /// The table's index in the range table, from 1.
     pub range_table_index: pg_sys::Index,
-    /// Whether rows show the payload that was sent.
-    pub shows_payload: bool,
     /// Whether rows show the response.
     pub reads_response: bool,
     /// Whether it stands for calls of `aws_lambda.invoke`.

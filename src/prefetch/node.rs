@@ -205,10 +205,9 @@ fn serve_itself(node: PrefetchNode, prefetch: &SharedPrefetch) -> Result<(), Err
     prefetch.get()?.serve(Consumer::Scan(ScanConsumer {
         table,
         user,
-        columns: Rc::new(InputColumns::new(&layout, context)),
+        columns: Rc::new(InputColumns::new(&layout, |_| false, context)),
         layout,
         range_table_index: 0,
-        shows_payload: false,
         reads_response: true,
         is_call: true,
     }));

@@ -5,6 +5,7 @@
 
 use super::methods::{Methods, NAME};
 use super::plans::plan_custom_path;
+use crate::plan::clause::Kind;
 use crate::plan::estimate::INVOCATION_COST;
 use crate::plan::relation::{is_call, is_ours};
 use crate::plan::{
@@ -92,6 +93,9 @@ fn prefetch(root: Root, join: Join) {
     let is_gated = between.iter().any(|join| is_gated(join.clauses()));
     match scan.filter(|scan| !is_gated && can_prefetch(root, *scan, outer)) {
         Some(scan) => {
+            if between.is_empty() && gives_one_row(root, scan) {
+                join.set_inner_unique(true);
+            }
             let joined = checked_by(scan, outer, &joined);
             let scan = scan.with_private(plan::path_private(Mode::Prefetch(UNNUMBERED), joined));
             join.set_inner(replace_first(scan, between));
@@ -273,6 +277,19 @@ fn takes_values(root: Root, scan: ForeignPath, relids: Relids) -> bool {
         .iter()
         .filter_map(|binding| binding.expression);
     values.any(|value| root.relids(value).overlaps(relids))
+}
+
+/// Whether a scan gives one row at most for each set of its parameters. The executor does not ask for a second one then.
+fn gives_one_row(root: Root, scan: ForeignPath) -> bool {
+    let rel = scan.as_path().relation();
+    let Some(foreign) = rel.and_then(|rel| ForeignRel::of(root, rel)) else {
+        return false;
+    };
+    let layout = &foreign.relation.layout;
+    let clauses = foreign.scan_clauses(scan.parameters());
+    layout.rows.is_none()
+        && !layout.is_of_functions()
+        && (clauses.bindings.iter()).all(|binding| binding.kind != Kind::Any)
 }
 
 /// Whether several rows of a path may have the same source row.

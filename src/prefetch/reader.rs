@@ -4,7 +4,7 @@ use super::consumer::Consumer;
 use super::row_memory::RowMemory;
 use crate::backend;
 use crate::columns::{Column, Layout};
-use crate::dispatch::{Dispatch, InvocationHandle};
+use crate::dispatch::{Dispatch, Started};
 use crate::error::Error;
 use crate::plan;
 use crate::plan::sources::Source;
@@ -149,7 +149,6 @@ impl Reader {
             &scan.columns,
             &expressions.bindings,
             &expressions.conditions,
-            scan.shows_payload,
             source,
         )
     }
@@ -231,13 +230,13 @@ pub struct Row {
 
 impl Row {
     /// Starts its next invocation.
-    pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
+    pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Started, Error> {
         let started = self.set.start(dispatch);
         let printed = self.set.printed();
         (self.memory).note_printed(std::mem::replace(&mut self.printed, printed), printed);
-        let handle = started?;
+        let started = started?;
         self.untaken += 1;
-        Ok(handle)
+        Ok(started)
     }
 
     /// Frees the row, whose invocations have left the window.

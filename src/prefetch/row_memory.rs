@@ -20,6 +20,9 @@ const FULL_PART: usize = 16;
 /// Bytes of a row that are in no context.
 const PER_ROW: usize = size_of::<Row>();
 
+/// Most bytes that the budget does not know of.
+const MOST_UNCOUNTED: usize = 2048;
+
 /// The smallest printed value that is counted for itself.
 const COUNTED: usize = 512;
 
@@ -33,6 +36,8 @@ pub struct RowMemory {
     printed: Cell<usize>,
     /// Bytes of the context when the last row was read.
     allocated: Cell<usize>,
+    /// Bytes that the budget knows of.
+    counted: Cell<usize>,
 }
 
 impl RowMemory {
@@ -52,6 +57,7 @@ impl RowMemory {
             rows: Cell::new(0),
             printed: Cell::new(0),
             allocated: Cell::new(0),
+            counted: Cell::new(0),
         });
         *last = Rc::downgrade(&memory);
         memory
@@ -91,8 +97,13 @@ impl RowMemory {
         self.allocated.get() + self.printed.get() + self.rows.get() * PER_ROW
     }
 
+    /// Tells the budget, unless little has changed.
     fn set_share(&self) {
-        self.share.set(self.bytes());
+        let bytes = self.bytes();
+        if bytes.abs_diff(self.counted.get()) > MOST_UNCOUNTED {
+            self.counted.set(bytes);
+            self.share.set(bytes);
+        }
     }
 
     /// Lets go of a row. The last one frees all.

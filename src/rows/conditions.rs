@@ -36,6 +36,7 @@ struct Condition {
 }
 
 /// The combinations of values that are invoked.
+#[derive(Default)]
 pub struct Selection {
     lists: SmallVec<[Selected; 1]>,
     /// The indexes of the combinations of these values that are invoked; `None` is all.

@@ -59,7 +59,7 @@ impl InsertedRows {
             checks: None,
             are_read: None,
             missing_payload: missing_payload::number(relation, estate, &layout),
-            columns: InputColumns::new(&layout, estate.query_context()),
+            columns: InputColumns::new(&layout, |_| false, estate.query_context()),
             layout,
         })
     }

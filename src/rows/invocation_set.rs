@@ -3,16 +3,17 @@
 //! An invocation has two numbers. Its index counts those of the set that the conditions select. Its number counts all
 //! combinations of values, so another selection does not change it.
 
+use super::combinations::Combinations;
 use super::conditions::{Conditions, Selection};
 use super::lists::{self, List, Lists};
-use super::payload::{InputColumns, PrintedFields};
+use super::payload::{InputColumns, PrintedFields, is_of_payload};
 use super::sources::Source;
 use super::values::{ReadyBinding, Value};
 use crate::columns::Column;
 use crate::dispatch::window::{Requests, Window};
-use crate::dispatch::{Dispatch, InvocationHandle, Outcome};
+use crate::dispatch::{Dispatch, InvocationHandle, Outcome, Started};
 use crate::error::Error;
-use crate::lambda::request::Inputs;
+use crate::lambda::request::{Given, Inputs};
 use crate::options::TableObject;
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
@@ -27,23 +28,18 @@ pub struct TakenOutcome {
     pub outcome: Rc<Outcome>,
 }
 
-/// What a scan invokes until its parameters change.
+/// What a scan invokes until its parameters change. Many sets wait at once, so what few of them have is in boxes.
 pub struct InvocationSet {
-    lists: Lists,
+    /// The values beside `fixed` and `payload`; `None` where one invocation has no others.
+    combinations: Option<Box<Combinations>>,
     /// The payload as it is sent, where there is only one and rows do not show it. It is in no list then.
     payload: Option<Bytes>,
     /// Values that options fix, or those of a row that is inserted.
     fixed: Rc<Inputs>,
     /// The table's input columns; `None` where the values are those of one row.
     columns: Option<Rc<InputColumns>>,
-    /// The combinations of values that are invoked.
-    selection: Selection,
-    /// Whether others may be selected later.
-    may_select_again: bool,
-    /// The invocations of earlier selections, by the indexes of the values that they have.
-    started_before: BTreeMap<Vec<usize>, Rc<InvocationHandle>>,
-    /// The source row that gives the values, if it may come again.
-    source: Option<Source>,
+    /// Invocations that may be found again.
+    earlier: Option<Box<Earlier>>,
     /// The ctid of the first of the foreign table's rows, as a number.
     first_row: u64,
     /// The same for each invocation, where one makes several rows.
@@ -58,17 +54,25 @@ pub struct InvocationSet {
     kept: Vec<Rc<Outcome>>,
 }
 
+/// Where invocations are looked for before they are started.
+#[derive(Default)]
+struct Earlier {
+    /// Whether others may be selected later.
+    may_select_again: bool,
+    /// The invocations of earlier selections, by the indexes of the values that they have.
+    started: BTreeMap<Vec<usize>, Rc<InvocationHandle>>,
+    /// The source row that gives the values, if it may come again.
+    source: Option<Source>,
+}
+
 impl InvocationSet {
-    fn of(fixed: Rc<Inputs>, lists: Lists, selection: Selection) -> InvocationSet {
+    fn of(fixed: Rc<Inputs>) -> InvocationSet {
         InvocationSet {
-            lists,
+            combinations: None,
             payload: None,
             fixed,
             columns: None,
-            selection,
-            may_select_again: false,
-            started_before: BTreeMap::new(),
-            source: None,
+            earlier: None,
             first_row: 0,
             first_rows: RefCell::default(),
             refusal: None,
@@ -79,17 +83,15 @@ impl InvocationSet {
     }
 
     /// Evaluates the bindings into the current memory context, which outlives the set, and selects the combinations of which every
-    /// condition is true. Rows show the payload if `shows_payload` says so. What `source` has invoked is not invoked again.
+    /// condition is true. What `source` has invoked is not invoked again.
     pub fn new(
         fixed: &Rc<Inputs>,
         columns: &Rc<InputColumns>,
         bindings: &[ReadyBinding],
         conditions: &Conditions,
-        shows_payload: bool,
         source: Option<Source>,
     ) -> Result<InvocationSet, Error> {
-        let is_shown =
-            |column| shows_payload || column != Column::Payload || conditions.read(column);
+        let is_shown = |column| columns.is_shown(column) || conditions.read(column);
         let storing = source.as_ref().filter(|source| source.stores_values);
         let stored = storing.and_then(Source::values);
         let is_stored = stored.is_some();
@@ -101,6 +103,10 @@ impl InvocationSet {
         };
         // A condition is not checked where there is nothing to invoke, as the join would not check it either.
         let mut selection = conditions.select(&lists)?;
+        let mut payload = None;
+        if source.is_none() {
+            payload = take_fields(&mut lists, &mut selection, columns, fixed, &is_shown)?;
+        }
         for list in (lists.iter_mut()).filter(|list| !is_stored && !is_shown(list.column)) {
             list.print_or_copy()?;
         }
@@ -108,18 +114,25 @@ impl InvocationSet {
             storing.store_values(&lists);
         }
         let printed = lists.iter().position(|list| list.printed.is_some());
-        let payload = printed.and_then(|index| {
+        if let Some(index) = printed {
             selection.forget(index);
-            lists.remove(index).printed
-        });
-        let rows = || new_rows(combinations(&lists));
-        let first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
-        let mut set = InvocationSet::of(fixed.clone(), lists, selection);
+            payload = lists.remove(index).printed;
+        }
+        let mut set = InvocationSet::of(fixed.clone());
         set.payload = payload;
         set.columns = Some(columns.clone());
-        set.may_select_again = conditions.may_change;
-        set.first_row = first_row;
-        set.source = source;
+        if !lists.is_empty() || selection.count() != 1 {
+            set.combinations = Some(Box::new(Combinations { lists, selection }));
+        }
+        let rows = || new_rows((set.combinations.as_ref()).map_or(1, |all| all.all()));
+        set.first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
+        if source.is_some() || conditions.may_change {
+            set.earlier = Some(Box::new(Earlier {
+                may_select_again: conditions.may_change,
+                source,
+                ..Earlier::default()
+            }));
+        }
         Ok(set)
     }
 
@@ -130,21 +143,22 @@ impl InvocationSet {
         window: &mut Window,
     ) -> Result<(), Error> {
         let kept = std::mem::take(&mut self.kept).into_iter();
-        let started = kept
-            .map(InvocationHandle::completed)
-            .chain(window.take_all());
-        for (index, handle) in started.enumerate() {
-            let values = self.selection.value_indexes(index as u64).collect();
-            self.started_before.insert(values, handle);
+        let kept = kept.map(InvocationHandle::completed);
+        let in_window = std::iter::from_fn(|| window.take_first().map(Started::into_handle));
+        let combinations = self.combinations.get_or_insert_default();
+        let earlier = self.earlier.get_or_insert_default();
+        for (index, handle) in kept.chain(in_window).enumerate() {
+            let values = combinations.selection.value_indexes(index as u64).collect();
+            earlier.started.insert(values, handle);
         }
         (self.started, self.next) = (0, 0);
-        self.selection = conditions.select(&self.lists)?;
+        combinations.selection = conditions.select(&combinations.lists)?;
         Ok(())
     }
 
     /// One invocation.
     pub fn single(inputs: Inputs) -> InvocationSet {
-        InvocationSet::of(Rc::new(inputs), Lists::new(), Selection::all(&[]))
+        InvocationSet::of(Rc::new(inputs))
     }
 
     /// One invocation whose request can't be made.
@@ -156,7 +170,7 @@ impl InvocationSet {
 
     /// How many invocations there are.
     pub fn len(&self) -> u64 {
-        self.selection.count()
+        (self.combinations.as_ref()).map_or(1, |all| all.selection.count())
     }
 
     /// Bytes of the value that is printed and waits to be sent.
@@ -166,7 +180,7 @@ impl InvocationSet {
 
     /// Whether one was not started yet.
     pub fn can_start(&self) -> bool {
-        self.started < self.selection.count()
+        self.started < self.len()
     }
 
     /// Whether one was taken.
@@ -176,69 +190,81 @@ impl InvocationSet {
 
     /// Whether all were taken.
     pub fn is_over(&self) -> bool {
-        self.next == self.selection.count()
+        self.next == self.len()
     }
 
     /// Starts the next one.
-    pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
+    pub fn start(&mut self, dispatch: &mut Dispatch) -> Result<Started, Error> {
         if !self.can_start() {
             return Err(Error::Unexpected(
                 "more invocations are started than there are values",
             ));
         }
-        let handle = match self.started_before() {
-            Some(handle) => handle,
+        let started = match self.started_before() {
+            Some(handle) => handle.into(),
             None => self.start_or_find(dispatch)?,
         };
-        self.started += 1;
-        if !self.can_start() && !self.may_select_again {
+        if self.is_last() {
             self.payload = None;
         }
-        Ok(handle)
+        self.started += 1;
+        Ok(started)
+    }
+
+    /// Whether no further one is started than the next.
+    fn is_last(&self) -> bool {
+        let may_select_again = (self.earlier.as_ref()).is_some_and(|it| it.may_select_again);
+        self.started + 1 >= self.len() && !may_select_again
     }
 
     /// The next one, if an earlier selection had it.
     fn started_before(&self) -> Option<Rc<InvocationHandle>> {
-        if self.started_before.is_empty() {
-            return None;
-        }
-        let values: Vec<usize> = self.selection.value_indexes(self.started).collect();
-        self.started_before.get(&values).cloned()
+        let earlier = (self.earlier.as_ref()).filter(|earlier| !earlier.started.is_empty())?;
+        let selection = &self.combinations.as_ref()?.selection;
+        let values: Vec<usize> = selection.value_indexes(self.started).collect();
+        earlier.started.get(&values).cloned()
+    }
+
+    fn source(&self) -> Option<&Source> {
+        self.earlier.as_ref()?.source.as_ref()
     }
 
     /// Starts the next one, unless the source row has.
-    fn start_or_find(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
+    fn start_or_find(&mut self, dispatch: &mut Dispatch) -> Result<Started, Error> {
         let number = self.number(self.started);
-        if let Some(source) = &self.source
+        if let Some(source) = self.source()
             && let Some(handle) = source.find(number, dispatch)?
         {
-            return Ok(handle);
+            return Ok(handle.into());
         }
-        let handle = self.start_new(dispatch)?;
-        if let Some(source) = &self.source {
-            source.note_started(number, &handle);
-        }
-        Ok(handle)
+        let started = self.start_new(dispatch)?;
+        let Some(source) = self.source() else {
+            return Ok(started);
+        };
+        let handle = started.into_handle();
+        source.note_started(number, &handle);
+        Ok(handle.into())
     }
 
-    fn start_new(&mut self, dispatch: &mut Dispatch) -> Result<Rc<InvocationHandle>, Error> {
-        let inputs = match (self.refusal.take(), &self.columns) {
+    fn start_new(&mut self, dispatch: &mut Dispatch) -> Result<Started, Error> {
+        let payload = match self.is_last() {
+            true => self.payload.take(),
+            false => self.payload.clone(),
+        };
+        let given = match (self.refusal.take(), &self.columns) {
             (Some(error), _) => Err(*error),
-            (None, Some(columns)) => columns.printing(|| self.inputs(self.started)),
-            (None, None) => self.inputs(self.started),
+            (None, Some(columns)) => columns.printing(|| self.given(self.started, payload)),
+            (None, None) => self.given(self.started, payload),
         };
         match dispatch.config.object {
-            TableObject::Invocations => dispatch.invoke(inputs),
-            TableObject::Functions => dispatch.ask(inputs),
+            TableObject::Invocations => dispatch.invoke(given),
+            TableObject::Functions => dispatch.ask(given),
         }
     }
 
     /// The number of an invocation among all combinations of values, whatever is selected.
     fn number(&self, index: u64) -> u64 {
-        let values = self.selection.value_indexes(index);
-        (self.lists.iter().zip(values)).fold(0, |number: u64, (list, value)| {
-            (number.wrapping_mul(list.values.len() as u64)).wrapping_add(value as u64)
-        })
+        (self.combinations.as_ref()).map_or(0, |all| all.number(index))
     }
 
     /// The ctid of the row that an invocation makes, as a number. No other row has it while a statement lasts.
@@ -253,13 +279,14 @@ impl InvocationSet {
 
     /// The region of an invocation, if it is given one.
     pub fn region(&self, index: u64) -> Result<Option<String>, Error> {
-        Ok(self.inputs(index)?.region.as_deref().map(str::to_owned))
+        let given = self.given(index, None)?;
+        Ok(given.inputs.region.as_deref().map(str::to_owned))
     }
 
     /// The ctid of the first of the rows that an invocation makes, of which each has another number below `most`. They are reserved once.
     pub fn first_row_of(&self, index: u64, most: u64) -> u64 {
         let number = self.number(index);
-        match &self.source {
+        match self.source() {
             Some(source) => source.first_row_of(number, || new_rows(most)),
             None => {
                 let mut known = self.first_rows.borrow_mut();
@@ -275,7 +302,7 @@ impl InvocationSet {
         outcome: Rc<Outcome>,
         is_kept: bool,
     ) -> Result<TakenOutcome, Error> {
-        if let Some(source) = &self.source {
+        if let Some(source) = self.source() {
             source.note_taken(self.number(self.next), &outcome)?;
         }
         if !self.replays() {
@@ -314,48 +341,56 @@ impl InvocationSet {
     }
 
     fn values_in_lists(&self, index: u64) -> impl Iterator<Item = (&List, &Value)> {
-        (self.lists.iter())
-            .zip(self.selection.value_indexes(index))
-            .map(|(list, value)| (list, &list.values[value]))
+        (self.combinations.iter()).flat_map(move |all| all.values(index))
     }
 
-    fn inputs(&self, index: u64) -> Result<Inputs, Error> {
-        let mut inputs = (*self.fixed).clone();
+    /// What an invocation is given. `payload` is the set's own, if it has one.
+    fn given(&self, index: u64, payload: Option<Bytes>) -> Result<Given, Error> {
+        let mut own: Option<Inputs> = None;
         let mut fields = PrintedFields::new();
-        let mut has_payload = self.payload.is_some();
-        if has_payload {
-            inputs.payload = self.payload.clone();
-        }
+        let mut has_payload = payload.is_some();
+        let mut payload = payload.or_else(|| self.fixed.payload.clone());
+        let mut too_large = self.fixed.too_large;
         for (list, value) in self.values_in_lists(index) {
             has_payload |= list.column == Column::Payload;
             // Clauses leave no other value than the option's.
             if self.fixed.get(list.column).is_some() {
                 continue;
             }
-            inputs.too_large = inputs.too_large.or(value.too_large);
+            too_large = too_large.or(value.too_large);
             // The payload and its fields are the last lists, and the only values that may be too large for memory. So the name is known.
-            let unsent = |error: Error| match &inputs.function_name {
-                Some(name) => error.of_unsent(name),
-                None => error,
-            };
-            match &self.columns {
-                // What is too large is not here, and nothing is sent without it.
-                Some(_) if value.too_large.is_some() => (),
-                Some(columns) if list.column.part().is_some() => {
-                    let printed = columns.print(list.column, value).map_err(unsent)?;
-                    fields.push((list.column, printed));
+            let unsent = |error: Error| {
+                let inputs = own.as_ref().unwrap_or(&self.fixed);
+                match &inputs.function_name {
+                    Some(name) => error.of_unsent(name),
+                    None => error,
                 }
-                _ => {
+            };
+            match (&self.columns, list.column) {
+                // What is too large is not here, and nothing is sent without it.
+                (Some(_), _) if value.too_large.is_some() => (),
+                (Some(columns), field) if field.part().is_some() => {
+                    let printed = columns.print(field, value).map_err(unsent)?;
+                    fields.push((field, printed));
+                }
+                (_, Column::Payload) => payload = value.print().map_err(unsent)?.map(Bytes::from),
+                (_, column) => {
                     let printed = value.print().map_err(unsent)?;
-                    inputs.set(list.column, printed);
+                    let own = own.get_or_insert_with(|| (*self.fixed).clone());
+                    own.set(column, printed);
                 }
             }
         }
-        let is_whole = !has_payload && inputs.too_large.is_none();
+        let is_whole = !has_payload && too_large.is_none();
         if let Some(columns) = self.columns.as_ref().filter(|_| is_whole) {
-            inputs.payload = columns.payload(&fields, self.fixed.are_arguments)?;
+            payload = columns.payload(&fields, self.fixed.are_arguments)?;
         }
-        Ok(inputs.with_row_literal_unless_fixed(&self.fixed))
+        let own = own.map(|own| Rc::new(own.with_row_literal_unless_fixed(&self.fixed)));
+        Ok(Given {
+            inputs: own.unwrap_or_else(|| self.fixed.clone()),
+            payload,
+            too_large,
+        })
     }
 }
 
@@ -385,11 +420,33 @@ impl Requests for InvocationSet {
     }
 }
 
-/// How many combinations of values there are.
-fn combinations(lists: &[List]) -> u64 {
-    (lists.iter()).fold(1, |count: u64, list| {
-        count.saturating_mul(list.values.len() as u64)
-    })
+/// Makes the payload of its fields, where each has one value that no row shows, and takes them out of the lists. `None` where it is made later.
+fn take_fields(
+    lists: &mut Lists,
+    selection: &mut Selection,
+    columns: &InputColumns,
+    fixed: &Inputs,
+    is_shown: &dyn Fn(Column) -> bool,
+) -> Result<Option<Bytes>, Error> {
+    let is_single = |list: &List| {
+        let value = &list.values[..];
+        matches!(value, [value] if value.too_large.is_none()) && !is_shown(list.column)
+    };
+    let mut of_payload = (lists.iter()).filter(|list| is_of_payload(list.column));
+    if !of_payload.all(|list| list.column != Column::Payload && is_single(list)) {
+        return Ok(None);
+    }
+    let mut fields = PrintedFields::new();
+    while let Some(index) = lists.iter().position(|list| is_of_payload(list.column)) {
+        selection.forget(index);
+        let list = lists.remove(index);
+        let print = || columns.print(list.column, &list.values[0]);
+        fields.push((list.column, columns.printing(print)?));
+    }
+    match fields.is_empty() {
+        true => Ok(None),
+        false => columns.payload(&fields, fixed.are_arguments),
+    }
 }
 
 /// Reserves row numbers, and returns the first.

@@ -1,8 +1,8 @@
 //! The list of values of each input column. An invocation has one value of each list.
 
 use super::conditions::Conditions;
-use super::payload::InputColumns;
-use super::values::{self, ReadyBinding, Value, Values};
+use super::payload::{InputColumns, is_of_payload};
+use super::values::{self, Place, ReadyBinding, Value, Values};
 use crate::columns::Column;
 use crate::error::Error;
 use crate::lambda::request::Inputs;
@@ -21,20 +21,22 @@ pub struct List {
 }
 
 impl List {
-    /// Prints a value that is alone, and frees its datum. Copies several values that are not copies yet.
+    /// Prints a payload that is alone, and frees its datum. Copies other values that are not copies yet.
     pub fn print_or_copy(&mut self) -> Result<(), Error> {
-        if let [value] = &mut self.values[..] {
+        if let [value] = &mut self.values[..]
+            && self.column == Column::Payload
+        {
             self.printed = value.print()?.map(Bytes::from);
             if let Some(datum) = value.datum.take()
-                && value.is_copy
+                && value.place == Place::Own
             {
                 // SAFETY: a copy belongs to its value alone.
                 unsafe { datum.free() };
             }
         }
-        for value in self.values.iter_mut().filter(|value| !value.is_copy) {
+        for value in (self.values.iter_mut()).filter(|value| value.place == Place::Elsewhere) {
             value.datum = value.datum.map(|datum| datum.copy());
-            value.is_copy = true;
+            value.place = Place::Own;
         }
         Ok(())
     }
@@ -58,8 +60,7 @@ pub fn evaluate(
             .map(|text| smallvec![Value::of_text(text)]);
         for binding in bindings.iter().filter(|binding| binding.column() == column) {
             // A condition needs the value, however large it is.
-            let is_sent = column == Column::Payload || column.part().is_some();
-            let most = match is_sent && !conditions.read(column) {
+            let most = match is_of_payload(column) && !conditions.read(column) {
                 true => fixed.most_payload(),
                 false => usize::MAX,
             };

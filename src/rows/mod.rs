@@ -2,7 +2,7 @@
 //!
 //! - [`values`] evaluates the values that clauses give an input column. [`lists`] has those of all input columns.
 //! - [`payload`] makes the payload of columns that are fields of it.
-//! - [`invocation_set`] makes requests of the values, and has them started and taken in order.
+//! - [`combinations`] has the combinations of those values. [`invocation_set`] makes requests of the values, and has them started and taken in order.
 //! - [`conditions`] checks the values before they are sent.
 //! - [`parameters`] finds the executor parameters that expressions depend on.
 //! - [`sources`] remembers what the rows that give the values have invoked.
@@ -13,6 +13,7 @@
 
 pub mod call_result;
 mod checks;
+mod combinations;
 pub mod conditions;
 mod field;
 mod inputs;

@@ -16,6 +16,8 @@ use std::cell::RefCell;
 pub struct InputColumns {
     /// All of them, in the order of a product of lists.
     pub order: Vec<Column>,
+    /// The payload and its fields, as far as rows show their values.
+    shown: Vec<Column>,
     /// The members of the payload; `None` where it is not made of fields.
     payload: Option<Vec<Member>>,
     /// One for each field.
@@ -52,8 +54,12 @@ enum MemberValue {
 pub type PrintedFields = Vec<(Column, Vec<u8>)>;
 
 impl InputColumns {
-    /// Those of a table. It is not used after `context` is deleted.
-    pub fn new(layout: &Layout, context: MemoryContext<'static>) -> InputColumns {
+    /// Those of a table, whose rows show the columns for which `is_read` is true. It is not used after `context` is deleted.
+    pub fn new(
+        layout: &Layout,
+        is_read: impl Fn(i16) -> bool,
+        context: MemoryContext<'static>,
+    ) -> InputColumns {
         let mut members = Vec::new();
         let mut printers = Vec::new();
         for field in &layout.fields {
@@ -72,10 +78,19 @@ impl InputColumns {
             order: (layout.inputs_in_order())
                 .filter(|column| layout.find(*column).is_some())
                 .collect(),
+            shown: (layout.attributes.iter())
+                .filter(|attribute| is_read(attribute.number))
+                .map(|attribute| attribute.column)
+                .collect(),
             payload: (!members.is_empty()).then_some(members),
             printers: RefCell::new(printers),
             context: context.child(),
         }
+    }
+
+    /// Whether rows show the value of a column. Values beside the payload are small, and always there.
+    pub fn is_shown(&self, column: Column) -> bool {
+        !is_of_payload(column) || self.shown.contains(&column)
     }
 
     /// Prints values, and frees what PostgreSQL has allocated for that. Many may be printed before there is a row.
@@ -122,6 +137,11 @@ impl InputColumns {
         }
         Ok(Some(Bytes::from(text)))
     }
+}
+
+/// Whether a column is the payload or a field of it.
+pub fn is_of_payload(column: Column) -> bool {
+    column == Column::Payload || column.part().is_some()
 }
 
 /// Bytes that the names of a field take, mostly.

@@ -196,7 +196,7 @@ impl Source {
                 memory::check_available(place.length, "response")?;
                 let bytes = known.file.read(place)?;
                 let (response, name) = decode(&bytes)?;
-                Ok(Some(dispatch.completed(response, name)))
+                Ok(Some(dispatch.completed(response, name).into_handle()))
             }
         }
     }

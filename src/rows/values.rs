@@ -20,10 +20,21 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub struct Value {
     /// `None` is null: not given.
     pub datum: Option<Varlena>,
-    /// Whether it is a copy that belongs to this value alone.
-    pub is_copy: bool,
+    /// Where the datum is.
+    pub place: Place,
     /// Bytes of a value that is too large to be sent, and so has no datum. It equals no other.
     pub too_large: Option<usize>,
+}
+
+/// Where a value's datum is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A copy that belongs to the value alone, in the memory context of its set.
+    Own,
+    /// A part of something in that memory context.
+    Set,
+    /// Memory that may be freed before.
+    Elsewhere,
 }
 
 /// Values of a column, which often has one.
@@ -33,7 +44,7 @@ impl Value {
     /// Null.
     pub const NULL: Value = Value {
         datum: None,
-        is_copy: false,
+        place: Place::Elsewhere,
         too_large: None,
     };
 
@@ -44,34 +55,47 @@ impl Value {
 
     /// The value of a text that an option gives.
     pub fn of_text(text: &str) -> Value {
-        Value::of(Varlena::of_text(text), true)
+        Value::of(Varlena::of_text(text), Place::Own)
     }
 
     /// A value of a row that is there as long as the value is used.
     pub fn of_row(datum: Toasted) -> Value {
-        Value::of(datum.detoast(), false)
+        Value::of(datum.detoast(), Place::Elsewhere)
     }
 
     /// A single value may have megabytes. Unless it is to be `copied`, it stays where it is. Of a value with more than `most` bytes only the
     /// size is kept.
     fn new(datum: Toasted, copied: bool, most: usize) -> Value {
-        if let Some(bytes) = datum.longer_than(most) {
-            return Value {
-                too_large: Some(bytes),
-                ..Value::NULL
-            };
+        if let Some(too_large) = Value::too_large(datum, most) {
+            return too_large;
         }
         if copied {
-            return Value::of(datum.copy(), true);
+            return Value::of(datum.copy(), Place::Own);
         }
-        let whole = datum.detoast();
-        Value::of(whole, !datum.is(whole))
+        Value::detoasted(datum, Place::Elsewhere)
     }
 
-    fn of(datum: Varlena, is_copy: bool) -> Value {
+    /// An element of an array that is in the memory context of the set.
+    fn of_element(datum: Toasted, most: usize) -> Value {
+        Value::too_large(datum, most).unwrap_or_else(|| Value::detoasted(datum, Place::Set))
+    }
+
+    fn too_large(datum: Toasted, most: usize) -> Option<Value> {
+        datum.longer_than(most).map(|bytes| Value {
+            too_large: Some(bytes),
+            ..Value::NULL
+        })
+    }
+
+    fn detoasted(datum: Toasted, place: Place) -> Value {
+        let whole = datum.detoast();
+        Value::of(whole, if datum.is(whole) { place } else { Place::Own })
+    }
+
+    fn of(datum: Varlena, place: Place) -> Value {
         Value {
             datum: Some(datum),
-            is_copy,
+            place,
             ..Value::NULL
         }
     }
@@ -249,9 +273,16 @@ impl ReadyBinding {
             return Ok(smallvec![Value::new(value, copied, most)]);
         }
         // SAFETY: the planner has coerced the expression to an array of the type.
-        let elements = unsafe { Elements::new(datum, value_type) };
+        let mut elements = unsafe { Elements::new(datum, value_type) };
         memory::check_available(elements.len() * PER_VALUE, "list of values")?;
-        let value = |element| Value::new(element, true, most);
+        if elements.len() == 1 {
+            // A value that is alone may be freed before the others of its set.
+            return Ok((elements.iter())
+                .map(|element| Value::new(element, true, most))
+                .collect());
+        }
+        elements.copy();
+        let value = |element| Value::of_element(element, most);
         Ok(elements.iter().map(value).collect())
     }
 }

@@ -6,7 +6,7 @@
 use crate::backend;
 use crate::columns::{Column, Layout};
 use crate::dispatch::window::{Requests, Window};
-use crate::dispatch::{self, Dispatch, InvocationHandle};
+use crate::dispatch::{self, Dispatch, Started};
 use crate::error::Error;
 use crate::fields::{Field, Part};
 use crate::options::OnError;
@@ -78,6 +78,11 @@ impl Invocations {
             conditions::inputs(&layout),
         );
         conditions.may_change = !condition_parameters.is_empty();
+        if let Mode::Prefetch(_) = plan.mode {
+            plan.narrow(node.plan(), estate);
+        }
+        let is_read = |number| plan.reads(number);
+        let columns = InputColumns::new(&layout, is_read, estate.query_context());
         let (source, ids) = std::mem::take(&mut plan.source);
         let of_bindings = plan.bindings.iter().map(|binding| binding.node());
         let sources = match plan.mode {
@@ -88,7 +93,7 @@ impl Invocations {
             node,
             table: node.table().rd_id,
             user: compat::scan_user(node),
-            columns: Rc::new(InputColumns::new(&layout, estate.query_context())),
+            columns: Rc::new(columns),
             layout,
             plan,
             bindings,
@@ -118,7 +123,6 @@ impl Invocations {
             layout: self.layout.clone(),
             columns: self.columns.clone(),
             range_table_index: self.node.plan().scan.scanrelid,
-            shows_payload: self.reads(Column::Payload),
             reads_response: self.reads_response(),
             is_call: self.plan.call.is_some(),
         }
@@ -149,7 +153,7 @@ impl Invocations {
     }
 
     /// The invocation of the next row, if it was started.
-    pub fn awaited(&self) -> Option<&InvocationHandle> {
+    pub fn awaited(&self) -> Option<&Started> {
         self.window.first()
     }
 
@@ -242,7 +246,6 @@ impl Invocations {
 
     /// Evaluates the bindings, and selects what is invoked.
     fn evaluate(&mut self) -> Result<InvocationSet, Error> {
-        let shows_payload = self.reads(Column::Payload);
         let context = self.set_context;
         // The set's context outlives the set, and is reset with it.
         let set = context.switch_to(|| {
@@ -253,7 +256,6 @@ impl Invocations {
                 &self.columns,
                 &self.bindings,
                 &self.conditions,
-                shows_payload,
                 source,
             )
         })?;

@@ -182,7 +182,7 @@ fn rows_that_differ_in_the_payload_share_a_head() {
             payload: Some(payload.into()),
             ..inputs(name)
         };
-        checker.request(given).unwrap()
+        checker.request(given.into()).unwrap()
     };
     let (first, second, other) = (make("f", "1"), make("f", "2"), make("g", "3"));
     assert!(Arc::ptr_eq(&first.head, &second.head));

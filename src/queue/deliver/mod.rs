@@ -12,7 +12,7 @@ use super::as_owner;
 use super::outcome::micros;
 use super::rows::{self, QueuedRow};
 use crate::backend::{self, wait};
-use crate::dispatch::{self, Dispatch, InvocationHandle, Outcome};
+use crate::dispatch::{self, Dispatch, Outcome, Started};
 use crate::error::Error;
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::postgres::process;
@@ -75,7 +75,7 @@ impl Totals {
 /// A row in flight.
 struct InFlight {
     row: QueuedRow,
-    handle: Rc<InvocationHandle>,
+    started: Started,
 }
 
 /// A delivery. It can run again.
@@ -177,7 +177,7 @@ impl Delivery {
     /// Waits for an invocation in flight, or for `longest`.
     fn wait(&self, longest: Option<Duration>) -> Result<(), Error> {
         match self.in_flight.first() {
-            Some(oldest) => dispatch::wait_for_any(&oldest.handle, longest),
+            Some(oldest) => dispatch::wait_for_any(&oldest.started, longest),
             None => wait::wait(longest),
         }
     }
@@ -228,7 +228,7 @@ impl Delivery {
                 _ => dispatch.start_alone(request),
             });
             match started {
-                Ok(handle) => self.in_flight.push(InFlight { row, handle }),
+                Ok(started) => self.in_flight.push(InFlight { row, started }),
                 Err(error) => {
                     let outcome = Rc::new(Outcome::unsent(error));
                     self.ended.push(Ended::new(row, outcome));

@@ -64,7 +64,7 @@ impl Delivery {
     fn collect(&mut self) -> Result<(), Error> {
         let mut collected = Ok(());
         for in_flight in std::mem::take(&mut self.in_flight) {
-            match in_flight.handle.poll() {
+            match in_flight.started.poll() {
                 Ok(Some(outcome)) => self.ended.push(Ended::new(in_flight.row, outcome)),
                 Ok(None) => self.in_flight.push(in_flight),
                 Err(error @ Error::MemoryIsShort) => {
