@@ -11,11 +11,11 @@ use super::relation::{ForeignRel, JoinClause};
 use super::scan_order::ScanOrder;
 use super::{Mode, clause, path_private, semijoins};
 use crate::columns::Column;
-use crate::postgres::compat;
 use crate::postgres::list::List;
 use crate::postgres::planner::{Clause, Rel, clamp_row_estimate};
 use crate::postgres::refs::{Node, Ref};
 use crate::postgres::relids::Relids;
+use crate::postgres::{compat, nulls};
 use pgrx::{pg_guard, pg_sys};
 
 /// Cost of a plan that invokes before it is known whether it has to: beyond any plan that is disabled (1e10).
@@ -44,6 +44,7 @@ pub unsafe extern "C-unwind" fn get_foreign_paths(
 
 fn offer_paths(scan: ForeignRel) {
     let own = scan.own_clauses();
+    let refused = column_that_joins_refuse(scan);
     let order = ScanOrder::of(scan.root);
     let is_in_order = |requirement: &&OuterRequirement| {
         order.is_none_or(|order| order.satisfies(scan, requirement))
@@ -91,17 +92,17 @@ fn offer_paths(scan: ForeignRel) {
         let mut rank = Rank::Any;
         let before = others.before(giving).union(giving);
         if all_come_before && !before.equals(giving) {
-            offer(scan, before, rank);
+            offer(scan, before, rank, refused);
             rank = Rank::Avoided;
         }
-        offer(scan, giving, rank);
+        offer(scan, giving, rank, refused);
     }
 }
 
-/// Offers the path that has the values of its own clauses, and of those that relations before it give.
-fn offer<'p>(scan: ForeignRel<'p>, before: Relids<'p>, rank: Rank) {
+/// Offers the path that has the values of its own clauses, and of those that relations before it give. It raises an error if joins refuse a column.
+fn offer<'p>(scan: ForeignRel<'p>, before: Relids<'p>, rank: Rank, refused: Option<Column>) {
     let clauses = scan.scan_clauses(scan.root.path_parameters(scan.rel, before));
-    let (mode, rank) = match clauses.missing_column(scan) {
+    let (mode, rank) = match clauses.missing_column(scan).or(refused) {
         Some(column) => (Mode::Missing(column, false), Rank::LastResort),
         None => (Mode::Plain, rank),
     };
@@ -181,6 +182,40 @@ fn usable_clauses<'p>(scan: ForeignRel<'p>) -> impl Iterator<Item = (&'p JoinCla
     (scan.join_clauses().iter())
         .filter(move |joined| joined.clause.is_movable_to(scan.rel))
         .filter_map(|joined| Some((joined, joined.column()?)))
+}
+
+/// An input column that nothing gives a value, and for which a join has a condition that no row without one meets. All rows would be paid for and
+/// dropped.
+fn column_that_joins_refuse(scan: ForeignRel) -> Option<Column> {
+    let (layout, relid) = (&scan.relation.layout, scan.rel.relid);
+    if scan.relation.call.is_some() || layout.is_of_functions() {
+        return None;
+    }
+    let written: Vec<_> = (scan.rel.join_clauses().iter())
+        .filter(|clause| clause.is_movable_to(scan.rel))
+        .collect();
+    if written.is_empty() && !scan.rel.has_eclass_joins {
+        return None;
+    }
+    let own = scan.own_clauses();
+    // The column may have the value of another one, which it equals.
+    let read: Vec<i32> = (own.all_filters().iter())
+        .filter_map(|clause| clause.expression())
+        .flat_map(|node| node.columns(relid))
+        .collect();
+    let refuse = |number: i16| {
+        let is_null_with = |node: Node| nulls::is_null_with(node, relid, number);
+        let implied = || scan.root.implied_equalities(scan.rel, &is_null_with);
+        nulls::refuse_null(&written, relid, number)
+            || scan.rel.has_eclass_joins && !implied().is_empty()
+    };
+    (layout.inputs_in_order())
+        .filter(|column| scan.relation.needs(*column, &own.bindings))
+        .filter(|column| usable_clauses(scan).all(|(_, given)| given != *column))
+        .find(|column| {
+            let number = layout.find(*column).map(|found| found.number);
+            number.is_some_and(|number| !read.contains(&number.into()) && refuse(number))
+        })
 }
 
 /// Whether a scan has the same rows also where no clause gives a column its values: all functions are listed then.

@@ -8,7 +8,7 @@ use crate::fields::Part;
 use crate::postgres::expressions::make_null;
 use crate::postgres::planner::Clause;
 use crate::postgres::refs::Node;
-use crate::postgres::{catalog, compat};
+use crate::postgres::{catalog, nulls};
 use pgrx::pg_sys;
 
 /// A scan's clauses, classified.
@@ -214,7 +214,7 @@ impl<'p> ScanClauses<'p> {
     /// column that a filter wants to have a value, since no row could pass without.
     pub fn missing_column(&self, scan: ForeignRel) -> Option<Column> {
         let filters = self.all_filters();
-        let refuse_null = |number| compat::refuse_null(&filters, scan.rel.relid, number);
+        let refuse_null = |number| nulls::refuse_null(&filters, scan.rel.relid, number);
         let layout = &scan.relation.layout;
         let of_functions = layout.is_of_functions();
         let has_payload =
@@ -226,8 +226,12 @@ impl<'p> ScanClauses<'p> {
         let is_wanted = |column: Column| match column {
             // Without a name all functions are listed, of which no qualifier says what.
             Column::FunctionName if of_functions => {
-                !scan.relation.needs(Column::Qualifier, &self.bindings)
-                    && layout.find(Column::Qualifier).is_some()
+                let gives_qualifier = |binding: &Binding| {
+                    binding.attribute.column == Column::Qualifier && binding.kind != Kind::Null
+                };
+                let is_fixed = scan.relation.fixed.get(Column::Qualifier).is_some();
+                layout.find(Column::Qualifier).is_some()
+                    && (is_fixed || self.bindings.iter().any(gives_qualifier))
             }
             Column::FunctionName => true,
             Column::Payload if !layout.has_payload_fields() => true,

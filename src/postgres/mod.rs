@@ -18,6 +18,7 @@ pub mod jsonb;
 pub mod list;
 pub mod memory_context;
 pub mod modify_table;
+pub mod nulls;
 pub mod operands;
 pub mod paths;
 pub mod planner;

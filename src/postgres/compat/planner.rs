@@ -71,10 +71,9 @@ setters! {
     PlannerInfo.hasNonPartialAggs as set_has_unpushable: bool;
 }
 
-/// Whether clauses can be true together only if a column is not null. Before 16 PostgreSQL gives a list of Vars, then a list of sets of column
-/// numbers, one set for each relation.
-pub fn refuse_null(clauses: &[Clause], relid: pg_sys::Index, column: i16) -> bool {
-    let expressions = List::of(clauses.iter().filter_map(|clause| clause.expression()));
+/// Whether expressions can be true together only if a column is not null. Before 16 PostgreSQL gives a list of Vars, then a list of sets of
+/// column numbers, one set for each relation.
+pub fn refuse_null(expressions: List<pg_sys::Node>, relid: pg_sys::Index, column: i16) -> bool {
     let not_null = not_null_columns(expressions.as_node());
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     {

@@ -7,6 +7,7 @@ SET datestyle = 'ISO';
 -- All
 
 SELECT function_name, region, qualifier, function_arn, description, runtime, handler FROM aws_lambda.functions;
+SELECT function_name, qualifier FROM aws_lambda.functions WHERE qualifier IS NULL;
 SELECT function_name, version, package_type, architecture, memory_size, timeout, code_size, last_modified AT TIME ZONE 'UTC' AS last_modified
 FROM aws_lambda.functions;
 SELECT * FROM endpoint.questions();

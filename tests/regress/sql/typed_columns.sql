@@ -43,6 +43,24 @@ SELECT sent FROM geocode WHERE city IS NULL;
 SELECT sent FROM geocode WHERE city IS NOT DISTINCT FROM NULL;
 SELECT sent FROM geocode WHERE city LIKE 'B%';
 SELECT sent FROM geocode WHERE city = 'B' AND country LIKE 'D%';
+SELECT sent FROM types WHERE a[1] = 1;
+SELECT sent FROM types WHERE (p).a = 1;
+SELECT sent FROM types WHERE p IS NOT NULL;
+SELECT sent FROM types WHERE i = 1 AND 2 + ((ARRAY[p])[1]).a > a[3];
+SELECT endpoint.made();
+
+-- A join's condition that gives no value, and that no row without one meets. No row is dropped where the join keeps it, or where a null may do
+SELECT c.name, t.sent FROM cities c JOIN types t ON t.a[1] = c.id;
+SELECT c.name, t.sent FROM cities c JOIN types t ON t.i > c.id;
+SELECT c.name, t.sent FROM cities c LEFT JOIN types t ON t.i + 1 = c.id;
+SELECT c.name, t.sent FROM cities c, cities d, types t WHERE t.i = c.id AND t.t LIKE d.name;
+SELECT c.name, t.sent FROM cities c, cities d, types t WHERE t.i = c.id AND upper(t.t) = d.name;
+SELECT c.name FROM cities c WHERE EXISTS (SELECT FROM types t WHERE t.i > c.id);
+SELECT endpoint.made();
+SELECT c.name, t.sent FROM types t LEFT JOIN cities c ON t.i + 1 = c.id;
+SELECT c.name, t.sent FROM cities c, cities d, types t WHERE t.i = c.id AND coalesce(t.t, d.name) = d.name AND d.id = 1 ORDER BY c.id;
+SELECT c.name, g.sent FROM cities c, cities d, geocode g
+WHERE g.city = c.name AND g.country = g.street AND g.street = d.country AND g.country LIKE d.country AND d.id = 1 ORDER BY c.id;
 SELECT endpoint.made();
 
 -- Lists multiply, equal values count once, clauses on one column intersect
