@@ -73,12 +73,12 @@ impl Window {
     /// Errors if there is no memory for one more. Called before it is started, as it would be sent and have no place otherwise.
     pub fn reserve(&mut self) -> Result<(), Error> {
         let (length, capacity) = (self.started.len(), self.started.capacity());
-        match length == capacity {
-            true => {
-                memory::check_available(2 * capacity * size_of::<Started>(), "list of invocations")
-            }
-            false => Ok(()),
+        if length == capacity {
+            let bytes = 2 * capacity * size_of::<Started>();
+            memory::check_available(bytes, "list of invocations")?;
+            self.started.reserve(1);
         }
+        Ok(())
     }
 
     /// Adds one behind the others. [`Window::reserve`] was called before it was started.

@@ -104,11 +104,17 @@ impl InvocationSet {
         // A condition is not checked where there is nothing to invoke, as the join would not check it either.
         let mut selection = conditions.select(&lists)?;
         let mut payload = None;
-        if source.is_none() {
+        if source.is_none() && selection.count() > 0 {
             payload = take_fields(&mut lists, &mut selection, columns, fixed, &is_shown)?;
         }
-        for list in (lists.iter_mut()).filter(|list| !is_stored && !is_shown(list.column)) {
-            list.print_or_copy()?;
+        let mut finish = || {
+            let hidden = lists.iter_mut().filter(|list| !is_shown(list.column));
+            hidden.into_iter().try_for_each(List::print_or_copy)
+        };
+        match (is_stored, storing) {
+            (true, _) => (),
+            (false, Some(source)) => source.context.switch_to(finish)?,
+            (false, None) => finish()?,
         }
         if let Some(storing) = storing.filter(|_| !is_stored) {
             storing.store_values(&lists);
@@ -156,9 +162,12 @@ impl InvocationSet {
         Ok(())
     }
 
-    /// One invocation.
-    pub fn single(inputs: Inputs) -> InvocationSet {
-        InvocationSet::of(Rc::new(inputs))
+    /// One invocation. Its payload is apart, so that rows which differ in nothing else have equal inputs.
+    pub fn single(mut inputs: Inputs) -> InvocationSet {
+        let payload = inputs.payload.take();
+        let mut set = InvocationSet::of(Rc::new(inputs));
+        set.payload = payload;
+        set
     }
 
     /// One invocation whose request can't be made.

@@ -63,6 +63,18 @@ SELECT c.name, g.sent FROM cities c, cities d, geocode g
 WHERE g.city = c.name AND g.country = g.street AND g.street = d.country AND g.country LIKE d.country AND d.id = 1 ORDER BY c.id;
 SELECT endpoint.made();
 
+-- Values that are kept for a source row stay as long as that, though no row shows them
+CREATE TABLE texts AS SELECT id, 'text ' || id AS t FROM generate_series(1, 1000) id;
+CREATE UNIQUE INDEX ON texts (id);
+ANALYZE texts;
+SELECT o.i, (SELECT count(t.sent) FROM texts x JOIN types t ON t.t = (SELECT y.t FROM texts y WHERE y.id = x.id) AND t.i IN (1, 2, 3) AND t.i <= o.i)
+FROM generate_series(1, 3) o (i);
+SELECT count(DISTINCT payload), min(payload COLLATE "C"), max(payload COLLATE "C") FROM endpoint.arrived() WHERE payload LIKE '%text%';
+
+-- What is not sent is not printed
+SELECT c.id, t.sent FROM cities c LEFT JOIN types t ON t.j::text = c.country AND c.id > 3;
+SELECT endpoint.made();
+
 -- Lists multiply, equal values count once, clauses on one column intersect
 SELECT city, zz, sent FROM geocode WHERE city IN ('a', 'b', 'a') AND zz = ANY (ARRAY[1, 2, NULL]);
 SELECT city, sent FROM geocode WHERE city IN ('a', 'b', 'c') AND city IN ('c', 'b') AND city <> 'c';
