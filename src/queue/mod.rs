@@ -18,6 +18,7 @@ pub mod worker;
 
 use crate::backend::config::Config;
 use crate::error::{ConfigurationError, Error, StatementError};
+use crate::lambda::batch::{BatchPayload, Batching};
 use crate::lambda::request::{Inputs, InvokeRequest};
 use crate::postgres::memory_context::MemoryContext;
 use crate::postgres::{catalog, process, spi};
@@ -43,6 +44,8 @@ pub struct Entry {
     pub durable: bool,
     /// When it is due, as a timestamptz; `None` is at once.
     pub not_before: Option<i64>,
+    /// How it shares an invocation with other rows, if it does.
+    pub batching: Option<Batching>,
 }
 
 impl Entry {
@@ -55,6 +58,7 @@ impl Entry {
             region_of_setting: config.region_of_setting.clone(),
             durable: config.durable,
             not_before: None,
+            batching: config.batching.clone(),
         }
     }
 
@@ -64,6 +68,9 @@ impl Entry {
     pub fn insert(mut self) -> Result<i64, Error> {
         (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.into());
         let request = InvokeRequest::new(self.inputs.clone())?;
+        if let Some(batching) = &self.batching {
+            BatchPayload::check(batching, &request)?;
+        }
         if request.head.region.is_none() {
             self.inputs.region = self.region_of_setting.take().map(Arc::from);
         }

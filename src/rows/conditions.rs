@@ -105,8 +105,13 @@ impl Selection {
             Some(passing) => passing[index as usize] as u64,
             None => index,
         };
+        // A division takes longer than all else here.
+        let is_alone = self.lists.len() == 1;
         let of_list = move |list: &Selected| {
-            let position = index / list.stride % list.len() as u64;
+            let position = match is_alone {
+                true => index,
+                false => index / list.stride % list.len() as u64,
+            };
             list.value(position as usize)
         };
         self.lists.iter().map(of_list)

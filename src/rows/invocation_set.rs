@@ -240,18 +240,17 @@ impl InvocationSet {
 
     /// Starts the next one, unless the source row has.
     fn start_or_find(&mut self, dispatch: &mut Dispatch) -> Result<Started, Error> {
+        let Some(source) = self.source() else {
+            return self.start_new(dispatch);
+        };
         let number = self.number(self.started);
-        if let Some(source) = self.source()
-            && let Some(handle) = source.find(number, dispatch)?
-        {
+        if let Some(handle) = source.find(number, dispatch)? {
             return Ok(handle.into());
         }
-        let started = self.start_new(dispatch)?;
-        let Some(source) = self.source() else {
-            return Ok(started);
-        };
-        let handle = started.into_handle();
-        source.note_started(number, &handle);
+        let handle = self.start_new(dispatch)?.into_handle();
+        if let Some(source) = self.source() {
+            source.note_started(number, &handle);
+        }
         Ok(handle.into())
     }
 
@@ -366,7 +365,7 @@ impl InvocationSet {
             if self.fixed.get(list.column).is_some() {
                 continue;
             }
-            too_large = too_large.or(value.too_large);
+            too_large = too_large.or(value.too_large());
             // The payload and its fields are the last lists, and the only values that may be too large for memory. So the name is known.
             let unsent = |error: Error| {
                 let inputs = own.as_ref().unwrap_or(&self.fixed);
@@ -377,7 +376,7 @@ impl InvocationSet {
             };
             match (&self.columns, list.column) {
                 // What is too large is not here, and nothing is sent without it.
-                (Some(_), _) if value.too_large.is_some() => (),
+                (Some(_), _) if value.too_large().is_some() => (),
                 (Some(columns), field) if field.part().is_some() => {
                     let printed = columns.print(field, value).map_err(unsent)?;
                     fields.push((field, printed));
@@ -439,7 +438,7 @@ fn take_fields(
 ) -> Result<Option<Bytes>, Error> {
     let is_single = |list: &List| {
         let value = &list.values[..];
-        matches!(value, [value] if value.too_large.is_none()) && !is_shown(list.column)
+        matches!(value, [value] if value.too_large().is_none()) && !is_shown(list.column)
     };
     let mut of_payload = (lists.iter()).filter(|list| is_of_payload(list.column));
     if !of_payload.all(|list| list.column != Column::Payload && is_single(list)) {

@@ -14,6 +14,7 @@ use pgrx::pg_sys;
 use smallvec::{SmallVec, smallvec};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU32;
 
 /// A value of an input column, in the memory context of its set.
 #[derive(Clone, Copy)]
@@ -22,8 +23,8 @@ pub struct Value {
     pub datum: Option<Varlena>,
     /// Where the datum is.
     pub place: Place,
-    /// Bytes of a value that is too large to be sent, and so has no datum. It equals no other.
-    pub too_large: Option<usize>,
+    /// Bytes of a value that is too large to be sent, and so has no datum. It equals no other. A list may have millions of values, so this is small.
+    too_large: Option<NonZeroU32>,
 }
 
 /// Where a value's datum is.
@@ -66,7 +67,7 @@ impl Value {
     /// A single value may have megabytes. Unless it is to be `copied`, it stays where it is. Of a value with more than `most` bytes only the
     /// size is kept.
     fn new(datum: Toasted, copied: bool, most: usize) -> Value {
-        if let Some(too_large) = Value::too_large(datum, most) {
+        if let Some(too_large) = Value::of_size(datum, most) {
             return too_large;
         }
         if copied {
@@ -77,14 +78,21 @@ impl Value {
 
     /// An element of an array that is in the memory context of the set.
     fn of_element(datum: Toasted, most: usize) -> Value {
-        Value::too_large(datum, most).unwrap_or_else(|| Value::detoasted(datum, Place::Set))
+        Value::of_size(datum, most).unwrap_or_else(|| Value::detoasted(datum, Place::Set))
     }
 
-    fn too_large(datum: Toasted, most: usize) -> Option<Value> {
-        datum.longer_than(most).map(|bytes| Value {
-            too_large: Some(bytes),
+    fn of_size(datum: Toasted, most: usize) -> Option<Value> {
+        let bytes = datum.longer_than(most)?;
+        // No value of PostgreSQL's has more than a gigabyte.
+        Some(Value {
+            too_large: NonZeroU32::new(u32::try_from(bytes).unwrap_or(u32::MAX)),
             ..Value::NULL
         })
+    }
+
+    /// Bytes of a value that is too large to be sent.
+    pub fn too_large(&self) -> Option<usize> {
+        self.too_large.map(|bytes| bytes.get() as usize)
     }
 
     fn detoasted(datum: Toasted, place: Place) -> Value {

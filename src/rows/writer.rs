@@ -65,9 +65,10 @@ impl Writer {
                 beginning: beginning(bytes),
             })
         };
-        // A handler is allocated for each row. ASCII is text without one.
-        let datum = match self.input.is_none() && bytes.is_ascii() {
-            true => self.make(bytes)?,
+        // A handler is allocated for each row. ASCII is text without one, and has no characters to check.
+        let is_plain = self.input.is_none() && bytes.is_ascii();
+        let datum = match is_plain && memchr::memchr(0, bytes).is_none() {
+            true => Varlena::of_server(bytes).datum(),
             false => PgTryBuilder::new(AssertUnwindSafe(|| self.make(bytes)))
                 .catch_others(unfit)
                 .execute()?,

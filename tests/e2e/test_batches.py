@@ -212,6 +212,25 @@ def test_queued_failure_is_tried_alone(table):
     session.execute("ALTER FOREIGN TABLE aws_lambda.lambda_invocations OPTIONS (DROP batch_rows)")
 
 
+def test_queue_refuses_what_fits_into_no_batch(session, endpoint):
+    """An event that can never be delivered is refused when it is queued."""
+    session.execute("DROP FOREIGN TABLE IF EXISTS q")
+    session.execute(
+        "CREATE FOREIGN TABLE q (payload text) SERVER aws_lambda OPTIONS (function_name 'echo', events 'queue', batch_rows '10')"
+    )
+    insert = "INSERT INTO q VALUES (%s)"
+    # The array has two brackets, and an event 1 MB.
+    longest = f'"{"x" * ((1 << 20) - 4)}"'
+    for payload, message in (("1],[2", "payload is not valid JSON"), (f"{longest} ", "payload is too large")):
+        with pytest.raises(psycopg.Error, match=message):
+            session.execute(insert, [payload])
+    session.execute(insert, [longest])
+    session.execute("CALL aws_lambda.deliver()")
+    assert sent() == [[json.loads(longest)]]
+    assert session.execute("SELECT count(*) FROM aws_lambda.queue").fetchone() == (0,)
+    session.execute("DROP FOREIGN TABLE q")
+
+
 # Random queries
 
 LISTS = "payload = ANY (ARRAY(SELECT to_jsonb(i % {modulus}) FROM generate_series(1, {count}) i))"

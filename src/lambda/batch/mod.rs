@@ -113,6 +113,17 @@ impl BatchPayload {
         }
     }
 
+    /// Errors if the row of a request can't be sent, even alone. Its ids are as long as ids get.
+    pub fn check(batching: &Batching, request: &InvokeRequest) -> Result<(), Error> {
+        let ids = Ids {
+            request_id: uuid::Uuid::nil().to_string(),
+            query_id: u64::MAX >> 11,
+        };
+        BatchPayload::new(batching, request, &ids)
+            .add(request.payload.as_ref())
+            .map_err(|error| error.of_unsent(&request.head.full_name()))
+    }
+
     /// How many rows it has.
     pub fn len(&self) -> usize {
         self.ends.len()
