@@ -229,25 +229,26 @@ impl Dispatch {
         }
         let limits = &self.config.limits;
         let is_spent = (limits.max_invocations).is_some_and(|most| self.statement.begun() >= most);
-        let (unfinished, allowed) = self.in_flight();
+        let wanted = self.prefetch_limit.wanted();
+        let (unfinished, allowed) = self.in_flight(wanted);
         let is_full = is_spent || unfinished >= allowed;
         // A row that does not fit into the open batch has that sent, which is one more than may be in flight. It waits for a permit.
         if self.will_raise() || unfinished > allowed || is_full && self.open_batch().is_none() {
             return false;
         }
-        untaken < self.most_untaken() && self.budget.has_room()
+        untaken < self.most_untaken(wanted) && self.budget.has_room()
     }
 
-    /// How many invocations are in flight, and how many may be.
-    fn in_flight(&self) -> (usize, usize) {
+    /// How many invocations are in flight, and how many may be where so many rows are wanted.
+    fn in_flight(&self, wanted: u64) -> (usize, usize) {
         let most = self.config.limits.max_concurrency as u64;
-        let allowed = self.prefetch_limit.wanted().min(most) as usize;
+        let allowed = wanted.min(most) as usize;
         (self.limiter.counters.unfinished.load(Relaxed), allowed)
     }
 
     /// Whether one more invocation may be in flight.
     fn has_room(&self) -> bool {
-        let (unfinished, allowed) = self.in_flight();
+        let (unfinished, allowed) = self.in_flight(self.prefetch_limit.wanted());
         unfinished < allowed
     }
 
@@ -255,18 +256,18 @@ impl Dispatch {
     pub fn may_read(&self, rows: usize, untaken: usize) -> bool {
         let is_first = rows == 0 && untaken == 0;
         is_first
-            || rows < self.most_untaken()
+            || rows < self.most_untaken(self.prefetch_limit.wanted())
                 && self.may_start(untaken)
                 && self.budget.has_room_for_row()
     }
 
-    /// Most rows that are started and not yet taken.
-    fn most_untaken(&self) -> usize {
+    /// Most rows that are started and not yet taken, where so many are wanted.
+    fn most_untaken(&self, wanted: u64) -> usize {
         let most = self
             .prefetch_limit
             .most()
             .saturating_mul(MOST_UNTAKEN as u64);
-        self.prefetch_limit.wanted().min(most) as usize
+        wanted.min(most) as usize
     }
 
     /// Notes that the scan has other values now. Rows that were asked for before, and failures, do not count any more.

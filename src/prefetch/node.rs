@@ -259,7 +259,10 @@ fn next(node: PrefetchNode) -> Result<Option<Slot<'static>>, Error> {
         backend::flush()?;
         next
     };
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = row else {
+        scan.slot().clear();
+        return Ok(None);
+    };
     // SAFETY: the row has the columns of the plan below, as the slot has. One that is no copy is freed after the slot is emptied.
     unsafe { scan.slot().store(row, is_copy) };
     if let Some(call) = node.call.get() {

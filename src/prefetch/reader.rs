@@ -93,16 +93,14 @@ impl Reader {
         let memory = RowMemory::next(&mut self.memory, query_context, dispatch);
         let (tuple, set) = memory.context().switch_to(|| {
             let tuple = below.copy();
-            // SAFETY: the slot has the columns of the rows below, and is emptied before the row is freed. What was evaluated for the row
-            // before was copied.
+            // SAFETY: the slot has the columns of the rows below. It is not read before it has the next row, and the row may be freed
+            // meanwhile. What was evaluated for the row before was copied.
             unsafe {
                 self.slot.store(tuple, false);
                 self.econtext.row_context().reset();
             }
             self.econtext.set_scan_row(self.slot);
-            let set = self.evaluate(consumer, dispatch);
-            self.slot.clear();
-            (tuple, set)
+            (tuple, self.evaluate(consumer, dispatch))
         });
         let set = set?;
         let printed = set.printed();

@@ -111,8 +111,9 @@ impl Prefetch {
     }
 
     /// Goes to the next outer row, whose first outcome is there.
+    ///
+    /// The row that was current is freed. So the node's slot is to have another row, or none, before it is read.
     pub fn next_row(&mut self) -> Result<Option<pg_sys::MinimalTuple>, Error> {
-        self.node.slot().clear();
         let mut is_requested = true;
         if let Some(row) = self.rows.current.take() {
             is_requested = self.keeps_rows || row.set.len() > 0;
@@ -253,8 +254,17 @@ impl Requests for Rows {
                 let bytes = 2 * self.queue.len() * size_of::<Row>();
                 memory::check_available(bytes, "outer rows")?;
             }
-            let row = self.reader.read(consumer, dispatch)?;
-            self.queue.extend(row);
+            let Some(row) = self.reader.read(consumer, dispatch)? else {
+                continue;
+            };
+            // There is room for its first invocation, as there is for the row.
+            let can_start = row.set.can_start();
+            self.queue.push_back(row);
+            if let Some(row) = self.queue.back_mut().filter(|_| can_start) {
+                window.reserve()?;
+                window.push(row.start(dispatch)?);
+                return Ok(true);
+            }
         }
     }
 

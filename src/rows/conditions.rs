@@ -147,6 +147,11 @@ pub fn inputs(layout: &Layout) -> Vec<(Column, i16)> {
 }
 
 impl Conditions {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Whether any reads a column.
     pub fn read(&self, column: Column) -> bool {
         self.all

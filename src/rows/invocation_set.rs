@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::lambda::request::{Given, Inputs};
 use crate::options::TableObject;
 use bytes::Bytes;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ pub struct InvocationSet {
     /// The ctid of the first of the foreign table's rows, as a number.
     first_row: u64,
     /// The same for each invocation, where one makes several rows.
-    first_rows: RefCell<BTreeMap<u64, u64>>,
+    first_rows: OnceCell<Box<RefCell<BTreeMap<u64, u64>>>>,
     /// Why the only request can't be made.
     refusal: Option<Box<Error>>,
     /// How many were started.
@@ -74,7 +74,7 @@ impl InvocationSet {
             columns: None,
             earlier: None,
             first_row: 0,
-            first_rows: RefCell::default(),
+            first_rows: OnceCell::new(),
             refusal: None,
             started: 0,
             next: 0,
@@ -102,10 +102,17 @@ impl InvocationSet {
             (None, None) => evaluate()?,
         };
         // A condition is not checked where there is nothing to invoke, as the join would not check it either.
-        let mut selection = conditions.select(&lists)?;
+        let mut selection = match conditions.is_empty() {
+            true => None,
+            false => Some(conditions.select(&lists)?),
+        };
+        let is_some = match &selection {
+            Some(selection) => selection.count() > 0,
+            None => !lists.iter().any(|list| list.values.is_empty()),
+        };
         let mut payload = None;
-        if source.is_none() && selection.count() > 0 {
-            payload = take_fields(&mut lists, &mut selection, columns, fixed, &is_shown)?;
+        if source.is_none() && is_some {
+            payload = take_fields(&mut lists, selection.as_mut(), columns, fixed, &is_shown)?;
         }
         let mut finish = || {
             let hidden = lists.iter_mut().filter(|list| !is_shown(list.column));
@@ -121,9 +128,12 @@ impl InvocationSet {
         }
         let printed = lists.iter().position(|list| list.printed.is_some());
         if let Some(index) = printed {
-            selection.forget(index);
+            if let Some(selection) = &mut selection {
+                selection.forget(index);
+            }
             payload = lists.remove(index).printed;
         }
+        let selection = selection.unwrap_or_else(|| Selection::all(&lists));
         let mut set = InvocationSet::of(fixed.clone());
         set.payload = payload;
         set.columns = Some(columns.clone());
@@ -297,7 +307,7 @@ impl InvocationSet {
         match self.source() {
             Some(source) => source.first_row_of(number, || new_rows(most)),
             None => {
-                let mut known = self.first_rows.borrow_mut();
+                let mut known = self.first_rows.get_or_init(Box::default).borrow_mut();
                 *known.entry(number).or_insert_with(|| new_rows(most))
             }
         }
@@ -431,7 +441,7 @@ impl Requests for InvocationSet {
 /// Makes the payload of its fields, where each has one value that no row shows, and takes them out of the lists. `None` where it is made later.
 fn take_fields(
     lists: &mut Lists,
-    selection: &mut Selection,
+    mut selection: Option<&mut Selection>,
     columns: &InputColumns,
     fixed: &Inputs,
     is_shown: &dyn Fn(Column) -> bool,
@@ -446,7 +456,9 @@ fn take_fields(
     }
     let mut fields = PrintedFields::new();
     while let Some(index) = lists.iter().position(|list| is_of_payload(list.column)) {
-        selection.forget(index);
+        if let Some(selection) = &mut selection {
+            selection.forget(index);
+        }
         let list = lists.remove(index);
         let print = || columns.print(list.column, &list.values[0]);
         fields.push((list.column, columns.printing(print)?));

@@ -12,8 +12,6 @@ use crate::postgres::plans::PlanState;
 use crate::postgres::varlena::{Comparer, Elements, Toasted, Varlena};
 use pgrx::pg_sys;
 use smallvec::{SmallVec, smallvec};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU32;
 
 /// A value of an input column, in the memory context of its set.
@@ -127,77 +125,89 @@ impl Value {
     }
 }
 
-/// Distinct values with a look-up. An array has fewer elements than a `u32` can count.
-struct Set<'a> {
+/// Finds equal values among others. Sorted hashes take less time than a hash table, whose memory is not in the processor's cache.
+struct Index<'a> {
     comparer: &'a Comparer,
-    values: Values,
-    /// The last value with a hash, by index.
-    last: HashMap<u32, u32, BuildHasherDefault<Scrambler>>,
-    /// For each value the one before it with the same hash, or [`NONE`].
-    before: Vec<u32>,
+    values: &'a [Value],
+    /// The hash of each value, and behind it the value's position. An array has fewer elements than a `u32` can count.
+    hashes: Vec<u64>,
 }
 
-/// No value.
-const NONE: u32 = u32::MAX;
+/// Most hashes that are sorted without a look for interrupts.
+const MOST_SORTED: usize = 1 << 20;
 
-/// Spreads a hash that PostgreSQL has made of a value. Values that were chosen to have one hash would be as slow with any other hash of it.
-#[derive(Default)]
-struct Scrambler(u64);
-
-impl Hasher for Scrambler {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32((*byte).into()));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
-}
-
-impl<'a> Set<'a> {
-    fn new(comparer: &'a Comparer, values: Values) -> Set<'a> {
-        let most = values.len();
-        let mut set = Set {
-            comparer,
-            values: Values::with_capacity(most),
-            last: HashMap::with_capacity_and_hasher(most, BuildHasherDefault::default()),
-            before: Vec::with_capacity(most),
-        };
-        for value in values {
+impl<'a> Index<'a> {
+    fn new(comparer: &'a Comparer, values: &'a [Value]) -> Index<'a> {
+        let mut hashes = Vec::with_capacity(values.len());
+        for (position, value) in (0u64..).zip(values) {
             pgrx::check_for_interrupts!();
-            set.add(value);
+            if value.too_large.is_none() {
+                hashes.push(u64::from(value.hash(comparer)) << 32 | position);
+            }
         }
-        set
+        sort(&mut hashes);
+        Index {
+            comparer,
+            values,
+            hashes,
+        }
     }
 
-    fn add(&mut self, value: Value) {
-        let mut before = NONE;
-        if value.too_large.is_none() {
-            let last = self.last.entry(value.hash(self.comparer)).or_insert(NONE);
-            if has(&self.values, &self.before, *last, &value, self.comparer) {
-                return;
+    fn value(&self, hash: u64) -> &'a Value {
+        &self.values[hash as u32 as usize]
+    }
+
+    /// The positions of values that equal one before them, in ascending order.
+    fn repeated(&self) -> Vec<u32> {
+        let mut repeated = Vec::new();
+        for same in self.hashes.chunk_by(|a, b| a >> 32 == b >> 32) {
+            let mut first: SmallVec<[&Value; 1]> = SmallVec::new();
+            for hash in same {
+                let value = self.value(*hash);
+                match (first.iter()).any(|known| known.equals(value, self.comparer)) {
+                    true => repeated.push(*hash as u32),
+                    false => first.push(value),
+                }
+                pgrx::check_for_interrupts!();
             }
-            before = std::mem::replace(last, self.values.len() as u32);
         }
-        self.before.push(before);
-        self.values.push(value);
+        repeated.sort_unstable();
+        repeated
     }
 
     fn contains(&self, value: &Value) -> bool {
-        let last = self.last.get(&value.hash(self.comparer));
-        last.is_some_and(|last| has(&self.values, &self.before, *last, value, self.comparer))
+        let hash = u64::from(value.hash(self.comparer)) << 32;
+        let start = self.hashes.partition_point(|known| *known < hash);
+        (self.hashes[start..].iter())
+            .take_while(|known| **known >> 32 == hash >> 32)
+            .any(|known| self.value(*known).equals(value, self.comparer))
     }
 }
 
-/// Whether a value equals the one with index `last`, or one before it.
-fn has(values: &[Value], before: &[u32], last: u32, value: &Value, comparer: &Comparer) -> bool {
-    let index = |index: u32| Some(index).filter(|index| *index != NONE);
-    std::iter::successors(index(last), |last| index(before[*last as usize]))
-        .any(|index| values[index as usize].equals(value, comparer))
+/// Sorts in parts, with a look for interrupts between them.
+fn sort(hashes: &mut [u64]) {
+    pgrx::check_for_interrupts!();
+    if hashes.len() <= MOST_SORTED {
+        return hashes.sort_unstable();
+    }
+    let (left, _, right) = hashes.select_nth_unstable(hashes.len() / 2);
+    sort(left);
+    sort(right);
+}
+
+/// Each value once, in the order in which they come first.
+fn distinct(comparer: &Comparer, mut values: Values) -> Values {
+    let repeated = Index::new(comparer, &values).repeated();
+    let mut repeated = repeated.into_iter().peekable();
+    if repeated.peek().is_some() {
+        let mut position = 0;
+        values.retain(|_| {
+            let is_repeated = repeated.next_if_eq(&position).is_some();
+            position += 1;
+            !is_repeated
+        });
+    }
+    values
 }
 
 /// Narrows a column's values by one more clause: `None` so far means any value.
@@ -212,9 +222,9 @@ pub fn narrow(
     }
     let comparer = Comparer::new(value_type(&binding.attribute), binding.collation);
     match so_far {
-        None => Set::new(&comparer, by).values,
+        None => distinct(&comparer, by),
         Some(so_far) => {
-            let by = Set::new(&comparer, by);
+            let by = Index::new(&comparer, &by);
             so_far
                 .into_iter()
                 .filter(|value| value.too_large.is_some() || by.contains(value))
@@ -300,5 +310,5 @@ pub fn not_initialised() -> Error {
     Error::Runtime("An expression was not initialised.".to_owned())
 }
 
-/// Bytes of a value beside its own: in its list, and in the hash table that finds equal ones.
+/// Bytes of a value beside its own: in its list, and where equal ones are looked for.
 const PER_VALUE: usize = 256;

@@ -269,6 +269,10 @@ impl Invocations {
     /// Starts over: with the same outcomes, with another selection of the same values, or with other values. `changed` are the parameters that
     /// have changed.
     pub fn start_over(&mut self, changed: Relids) {
+        // The node that prefetches does all.
+        if matches!(self.plan.mode, Mode::Prefetch(_)) && self.dispatch.is_none() {
+            return;
+        }
         if let Some(sources) = &mut self.sources {
             sources.forget_if(changed);
         }
