@@ -24,9 +24,13 @@ pub fn refuse_null(clauses: &[Clause], relid: pg_sys::Index, column: i16) -> boo
     compat::refuse_null(List::of(expressions.map(with_wholes)), relid, column)
 }
 
-/// Whether an expression is null where a column is.
+/// Whether an expression, which is no clause, is null where a column is.
 pub fn is_null_with(expression: Node, relid: pg_sys::Index, column: i16) -> bool {
-    compat::refuse_null(List::of([with_wholes(expression)]), relid, column)
+    // A clause may be false instead. What is coerced is none.
+    let mut coerced = pg_sys::CoerceViaIO::default();
+    coerced.xpr.type_ = pg_sys::NodeTag::T_CoerceViaIO;
+    coerced.arg = with_wholes(expression).as_ptr().cast();
+    compat::refuse_null(List::of([Ref::allocate(coerced).as_node()]), relid, column)
 }
 
 /// A copy that has a value in place of its elements and fields, as PostgreSQL's analysis does not know that these are null where the value is.

@@ -59,6 +59,9 @@ SELECT c.name FROM cities c WHERE EXISTS (SELECT FROM types t WHERE t.i > c.id);
 SELECT endpoint.made();
 SELECT c.name, t.sent FROM types t LEFT JOIN cities c ON t.i + 1 = c.id;
 SELECT c.name, t.sent FROM cities c, cities d, types t WHERE t.i = c.id AND coalesce(t.t, d.name) = d.name AND d.id = 1 ORDER BY c.id;
+SELECT c.id, t.sent FROM cities c JOIN types t ON t.i = 1 AND (t.t IS NOT NULL) = (c.id = 2) ORDER BY c.id;
+SELECT c.id, t.sent FROM cities c JOIN types t ON t.i = 1 AND (t.t = 'x' AND t.i > 1) = (c.id = 2) ORDER BY c.id;
+SELECT c.id, t.has, t.sent FROM cities c JOIN (SELECT i, sent, f IS NOT NULL AND b IS TRUE AS has FROM types) t ON t.i = 1 AND t.has = (c.id = 2) ORDER BY c.id;
 SELECT c.name, g.sent FROM cities c, cities d, geocode g
 WHERE g.city = c.name AND g.country = g.street AND g.street = d.country AND g.country LIKE d.country AND d.id = 1 ORDER BY c.id;
 SELECT endpoint.made();
