@@ -35,7 +35,7 @@ pub struct Config {
     /// Limits of one statement.
     pub limits: Limits,
     /// How rows share invocations; `None` where each has its own.
-    pub batching: Option<Batching>,
+    pub batching: Option<Rc<Batching>>,
     /// Timeout of an attempt, and limits of retries.
     pub retry_policy: RetryPolicy,
     /// Whether a statement makes equal invocations once.
@@ -261,7 +261,7 @@ impl Config {
             server: server.serverid,
             user,
             limits,
-            batching,
+            batching: batching.map(Rc::new),
             retry_policy,
             deduplicate: table_options.deduplicate.unwrap_or_default(),
             on_error: table_options.on_error.unwrap_or_default(),

@@ -25,6 +25,7 @@ use crate::postgres::{catalog, process, spi};
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The invocation type of an entry that has none.
@@ -45,7 +46,7 @@ pub struct Entry {
     /// When it is due, as a timestamptz; `None` is at once.
     pub not_before: Option<i64>,
     /// How it shares an invocation with other rows, if it does.
-    pub batching: Option<Batching>,
+    pub batching: Option<Rc<Batching>>,
 }
 
 impl Entry {

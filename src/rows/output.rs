@@ -33,29 +33,39 @@ struct Fields {
 
 /// An outcome whose rows are being made.
 pub struct Begun {
+    /// Whether the one row of an outcome without a response that is taken apart was made.
+    is_made: bool,
+    /// `None` where no column is a field.
+    parts: Option<Box<Parts>>,
+}
+
+/// What the fields of an outcome's rows are made of.
+struct Parts {
     /// The response, if the function gave one that can be taken apart.
     response: Option<Response>,
     /// Why it can't be taken apart, where that is a row.
     problem: Option<Error>,
-    /// Whether the one row of an outcome without such a response was made.
-    is_made: bool,
     shared: Shared,
 }
 
 impl Begun {
+    fn response(&self) -> Option<&Response> {
+        self.parts.as_ref()?.response.as_ref()
+    }
+
     /// The position of the row that was made last, which no other row of the outcome has.
     pub fn position(&self) -> u64 {
-        self.response.as_ref().map_or(0, Response::position)
+        self.response().map_or(0, Response::position)
     }
 
     /// A number above each position.
     pub fn most_positions(&self) -> u64 {
-        (self.response.as_ref()).map_or(1, Response::most_positions)
+        self.response().map_or(1, Response::most_positions)
     }
 
     /// Whether a row is there, unless it fails.
     pub fn has_next(&self, outcome: &Outcome) -> bool {
-        (self.response.as_ref()).is_some_and(|response| response.has_next(payload_of(outcome)))
+        (self.response()).is_some_and(|response| response.has_next(payload_of(outcome)))
     }
 }
 
@@ -135,30 +145,32 @@ impl Output {
         {
             return Err(error);
         }
+        let mut begun = Begun {
+            is_made: false,
+            parts: None,
+        };
+        let Some(fields) = &self.fields else {
+            return Ok(begun);
+        };
         // SAFETY: nobody reads a row of the outcome before any more.
         unsafe { self.shared_context.reset() };
-        let mut begun = Begun {
+        let parts = begun.parts.insert(Box::new(Parts {
             response: None,
             problem: None,
-            is_made: false,
             shared: Shared {
                 context: self.shared_context,
                 columns: None,
                 fields: Vec::new(),
             },
-        };
+        }));
         let response = outcome.result.as_ref().ok();
         let answer = response.filter(|response| response.function_error.is_none());
-        let Some((fields, payload)) = self
-            .fields
-            .as_ref()
-            .zip(answer.and_then(|answer| answer.payload.as_deref()))
-        else {
+        let Some(payload) = answer.and_then(|answer| answer.payload.as_deref()) else {
             return Ok(begun);
         };
         match fields.shape.begin(payload) {
-            Ok(response) => begun.response = Some(response),
-            Err(error) if on_error == OnError::Return => begun.problem = Some(error),
+            Ok(response) => parts.response = Some(response),
+            Err(error) if on_error == OnError::Return => parts.problem = Some(error),
             Err(error) => return Err(of_invocation(error, outcome)),
         }
         Ok(begun)
@@ -176,12 +188,18 @@ impl Output {
         mut put: impl FnMut(i16, Option<pg_sys::Datum>),
     ) -> Result<bool, Error> {
         with_context(outcome, || {
-            let mut problem = begun.problem.take();
-            if begun.response.is_none() && std::mem::replace(&mut begun.is_made, true) {
+            if begun.response().is_none() && std::mem::replace(&mut begun.is_made, true) {
                 return Ok(false);
             }
-            let (writers, shared) = (&mut self.writers, &mut begun.shared);
-            if let (Some(fields), Some(response)) = (&mut self.fields, &begun.response) {
+            let writers = &mut self.writers;
+            let (Some(fields), Some(parts)) = (&mut self.fields, begun.parts.as_deref_mut()) else {
+                let misfit = write_but_failure(writers, outcome, on_error, &mut put)?;
+                write_failure(writers, outcome, None, misfit.as_ref(), put)?;
+                return Ok(true);
+            };
+            let mut problem = parts.problem.take();
+            let shared = &mut parts.shared;
+            if let Some(response) = &parts.response {
                 match fields.write(response, shared, payload_of(outcome), on_error, &mut put) {
                     Ok(true) => (),
                     Ok(false) => return Ok(false),
@@ -189,11 +207,9 @@ impl Output {
                     Err(error) => return Err(of_invocation(error, outcome)),
                 }
             }
-            let misfit = match &self.fields {
-                Some(fields) if fields.shape.has_rows() => {
-                    shared.columns(writers, outcome, on_error, &mut put)?
-                }
-                _ => write_but_failure(writers, outcome, on_error, &mut put)?,
+            let misfit = match fields.shape.has_rows() {
+                true => shared.columns(writers, outcome, on_error, &mut put)?,
+                false => write_but_failure(writers, outcome, on_error, &mut put)?,
             };
             write_failure(writers, outcome, problem.as_ref(), misfit.as_ref(), put)?;
             Ok(true)
