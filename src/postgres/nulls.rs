@@ -14,6 +14,13 @@ fields! {
     FieldSelect.arg as whole: Option<Node<'p>>;
 }
 
+impl Ref<'_, pg_sys::SubscriptingRef> {
+    /// Whether it is no slice. That of an array without elements has none either.
+    fn is_element(self) -> bool {
+        self.reflowerindexpr.is_null()
+    }
+}
+
 setters! {
     NullTest.argisrow as set_of_row: bool;
 }
@@ -37,7 +44,9 @@ pub fn is_null_with(expression: Node, relid: pg_sys::Index, column: i16) -> bool
 /// It is not evaluated.
 fn with_wholes(expression: Node) -> Node {
     change(expression, &mut |node| {
-        let element = node.cast::<pg_sys::SubscriptingRef>();
+        let element = node
+            .cast::<pg_sys::SubscriptingRef>()
+            .filter(|it| it.is_element());
         let field = node.cast::<pg_sys::FieldSelect>();
         let whole = (element.and_then(|it| it.whole())).or_else(|| field?.whole());
         if let Some(whole) = whole {

@@ -263,7 +263,7 @@ fn next(node: PrefetchNode) -> Result<Option<Slot<'static>>, Error> {
         scan.slot().clear();
         return Ok(None);
     };
-    // SAFETY: the row has the columns of the plan below, as the slot has. One that is no copy is freed after the slot is emptied.
+    // SAFETY: the row has the columns of the plan below, as the slot has. One that is no copy is freed when the slot is not read any more.
     unsafe { scan.slot().store(row, is_copy) };
     if let Some(call) = node.call.get() {
         put_result(scan, &mut prefetch, call)?;

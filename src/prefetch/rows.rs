@@ -254,17 +254,8 @@ impl Requests for Rows {
                 let bytes = 2 * self.queue.len() * size_of::<Row>();
                 memory::check_available(bytes, "outer rows")?;
             }
-            let Some(row) = self.reader.read(consumer, dispatch)? else {
-                continue;
-            };
-            // There is room for its first invocation, as there is for the row.
-            let can_start = row.set.can_start();
-            self.queue.push_back(row);
-            if let Some(row) = self.queue.back_mut().filter(|_| can_start) {
-                window.reserve()?;
-                window.push(row.start(dispatch)?);
-                return Ok(true);
-            }
+            let row = self.reader.read(consumer, dispatch)?;
+            self.queue.extend(row);
         }
     }
 

@@ -69,11 +69,11 @@ impl Entry {
     pub fn insert(mut self) -> Result<i64, Error> {
         (self.inputs.invocation_type).get_or_insert_with(|| DEFAULT_TYPE.into());
         let request = InvokeRequest::new(self.inputs.clone())?;
-        if let Some(batching) = &self.batching {
-            BatchPayload::check(batching, &request)?;
-        }
         if request.head.region.is_none() {
             self.inputs.region = self.region_of_setting.take().map(Arc::from);
+        }
+        if let Some(batching) = &self.batching {
+            BatchPayload::check(batching, &InvokeRequest::new(self.inputs.clone())?)?;
         }
         if process::is_in_parallel_mode() {
             return Err(Error::Statement(StatementError::QueuesInParallelQuery));

@@ -9,7 +9,9 @@ use crate::memory;
 use crate::plan::clause::{Binding, Kind, value_type};
 use crate::postgres::executor::{ExprContext, Expression};
 use crate::postgres::plans::PlanState;
-use crate::postgres::varlena::{Comparer, Elements, Toasted, Varlena};
+use crate::postgres::varlena::comparer::Comparer;
+use crate::postgres::varlena::elements::Elements;
+use crate::postgres::varlena::{Toasted, Varlena};
 use pgrx::pg_sys;
 use smallvec::{SmallVec, smallvec};
 use std::num::NonZeroU32;
@@ -133,7 +135,7 @@ struct Index<'a> {
     hashes: Vec<u64>,
 }
 
-/// Most hashes that are sorted without a look for interrupts.
+/// Most numbers that are sorted without a look for interrupts.
 const MOST_SORTED: usize = 1 << 20;
 
 impl<'a> Index<'a> {
@@ -171,7 +173,7 @@ impl<'a> Index<'a> {
                 pgrx::check_for_interrupts!();
             }
         }
-        repeated.sort_unstable();
+        sort(&mut repeated);
         repeated
     }
 
@@ -185,12 +187,12 @@ impl<'a> Index<'a> {
 }
 
 /// Sorts in parts, with a look for interrupts between them.
-fn sort(hashes: &mut [u64]) {
+fn sort<T: Ord>(numbers: &mut [T]) {
     pgrx::check_for_interrupts!();
-    if hashes.len() <= MOST_SORTED {
-        return hashes.sort_unstable();
+    if numbers.len() <= MOST_SORTED {
+        return numbers.sort_unstable();
     }
-    let (left, _, right) = hashes.select_nth_unstable(hashes.len() / 2);
+    let (left, _, right) = numbers.select_nth_unstable(numbers.len() / 2);
     sort(left);
     sort(right);
 }

@@ -1,12 +1,14 @@
-//! Values of any type, their copies and their comparison (varatt.h, datum.h, typcache.h).
+//! Values of any type, and their copies (varatt.h, datum.h). [`elements`] has those of arrays, and [`comparer`] compares values.
 
-use super::refs::{Ref, ToRaw, calls, parts, pointers};
-use super::{catalog, text};
+pub mod comparer;
+pub mod elements;
+
+use super::refs::{Ref, ToRaw, calls, pointers};
+use super::text;
 use crate::error::Error;
 use crate::memory;
 use pgrx::pg_sys;
 use std::ffi::CStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How values of a type are stored (pg_type).
 #[derive(Clone, Copy)]
@@ -60,11 +62,6 @@ impl ToRaw<pg_sys::Datum> for Toasted {
 
 pointers! { Toasted => pg_sys::varlena: value => value.datum.cast_mut_ptr(); }
 
-parts! {
-    TypeCacheEntry.hash_proc_finfo as hash_function: FmgrInfo;
-    TypeCacheEntry.eq_opr_finfo as equality: FmgrInfo;
-}
-
 calls! {
     fn look_up_storage(type_oid: pg_sys::Oid, length: &mut i16, by_value: &mut bool, alignment: &mut std::ffi::c_char)
         = get_typlenbyvalalign(type_oid, length, by_value, alignment);
@@ -74,14 +71,6 @@ calls! {
     fn detoasted<'p>(value: Toasted) -> Ref<'p, pg_sys::varlena> = pg_detoast_datum(value);
     fn detoasted_copy<'p>(value: Toasted) -> Ref<'p, pg_sys::varlena> = pg_detoast_datum_copy(value);
     fn new_text<'p>(text: &CStr) -> Ref<'p, pg_sys::varlena> = cstring_to_text(text);
-    /// Entries live as long as the backend.
-    fn type_cache_entry(type_oid: pg_sys::Oid, parts: i32) -> Ref<'static, pg_sys::TypeCacheEntry> = lookup_type_cache(type_oid, parts);
-    /// The function takes values of the type.
-    fn call_1(function: Ref<pg_sys::FmgrInfo>, collation: pg_sys::Oid, value: Toasted) -> pg_sys::Datum
-        = FunctionCall1Coll(function, collation, value);
-    /// The function takes values of the type.
-    fn call_2(function: Ref<pg_sys::FmgrInfo>, collation: pg_sys::Oid, a: Toasted, b: Toasted) -> pg_sys::Datum
-        = FunctionCall2Coll(function, collation, a, b);
 }
 
 impl Toasted {
@@ -305,141 +294,4 @@ fn copied(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     })?;
     copy.extend_from_slice(bytes);
     Ok(copy)
-}
-
-/// The elements of an array.
-pub struct Elements<'p> {
-    array: *mut pg_sys::varlena,
-    /// Whether the array is a copy in the memory context that it was read into.
-    is_copy: bool,
-    datums: &'p mut [pg_sys::Datum],
-    nulls: &'p [bool],
-    type_oid: pg_sys::Oid,
-    storage: Storage,
-}
-
-impl Elements<'_> {
-    /// Reads an array of a type, as far as it is not whole into the current memory context.
-    ///
-    /// # Safety
-    /// The datum is an array of the type, and in memory as long as the elements are used or until they are copied.
-    pub unsafe fn new(array: pg_sys::Datum, type_oid: pg_sys::Oid) -> Self {
-        let (mut datums, mut nulls) = (std::ptr::null_mut(), std::ptr::null_mut());
-        let mut length = 0;
-        let storage = Storage::of(type_oid);
-        // SAFETY: the datum is an array of the type, which is stored so. The results have so many elements.
-        unsafe {
-            let whole = pg_sys::pg_detoast_datum(array.cast_mut_ptr());
-            pg_sys::deconstruct_array(
-                whole.cast(),
-                type_oid,
-                storage.length.into(),
-                storage.by_value,
-                storage.alignment,
-                &mut datums,
-                &mut nulls,
-                &mut length,
-            );
-            Elements {
-                is_copy: array.cast_mut_ptr() != whole,
-                array: whole,
-                datums: std::slice::from_raw_parts_mut(datums, length as usize),
-                nulls: std::slice::from_raw_parts(nulls, length as usize),
-                type_oid,
-                storage,
-            }
-        }
-    }
-
-    /// Has the elements be parts of a copy of the array in the current memory context, which is the one that it was read into.
-    pub fn copy(&mut self) {
-        if std::mem::replace(&mut self.is_copy, true) || self.storage.by_value {
-            return;
-        }
-        let before = self.array.addr();
-        // SAFETY: the array has as many bytes as its header says, and the elements are among them.
-        unsafe {
-            let bytes = pgrx::varlena::varsize_any(self.array);
-            let copy = pg_sys::palloc(bytes).cast::<u8>();
-            std::ptr::copy_nonoverlapping(self.array.cast::<u8>(), copy, bytes);
-            self.array = copy.cast();
-        }
-        for (datum, _) in (self.datums.iter_mut().zip(self.nulls)).filter(|(_, is_null)| !**is_null)
-        {
-            let offset = datum.value() - before;
-            *datum = self.array.wrapping_byte_add(offset).into();
-        }
-    }
-
-    /// How many there are, with nulls.
-    pub fn len(&self) -> usize {
-        self.datums.len()
-    }
-
-    /// Those that are not null.
-    pub fn iter(&self) -> impl Iterator<Item = Toasted> {
-        let (type_oid, storage) = (self.type_oid, self.storage);
-        (self.datums.iter().zip(self.nulls))
-            .filter(|(_, is_null)| !**is_null)
-            .map(move |(datum, _)| Toasted {
-                datum: *datum,
-                type_oid,
-                storage,
-            })
-    }
-}
-
-/// Equality and hash of a type under one collation.
-pub struct Comparer {
-    entry: Ref<'static, pg_sys::TypeCacheEntry>,
-    collation: pg_sys::Oid,
-    /// Whether values are equal if their bytes are. That takes a part of the time of calls into PostgreSQL.
-    is_of_bytes: bool,
-}
-
-impl Comparer {
-    /// That of a type.
-    pub fn new(type_oid: pg_sys::Oid, collation: pg_sys::Oid) -> Comparer {
-        let parts = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_PROC_FINFO;
-        let entry = type_cache_entry(type_oid, parts as i32);
-        let collation = match collation {
-            pg_sys::InvalidOid => pg_sys::DEFAULT_COLLATION_OID,
-            _ => collation,
-        };
-        let is_text = entry.equality().fn_oid.to_u32() == pg_sys::F_TEXTEQ;
-        Comparer {
-            entry,
-            collation,
-            is_of_bytes: is_text && catalog::is_deterministic(collation),
-        }
-    }
-
-    fn is_for(&self, value: Varlena) -> bool {
-        value.0.type_oid == self.entry.type_id
-    }
-
-    /// The hash of a value of the type: 0 where the type has none.
-    pub fn hash(&self, value: Varlena) -> u32 {
-        if self.is_of_bytes && self.is_for(value) {
-            let mut hasher = DefaultHasher::new();
-            value.text_bytes().hash(&mut hasher);
-            return hasher.finish() as u32;
-        }
-        if !self.is_for(value) || self.entry.hash_function().fn_oid == pg_sys::InvalidOid {
-            return 0;
-        }
-        call_1(self.entry.hash_function(), self.collation, value.0).value() as u32
-    }
-
-    /// Whether two values of the type are equal.
-    pub fn equal(&self, a: Varlena, b: Varlena) -> bool {
-        let has_equality = self.entry.equality().fn_oid != pg_sys::InvalidOid;
-        if !self.is_for(a) || !self.is_for(b) || !has_equality {
-            return false;
-        }
-        if self.is_of_bytes {
-            return a.text_bytes() == b.text_bytes();
-        }
-        call_2(self.entry.equality(), self.collation, a.0, b.0).value() != 0
-    }
 }

@@ -2,13 +2,17 @@
 //!
 //! An invocation has two numbers. Its index counts those of the set that the conditions select. Its number counts all
 //! combinations of values, so another selection does not change it.
+//!
+//! [`evaluate`] makes a set of the values of bindings.
+
+mod evaluate;
 
 use super::combinations::Combinations;
-use super::conditions::{Conditions, Selection};
-use super::lists::{self, List, Lists};
-use super::payload::{InputColumns, PrintedFields, is_of_payload};
+use super::conditions::Conditions;
+use super::lists::List;
+use super::payload::{InputColumns, PrintedFields};
 use super::sources::Source;
-use super::values::{ReadyBinding, Value};
+use super::values::Value;
 use crate::columns::Column;
 use crate::dispatch::window::{Requests, Window};
 use crate::dispatch::{Dispatch, InvocationHandle, Outcome, Started};
@@ -80,76 +84,6 @@ impl InvocationSet {
             next: 0,
             kept: Vec::new(),
         }
-    }
-
-    /// Evaluates the bindings into the current memory context, which outlives the set, and selects the combinations of which every
-    /// condition is true. What `source` has invoked is not invoked again.
-    pub fn new(
-        fixed: &Rc<Inputs>,
-        columns: &Rc<InputColumns>,
-        bindings: &[ReadyBinding],
-        conditions: &Conditions,
-        source: Option<Source>,
-    ) -> Result<InvocationSet, Error> {
-        let is_shown = |column| columns.is_shown(column) || conditions.read(column);
-        let storing = source.as_ref().filter(|source| source.stores_values);
-        let stored = storing.and_then(Source::values);
-        let is_stored = stored.is_some();
-        let evaluate = || lists::evaluate(fixed, columns, bindings, &is_shown, conditions);
-        let mut lists = match (stored, storing) {
-            (Some(lists), _) => lists,
-            (None, Some(source)) => source.context.switch_to(evaluate)?,
-            (None, None) => evaluate()?,
-        };
-        // A condition is not checked where there is nothing to invoke, as the join would not check it either.
-        let mut selection = match conditions.is_empty() {
-            true => None,
-            false => Some(conditions.select(&lists)?),
-        };
-        let is_some = match &selection {
-            Some(selection) => selection.count() > 0,
-            None => !lists.iter().any(|list| list.values.is_empty()),
-        };
-        let mut payload = None;
-        if source.is_none() && is_some {
-            payload = take_fields(&mut lists, selection.as_mut(), columns, fixed, &is_shown)?;
-        }
-        let mut finish = || {
-            let hidden = lists.iter_mut().filter(|list| !is_shown(list.column));
-            hidden.into_iter().try_for_each(List::print_or_copy)
-        };
-        match (is_stored, storing) {
-            (true, _) => (),
-            (false, Some(source)) => source.context.switch_to(finish)?,
-            (false, None) => finish()?,
-        }
-        if let Some(storing) = storing.filter(|_| !is_stored) {
-            storing.store_values(&lists);
-        }
-        let printed = lists.iter().position(|list| list.printed.is_some());
-        if let Some(index) = printed {
-            if let Some(selection) = &mut selection {
-                selection.forget(index);
-            }
-            payload = lists.remove(index).printed;
-        }
-        let selection = selection.unwrap_or_else(|| Selection::all(&lists));
-        let mut set = InvocationSet::of(fixed.clone());
-        set.payload = payload;
-        set.columns = Some(columns.clone());
-        if !lists.is_empty() || selection.count() != 1 {
-            set.combinations = Some(Box::new(Combinations { lists, selection }));
-        }
-        let rows = || new_rows((set.combinations.as_ref()).map_or(1, |all| all.all()));
-        set.first_row = (source.as_ref()).map_or_else(rows, |source| source.first_row(rows));
-        if source.is_some() || conditions.may_change {
-            set.earlier = Some(Box::new(Earlier {
-                may_select_again: conditions.may_change,
-                source,
-                ..Earlier::default()
-            }));
-        }
-        Ok(set)
     }
 
     /// Selects anew among the same values. What was started before, and is in the window or kept, is not started again.
@@ -435,37 +369,6 @@ impl Requests for InvocationSet {
 
     fn is_over(&self, _window: &Window) -> bool {
         self.is_over()
-    }
-}
-
-/// Makes the payload of its fields, where each has one value that no row shows, and takes them out of the lists. `None` where it is made later.
-fn take_fields(
-    lists: &mut Lists,
-    mut selection: Option<&mut Selection>,
-    columns: &InputColumns,
-    fixed: &Inputs,
-    is_shown: &dyn Fn(Column) -> bool,
-) -> Result<Option<Bytes>, Error> {
-    let is_single = |list: &List| {
-        let value = &list.values[..];
-        matches!(value, [value] if value.too_large().is_none()) && !is_shown(list.column)
-    };
-    let mut of_payload = (lists.iter()).filter(|list| is_of_payload(list.column));
-    if !of_payload.all(|list| list.column != Column::Payload && is_single(list)) {
-        return Ok(None);
-    }
-    let mut fields = PrintedFields::new();
-    while let Some(index) = lists.iter().position(|list| is_of_payload(list.column)) {
-        if let Some(selection) = &mut selection {
-            selection.forget(index);
-        }
-        let list = lists.remove(index);
-        let print = || columns.print(list.column, &list.values[0]);
-        fields.push((list.column, columns.printing(print)?));
-    }
-    match fields.is_empty() {
-        true => Ok(None),
-        false => columns.payload(&fields, fixed.are_arguments),
     }
 }
 
