@@ -75,7 +75,7 @@ impl Started {
     /// Tells the network thread that an Append waits for this invocation among others.
     pub fn note_awaited_too(&self) {
         match self {
-            Started::Handle(handle) => handle.note_awaited_too(),
+            Started::Handle(handle) => handle.with_share(Share::set_awaited_if_none),
             Started::Rows(rows) => rows.share().set_awaited_if_none(),
         }
     }
@@ -141,11 +141,6 @@ impl InvocationHandle {
             state: RefCell::new(State::Completed(outcome)),
             share: None,
         })
-    }
-
-    /// Tells the network thread that an Append waits for this invocation among others.
-    pub fn note_awaited_too(&self) {
-        self.with_share(Share::set_awaited_if_none);
     }
 
     /// The outcome; `None` while the invocation is in flight.

@@ -15,7 +15,7 @@ fields! {
 }
 
 impl Ref<'_, pg_sys::SubscriptingRef> {
-    /// Whether it is no slice. That of an array without elements has none either.
+    /// Whether it is no slice. A slice may have no elements, and then `<> ALL` of it is true for a null.
     fn is_element(self) -> bool {
         self.reflowerindexpr.is_null()
     }
@@ -33,7 +33,7 @@ pub fn refuse_null(clauses: &[Clause], relid: pg_sys::Index, column: i16) -> boo
 
 /// Whether an expression, which is no clause, is null where a column is.
 pub fn is_null_with(expression: Node, relid: pg_sys::Index, column: i16) -> bool {
-    // A clause may be false instead. What is coerced is none.
+    // PostgreSQL takes an expression for a clause, which may be false in place of null. It does not so with the argument of a coercion.
     let mut coerced = pg_sys::CoerceViaIO::default();
     coerced.xpr.type_ = pg_sys::NodeTag::T_CoerceViaIO;
     coerced.arg = with_wholes(expression).as_ptr().cast();

@@ -2,7 +2,7 @@
 
 use super::field::FieldWriter;
 use super::invocation_columns::{
-    error, of_invocation, with_context, write_but_failure, write_failure,
+    error, of_invocation, with_context, write, write_but_failure, write_failure,
 };
 use super::response::{Response, ResponseShape};
 use super::tree::FieldText;
@@ -187,16 +187,14 @@ impl Output {
         on_error: OnError,
         mut put: impl FnMut(i16, Option<pg_sys::Datum>),
     ) -> Result<bool, Error> {
+        if begun.response().is_none() && std::mem::replace(&mut begun.is_made, true) {
+            return Ok(false);
+        }
+        let writers = &mut self.writers;
+        let (Some(fields), Some(parts)) = (&mut self.fields, begun.parts.as_deref_mut()) else {
+            return write(writers, outcome, on_error, put).map(|()| true);
+        };
         with_context(outcome, || {
-            if begun.response().is_none() && std::mem::replace(&mut begun.is_made, true) {
-                return Ok(false);
-            }
-            let writers = &mut self.writers;
-            let (Some(fields), Some(parts)) = (&mut self.fields, begun.parts.as_deref_mut()) else {
-                let misfit = write_but_failure(writers, outcome, on_error, &mut put)?;
-                write_failure(writers, outcome, None, misfit.as_ref(), put)?;
-                return Ok(true);
-            };
             let mut problem = parts.problem.take();
             let shared = &mut parts.shared;
             if let Some(response) = &parts.response {
